@@ -1,0 +1,136 @@
+/* The cache: what is resident in the arena, what is being read into it, and who waits for that.
+ *
+ * It ties together the pure parts (arena: placement; policy: whom to evict), the segment (shared memory),
+ * the loader (reading and verifying) and the lease protocol. It knows nothing of sockets, models or
+ * directories: a chunk is an id, a length, a digest and somebody who can open its file.
+ *
+ * One thread, the broker's loop. Nothing here blocks.
+ */
+#ifndef SWB_CACHE_H
+#define SWB_CACHE_H
+
+#include <stdbool.h>
+#include <sys/queue.h>
+
+#include "core/digest.h"
+#include "core/error.h"
+#include "core/lease.h"
+
+struct cache;
+
+enum cache_engine { CACHE_ENGINE_AUTO, CACHE_ENGINE_URING, CACHE_ENGINE_THREADS };
+enum cache_policy { CACHE_POLICY_LRU, CACHE_POLICY_NEXT_USE };
+
+struct cache_options {
+    uint64_t budget_bytes; /* --cache-size */
+    uint64_t max_bytes;    /* what resize may grow to; clients map this much address space */
+    enum cache_policy policy;
+    enum cache_engine engine;
+};
+
+int cache_create(const struct cache_options *options, struct cache **ret, struct swi_error *error);
+/* Reaps every read that is under way before it lets go of the arena. */
+void cache_destroy(struct cache *cache);
+
+/* Read-only descriptors for clients; borrowed. */
+int cache_arena_fd(const struct cache *cache);
+int cache_index_fd(const struct cache *cache);
+struct swi_index *cache_index(struct cache *cache);
+uint64_t cache_max_bytes(const struct cache *cache);
+
+/* Readable when cache_dispatch has something to do. */
+int cache_poll_fd(const struct cache *cache);
+/* Does a bounded amount of work (hashes at most 1 MiB, reserves a few blocks). Returns true when it wants to be
+ * called again without waiting for cache_poll_fd. now_ns: CLOCK_MONOTONIC. */
+bool cache_dispatch(struct cache *cache, uint64_t now_ns);
+/* Milliseconds until cache_dispatch must run for a timer (retry of a full arena, deadline, tick); -1: none. */
+int cache_timeout_ms(const struct cache *cache, uint64_t now_ns);
+
+/* ---- sessions ---------------------------------------------------------------------------------- */
+
+/* From now on the pins in page count. The page stays mapped until detach. */
+void cache_attach_page(struct cache *cache, uint32_t session, const struct swi_page *page);
+void cache_detach_page(struct cache *cache, uint32_t session);
+
+/* ---- chunks ------------------------------------------------------------------------------------ */
+
+struct cache_source {
+    /* Opens the chunk's file for reading: a descriptor that the cache closes, or -errno / SW_E… with a message.
+     * Called once for each load. */
+    int (*open)(void *context, uint32_t ordinal, struct swi_error *error);
+    void *context;
+};
+
+struct cache_chunk {
+    const char *model;   /* for messages, stats and clear; borrowed until unregister */
+    const char *name;    /* component */
+    uint32_t ordinal;    /* place in its model's forward pass */
+    uint32_t model_size; /* how many components that model has */
+    uint64_t incarnation;
+    uint64_t bytes;
+    struct swi_digest digest;
+    struct cache_source source;
+};
+
+/* Gives a chunk an id of the index. SW_EQUOTA when all SWI_CHUNKS ids are taken. */
+int cache_register(struct cache *cache, const struct cache_chunk *chunk, uint32_t *ret_id);
+/* The chunk's model is gone: waiters get SW_ESTALE; the range and the id are freed as soon as no pin and no read
+ * holds them. */
+void cache_unregister(struct cache *cache, uint32_t id);
+
+/* ---- requests ---------------------------------------------------------------------------------- */
+
+enum cache_priority { CACHE_DEMAND = 0, CACHE_WARM = 1, CACHE_PREFETCH = 2 };
+
+struct cache_waiter {
+    /* status 0: resident now. Otherwise a negative code and its sentence. Called once, from cache_dispatch (or
+     * from cache_request itself when the answer is known at once); the waiter is the caller's again. */
+    void (*done)(struct cache_waiter *waiter, int status, const char *message);
+    uint32_t session; /* who asks; SWI_SESSIONS: nobody in particular (warm-up by the operator) */
+    uint32_t id;      /* set by cache_request */
+    uint64_t deadline_ns; /* set by cache_request: bounded wait for room in a pinned arena */
+    TAILQ_ENTRY(cache_waiter) link;
+};
+
+/* Demand, warm-up and prefetch of one chunk share one read. waiter may be NULL for a prefetch. */
+void cache_request(struct cache *cache, uint32_t id, enum cache_priority priority,
+                   struct cache_waiter *waiter, uint64_t now_ns);
+/* The waiter will not be called any more. The read goes on. */
+void cache_cancel(struct cache *cache, struct cache_waiter *waiter);
+
+/* ---- control ----------------------------------------------------------------------------------- */
+
+struct cache_cleared {
+    uint32_t chunks; /* evicted */
+    uint64_t bytes;
+    uint32_t pinned_chunks; /* left, because somebody holds them */
+    uint64_t pinned_bytes;
+};
+/* Evicts what is resident and not pinned; model and component NULL mean all. */
+struct cache_cleared cache_clear(struct cache *cache, const char *model, const char *component);
+
+/* Changes the budget. Shrinking evicts and returns the tail to the system; SW_EARENAFULL when pins keep it from
+ * reaching the goal (the budget is then the goal, and the tail follows as pins go). -EINVAL over max_bytes. */
+int cache_resize(struct cache *cache, uint64_t budget_bytes, struct swi_error *error);
+
+struct cache_stats {
+    uint64_t arena_bytes, reserved_bytes, resident_bytes, pinned_bytes, huge_bytes, collapse_refused;
+    uint64_t chunks_resident, misses, coalesced, evictions, loads, load_bytes, load_errors, digest_errors;
+    uint64_t prefetches, prefetch_used, prefetch_dropped, loading, queued;
+    const char *io_engine; /* "io_uring" or "threads"; static */
+    const char *policy;    /* "lru" or "next-use"; static */
+};
+void cache_get_stats(struct cache *cache, struct cache_stats *ret);
+
+struct cache_chunk_view {
+    const struct cache_chunk *chunk; /* borrowed */
+    struct swi_entry_value entry;
+    uint64_t uses;
+    uint32_t pins;
+    uint32_t last_use_tick;
+    int last_error; /* of the last load; 0: none */
+};
+/* False when the id is not registered. */
+bool cache_view(struct cache *cache, uint32_t id, struct cache_chunk_view *ret);
+
+#endif

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Installs the Debian 12 packages that building needs, when any is missing.
+#   bash broker/dependencies.sh [--tests]
+set -euo pipefail
+packages=(gcc g++ cmake ninja-build pkg-config liburing-dev libxxhash-dev libblis-serial-dev
+    libjansson-dev libutf8proc-dev)
+if [ "${1:-}" = --tests ]; then
+    packages+=(libcriterion-dev python3)
+fi
+missing=()
+for package in "${packages[@]}"; do
+    [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null || true)" = installed ] ||
+        missing+=("$package")
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+as_root=
+if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || {
+        echo "dependencies: these packages are missing, and installing them needs root: ${missing[*]}" >&2
+        exit 1
+    }
+    as_root=sudo
+fi
+echo "installing ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+$as_root apt-get update -qq
+$as_root apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null

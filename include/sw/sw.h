@@ -1,0 +1,10 @@
+/* Surfing Weights: the whole public interface. */
+#ifndef SW_SW_H
+#define SW_SW_H
+
+#include <sw/base.h>
+#include <sw/bert.h>
+#include <sw/client.h>
+#include <sw/tokenizer.h>
+
+#endif

@@ -1,0 +1,1 @@
+typedef int sw_placeholder;

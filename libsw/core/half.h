@@ -1,0 +1,12 @@
+/* f16 and bf16 in scalar form: the reference that vector code is held against, and what importers use. */
+#ifndef SWI_HALF_H
+#define SWI_HALF_H
+
+#include <stdint.h>
+
+float swi_f16_to_f32(uint16_t half);
+uint16_t swi_f32_to_f16(float value); /* round to nearest even; overflow gives infinity */
+float swi_bf16_to_f32(uint16_t bf16);
+uint16_t swi_f32_to_bf16(float value); /* round to nearest even; NaN stays NaN */
+
+#endif

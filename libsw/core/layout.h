@@ -1,0 +1,134 @@
+/* The bytes that broker and clients share, and who may write which of them.
+ *
+ *   arena   one POSIX shared-memory object; chunk files' bytes. Broker writes, clients map read-only.
+ *   index   one memfd: header, session table, chunk table. Broker writes, clients map read-only.
+ *   page    one memfd per session, sealed against resizing. Its client writes; the broker reads it and
+ *           trusts nothing in it.
+ *
+ *   index:  0        swi_index_header
+ *           4096     session[SWI_SESSIONS]   epoch of each session
+ *           12288    entry[SWI_CHUNKS]       64 bytes each
+ *
+ *   page:   0        swi_page_header
+ *           64       cursor[SW_CURSOR_LANES]
+ *           1088     (reserved)
+ *           2048     slot[SWI_SLOTS]
+ *           4096     use[SWI_CHUNKS]         touched where used: the memfd is sparse
+ *
+ * Everything is fixed-width and little-endian; offsets, never pointers. Both sides compare magic,
+ * version and SWI_LAYOUT_HASH at attach and refuse each other when one differs. The fields marked
+ * _Atomic are touched by core/lease only, which also holds the protocol.
+ */
+#ifndef SWI_LAYOUT_H
+#define SWI_LAYOUT_H
+
+#include <stdint.h>
+
+#include <sw/base.h>
+#include <sw/client.h>
+
+#define SWI_LAYOUT_VERSION 1u
+#define SWI_INDEX_MAGIC    0x3158444e49575357ull /* "SWWINDX1" */
+#define SWI_PAGE_MAGIC     0x3145474150575357ull /* "SWWPAGE1" */
+
+#define SWI_CHUNKS      65536u /* entries of the index: chunk ids are below it */
+#define SWI_SESSIONS    1024u  /* sessions at most */
+#define SWI_SLOTS       128u   /* pins of one session at most */
+#define SWI_PAGE_BYTES  4096u  /* allocation unit of the arena and alignment of O_DIRECT */
+#define SWI_BLOCK_BYTES (2u << 20)
+
+/* States of an entry; the low bits of its word. The rest of the word is the generation, which grows by
+ * one with each load. Legal moves, all made by the broker:
+ *
+ *   ABSENT ──begin_load──▶ LOADING ──publish──▶ RESIDENT ──begin_evict──▶ EVICTING
+ *      ▲                      │                    ▲                          │  │
+ *      └───────fail_load──────┘                    └──restore_evict (pinned)──┘  │
+ *      └──────────────────────────────finish_evict───────────────────────────────┘
+ */
+enum swi_state {
+    SWI_ABSENT = 0,
+    SWI_LOADING = 1,
+    SWI_RESIDENT = 2,
+    SWI_EVICTING = 3,
+};
+#define SWI_STATE_BITS 2u
+#define SWI_STATE_MASK 3u
+
+struct swi_index_header {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t layout_hash;
+    uint64_t instance;    /* random, one per arena: tells an arena from its successor */
+    uint64_t arena_bytes; /* length of the arena object to map: the most that it may ever hold */
+    uint32_t chunks;      /* SWI_CHUNKS */
+    uint32_t sessions;    /* SWI_SESSIONS */
+    _Atomic uint64_t tick; /* coarse logical time for last-use stamps; low 32 bits count */
+};
+
+struct swi_entry {
+    _Atomic uint64_t word;        /* generation << SWI_STATE_BITS | state */
+    _Atomic uint64_t offset;      /* of the chunk in the arena */
+    _Atomic uint64_t bytes;       /* of the chunk file */
+    _Atomic uint64_t incarnation; /* of the model revision that the chunk belongs to; 0: unused */
+    _Atomic uint64_t digest_low;  /* XXH3-128 of the file */
+    _Atomic uint64_t digest_high;
+    uint64_t reserved[2];
+};
+
+struct swi_index {
+    struct swi_index_header header;
+    uint8_t pad[4096 - sizeof(struct swi_index_header)];
+    _Atomic uint64_t epoch[SWI_SESSIONS];
+    struct swi_entry entry[SWI_CHUNKS];
+};
+
+struct swi_page_header {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t layout_hash;
+    uint64_t reserved[6];
+};
+
+/* Where one pass of the client is. Each field is written by relaxed stores and read as a hint. */
+struct swi_cursor {
+    _Atomic uint64_t incarnation; /* of the model; 0: no pass was ever run in this lane */
+    _Atomic uint64_t pass;        /* passes begun in this lane */
+    _Atomic uint64_t step_ns;     /* time that one step takes */
+    _Atomic uint32_t component;   /* ordinal of the component in use */
+    _Atomic uint32_t tick;        /* when it was published */
+    uint64_t reserved[4];
+};
+
+struct swi_slot {
+    _Atomic uint32_t pin; /* chunk id + 1; 0: free */
+    uint32_t reserved;
+    _Atomic uint64_t hits; /* written by whoever holds the slot */
+};
+
+struct swi_page {
+    struct swi_page_header header;
+    struct swi_cursor cursor[SW_CURSOR_LANES];
+    uint8_t pad[2048 - 64 - SW_CURSOR_LANES * 64];
+    struct swi_slot slot[SWI_SLOTS];
+    /* last tick (low 32 bits) and number of uses (high 32 bits) of each chunk by this client */
+    _Atomic uint64_t use[SWI_CHUNKS];
+};
+
+/* One number over everything that both sides must agree on. A change of any constant or size changes it;
+ * a change of meaning must raise SWI_LAYOUT_VERSION. */
+#define SWI_LAYOUT_HASH                                                                            \
+    ((uint32_t)(SWI_LAYOUT_VERSION * 2654435761u ^ SWI_CHUNKS * 40503u ^ SWI_SESSIONS * 2246822519u ^ \
+                SWI_SLOTS * 3266489917u ^ (uint32_t)sizeof(struct swi_index) * 668265263u ^         \
+                (uint32_t)sizeof(struct swi_page) * 374761393u))
+
+_Static_assert(sizeof(struct swi_index_header) <= 4096, "the header has its own page");
+_Static_assert(sizeof(struct swi_entry) == 64, "one entry, one cache line");
+_Static_assert(sizeof(struct swi_cursor) == 64, "one cursor, one cache line");
+_Static_assert(sizeof(struct swi_page_header) == 64, "page header");
+_Static_assert(sizeof(struct swi_slot) == 16, "slot");
+_Static_assert(__builtin_offsetof(struct swi_index, epoch) == 4096, "session table");
+_Static_assert(__builtin_offsetof(struct swi_index, entry) == 4096 + 8 * SWI_SESSIONS, "chunk table");
+_Static_assert(__builtin_offsetof(struct swi_page, slot) == 2048, "slots");
+_Static_assert(__builtin_offsetof(struct swi_page, use) == 4096, "use table");
+
+#endif

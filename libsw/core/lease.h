@@ -1,0 +1,144 @@
+/* The lease protocol: every atomic access to shared memory in this project is in lease.c.
+ *
+ * The one property: while a client holds a pin on a chunk that it saw resident, the broker does not
+ * reuse the chunk's range. The argument is Dekker's: the client stores its pin and then loads the
+ * entry's word; the broker stores EVICTING into the word and then loads all pins. All four accesses are
+ * sequentially consistent, so they have one total order, and whichever store comes first in it is seen
+ * by the other side's load: either the client sees EVICTING and does not touch the range, or the broker
+ * sees the pin and restores the word.
+ *
+ * Tags. Each access in lease.c carries SYNC[tag]; this table gives its order, its counterpart, and what
+ * breaks when it is weaker. A test holds table and code together.
+ *
+ * | tag         | access                          | order    | pairs with          | if weakened |
+ * |-------------|---------------------------------|----------|---------------------|-------------|
+ * | pin-claim   | CAS slot.pin 0 → id+1           | seq_cst  | evict-scan          | the broker misses a pin that the client believes in: bytes change under a reader |
+ * | pin-look    | load entry.word                 | seq_cst  | evict-mark          | the client sees RESIDENT after the broker began to evict: the same |
+ * | evict-mark  | store entry.word EVICTING       | seq_cst  | pin-look            | as pin-look |
+ * | evict-scan  | load slot.pin                   | seq_cst  | pin-claim, pin-drop | as pin-claim; as acquire: the broker overwrites before the reader's last loads are done |
+ * | pin-drop    | store slot.pin 0                | release  | evict-scan          | the reader's loads sink below the release: it reads the next chunk's bytes |
+ * | publish     | store entry.word RESIDENT       | seq_cst  | pin-look            | as release: the client sees RESIDENT before the bytes and the offset. seq_cst keeps it ordered with evict-mark in one line of stores |
+ * | place       | store offset, bytes, identity   | relaxed  | see                 | made visible by publish |
+ * | see         | load offset, bytes, identity    | relaxed  | place               | ordered by pin-look and recheck |
+ * | recheck     | load entry.word                 | acquire  | evict-mark, begin   | after a revocation a changed generation would go unseen |
+ * | begin       | store entry.word LOADING        | seq_cst  | recheck             | a revoked reader would not see that its range was reused |
+ * | revoke      | add 1 to index.epoch            | seq_cst  | epoch-check         | the broker ignores pins whose owner does not know that it lost them |
+ * | epoch-check | load index.epoch                | acquire  | revoke              | as revoke |
+ * | tick        | add to / load index.tick        | relaxed  | stamp               | nothing: a hint |
+ * | stamp       | load/store page.use             | relaxed  | tick                | nothing: a hint |
+ * | hit-count   | load/store slot.hits            | relaxed  | hit-sum             | nothing: the slot's holder is its only writer |
+ * | hit-sum     | load slot.hits                  | relaxed  | hit-count           | nothing: a statistic |
+ * | cursor-put  | store cursor fields             | relaxed  | cursor-get          | nothing: a hint that the broker bounds |
+ * | cursor-get  | load cursor fields              | relaxed  | cursor-put          | nothing |
+ *
+ * Data reads before recheck: lease.c puts an acquire fence between them (SYNC[recheck]).
+ *
+ * ARM: C11 seq_cst operations compile to LDAR/STLR and LDAXR/STLXR, which are sequentially consistent among
+ * themselves, so the same proof holds; pin-drop is STLR and evict-scan LDAR, which order the reader's
+ * loads before the broker's overwriting; the overwriting by DMA starts after a system call.
+ *
+ * Thread safety: client functions may be called by any thread of the client. Broker functions are called
+ * by the broker's loop alone.
+ */
+#ifndef SWI_LEASE_H
+#define SWI_LEASE_H
+
+#include <stdbool.h>
+
+#include "core/layout.h"
+
+/* ---- client side -------------------------------------------------------------------------------- */
+
+/* Claims a free slot for a chunk, starting the search at *hint, and updates *hint.
+ * Returns the slot, or SW_EBUSY. */
+int swi_pin_claim(struct swi_page *page, uint32_t chunk, uint32_t *hint);
+
+/* Frees a slot. The caller has done all its reading of the chunk. */
+void swi_pin_drop(struct swi_page *page, uint32_t slot);
+
+struct swi_sight {
+    uint64_t generation;
+    uint64_t offset; /* checked: offset + bytes fits the arena, 4096-aligned */
+    uint64_t bytes;
+};
+
+enum swi_look {
+    SWI_LOOK_RESIDENT = 0, /* *ret is filled; valid as long as the pin is held */
+    SWI_LOOK_ABSENT = 1,   /* absent, loading or about to leave: ask the broker, keep the pin, look again */
+    SWI_LOOK_STALE = 2,    /* the chunk id belongs to another revision now */
+    SWI_LOOK_REVOKED = 3,  /* the session's epoch is not the caller's */
+    SWI_LOOK_BROKEN = 4,   /* the entry points outside the arena: the index is not to be trusted */
+};
+/* Looks at a chunk after its pin was claimed. */
+enum swi_look swi_pin_look(const struct swi_index *index, uint32_t session, uint64_t epoch,
+                           uint32_t chunk, uint64_t incarnation, struct swi_sight *ret);
+
+/* Whether the chunk still is what swi_pin_look saw and the session is still alive. Call it after the last
+ * read and before swi_pin_drop. */
+bool swi_pin_valid(const struct swi_index *index, uint32_t session, uint64_t epoch, uint32_t chunk,
+                   uint64_t generation);
+
+/* Notes a hit: the slot's counter, the chunk's last use and its number of uses. */
+void swi_page_note_hit(struct swi_page *page, const struct swi_index *index, uint32_t slot,
+                       uint32_t chunk);
+/* Notes a use that was a miss: as above without the hit counter. */
+void swi_page_note_use(struct swi_page *page, const struct swi_index *index, uint32_t chunk);
+
+struct swi_cursor_value {
+    uint64_t incarnation, pass, step_ns;
+    uint32_t component;
+    uint32_t tick;
+};
+void swi_cursor_put(struct swi_page *page, const struct swi_index *index, unsigned lane,
+                    const struct swi_cursor_value *value);
+
+uint64_t swi_session_epoch(const struct swi_index *index, uint32_t session);
+
+/* ---- both sides --------------------------------------------------------------------------------- */
+
+void swi_page_init(struct swi_page *page);
+bool swi_index_compatible(const struct swi_index *index);
+bool swi_page_compatible(const struct swi_page *page);
+uint64_t swi_page_hits(const struct swi_page *page);
+struct swi_cursor_value swi_cursor_get(const struct swi_page *page, unsigned lane);
+
+struct swi_entry_value {
+    enum swi_state state;
+    uint64_t generation, offset, bytes, incarnation;
+    uint64_t digest_low, digest_high;
+};
+struct swi_entry_value swi_entry_get(const struct swi_index *index, uint32_t chunk);
+
+/* Low 32 bits of the tick, and the chunk's last-use tick and number of uses by this client. */
+uint32_t swi_tick(const struct swi_index *index);
+uint32_t swi_page_last_use(const struct swi_page *page, uint32_t chunk);
+uint32_t swi_page_uses(const struct swi_page *page, uint32_t chunk);
+
+/* ---- broker side: the transitions of layout.h ----------------------------------------------------- */
+
+void swi_index_init(struct swi_index *index, uint64_t instance, uint64_t arena_bytes);
+void swi_tick_advance(struct swi_index *index);
+
+/* Names whose chunk an entry is; it must be ABSENT. incarnation 0 frees the id. */
+void swi_entry_assign(struct swi_index *index, uint32_t chunk, uint64_t incarnation, uint64_t bytes,
+                      uint64_t digest_low, uint64_t digest_high);
+void swi_entry_begin_load(struct swi_index *index, uint32_t chunk, uint64_t offset);
+void swi_entry_publish(struct swi_index *index, uint32_t chunk);
+void swi_entry_fail_load(struct swi_index *index, uint32_t chunk);
+/* After this, scan every live page by swi_page_pins; then restore or finish. */
+void swi_entry_begin_evict(struct swi_index *index, uint32_t chunk);
+void swi_entry_restore_evict(struct swi_index *index, uint32_t chunk);
+void swi_entry_finish_evict(struct swi_index *index, uint32_t chunk);
+
+/* How many slots of the page hold this chunk. */
+uint32_t swi_page_pins(const struct swi_page *page, uint32_t chunk);
+/* Chunk ids held by the page, one per taken slot (the same id may come twice; ids out of range, which
+ * only a misbehaving client writes, are counted in *ret_bad and left out). Returns how many. */
+uint32_t swi_page_list_pins(const struct swi_page *page, uint32_t ids[static SWI_SLOTS],
+                            uint32_t *ret_bad);
+
+/* Takes a session's pins away: from now on the broker may ignore its page. Also called when a session
+ * number is given to a new client. Returns the new epoch. */
+uint64_t swi_session_revoke(struct swi_index *index, uint32_t session);
+
+#endif

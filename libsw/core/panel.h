@@ -1,0 +1,18 @@
+/* The panel layout: [ceil(N/16), K, 16]. Pure copying, any element of 2 or 4 bytes. */
+#ifndef SWI_PANEL_H
+#define SWI_PANEL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Elements of the panel form of W[n][k]. */
+uint64_t swi_panel_elements(uint64_t n, uint64_t k);
+
+/* rows [n, k] row-major → panels; rows past n become zero. element_bytes is 2 or 4. */
+void swi_panel_from_rows(void *panels, const void *rows, uint64_t n, uint64_t k,
+                         size_t element_bytes);
+/* panels → rows [n, k]. */
+void swi_panel_to_rows(void *rows, const void *panels, uint64_t n, uint64_t k,
+                       size_t element_bytes);
+
+#endif

@@ -1,0 +1,1 @@
+# core: wire codec, lease protocol, digests, half floats, panels, sizes
