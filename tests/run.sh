@@ -13,6 +13,6 @@ bash broker/dependencies.sh --tests
 export ASAN_OPTIONS=${ASAN_OPTIONS:-abort_on_error=1:detect_leaks=1}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1:halt_on_error=1}
 export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1}
-cmake --preset "$preset" >/dev/null
+cmake --preset "$preset" -DSW_TESTS=ON >/dev/null
 cmake --build --preset "$preset"
 exec ctest --preset "$preset" "$@"
