@@ -60,6 +60,19 @@ enum sw_layout { SW_LAYOUT_ROWS = 0, SW_LAYOUT_PANEL = 1 };
 
 #define SW_PANEL_WIDTH 16
 
+/* Initialises a sized struct: its size is set, everything else is zero, which means the default.
+ *     struct sw_client_options options = SW_INIT(struct sw_client_options); */
+#ifdef __cplusplus
+#define SW_INIT(type)                                                                              \
+    [] {                                                                                           \
+        type sw_init_value{};                                                                      \
+        sw_init_value.size = sizeof(type);                                                         \
+        return sw_init_value;                                                                      \
+    }()
+#else
+#define SW_INIT(type) {.size = sizeof(type)}
+#endif
+
 /* Bytes per element; 0 for an unknown type. */
 SW_API size_t sw_dtype_size(enum sw_dtype dtype);
 /* "F32", "F16", "BF16", "I64" as safetensors spells them; "?" for an unknown type. */

@@ -30,11 +30,18 @@ static int address_of(const char *path, struct sockaddr_un *ret, struct swi_erro
 }
 
 /* Connects without a message. Returns a descriptor or -errno. */
-static int try_connect(const struct sockaddr_un *address)
+static int try_connect(const struct sockaddr_un *address, int timeout_ms)
 {
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
+    /* A Unix socket's connect waits for room in the listener's queue as long as a send may wait; zero
+     * would mean for ever. */
+    struct timeval patience = {.tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000};
+    if (timeout_ms == 0)
+        patience.tv_usec = 1000;
+    if (timeout_ms >= 0)
+        (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
     int result;
     do
         result = connect(fd, (const struct sockaddr *)address, sizeof *address);
@@ -49,11 +56,21 @@ static int try_connect(const struct sockaddr_un *address)
 
 int swi_socket_connect(const char *path, struct swi_error *error)
 {
+    return swi_socket_connect_within(path, -1, error);
+}
+
+int swi_socket_connect_within(const char *path, int timeout_ms, struct swi_error *error)
+{
     struct sockaddr_un address;
     int result = address_of(path, &address, error);
     if (result < 0)
         return result;
-    result = try_connect(&address);
+    result = try_connect(&address, timeout_ms);
+    if (result == -EAGAIN)
+        return swi_fail(error, -ETIMEDOUT,
+                        "the broker at %s did not accept a connection within %d ms; it is overloaded "
+                        "or stopped",
+                        path, timeout_ms);
     if (result == -ENOENT || result == -ECONNREFUSED)
         return swi_fail(error, result,
                         "no broker answers at %s; start swbrokerd --socket %s, or name its socket "
@@ -61,6 +78,8 @@ int swi_socket_connect(const char *path, struct swi_error *error)
                         path, path);
     if (result < 0)
         return swi_fail(error, result, "cannot connect to %s: %s", path, sw_strerror(result));
+    struct timeval none = {0};
+    (void)setsockopt(result, SOL_SOCKET, SO_SNDTIMEO, &none, sizeof none);
     return result;
 }
 
@@ -75,7 +94,7 @@ static int remove_stale(const struct sockaddr_un *address, struct swi_error *err
     if (!S_ISSOCK(status.st_mode))
         return swi_fail(error, -EEXIST, "%s exists and is not a socket; choose another --socket",
                         address->sun_path);
-    int fd = try_connect(address);
+    int fd = try_connect(address, 1000); /* a full queue is an answer too */
     if (fd >= 0)
         close(fd);
     if (fd != -ECONNREFUSED && fd != -ENOENT)

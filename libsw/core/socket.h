@@ -16,6 +16,10 @@ const char *swi_socket_path(const char *given);
 /* Connects to a path; the descriptor is blocking and close-on-exec. Returns it, or -errno with a message. */
 int swi_socket_connect(const char *path, struct swi_error *error);
 
+/* The same, but waits at most timeout_ms for a broker whose queue of new connections is full (< 0: for ever):
+ * -ETIMEDOUT. */
+int swi_socket_connect_within(const char *path, int timeout_ms, struct swi_error *error);
+
 /* Binds and listens with the given file mode. A stale socket file (nobody listens) is replaced; one that
  * answers is -EADDRINUSE. Returns the descriptor (non-blocking, close-on-exec) or -errno. */
 int swi_socket_listen(const char *path, mode_t mode, struct swi_error *error);
