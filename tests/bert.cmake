@@ -1,0 +1,22 @@
+# bert: kernels, GEMM under every kind of micro-kernel, config, encoder, engine
+sw_test(bert-kernels SOURCES bert_kernels.c LIBRARIES sw-bert m)
+sw_test(bert-gemm SOURCES bert_gemm.c bert_random.c LIBRARIES sw-bert m)
+
+# BLIS_ARCH_TYPE takes the number of the architecture in BLIS's enumeration: 0 skx (32x12, prefers columns,
+# needs AVX-512), 3 haswell (6x16, rows), 4 sandybridge (8x8, columns), 5 penryn (8x4, columns),
+# 25 generic (4x16, rows).
+function(sw_test_blis_kernels name)
+  if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+    return()
+  endif()
+  foreach(arch 0:avx512dq 3:fma 4:avx 5:ssse3 25:sse2)
+    string(REGEX MATCH "^[0-9]+" number ${arch})
+    string(REGEX MATCH "[a-z0-9]+$" flag ${arch})
+    add_test(NAME ${name}-blis-${number} COMMAND sh -c
+      "grep -qw ${flag} /proc/cpuinfo || { echo 'this CPU lacks ${flag}'; exit 77; }; exec \"$0\" --jobs 2"
+      $<TARGET_FILE:test-${name}>)
+    set_tests_properties(${name}-blis-${number} PROPERTIES
+      TIMEOUT 120 SKIP_RETURN_CODE 77 ENVIRONMENT BLIS_ARCH_TYPE=${number})
+  endforeach()
+endfunction()
+sw_test_blis_kernels(bert-gemm)
