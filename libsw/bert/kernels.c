@@ -1,10 +1,22 @@
 /* Picks the kernels for this CPU. */
 #include "bert/kernels.h"
 
+#ifdef __x86_64__
+#include <cpuid.h>
+#include <stdbool.h>
+#endif
+
 extern const struct swi_kernels swi_kernels_portable;
 #ifdef __x86_64__
 extern const struct swi_kernels swi_kernels_avx2;
 extern const struct swi_kernels swi_kernels_avx512;
+
+/* clang 14 has no __builtin_cpu_supports("f16c") */
+static bool has_f16c(void)
+{
+    unsigned a, b, c = 0, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
 #endif
 
 const struct swi_kernels *swi_kernels_at(unsigned index)
@@ -14,7 +26,7 @@ const struct swi_kernels *swi_kernels_at(unsigned index)
 #ifdef __x86_64__
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-        __builtin_cpu_supports("f16c")) {
+        has_f16c()) {
         found[count++] = &swi_kernels_avx2;
         if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
             __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
