@@ -1,0 +1,415 @@
+/* Life of the cache, its chunks, sessions and requests, and what one dispatch does. */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "cache_internal.h"
+#include "core/size.h"
+
+#define DISPATCH_BLOCKS 1u /* reserved in one dispatch; a block that the host backs anew takes milliseconds */
+
+/* ---- life ------------------------------------------------------------------------------------------- */
+
+static int check_options(const struct cache_options *options, struct swi_error *error)
+{
+    if (options->budget_bytes < SWI_PAGE_BYTES)
+        return swi_fail(error, -EINVAL, "a cache of %llu bytes is too small; --cache-size 512 means 512 MiB",
+                        (unsigned long long)options->budget_bytes);
+    if (options->max_bytes < options->budget_bytes)
+        return swi_fail(error, -EINVAL, "the largest cache size is below the cache size");
+    if (options->policy != CACHE_POLICY_LRU)
+        return swi_fail(error, SW_EUNSUPPORTED, "policy next-use is not there yet; use --policy lru");
+    return 0;
+}
+
+/* The first part is reserved before anybody is served, so that a machine without room for it says so at once. */
+static int reserve_first(struct cache *cache, struct swi_error *error)
+{
+    int result = segment_check_space(&cache->segment, cache->budget, error);
+    uint64_t first = cache->budget < CACHE_FIRST_BYTES ? cache->budget : CACHE_FIRST_BYTES;
+    if (result == 0)
+        result = segment_reserve(&cache->segment, first, UINT32_MAX, error);
+    if (result == 0)
+        swi_cache_apply_limit(cache);
+    return result;
+}
+
+int cache_create(const struct cache_options *options, struct cache **ret, struct swi_error *error)
+{
+    int result = check_options(options, error);
+    if (result < 0)
+        return result;
+    struct cache *cache = calloc(1, sizeof *cache);
+    if (!cache)
+        return swi_fail(error, -ENOMEM, "out of memory");
+    cache->segment.fd = cache->segment.client_fd = cache->index.fd = cache->index.client_fd = -1;
+    cache->budget = options->budget_bytes / SWI_PAGE_BYTES * SWI_PAGE_BYTES;
+    cache->tick_step_ns = CACHE_TICK_MIN_NS;
+    for (int i = 0; i < CACHE_PRIORITIES; i++)
+        TAILQ_INIT(&cache->queue[i]);
+    for (uint32_t i = 0; i < SWI_CHUNKS; i++)
+        cache->free_ids[i] = i;
+    cache->free_count = SWI_CHUNKS;
+    uint64_t instance;
+    result = -ENOMEM;
+    cache->arena = arena_create();
+    cache->policy = policy_create(options->policy);
+    if (!cache->arena || !cache->policy)
+        (void)swi_fail(error, result, "out of memory");
+    else if (getrandom(&instance, sizeof instance, 0) != (ssize_t)sizeof instance)
+        result = swi_fail(error, -EIO, "cannot get random bytes");
+    else
+        result = segment_create(&cache->segment, options->max_bytes, error);
+    if (result == 0)
+        result = index_segment_create(&cache->index, error);
+    if (result == 0) {
+        swi_index_init(cache->index.index, instance, cache->segment.max_bytes);
+        result = reserve_first(cache, error);
+    }
+    if (result == 0)
+        result = loader_create((enum loader_engine)options->engine, &cache->loader, error);
+    if (result < 0)
+        cache_destroy(cache);
+    else
+        *ret = cache;
+    return result;
+}
+
+_Static_assert((int)LOADER_AUTO == CACHE_ENGINE_AUTO && (int)LOADER_URING == CACHE_ENGINE_URING &&
+                   (int)LOADER_THREADS == CACHE_ENGINE_THREADS,
+               "cache.h and loader.h name the same engines");
+
+void cache_destroy(struct cache *cache)
+{
+    if (!cache)
+        return;
+    loader_destroy(cache->loader); /* waits for reads that write into the arena */
+    for (uint32_t id = 0; id < SWI_CHUNKS; id++) {
+        if (cache->chunk[id]) {
+            swi_cache_forget_failure(cache->chunk[id]);
+            free(cache->chunk[id]);
+        }
+    }
+    index_segment_destroy(&cache->index);
+    segment_destroy(&cache->segment);
+    policy_destroy(cache->policy);
+    arena_destroy(cache->arena);
+    free(cache);
+}
+
+int cache_arena_fd(const struct cache *cache)
+{
+    return cache->segment.client_fd;
+}
+
+int cache_index_fd(const struct cache *cache)
+{
+    return cache->index.client_fd;
+}
+
+struct swi_index *cache_index(struct cache *cache)
+{
+    return cache->index.index;
+}
+
+uint64_t cache_max_bytes(const struct cache *cache)
+{
+    return cache->segment.max_bytes;
+}
+
+int cache_poll_fd(const struct cache *cache)
+{
+    return loader_poll_fd(cache->loader);
+}
+
+/* ---- sessions ----------------------------------------------------------------------------------------- */
+
+void cache_attach_page(struct cache *cache, uint32_t session, const struct swi_page *page)
+{
+    assert(session < SWI_SESSIONS && !cache->page[session]);
+    cache->page[session] = page;
+    cache->sessions[cache->session_count++] = session;
+    cache->tick_step_ns = CACHE_TICK_MIN_NS;
+    cache->tick_ns = 0;
+}
+
+void cache_detach_page(struct cache *cache, uint32_t session)
+{
+    assert(session < SWI_SESSIONS && cache->page[session]);
+    cache->page[session] = NULL;
+    uint32_t at = 0;
+    while (cache->sessions[at] != session)
+        at++;
+    cache->sessions[at] = cache->sessions[--cache->session_count];
+    cache->pump_wanted = true; /* its pins are gone */
+    cache->tidy_ns = 0;
+}
+
+/* ---- chunks --------------------------------------------------------------------------------------------- */
+
+int cache_register(struct cache *cache, const struct cache_chunk *info, uint32_t *ret_id)
+{
+    if (info->bytes == 0 || info->incarnation == 0)
+        return -EINVAL;
+    if (cache->free_count == 0)
+        return SW_EQUOTA;
+    struct chunk *chunk = calloc(1, sizeof *chunk);
+    if (!chunk)
+        return -ENOMEM;
+    chunk->info = *info;
+    chunk->cache = cache;
+    chunk->id = cache->free_ids[cache->free_first];
+    cache->free_first = (cache->free_first + 1) % SWI_CHUNKS;
+    cache->free_count--;
+    TAILQ_INIT(&chunk->waiters);
+    cache->chunk[chunk->id] = chunk;
+    swi_entry_assign(cache->index.index, chunk->id, info->incarnation, info->bytes,
+                     info->digest.low, info->digest.high);
+    policy_add_chunk(cache->policy, chunk->id, info->bytes);
+    *ret_id = chunk->id;
+    return 0;
+}
+
+void swi_cache_release_id(struct cache *cache, struct chunk *chunk)
+{
+    uint32_t id = chunk->id;
+    assert(chunk->gone && !chunk->queued && TAILQ_EMPTY(&chunk->waiters));
+    swi_entry_assign(cache->index.index, id, 0, 0, 0, 0);
+    policy_remove_chunk(cache->policy, id);
+    swi_cache_forget_failure(chunk);
+    cache->chunk[id] = NULL;
+    cache->free_ids[(cache->free_first + cache->free_count++) % SWI_CHUNKS] = id;
+    cache->gone_count--;
+    free(chunk);
+}
+
+void cache_unregister(struct cache *cache, uint32_t id)
+{
+    struct chunk *chunk = cache->chunk[id];
+    assert(chunk && !chunk->gone);
+    if (chunk->queued)
+        swi_cache_dequeue(cache, chunk);
+    chunk->gone = true;
+    cache->gone_count++;
+    struct waiter_list waiters = TAILQ_HEAD_INITIALIZER(waiters);
+    TAILQ_CONCAT(&waiters, &chunk->waiters, link);
+    enum swi_state state = swi_entry_get(cache->index.index, id).state;
+    if (state == SWI_LOADING)
+        loader_cancel(cache->loader, &chunk->load); /* its completion releases the id */
+    else if (state == SWI_ABSENT)
+        swi_cache_release_id(cache, chunk);
+    else if (swi_cache_evict(cache, &id, 1, true) == 1)
+        swi_cache_release_id(cache, chunk);
+    cache->pump_wanted = true;
+    swi_cache_answer(cache, &waiters, SW_ESTALE, sw_strerror(SW_ESTALE));
+}
+
+/* ---- requests ------------------------------------------------------------------------------------------- */
+
+/* Tells everybody on the list, which is the caller's own. A callback may do anything to the cache but destroy it. */
+void swi_cache_answer(struct cache *cache, struct waiter_list *waiters, int status,
+                      const char *message)
+{
+    struct answering frame = {.outer = cache->answering};
+    TAILQ_INIT(&frame.list);
+    TAILQ_CONCAT(&frame.list, waiters, link);
+    cache->answering = &frame;
+    struct cache_waiter *waiter;
+    while ((waiter = TAILQ_FIRST(&frame.list))) {
+        TAILQ_REMOVE(&frame.list, waiter, link);
+        cache->waiter_count--;
+        waiter->done(waiter, status, message);
+    }
+    cache->answering = frame.outer;
+}
+
+void swi_cache_tick(struct cache *cache)
+{
+    swi_tick_advance(cache->index.index);
+}
+
+static void refuse(struct cache_waiter *waiter, int status, const char *message)
+{
+    if (waiter)
+        waiter->done(waiter, status, message);
+}
+
+static void refuse_too_large(struct cache *cache, const struct chunk *chunk,
+                             struct cache_waiter *waiter)
+{
+    char need[32], have[32];
+    struct swi_error error;
+    swi_size_format(chunk->info.bytes, need, sizeof need);
+    swi_size_format(cache->budget, have, sizeof have);
+    (void)swi_fail(&error, SW_EARENAFULL,
+                   "%.150s/%.150s needs %s, the whole cache is %s; start the broker with a larger "
+                   "--cache-size or use swctl resize",
+                   chunk->info.model, chunk->info.name, need, have);
+    refuse(waiter, SW_EARENAFULL, error.text);
+}
+
+static void join(struct cache *cache, struct chunk *chunk, enum cache_priority priority,
+                 struct cache_waiter *waiter)
+{
+    if (waiter) {
+        TAILQ_INSERT_TAIL(&chunk->waiters, waiter, link);
+        cache->waiter_count++;
+    }
+    bool loading = swi_entry_get(cache->index.index, chunk->id).state == SWI_LOADING;
+    if (!chunk->queued && !loading) {
+        chunk->ahead = priority == CACHE_PREFETCH;
+        swi_cache_enqueue(cache, chunk, priority);
+        return;
+    }
+    cache->stats.coalesced++;
+    if (chunk->ahead && priority != CACHE_PREFETCH) {
+        chunk->ahead = false;
+        cache->stats.prefetch_used++;
+    }
+    swi_cache_raise(cache, chunk, priority);
+}
+
+void cache_request(struct cache *cache, uint32_t id, enum cache_priority priority,
+                   struct cache_waiter *waiter, uint64_t now_ns)
+{
+    struct chunk *chunk = cache->chunk[id];
+    assert(chunk && !chunk->gone);
+    cache->now_ns = now_ns;
+    if (waiter) {
+        waiter->id = id;
+        waiter->deadline_ns = now_ns + CACHE_ROOM_WAIT_NS;
+    }
+    swi_cache_tick(cache);
+    cache->tick_step_ns = CACHE_TICK_MIN_NS;
+    if (priority == CACHE_DEMAND) {
+        chunk->uses++;
+        policy_touch(cache->policy, id, swi_cache_now_tick(cache));
+    }
+    struct swi_entry_value entry = swi_entry_get(cache->index.index, id);
+    if (entry.state == SWI_RESIDENT) {
+        refuse(waiter, 0, "");
+        return;
+    }
+    cache->stats.misses += priority == CACHE_DEMAND;
+    if (arena_range_bytes(chunk->info.bytes) > cache->budget) {
+        refuse_too_large(cache, chunk, waiter);
+        return;
+    }
+    if (waiter && cache->waiter_count >= CACHE_WAITERS_MAX) {
+        refuse(waiter, SW_EQUOTA, "the broker has too many requests waiting; try again later");
+        return;
+    }
+    if (priority == CACHE_PREFETCH && entry.state == SWI_ABSENT && !chunk->queued) {
+        if (cache->queue_count[CACHE_PREFETCH] >= CACHE_PREFETCH_MAX) {
+            cache->stats.prefetch_dropped++;
+            refuse(waiter, SW_EQUOTA, "too many prefetches are waiting");
+            return;
+        }
+        cache->stats.prefetches++;
+    }
+    join(cache, chunk, priority, waiter);
+}
+
+void cache_cancel(struct cache *cache, struct cache_waiter *waiter)
+{
+    cache->waiter_count--;
+    for (struct answering *frame = cache->answering; frame; frame = frame->outer) {
+        struct cache_waiter *other;
+        TAILQ_FOREACH (other, &frame->list, link) {
+            if (other == waiter) {
+                TAILQ_REMOVE(&frame->list, waiter, link);
+                return;
+            }
+        }
+    }
+    struct chunk *chunk = cache->chunk[waiter->id];
+    assert(chunk && "a waiter is cancelled before it was answered");
+    TAILQ_REMOVE(&chunk->waiters, waiter, link);
+}
+
+/* ---- dispatch --------------------------------------------------------------------------------------------- */
+
+/* Memory is reserved while the disk leaves time for it, and at once when a queued chunk needs it. */
+static bool wants_reserve(const struct cache *cache)
+{
+    return cache->segment.reserved_bytes < cache->budget &&
+           (cache->loading == 0 || cache->growth_goal > 0);
+}
+
+/* A refusal is not fatal: the cache works within what it has and asks again later. */
+static bool reserve_some(struct cache *cache)
+{
+    if (!wants_reserve(cache) || cache->now_ns < cache->reserve_again_ns)
+        return false;
+    bool failed =
+        segment_reserve(&cache->segment, cache->budget, DISPATCH_BLOCKS, &cache->refused) < 0;
+    if (failed)
+        cache->reserve_again_ns = cache->now_ns + CACHE_FAILURE_HOLD_NS;
+    swi_cache_apply_limit(cache);
+    if (cache->growth_goal > 0 && (failed || arena_limit(cache->arena) >= cache->growth_goal))
+        cache->pump_wanted = true;
+    return true;
+}
+
+static void run_tick(struct cache *cache)
+{
+    if (cache->session_count == 0 || cache->now_ns < cache->tick_ns)
+        return;
+    bool active = swi_cache_merge(cache);
+    if (active)
+        cache->tick_step_ns = CACHE_TICK_MIN_NS;
+    else if (cache->tick_step_ns < CACHE_TICK_MAX_NS)
+        cache->tick_step_ns *= 2;
+    swi_cache_tick(cache);
+    cache->tick_ns = cache->now_ns + cache->tick_step_ns;
+}
+
+bool cache_dispatch(struct cache *cache, uint64_t now_ns)
+{
+    cache->now_ns = now_ns;
+    bool more = loader_turn(cache->loader);
+    run_tick(cache);
+    if (swi_cache_wants_tidy(cache) && now_ns >= cache->tidy_ns) {
+        swi_cache_tidy(cache);
+        cache->tidy_ns = now_ns + CACHE_TIDY_NS;
+    }
+    if (cache->retry_ns != 0 && now_ns >= cache->retry_ns)
+        cache->pump_wanted = true;
+    if (cache->pump_wanted) {
+        unsigned before = loader_active(cache->loader);
+        swi_cache_pump(cache);
+        more = more || loader_active(cache->loader) != before; /* its reads are still to be issued */
+    }
+    if (!more || cache->growth_goal > 0)
+        more = reserve_some(cache) || more;
+    return more || cache->pump_wanted;
+}
+
+static void sooner(uint64_t *at, uint64_t other)
+{
+    if (other < *at)
+        *at = other;
+}
+
+int cache_timeout_ms(const struct cache *cache, uint64_t now_ns)
+{
+    if (cache->pump_wanted)
+        return 0;
+    uint64_t at = UINT64_MAX;
+    if (cache->retry_ns != 0)
+        sooner(&at, cache->retry_ns);
+    if (swi_cache_wants_tidy(cache))
+        sooner(&at, cache->tidy_ns);
+    if (cache->session_count > 0)
+        sooner(&at, cache->tick_ns);
+    if (wants_reserve(cache))
+        sooner(&at, cache->reserve_again_ns);
+    if (at == UINT64_MAX)
+        return -1;
+    if (at <= now_ns)
+        return 0;
+    uint64_t wait_ms = (at - now_ns + 999999) / 1000000;
+    return wait_ms > INT32_MAX ? INT32_MAX : (int)wait_ms;
+}

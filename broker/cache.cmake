@@ -1,0 +1,14 @@
+# sw-cache: what lies beneath cache.h (shared memory, placement, policy, loading)
+add_library(sw-cache STATIC
+  arena.c
+  cache.c
+  cache_load.c
+  cache_room.c
+  cache_stats.c
+  loader.c
+  loader_threads.c
+  loader_uring.c
+  policy.c
+  segment.c)
+target_link_libraries(sw-cache PUBLIC sw-core sw-flags PRIVATE PkgConfig::URING Threads::Threads)
+target_include_directories(sw-cache PUBLIC ${CMAKE_CURRENT_SOURCE_DIR})

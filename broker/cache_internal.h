@@ -1,0 +1,148 @@
+/* What the files of the cache share. cache.c: life, chunks, requests, dispatch; cache_load.c: the queue and reads;
+ * cache_room.c: pins, eviction, the budget; cache_stats.c: what it tells about itself.
+ *
+ * States of a chunk: its entry in the index says absent, loading, resident (EVICTING never outlasts a call here);
+ * `phase` says whether it waits in the queue. Queued ⇒ absent. A range of the arena is owned exactly while the entry
+ * is loading or resident.
+ */
+#ifndef SWB_CACHE_INTERNAL_H
+#define SWB_CACHE_INTERNAL_H
+
+#include "arena.h"
+#include "cache.h"
+#include "loader.h"
+#include "policy.h"
+#include "segment.h"
+
+#define CACHE_ROOM_WAIT_NS    UINT64_C(5000000000) /* for pins to go */
+#define CACHE_RETRY_MIN_NS    UINT64_C(1000000)
+#define CACHE_RETRY_MAX_NS    UINT64_C(20000000)
+#define CACHE_TIDY_NS         UINT64_C(50000000)   /* between looks at what leaves late */
+#define CACHE_TICK_MIN_NS     UINT64_C(10000000)
+#define CACHE_TICK_MAX_NS     UINT64_C(2000000000)
+#define CACHE_FAILURE_HOLD_NS UINT64_C(1000000000) /* an unchanged bad file is not read again before */
+#define CACHE_FIRST_BYTES     (UINT64_C(256) << 20)
+#define CACHE_LOADS_MAX       8u    /* at once */
+#define CACHE_PREFETCH_MAX    1024u /* queued; more are dropped */
+#define CACHE_WAITERS_MAX     65536u
+#define CACHE_ATTEMPTS        32u /* queued chunks tried in one go when the first finds no room */
+#define CACHE_MERGE_MAX       65536u /* stamps taken over in one go */
+#define CACHE_PRIORITIES      3
+
+TAILQ_HEAD(waiter_list, cache_waiter);
+TAILQ_HEAD(chunk_list, chunk);
+
+struct failure {
+    int code; /* 0: none */
+    bool seen_file; /* identity is that of the file that failed */
+    struct load_identity identity;
+    uint64_t at_ns;
+    char *text; /* NULL: out of memory when it was kept */
+};
+
+struct chunk {
+    struct cache_chunk info;
+    uint32_t id;
+    bool queued;
+    bool gone;  /* unregistered; info.model and info.name are no longer there */
+    bool ahead; /* came by prefetch and was not used yet */
+    enum cache_priority priority; /* while queued or loading */
+    uint64_t offset;              /* while loading or resident */
+    uint32_t resident_at;         /* place in cache->resident while resident */
+    uint32_t load_tick;           /* when it became resident */
+    uint64_t uses;                /* requests */
+    struct waiter_list waiters;
+    TAILQ_ENTRY(chunk) link; /* in cache->queue */
+    struct failure failure;
+    struct load load; /* while loading */
+    struct cache *cache;
+};
+
+/* Waiters being told, so that one whose turn has not come can still be cancelled from inside a callback. */
+struct answering {
+    struct waiter_list list;
+    struct answering *outer;
+};
+
+struct cache {
+    uint64_t budget;
+    struct segment segment;
+    struct index_segment index;
+    struct arena *arena;
+    struct policy *policy;
+    struct loader *loader;
+    uint64_t now_ns;
+
+    struct chunk *chunk[SWI_CHUNKS];
+    uint32_t free_ids[SWI_CHUNKS]; /* ring: an id rests as long as possible before it is used again */
+    uint32_t free_first, free_count;
+    uint32_t resident[SWI_CHUNKS]; /* ids, in no order */
+    uint32_t resident_count;
+    uint32_t gone_count; /* unregistered chunks that are still resident or loading */
+
+    const struct swi_page *page[SWI_SESSIONS];
+    uint32_t sessions[SWI_SESSIONS]; /* numbers of the attached ones, in no order */
+    uint32_t session_count;
+    uint32_t merge_next; /* whose stamps are next */
+
+    uint32_t pinned_at[SWI_CHUNKS]; /* the scan that last saw a pin on it */
+    uint32_t scan;                  /* number of the last scan */
+    uint32_t scratch[SWI_CHUNKS];
+
+    struct chunk_list queue[CACHE_PRIORITIES];
+    uint32_t queue_count[CACHE_PRIORITIES];
+    uint32_t loading, waiter_count;
+    struct answering *answering;
+    bool pump_wanted;        /* something changed since the queue was last tried */
+    uint64_t growth_goal;    /* a queued chunk fits once the arena reaches so far; 0: none */
+    uint64_t retry_ns;       /* when to try the queue again; 0: not waiting for pins */
+    uint64_t retry_step_ns;
+    uint64_t reserve_again_ns; /* after a refused reservation */
+    struct swi_error refused;  /* why it was */
+    uint64_t tick_ns, tick_step_ns;
+    uint64_t tidy_ns;
+    struct cache_stats stats; /* the counters; the rest is filled when asked */
+};
+
+/* cache.c */
+void swi_cache_answer(struct cache *cache, struct waiter_list *waiters, int status,
+                      const char *message);
+void swi_cache_release_id(struct cache *cache, struct chunk *chunk);
+void swi_cache_tick(struct cache *cache);
+
+/* cache_load.c */
+void swi_cache_enqueue(struct cache *cache, struct chunk *chunk, enum cache_priority priority);
+void swi_cache_dequeue(struct cache *cache, struct chunk *chunk);
+void swi_cache_raise(struct cache *cache, struct chunk *chunk, enum cache_priority priority);
+void swi_cache_pump(struct cache *cache);
+void swi_cache_forget_failure(struct chunk *chunk);
+
+/* cache_room.c */
+enum room {
+    ROOM_MADE,
+    ROOM_GROWING, /* once more of the arena is reserved */
+    ROOM_BUSY,    /* once reads have finished or pins have gone */
+};
+enum room swi_cache_make_room(struct cache *cache, struct chunk *chunk);
+/* Marks every pinned chunk in cache->pinned_at with the number of this scan. */
+void swi_cache_scan_pins(struct cache *cache);
+bool swi_cache_pinned(const struct cache *cache, uint32_t id);
+/* Evicts those of ids that nobody pins; returns how many. all: none unless all. ids are resident. */
+uint32_t swi_cache_evict(struct cache *cache, const uint32_t *ids, uint32_t count, bool all);
+void swi_cache_became_resident(struct cache *cache, struct chunk *chunk);
+void swi_cache_apply_limit(struct cache *cache);
+/* Lets go of what is only waiting for pins or reads: the tail beyond a lowered budget, unregistered chunks. */
+void swi_cache_tidy(struct cache *cache);
+bool swi_cache_wants_tidy(const struct cache *cache);
+/* Takes last uses over from client pages; true when any was newer than known. */
+bool swi_cache_merge(struct cache *cache);
+
+/* cache_stats.c */
+void swi_cache_describe_holders(struct cache *cache, char *text, size_t size);
+
+static inline uint32_t swi_cache_now_tick(const struct cache *cache)
+{
+    return swi_tick(cache->index.index);
+}
+
+#endif

@@ -1,0 +1,107 @@
+/* What the cache tells about itself. */
+#include <stdio.h>
+
+#include "cache_internal.h"
+#include "core/size.h"
+
+#define HOLDERS_NAMED 4u
+
+/* Bytes that one session pins, each chunk once. */
+static uint64_t session_bytes(const struct cache *cache, uint32_t session)
+{
+    uint32_t ids[SWI_SLOTS];
+    uint32_t bad;
+    uint64_t bytes = 0;
+    uint32_t count = swi_page_list_pins(cache->page[session], ids, &bad);
+    for (uint32_t i = 0; i < count; i++) {
+        bool again = false;
+        for (uint32_t k = 0; k < i; k++)
+            again = again || ids[k] == ids[i];
+        const struct chunk *chunk = cache->chunk[ids[i]];
+        if (!again && chunk && swi_entry_get(cache->index.index, ids[i]).state == SWI_RESIDENT)
+            bytes += chunk->info.bytes;
+    }
+    return bytes;
+}
+
+static uint64_t pinned_bytes(struct cache *cache)
+{
+    uint64_t bytes = 0;
+    swi_cache_scan_pins(cache);
+    for (uint32_t i = 0; i < cache->resident_count; i++) {
+        if (swi_cache_pinned(cache, cache->resident[i]))
+            bytes += cache->chunk[cache->resident[i]]->info.bytes;
+    }
+    return bytes;
+}
+
+/* "60 MiB of 64 MiB are pinned: session 3 holds 40 MiB, session 5 holds 20 MiB" */
+void swi_cache_describe_holders(struct cache *cache, char *text, size_t size)
+{
+    struct holder {
+        uint32_t session;
+        uint64_t bytes;
+    } top[HOLDERS_NAMED + 1];
+    unsigned known = 0;
+    for (uint32_t i = 0; i < cache->session_count; i++) {
+        struct holder holder = {cache->sessions[i], session_bytes(cache, cache->sessions[i])};
+        if (holder.bytes == 0)
+            continue;
+        unsigned at = known < HOLDERS_NAMED ? known++ : HOLDERS_NAMED;
+        top[at] = holder;
+        for (; at > 0 && top[at].bytes > top[at - 1].bytes; at--) {
+            struct holder swap = top[at];
+            top[at] = top[at - 1];
+            top[at - 1] = swap;
+        }
+    }
+    char pinned[32], budget[32];
+    swi_size_format(pinned_bytes(cache), pinned, sizeof pinned);
+    swi_size_format(cache->budget, budget, sizeof budget);
+    int length = snprintf(text, size, "%s of %s are pinned", pinned, budget);
+    for (unsigned i = 0; i < known && length >= 0 && (size_t)length < size; i++) {
+        char bytes[32];
+        swi_size_format(top[i].bytes, bytes, sizeof bytes);
+        length += snprintf(text + length, size - (size_t)length, "%s session %u holds %s",
+                           i == 0 ? ":" : ",", top[i].session, bytes);
+    }
+}
+
+void cache_get_stats(struct cache *cache, struct cache_stats *ret)
+{
+    (void)swi_cache_merge(cache);
+    struct cache_stats stats = cache->stats;
+    stats.arena_bytes = cache->budget;
+    stats.reserved_bytes = cache->segment.reserved_bytes;
+    stats.huge_bytes = cache->segment.huge_blocks * SWI_BLOCK_BYTES;
+    stats.collapse_refused = cache->segment.collapse_refused;
+    stats.pinned_bytes = pinned_bytes(cache);
+    stats.chunks_resident = cache->resident_count;
+    stats.loading = cache->loading;
+    for (int i = 0; i < CACHE_PRIORITIES; i++)
+        stats.queued += cache->queue_count[i];
+    stats.io_engine = loader_engine_name(cache->loader);
+    stats.policy = policy_name(cache->policy);
+    *ret = stats;
+}
+
+bool cache_view(struct cache *cache, uint32_t id, struct cache_chunk_view *ret)
+{
+    const struct chunk *chunk = id < SWI_CHUNKS ? cache->chunk[id] : NULL;
+    if (!chunk || chunk->gone)
+        return false;
+    struct cache_chunk_view view = {
+        .chunk = &chunk->info,
+        .entry = swi_entry_get(cache->index.index, id),
+        .uses = chunk->uses,
+        .last_use_tick = policy_last_use(cache->policy, id),
+        .last_error = chunk->failure.code,
+    };
+    for (uint32_t i = 0; i < cache->session_count; i++) {
+        const struct swi_page *page = cache->page[cache->sessions[i]];
+        view.pins += swi_page_pins(page, id);
+        view.uses += swi_page_uses(page, id);
+    }
+    *ret = view;
+    return true;
+}

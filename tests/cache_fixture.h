@@ -1,0 +1,76 @@
+/* What the tests of the cache share: a directory of chunk files, a cache over it, and a loop around cache_dispatch.
+ *
+ * Time is the fixture's own (fx->now_ns), so that waits for pins need no waiting. Engines are tried both where a
+ * test says so. Chunk contents are a function of their name, so that a test can check bytes without keeping them.
+ */
+#ifndef SW_TESTS_CACHE_FIXTURE_H
+#define SW_TESTS_CACHE_FIXTURE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cache.h"
+
+#define FX_CHUNKS_MAX 512
+#define FX_MIB        (UINT64_C(1) << 20)
+
+struct fx_file {
+    char name[32];
+    char path[128];
+    uint64_t bytes;
+    uint32_t id;
+    unsigned opens;
+};
+
+struct fx {
+    char directory[64];
+    struct cache *cache;
+    struct fx_file file[FX_CHUNKS_MAX];
+    uint32_t count;
+    uint64_t now_ns;
+    uint64_t incarnation;
+    struct swi_page *page[SWI_SESSIONS];
+};
+
+struct fx_waiter {
+    struct cache_waiter waiter; /* first: done gets its address */
+    bool done;
+    unsigned calls;
+    int status;
+    char message[600];
+};
+
+/* max_bytes 0: as the budget. */
+struct fx *fx_create(uint64_t budget_bytes, uint64_t max_bytes, enum cache_engine engine,
+                     enum cache_policy policy);
+/* Checks that nothing is left behind. */
+void fx_destroy(struct fx *fx);
+
+/* Writes a chunk file and registers it: model "m", component NAME. Returns its number in the fixture. */
+uint32_t fx_add(struct fx *fx, const char *name, uint64_t bytes);
+/* The bytes that fx_add wrote at this place. */
+uint8_t fx_byte(const char *name, uint64_t at);
+void fx_write_file(const char *path, const char *name, uint64_t bytes);
+
+/* Runs the loop for a moment, until it has nothing to do but wait for time. */
+void fx_settle(struct fx *fx);
+void fx_request(struct fx *fx, uint32_t number, enum cache_priority priority,
+                struct fx_waiter *waiter, uint32_t session);
+/* Runs the loop until the waiter was answered. */
+void fx_await(struct fx *fx, struct fx_waiter *waiter);
+/* A demand, and its answer. */
+int fx_demand(struct fx *fx, uint32_t number);
+
+bool fx_resident(struct fx *fx, uint32_t number);
+/* Resident, and every byte is what fx_add wrote, seen through the read-only descriptor. */
+void fx_check_bytes(struct fx *fx, uint32_t number);
+struct cache_stats fx_stats(struct fx *fx);
+
+/* A client's page, attached. */
+struct swi_page *fx_attach(struct fx *fx, uint32_t session);
+void fx_detach(struct fx *fx, uint32_t session);
+/* Pins a chunk through a session's page as a client would; returns the slot. */
+uint32_t fx_pin(struct fx *fx, uint32_t session, uint32_t number);
+
+#endif
