@@ -1,0 +1,29 @@
+/* Reading and writing whole small files, and exact reads and writes of parts of large ones. */
+#ifndef CHUNK_FILES_H
+#define CHUNK_FILES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/error.h"
+
+/* Opens a regular file for reading. Returns the descriptor, *ret_bytes its length. Errors: -errno,
+ * SW_EFORMAT (a directory, a FIFO …), with a message that begins with the name. */
+int files_open(int directory, const char *name, uint64_t *ret_bytes, struct swi_error *error);
+
+/* A whole file of at most `most` bytes; *ret_data is malloc'd and zero-terminated one byte past
+ * *ret_size. */
+int files_read(int directory, const char *name, size_t most, char **ret_data, size_t *ret_size,
+               struct swi_error *error);
+
+/* Exactly size bytes at offset, or -errno; -EIO when the file ends before. */
+int files_pread(int fd, void *data, size_t size, uint64_t offset);
+
+/* All of it, or -errno. */
+int files_write(int fd, const void *data, size_t size);
+
+/* Creates a file that must not be there yet, writes it, syncs it. */
+int files_create(int directory, const char *name, const void *data, size_t size,
+                 struct swi_error *error);
+
+#endif

@@ -1,0 +1,32 @@
+/* How far a long command is, on a terminal, and whether a signal asks it to stop.
+ *
+ * SIGINT, SIGTERM and SIGHUP are blocked while a command runs and looked at here, between two
+ * blocks of work: no handler, and every way out passes through the same clean-up. */
+#ifndef CHUNK_PROGRESS_H
+#define CHUNK_PROGRESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct progress {
+    bool terminal;    /* standard error is one */
+    bool drawn;       /* a line is on it */
+    const char *verb; /* borrowed */
+    const char *item; /* what is being worked on; borrowed */
+    uint64_t done_bytes, total_bytes;
+    uint64_t drawn_ns; /* when the line was last drawn */
+    int signal;        /* that asked to stop; 0: none */
+};
+
+/* verb: "importing" … From here on signals wait for progress_advance. */
+void progress_begin(struct progress *progress, const char *verb, uint64_t total_bytes);
+/* Names what comes next. */
+void progress_item(struct progress *progress, const char *item);
+/* bytes more are done. Returns 0, or -EINTR once a signal asks to stop. */
+int progress_advance(struct progress *progress, uint64_t bytes);
+/* Wipes the line. */
+void progress_end(struct progress *progress);
+/* Lets signals through again; one that asked to stop then ends the process, as if it came now. */
+void progress_deliver(const struct progress *progress);
+
+#endif

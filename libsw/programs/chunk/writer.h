@@ -1,0 +1,34 @@
+/* Writing planned tensors into safetensors files, a block of rows at a time. */
+#ifndef CHUNK_WRITER_H
+#define CHUNK_WRITER_H
+
+#include "core/digest.h"
+#include "core/safetensors.h"
+#include "programs/chunk/plan.h"
+#include "programs/chunk/progress.h"
+#include "programs/chunk/source.h"
+#include "programs/chunk/staging.h"
+
+struct writer {
+    struct source *source;     /* borrowed */
+    struct progress *progress; /* borrowed */
+};
+
+struct written {
+    uint64_t bytes;
+    struct swi_digest digest;
+};
+
+/* Writes one file into an open descriptor and syncs it: tensors in the given order, read from the
+ * source, narrowed to their dtype (refusing what is not finite then) and brought into their layout.
+ * Memory stays bounded by a block of rows, whatever the tensor's size. -EINTR when a signal asks to
+ * stop. */
+int writer_file(const struct writer *writer, int fd, const struct plan_tensor *tensors,
+                size_t count, const struct swi_metadata *metadata, size_t metadata_count,
+                struct written *ret, struct swi_error *error);
+
+/* Writes every chunk of the plan, the files that go along, and last the manifest. */
+int writer_directory(const struct writer *writer, const struct staging *staging,
+                     const struct plan *plan, struct swi_error *error);
+
+#endif
