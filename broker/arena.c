@@ -1,13 +1,15 @@
-/* Runs in address order in a doubly linked list of array elements. Every operation but freeing walks the list: a
- * placement happens once per read of a chunk, which takes at least a hundred times as long.
+/* Runs in address order in a doubly linked list of array elements. Every operation but freeing
+ * walks the list: a placement happens once per read of a chunk, which takes at least a hundred
+ * times as long.
  */
 #include "arena.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
-#define RUNS_MAX (2 * SWI_CHUNKS + 2) /* every id owns one run, and a free one lies between any two */
-#define NONE     UINT32_MAX
+#define RUNS_MAX                                                                                   \
+    (2 * SWI_CHUNKS + 2) /* every id owns one run, and a free one lies between any two */
+#define NONE UINT32_MAX
 
 struct run {
     uint64_t offset, bytes;
@@ -81,7 +83,7 @@ void arena_destroy(struct arena *arena)
     free(arena);
 }
 
-/* ---- the list ----------------------------------------------------------------------------------- */
+/* ---- the list ------------------------------------------------------- */
 
 /* A new run behind `previous` (NONE: first). */
 static uint32_t insert(struct arena *arena, uint32_t previous, uint64_t offset, uint64_t bytes,
@@ -163,7 +165,7 @@ uint64_t arena_free_tail(const struct arena *arena)
                : arena->limit;
 }
 
-/* ---- placement ---------------------------------------------------------------------------------- */
+/* ---- placement ------------------------------------------------------- */
 
 /* Cuts [start, start + bytes) out of a free run. */
 static void take(struct arena *arena, uint32_t at, uint64_t start, uint64_t bytes, uint32_t owner)
@@ -238,7 +240,7 @@ void arena_free(struct arena *arena, uint64_t offset)
     settle_end(arena);
 }
 
-/* ---- the window of least regret ------------------------------------------------------------------- */
+/* ---- the window of least regret ------------------------------------------------------- */
 
 static uint32_t list_candidates(struct arena *arena, arena_regret_fn regret, void *context)
 {
@@ -268,9 +270,10 @@ static bool better(const struct arena_regret *a, const struct arena_regret *b)
     return a->peak < b->peak || (!(b->peak < a->peak) && a->weight < b->weight);
 }
 
-/* Candidates [first, last) are evictable or free. For each of them as the left end the shortest sufficient window is
- * looked at: a longer one costs at least as much. Both ends only move forward, so this is linear. `peaks` holds the
- * candidates of the window whose peak no later one exceeds: its head is the window's peak. */
+/* Candidates [first, last) are evictable or free. For each of them as the left end the shortest
+ * sufficient window is looked at: a longer one costs at least as much. Both ends only move forward,
+ * so this is linear. `peaks` holds the candidates of the window whose peak no later one exceeds:
+ * its head is the window's peak. */
 static bool search_stretch(struct arena *arena, uint32_t first, uint32_t last, uint64_t bytes,
                            struct arena_window *best, bool found)
 {
@@ -282,8 +285,7 @@ static bool search_stretch(struct arena *arena, uint32_t first, uint32_t last, u
             head++;
         uint64_t need = arena_aligned_start(all[left].offset, bytes) + bytes;
         while (right < last && (right <= left || all[right - 1].end < need)) {
-            while (tail > head &&
-                   all[arena->peaks[tail - 1]].regret.peak <= all[right].regret.peak)
+            while (tail > head && all[arena->peaks[tail - 1]].regret.peak <= all[right].regret.peak)
                 tail--;
             arena->peaks[tail++] = right++;
         }

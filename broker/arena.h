@@ -1,11 +1,13 @@
-/* Placement of chunks in the arena: which contiguous range a chunk gets, and which neighbours must leave for it.
+/* Placement of chunks in the arena: which contiguous range a chunk gets, and which neighbours must
+ * leave for it.
  *
- * Pure: it knows offsets and lengths, never memory. The space [0, end) is a list of runs in address order,
- * each free or owned by one chunk. Invariants (arena_check):
+ * Pure: it knows offsets and lengths, never memory. The space [0, end) is a list of runs in address
+ * order, each free or owned by one chunk. Invariants (arena_check):
  *   - runs cover [0, end) without gap or overlap, every bound is a multiple of ARENA_UNIT;
  *   - no two free runs touch each other; the last run is free or ends at `end`;
  *   - used_bytes is the sum of the owned runs.
- * New chunks are placed below `limit` only; end > limit while chunks beyond a lowered limit have not left.
+ * New chunks are placed below `limit` only; end > limit while chunks beyond a lowered limit have
+ * not left.
  *
  * It does not decide whom to evict: the caller's regret callback does.
  */
@@ -29,7 +31,8 @@ void arena_destroy(struct arena *arena);
 /* Where chunks may be placed: [0, limit), a multiple of ARENA_UNIT. */
 void arena_set_limit(struct arena *arena, uint64_t limit);
 uint64_t arena_limit(const struct arena *arena);
-/* Offset past the last byte that may still be owned; arena_set_limit's value once everything beyond it is free. */
+/* Offset past the last byte that may still be owned; arena_set_limit's value once everything beyond
+ * it is free. */
 uint64_t arena_end(const struct arena *arena);
 uint64_t arena_used(const struct arena *arena);
 /* Where the free run that touches the limit begins; the limit when it is not free. */
@@ -37,19 +40,22 @@ uint64_t arena_free_tail(const struct arena *arena);
 
 /* Length of a chunk's range: bytes rounded up to ARENA_UNIT. */
 uint64_t arena_range_bytes(uint64_t bytes);
-/* Where a chunk of that length starts in a hole that begins at offset: on a 2 MiB boundary when the gap before it
- * stays under an eighth of the chunk, else on a 64 KiB one under the same condition, else at offset itself. */
+/* Where a chunk of that length starts in a hole that begins at offset: on a 2 MiB boundary when the
+ * gap before it stays under an eighth of the chunk, else on a 64 KiB one under the same condition,
+ * else at offset itself. */
 uint64_t arena_aligned_start(uint64_t offset, uint64_t bytes);
 
 /* Best fit among the holes below limit. False when none is large enough. */
 bool arena_place(struct arena *arena, uint64_t bytes, uint32_t owner, uint64_t *ret_offset);
-/* The same within one span, after a window was emptied; false when the span is not free or too short. */
+/* The same within one span, after a window was emptied; false when the span is not free or too
+ * short. */
 bool arena_place_within(struct arena *arena, uint64_t from, uint64_t to, uint64_t bytes,
                         uint32_t owner, uint64_t *ret_offset);
 /* Gives back the range that starts at offset; it must be owned. */
 void arena_free(struct arena *arena, uint64_t offset);
 
-/* What evicting one chunk costs. Windows are compared by the largest peak in them, then by the sum of weights. */
+/* What evicting one chunk costs. Windows are compared by the largest peak in them, then by the sum
+ * of weights. */
 struct arena_regret {
     bool keep; /* cannot leave now: pinned, being read, or needed sooner */
     double peak;
@@ -61,12 +67,13 @@ struct arena_window {
     uint64_t from, to; /* whole runs; to is at most limit */
     struct arena_regret regret;
 };
-/* The adjacent free and evictable runs that hold `bytes` at their aligned start with least regret. The first such
- * window in address order wins a tie. False when there is none. */
+/* The adjacent free and evictable runs that hold `bytes` at their aligned start with least regret.
+ * The first such window in address order wins a tie. False when there is none. */
 bool arena_find_window(struct arena *arena, uint64_t bytes, arena_regret_fn regret, void *context,
                        struct arena_window *ret);
 
-/* Owners of the runs that touch [from, to), in address order; returns their number, writes at most capacity. */
+/* Owners of the runs that touch [from, to), in address order; returns their number, writes at most
+ * capacity. */
 uint32_t arena_owners(const struct arena *arena, uint64_t from, uint64_t to, uint32_t *owners,
                       uint32_t capacity);
 

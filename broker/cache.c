@@ -8,23 +8,24 @@
 #include "cache_internal.h"
 #include "core/size.h"
 
-#define DISPATCH_BLOCKS 1u /* reserved in one dispatch; a block that the host backs anew takes milliseconds */
+#define DISPATCH_BLOCKS                                                                            \
+    1u /* reserved in one dispatch; a block that the host backs anew takes milliseconds */
 
-/* ---- life ------------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------- */
 
 static int check_options(const struct cache_options *options, struct swi_error *error)
 {
     if (options->budget_bytes < SWI_PAGE_BYTES)
-        return swi_fail(error, -EINVAL, "a cache of %llu bytes is too small; --cache-size 512 means 512 MiB",
+        return swi_fail(error, -EINVAL,
+                        "a cache of %llu bytes is too small; --cache-size 512 means 512 MiB",
                         (unsigned long long)options->budget_bytes);
     if (options->max_bytes < options->budget_bytes)
         return swi_fail(error, -EINVAL, "the largest cache size is below the cache size");
-    if (options->policy != CACHE_POLICY_LRU)
-        return swi_fail(error, SW_EUNSUPPORTED, "policy next-use is not there yet; use --policy lru");
     return 0;
 }
 
-/* The first part is reserved before anybody is served, so that a machine without room for it says so at once. */
+/* The first part is reserved before anybody is served, so that a machine without room for it says
+ * so at once. */
 static int reserve_first(struct cache *cache, struct swi_error *error)
 {
     int result = segment_check_space(&cache->segment, cache->budget, error);
@@ -55,7 +56,7 @@ int cache_create(const struct cache_options *options, struct cache **ret, struct
     uint64_t instance;
     result = -ENOMEM;
     cache->arena = arena_create();
-    cache->policy = policy_create(options->policy);
+    cache->policy = policy_create(options->policy, options->session_bytes);
     if (!cache->arena || !cache->policy)
         (void)swi_fail(error, result, "out of memory");
     else if (getrandom(&instance, sizeof instance, 0) != (ssize_t)sizeof instance)
@@ -66,6 +67,7 @@ int cache_create(const struct cache_options *options, struct cache **ret, struct
         result = index_segment_create(&cache->index, error);
     if (result == 0) {
         swi_index_init(cache->index.index, instance, cache->segment.max_bytes);
+        policy_note_tick(cache->policy, swi_cache_now_tick(cache), 0);
         result = reserve_first(cache, error);
     }
     if (result == 0)
@@ -124,7 +126,7 @@ int cache_poll_fd(const struct cache *cache)
     return loader_poll_fd(cache->loader);
 }
 
-/* ---- sessions ----------------------------------------------------------------------------------------- */
+/* ---- sessions ------------------------------------------------------- */
 
 void cache_attach_page(struct cache *cache, uint32_t session, const struct swi_page *page)
 {
@@ -143,11 +145,12 @@ void cache_detach_page(struct cache *cache, uint32_t session)
     while (cache->sessions[at] != session)
         at++;
     cache->sessions[at] = cache->sessions[--cache->session_count];
+    policy_forget_session(cache->policy, session);
     cache->pump_wanted = true; /* its pins are gone */
     cache->tidy_ns = 0;
 }
 
-/* ---- chunks --------------------------------------------------------------------------------------------- */
+/* ---- chunks ------------------------------------------------------- */
 
 int cache_register(struct cache *cache, const struct cache_chunk *info, uint32_t *ret_id)
 {
@@ -161,13 +164,21 @@ int cache_register(struct cache *cache, const struct cache_chunk *info, uint32_t
     chunk->info = *info;
     chunk->cache = cache;
     chunk->id = cache->free_ids[cache->free_first];
+    const struct policy_chunk known = {.incarnation = info->incarnation,
+                                       .ordinal = info->ordinal,
+                                       .model_size = info->model_size,
+                                       .bytes = info->bytes};
+    int result = policy_add_chunk(cache->policy, chunk->id, &known);
+    if (result < 0) {
+        free(chunk);
+        return result;
+    }
     cache->free_first = (cache->free_first + 1) % SWI_CHUNKS;
     cache->free_count--;
     TAILQ_INIT(&chunk->waiters);
     cache->chunk[chunk->id] = chunk;
     swi_entry_assign(cache->index.index, chunk->id, info->incarnation, info->bytes,
                      info->digest.low, info->digest.high);
-    policy_add_chunk(cache->policy, chunk->id, info->bytes);
     *ret_id = chunk->id;
     return 0;
 }
@@ -206,9 +217,10 @@ void cache_unregister(struct cache *cache, uint32_t id)
     swi_cache_answer(cache, &waiters, SW_ESTALE, sw_strerror(SW_ESTALE));
 }
 
-/* ---- requests ------------------------------------------------------------------------------------------- */
+/* ---- requests ------------------------------------------------------- */
 
-/* Tells everybody on the list, which is the caller's own. A callback may do anything to the cache but destroy it. */
+/* Tells everybody on the list, which is the caller's own. A callback may do anything to the cache
+ * but destroy it. */
 void swi_cache_answer(struct cache *cache, struct waiter_list *waiters, int status,
                       const char *message)
 {
@@ -228,6 +240,7 @@ void swi_cache_answer(struct cache *cache, struct waiter_list *waiters, int stat
 void swi_cache_tick(struct cache *cache)
 {
     swi_tick_advance(cache->index.index);
+    policy_note_tick(cache->policy, swi_cache_now_tick(cache), cache->now_ns);
 }
 
 static void refuse(struct cache_waiter *waiter, int status, const char *message)
@@ -317,7 +330,8 @@ void cache_cancel(struct cache *cache, struct cache_waiter *waiter)
     cache->waiter_count--;
     for (struct answering *frame = cache->answering; frame; frame = frame->outer) {
         struct cache_waiter *other;
-        TAILQ_FOREACH (other, &frame->list, link) {
+        TAILQ_FOREACH(other, &frame->list, link)
+        {
             if (other == waiter) {
                 TAILQ_REMOVE(&frame->list, waiter, link);
                 return;
@@ -329,9 +343,10 @@ void cache_cancel(struct cache *cache, struct cache_waiter *waiter)
     TAILQ_REMOVE(&chunk->waiters, waiter, link);
 }
 
-/* ---- dispatch --------------------------------------------------------------------------------------------- */
+/* ---- dispatch ------------------------------------------------------- */
 
-/* Memory is reserved while the disk leaves time for it, and at once when a queued chunk needs it. */
+/* Memory is reserved while the disk leaves time for it, and at once when a queued chunk needs it.
+ */
 static bool wants_reserve(const struct cache *cache)
 {
     return cache->segment.reserved_bytes < cache->budget &&
@@ -380,7 +395,8 @@ bool cache_dispatch(struct cache *cache, uint64_t now_ns)
     if (cache->pump_wanted) {
         unsigned before = loader_active(cache->loader);
         swi_cache_pump(cache);
-        more = more || loader_active(cache->loader) != before; /* its reads are still to be issued */
+        more =
+            more || loader_active(cache->loader) != before; /* its reads are still to be issued */
     }
     if (!more || cache->growth_goal > 0)
         more = reserve_some(cache) || more;

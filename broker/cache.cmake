@@ -9,6 +9,7 @@ add_library(sw-cache STATIC
   loader_threads.c
   loader_uring.c
   policy.c
+  policy_next.c
   segment.c)
-target_link_libraries(sw-cache PUBLIC sw-core sw-flags PRIVATE PkgConfig::URING Threads::Threads)
+target_link_libraries(sw-cache PUBLIC sw-core sw-flags PRIVATE PkgConfig::URING Threads::Threads m)
 target_include_directories(sw-cache PUBLIC ${CMAKE_CURRENT_SOURCE_DIR})

@@ -26,6 +26,9 @@ struct cache_options {
     uint64_t max_bytes;    /* what resize may grow to; clients map this much address space */
     enum cache_policy policy;
     enum cache_engine engine;
+    /* How many bytes the cursors of one session may keep from leaving (next-use); its quota of pinned
+     * bytes. 0: no bound. */
+    uint64_t session_bytes;
 };
 
 int cache_create(const struct cache_options *options, struct cache **ret, struct swi_error *error);
@@ -56,7 +59,7 @@ void cache_detach_page(struct cache *cache, uint32_t session);
 
 struct cache_source {
     /* Opens the chunk's file for reading: a descriptor that the cache closes, or -errno / SW_E… with a message.
-     * Called once for each load. */
+     * Called for each attempt to load. With O_NONBLOCK, so that a FIFO under a chunk's name cannot hang the loop. */
     int (*open)(void *context, uint32_t ordinal, struct swi_error *error);
     void *context;
 };
@@ -72,7 +75,8 @@ struct cache_chunk {
     struct cache_source source;
 };
 
-/* Gives a chunk an id of the index. SW_EQUOTA when all SWI_CHUNKS ids are taken. */
+/* Gives a chunk an id of the index. SW_EQUOTA when all SWI_CHUNKS ids are taken; -EINVAL for no bytes, no
+ * incarnation, an ordinal beyond model_size or one that this incarnation has already; -ENOMEM. */
 int cache_register(struct cache *cache, const struct cache_chunk *chunk, uint32_t *ret_id);
 /* The chunk's model is gone: waiters get SW_ESTALE; the range and the id are freed as soon as no pin and no read
  * holds them. */

@@ -1,9 +1,10 @@
-/* What the files of the cache share. cache.c: life, chunks, requests, dispatch; cache_load.c: the queue and reads;
- * cache_room.c: pins, eviction, the budget; cache_stats.c: what it tells about itself.
+/* What the files of the cache share. cache.c: life, chunks, requests, dispatch; cache_load.c: the
+ * queue and reads; cache_room.c: pins, eviction, the budget; cache_stats.c: what it tells about
+ * itself.
  *
- * States of a chunk: its entry in the index says absent, loading, resident (EVICTING never outlasts a call here);
- * `phase` says whether it waits in the queue. Queued ⇒ absent. A range of the arena is owned exactly while the entry
- * is loading or resident.
+ * States of a chunk: its entry in the index says absent, loading, resident (EVICTING never outlasts
+ * a call here); `phase` says whether it waits in the queue. Queued ⇒ absent. A range of the arena
+ * is owned exactly while the entry is loading or resident.
  */
 #ifndef SWB_CACHE_INTERNAL_H
 #define SWB_CACHE_INTERNAL_H
@@ -14,26 +15,27 @@
 #include "policy.h"
 #include "segment.h"
 
-#define CACHE_ROOM_WAIT_NS    UINT64_C(5000000000) /* for pins to go */
-#define CACHE_RETRY_MIN_NS    UINT64_C(1000000)
-#define CACHE_RETRY_MAX_NS    UINT64_C(20000000)
-#define CACHE_TIDY_NS         UINT64_C(50000000)   /* between looks at what leaves late */
-#define CACHE_TICK_MIN_NS     UINT64_C(10000000)
-#define CACHE_TICK_MAX_NS     UINT64_C(2000000000)
-#define CACHE_FAILURE_HOLD_NS UINT64_C(1000000000) /* an unchanged bad file is not read again before */
-#define CACHE_FIRST_BYTES     (UINT64_C(256) << 20)
-#define CACHE_LOADS_MAX       8u    /* at once */
-#define CACHE_PREFETCH_MAX    1024u /* queued; more are dropped */
-#define CACHE_WAITERS_MAX     65536u
-#define CACHE_ATTEMPTS        32u /* queued chunks tried in one go when the first finds no room */
-#define CACHE_MERGE_MAX       65536u /* stamps taken over in one go */
-#define CACHE_PRIORITIES      3
+#define CACHE_ROOM_WAIT_NS UINT64_C(5000000000) /* for pins to go */
+#define CACHE_RETRY_MIN_NS UINT64_C(1000000)
+#define CACHE_RETRY_MAX_NS UINT64_C(20000000)
+#define CACHE_TIDY_NS      UINT64_C(50000000) /* between looks at what leaves late */
+#define CACHE_TICK_MIN_NS  UINT64_C(10000000)
+#define CACHE_TICK_MAX_NS  UINT64_C(2000000000)
+/* an unchanged bad file is not read again before */
+#define CACHE_FAILURE_HOLD_NS UINT64_C(1000000000)
+#define CACHE_FIRST_BYTES  (UINT64_C(256) << 20)
+#define CACHE_LOADS_MAX    8u    /* at once */
+#define CACHE_PREFETCH_MAX 1024u /* queued; more are dropped */
+#define CACHE_WAITERS_MAX  65536u
+#define CACHE_ATTEMPTS     32u    /* queued chunks tried in one go when the first finds no room */
+#define CACHE_MERGE_MAX    65536u /* stamps taken over in one go */
+#define CACHE_PRIORITIES   3
 
 TAILQ_HEAD(waiter_list, cache_waiter);
 TAILQ_HEAD(chunk_list, chunk);
 
 struct failure {
-    int code; /* 0: none */
+    int code;       /* 0: none */
     bool seen_file; /* identity is that of the file that failed */
     struct load_identity identity;
     uint64_t at_ns;
@@ -44,8 +46,8 @@ struct chunk {
     struct cache_chunk info;
     uint32_t id;
     bool queued;
-    bool gone;  /* unregistered; info.model and info.name are no longer there */
-    bool ahead; /* came by prefetch and was not used yet */
+    bool gone;                    /* unregistered; info.model and info.name are no longer there */
+    bool ahead;                   /* came by prefetch and was not used yet */
     enum cache_priority priority; /* while queued or loading */
     uint64_t offset;              /* while loading or resident */
     uint32_t resident_at;         /* place in cache->resident while resident */
@@ -58,7 +60,8 @@ struct chunk {
     struct cache *cache;
 };
 
-/* Waiters being told, so that one whose turn has not come can still be cancelled from inside a callback. */
+/* Waiters being told, so that one whose turn has not come can still be cancelled from inside a
+ * callback. */
 struct answering {
     struct waiter_list list;
     struct answering *outer;
@@ -74,7 +77,8 @@ struct cache {
     uint64_t now_ns;
 
     struct chunk *chunk[SWI_CHUNKS];
-    uint32_t free_ids[SWI_CHUNKS]; /* ring: an id rests as long as possible before it is used again */
+    uint32_t
+        free_ids[SWI_CHUNKS]; /* ring: an id rests as long as possible before it is used again */
     uint32_t free_first, free_count;
     uint32_t resident[SWI_CHUNKS]; /* ids, in no order */
     uint32_t resident_count;
@@ -93,9 +97,9 @@ struct cache {
     uint32_t queue_count[CACHE_PRIORITIES];
     uint32_t loading, waiter_count;
     struct answering *answering;
-    bool pump_wanted;        /* something changed since the queue was last tried */
-    uint64_t growth_goal;    /* a queued chunk fits once the arena reaches so far; 0: none */
-    uint64_t retry_ns;       /* when to try the queue again; 0: not waiting for pins */
+    bool pump_wanted;     /* something changed since the queue was last tried */
+    uint64_t growth_goal; /* a queued chunk fits once the arena reaches so far; 0: none */
+    uint64_t retry_ns;    /* when to try the queue again; 0: not waiting for pins */
     uint64_t retry_step_ns;
     uint64_t reserve_again_ns; /* after a refused reservation */
     struct swi_error refused;  /* why it was */
@@ -127,11 +131,13 @@ enum room swi_cache_make_room(struct cache *cache, struct chunk *chunk);
 /* Marks every pinned chunk in cache->pinned_at with the number of this scan. */
 void swi_cache_scan_pins(struct cache *cache);
 bool swi_cache_pinned(const struct cache *cache, uint32_t id);
-/* Evicts those of ids that nobody pins; returns how many. all: none unless all. ids are resident. */
+/* Evicts those of ids that nobody pins; returns how many. all: none unless all. ids are resident.
+ */
 uint32_t swi_cache_evict(struct cache *cache, const uint32_t *ids, uint32_t count, bool all);
 void swi_cache_became_resident(struct cache *cache, struct chunk *chunk);
 void swi_cache_apply_limit(struct cache *cache);
-/* Lets go of what is only waiting for pins or reads: the tail beyond a lowered budget, unregistered chunks. */
+/* Lets go of what is only waiting for pins or reads: the tail beyond a lowered budget, unregistered
+ * chunks. */
 void swi_cache_tidy(struct cache *cache);
 bool swi_cache_wants_tidy(const struct cache *cache);
 /* Takes last uses over from client pages; true when any was newer than known. */

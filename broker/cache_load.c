@@ -9,7 +9,7 @@
 #include "cache_internal.h"
 #include "core/size.h"
 
-/* ---- the queue --------------------------------------------------------------------------------------- */
+/* ---- the queue ------------------------------------------------------- */
 
 void swi_cache_enqueue(struct cache *cache, struct chunk *chunk, enum cache_priority priority)
 {
@@ -43,7 +43,7 @@ void swi_cache_raise(struct cache *cache, struct chunk *chunk, enum cache_priori
     }
 }
 
-/* ---- failures ------------------------------------------------------------------------------------------ */
+/* ---- failures ------------------------------------------------------- */
 
 void swi_cache_forget_failure(struct chunk *chunk)
 {
@@ -51,8 +51,8 @@ void swi_cache_forget_failure(struct chunk *chunk)
     chunk->failure = (struct failure){.code = 0};
 }
 
-static void remember_failure(struct cache *cache, struct chunk *chunk, const struct swi_error *error,
-                             const struct load_identity *identity)
+static void remember_failure(struct cache *cache, struct chunk *chunk,
+                             const struct swi_error *error, const struct load_identity *identity)
 {
     swi_cache_forget_failure(chunk);
     chunk->failure.code = error->code;
@@ -101,7 +101,7 @@ static void fail_chunk(struct cache *cache, struct chunk *chunk, struct swi_erro
     answer_all(cache, chunk, error->code, error->text);
 }
 
-/* ---- starting ------------------------------------------------------------------------------------------ */
+/* ---- starting ------------------------------------------------------- */
 
 /* Opens and checks the chunk's file. On failure everybody who waits was told. */
 static int open_file(struct cache *cache, struct chunk *chunk, struct load_identity *ret_identity)
@@ -156,7 +156,8 @@ static void start_load(struct cache *cache, struct chunk *chunk, int fd,
     loader_start(cache->loader, &chunk->load);
 }
 
-/* Waiters whose patience with a full arena is over. Returns true when nobody is left to read the chunk for. */
+/* Waiters whose patience with a full arena is over. Returns true when nobody is left to read the
+ * chunk for. */
 static bool expire_waiters(struct cache *cache, struct chunk *chunk)
 {
     struct waiter_list expired = TAILQ_HEAD_INITIALIZER(expired);
@@ -217,7 +218,8 @@ static uint32_t loads_allowed(int priority)
     return allowed[priority];
 }
 
-/* Starts what can be started, most urgent first. A chunk that finds no room does not hold up those behind it. */
+/* Starts what can be started, most urgent first. A chunk that finds no room does not hold up those
+ * behind it. */
 void swi_cache_pump(struct cache *cache)
 {
     cache->pump_wanted = false;
@@ -250,7 +252,7 @@ void swi_cache_pump(struct cache *cache)
     cache->retry_ns = cache->now_ns + cache->retry_step_ns;
 }
 
-/* ---- finishing ----------------------------------------------------------------------------------------- */
+/* ---- finishing ------------------------------------------------------- */
 
 static void load_done(struct load *load)
 {

@@ -8,7 +8,7 @@
 
 #define WINDOW_TRIES 8u /* a pin that appears between the scan and the eviction costs one */
 
-/* ---- pins -------------------------------------------------------------------------------------------- */
+/* ---- pins ------------------------------------------------------- */
 
 void swi_cache_scan_pins(struct cache *cache)
 {
@@ -34,9 +34,11 @@ bool swi_cache_merge(struct cache *cache)
     uint32_t tick = swi_cache_now_tick(cache);
     for (uint32_t i = 0; i < cache->session_count && merged <= CACHE_MERGE_MAX; i++) {
         uint32_t at = cache->merge_next++ % cache->session_count;
+        newer += policy_observe(cache->policy, cache->sessions[at],
+                                cache->page[cache->sessions[at]], cache->now_ns);
         newer += policy_merge_page(cache->policy, cache->page[cache->sessions[at]], tick,
                                    cache->resident, cache->resident_count);
-        merged += cache->resident_count;
+        merged += cache->resident_count + SW_CURSOR_LANES;
     }
     for (uint32_t i = 0; newer > 0 && i < cache->resident_count; i++) {
         struct chunk *chunk = cache->chunk[cache->resident[i]];
@@ -49,7 +51,7 @@ bool swi_cache_merge(struct cache *cache)
     return newer > 0;
 }
 
-/* ---- eviction ------------------------------------------------------------------------------------------ */
+/* ---- eviction ------------------------------------------------------- */
 
 void swi_cache_became_resident(struct cache *cache, struct chunk *chunk)
 {
@@ -57,6 +59,7 @@ void swi_cache_became_resident(struct cache *cache, struct chunk *chunk)
     cache->resident[cache->resident_count++] = chunk->id;
     chunk->load_tick = swi_cache_now_tick(cache);
     policy_touch(cache->policy, chunk->id, chunk->load_tick);
+    policy_set_resident(cache->policy, chunk->id, true);
     cache->stats.resident_bytes += chunk->info.bytes;
 }
 
@@ -69,10 +72,12 @@ static void evicted(struct cache *cache, struct chunk *chunk)
     cache->chunk[moved]->resident_at = chunk->resident_at;
     cache->stats.resident_bytes -= chunk->info.bytes;
     cache->stats.evictions++;
+    policy_set_resident(cache->policy, chunk->id, false);
     chunk->ahead = false;
 }
 
-/* The lease protocol's eviction: mark, then look for pins, then go through with it or take it back. */
+/* The lease protocol's eviction: mark, then look for pins, then go through with it or take it back.
+ */
 uint32_t swi_cache_evict(struct cache *cache, const uint32_t *ids, uint32_t count, bool all)
 {
     struct swi_index *index = cache->index.index;
@@ -93,13 +98,22 @@ uint32_t swi_cache_evict(struct cache *cache, const uint32_t *ids, uint32_t coun
     return free_to_go;
 }
 
+struct asking {
+    struct cache *cache;
+    const struct chunk *chunk; /* that wants room */
+};
+
 static struct arena_regret regret_of(void *context, uint32_t id)
 {
-    struct cache *cache = context;
-    if (swi_cache_pinned(cache, id) ||
-        swi_entry_get(cache->index.index, id).state != SWI_RESIDENT)
+    const struct asking *asking = context;
+    struct cache *cache = asking->cache;
+    if (swi_cache_pinned(cache, id) || swi_entry_get(cache->index.index, id).state != SWI_RESIDENT)
         return (struct arena_regret){.keep = true};
-    return policy_regret(cache->policy, id, swi_cache_now_tick(cache));
+    /* a guess may not push out what is needed sooner, nor what an earlier guess brought */
+    if (asking->chunk->priority == CACHE_PREFETCH &&
+        (cache->chunk[id]->ahead || policy_needed_before(cache->policy, id, asking->chunk->id)))
+        return (struct arena_regret){.keep = true};
+    return policy_regret(cache->policy, id);
 }
 
 /* Unregistered chunks whose last reader has left. */
@@ -134,13 +148,15 @@ enum room swi_cache_make_room(struct cache *cache, struct chunk *chunk)
     if (cache->gone_count > 0)
         release_gone(cache);
     (void)swi_cache_merge(cache);
+    policy_prepare(cache->policy, swi_cache_now_tick(cache), cache->now_ns);
     swi_cache_scan_pins(cache);
     for (unsigned try = 0; try < WINDOW_TRIES; try++) {
         struct arena_window window;
-        if (!arena_find_window(cache->arena, bytes, regret_of, cache, &window))
+        struct asking asking = {cache, chunk};
+        if (!arena_find_window(cache->arena, bytes, regret_of, &asking, &window))
             return grow_to(cache, cache->budget) ? ROOM_GROWING : ROOM_BUSY;
-        uint32_t count = arena_owners(cache->arena, window.from, window.to, cache->scratch,
-                                      SWI_CHUNKS);
+        uint32_t count =
+            arena_owners(cache->arena, window.from, window.to, cache->scratch, SWI_CHUNKS);
         if (count > 0 && swi_cache_evict(cache, cache->scratch, count, true) == 0)
             continue; /* somebody was faster; the scan now knows whom to leave alone */
         for (uint32_t i = 0; i < count; i++) {
@@ -155,7 +171,7 @@ enum room swi_cache_make_room(struct cache *cache, struct chunk *chunk)
     return ROOM_BUSY;
 }
 
-/* ---- control --------------------------------------------------------------------------------------------- */
+/* ---- control ------------------------------------------------------- */
 
 static bool matches(const struct chunk *chunk, const char *model, const char *component)
 {
@@ -201,7 +217,8 @@ void swi_cache_apply_limit(struct cache *cache)
 /* Evicts what lies beyond the budget and returns the memory behind the last chunk that is left. */
 static void shrink_tail(struct cache *cache)
 {
-    uint32_t count = arena_owners(cache->arena, cache->budget, UINT64_MAX, cache->scratch, SWI_CHUNKS);
+    uint32_t count =
+        arena_owners(cache->arena, cache->budget, UINT64_MAX, cache->scratch, SWI_CHUNKS);
     uint32_t resident = 0;
     for (uint32_t i = 0; i < count; i++) {
         if (swi_entry_get(cache->index.index, cache->scratch[i]).state == SWI_RESIDENT)
@@ -237,10 +254,11 @@ int cache_resize(struct cache *cache, uint64_t budget_bytes, struct swi_error *e
     swi_size_format(budget_bytes, want, sizeof want);
     if (budget_bytes < SWI_PAGE_BYTES || budget_bytes > cache->segment.max_bytes) {
         swi_size_format(cache->segment.max_bytes, most, sizeof most);
-        return swi_fail(error, -EINVAL,
-                        "cannot resize the cache to %s: it may have 4 KiB to %s; restart the broker "
-                        "for more",
-                        want, most);
+        return swi_fail(
+            error, -EINVAL,
+            "cannot resize the cache to %s: it may have 4 KiB to %s; restart the broker "
+            "for more",
+            want, most);
     }
     budget_bytes = budget_bytes / SWI_PAGE_BYTES * SWI_PAGE_BYTES;
     int result = segment_check_space(&cache->segment, budget_bytes, error);

@@ -20,8 +20,8 @@ struct loader {
     void *engine;
     struct loader_read slot[LOADER_DEPTH];
     struct loader_reads free_slots;
-    struct load_list loads;    /* by priority, then by arrival */
-    struct load *hash_next;    /* whose turn it is to be hashed; NULL: the first */
+    struct load_list loads; /* by priority, then by arrival */
+    struct load *hash_next; /* whose turn it is to be hashed; NULL: the first */
     unsigned active;
 };
 
@@ -66,7 +66,7 @@ unsigned loader_active(const struct loader *loader)
     return loader->active;
 }
 
-/* ---- one load -------------------------------------------------------------------------------------- */
+/* ---- one load ------------------------------------------------------- */
 
 static void fail_load(struct load *load, int code)
 {
@@ -144,10 +144,10 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-/* ---- reads ------------------------------------------------------------------------------------------- */
+/* ---- reads ------------------------------------------------------- */
 
-/* Hands a slot's remaining range to the engine. With O_DIRECT the length is rounded up: it stays inside the
- * target's last page. */
+/* Hands a slot's remaining range to the engine. With O_DIRECT the length is rounded up: it stays
+ * inside the target's last page. */
 static void submit(struct loader *loader, struct loader_read *read)
 {
     struct load *load = read->load;
@@ -173,7 +173,8 @@ static struct load *next_to_issue(struct loader *loader)
 {
     struct load *best = NULL;
     struct load *load;
-    TAILQ_FOREACH (load, &loader->loads, link) {
+    TAILQ_FOREACH(load, &loader->loads, link)
+    {
         if (can_issue(load) && (!best || load->priority < best->priority))
             best = load;
     }
@@ -191,8 +192,7 @@ static void issue_reads(struct loader *loader)
         read->load = load;
         read->offset = load->issued;
         read->retries = 0;
-        load->issued =
-            min_u64((segment_of(load->issued) + 1) * LOADER_SEGMENT_BYTES, load->bytes);
+        load->issued = min_u64((segment_of(load->issued) + 1) * LOADER_SEGMENT_BYTES, load->bytes);
         submit(loader, read);
     }
 }
@@ -217,10 +217,10 @@ static bool wants_more(struct load *load, struct loader_read *read)
         return false;
     }
     if (result == 0) {
-        fail_load(load, swi_fail(&load->error, SW_ELOAD,
-                                 "the file ends at byte %llu of %llu: it was cut while it was read",
-                                 (unsigned long long)read->offset,
-                                 (unsigned long long)load->bytes));
+        fail_load(load,
+                  swi_fail(&load->error, SW_ELOAD,
+                           "the file ends at byte %llu of %llu: it was cut while it was read",
+                           (unsigned long long)read->offset, (unsigned long long)load->bytes));
         return false;
     }
     if ((uint64_t)result > end - read->offset && end == load->bytes) {
@@ -264,7 +264,7 @@ static void take_completed(struct loader *loader, bool wait)
     }
 }
 
-/* ---- hashing and finishing ---------------------------------------------------------------------------- */
+/* ---- hashing and finishing ------------------------------------------------------- */
 
 static bool can_hash(const struct load *load)
 {
@@ -355,9 +355,9 @@ bool loader_turn(struct loader *loader)
     hash_some(loader);
     finish_all(loader);
     struct load *load;
-    TAILQ_FOREACH (load, &loader->loads, link)
-        more = more || can_hash(load) || is_over(load) ||
-               (can_issue(load) && !STAILQ_EMPTY(&loader->free_slots));
+    TAILQ_FOREACH(load, &loader->loads, link)
+    more = more || can_hash(load) || is_over(load) ||
+           (can_issue(load) && !STAILQ_EMPTY(&loader->free_slots));
     return more;
 }
 
@@ -366,12 +366,12 @@ void loader_destroy(struct loader *loader)
     if (!loader)
         return;
     struct load *load;
-    TAILQ_FOREACH (load, &loader->loads, link)
-        loader_cancel(loader, load);
+    TAILQ_FOREACH(load, &loader->loads, link)
+    loader_cancel(loader, load);
     for (;;) {
         unsigned outstanding = 0;
-        TAILQ_FOREACH (load, &loader->loads, link)
-            outstanding += load->outstanding;
+        TAILQ_FOREACH(load, &loader->loads, link)
+        outstanding += load->outstanding;
         if (outstanding == 0)
             break;
         (void)loader->ops->flush(loader->engine);

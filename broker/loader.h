@@ -1,17 +1,21 @@
 /* Reading chunk files into memory and verifying them.
  *
- * A load is one file read into one range. It is cut into segments; segments of all loads share one deep queue of reads
- * (loads of a more urgent priority first, then in order of arrival), and each load's bytes are hashed in file order as
- * they arrive, at most one segment a turn, the loads taking turns.
+ * A load is one file read into one range. It is cut into segments; segments of all loads share one
+ * deep queue of reads (loads of a more urgent priority first, then in order of arrival), and each
+ * load's bytes are hashed in file order as they arrive, at most one segment a turn, the loads
+ * taking turns.
  *
  * Invariants:
- *   - while a read of a load is with the kernel, the load is not done and its target belongs to the loader;
+ *   - while a read of a load is with the kernel, the load is not done and its target belongs to the
+ * loader;
  *   - nothing beyond round_up(bytes, 4096) of the target is ever written;
- *   - done is called exactly once for each load, from loader_turn, and never while one of its reads is under way.
+ *   - done is called exactly once for each load, from loader_turn, and never while one of its reads
+ * is under way.
  *
- * How reads reach the disk is an engine's business: io_uring, or a pool of threads calling pread. The file is read with
- * O_DIRECT where its file system allows it (also when it refuses only at the first read), else through the page cache.
- * It does not know what a chunk is, whom it is for, or what the arena is.
+ * How reads reach the disk is an engine's business: io_uring, or a pool of threads calling pread.
+ * The file is read with O_DIRECT where its file system allows it (also when it refuses only at the
+ * first read), else through the page cache. It does not know what a chunk is, whom it is for, or
+ * what the arena is.
  */
 #ifndef SWB_LOADER_H
 #define SWB_LOADER_H
@@ -41,10 +45,10 @@ struct load_identity {
 
 struct load {
     /* Set by the caller. */
-    int fd;            /* owned by the loader from loader_start on */
-    uint8_t *target;   /* [round_up(bytes, 4096)], 4096-aligned */
-    uint64_t bytes;    /* what the file must hold, over zero */
-    unsigned priority; /* 0 is the most urgent; may be lowered while the load runs */
+    int fd;                   /* owned by the loader from loader_start on */
+    uint8_t *target;          /* [round_up(bytes, 4096)], 4096-aligned */
+    uint64_t bytes;           /* what the file must hold, over zero */
+    unsigned priority;        /* 0 is the most urgent; may be lowered while the load runs */
     struct swi_digest digest; /* what it must hash to */
     load_done_fn done;
     void *context;
@@ -63,25 +67,28 @@ struct load {
 
 /* LOADER_AUTO takes threads where io_uring cannot be used; LOADER_URING is an error there. */
 int loader_create(enum loader_engine engine, struct loader **ret, struct swi_error *error);
-/* Waits for every read that is under way. Loads that were not done are cancelled: done is called with -ECANCELED. */
+/* Waits for every read that is under way. Loads that were not done are cancelled: done is called
+ * with -ECANCELED. */
 void loader_destroy(struct loader *loader);
 
 const char *loader_engine_name(const struct loader *loader);
 /* Readable when reads have completed. */
 int loader_poll_fd(const struct loader *loader);
 
-/* Whether the file is what it should be as far as its inode tells: regular, of exactly that length. SW_ELOAD with a
- * message otherwise; ret_identity is filled whenever the file could be looked at. */
+/* Whether the file is what it should be as far as its inode tells: regular, of exactly that length.
+ * SW_ELOAD with a message otherwise; ret_identity is filled whenever the file could be looked at.
+ */
 int loader_check_file(int fd, uint64_t bytes, struct load_identity *ret_identity,
                       struct swi_error *error);
 
 /* Takes the load and its descriptor over. The caller has checked the file by loader_check_file. */
 void loader_start(struct loader *loader, struct load *load);
-/* No further reads are issued for it; done follows with -ECANCELED once those under way have completed. */
+/* No further reads are issued for it; done follows with -ECANCELED once those under way have
+ * completed. */
 void loader_cancel(struct loader *loader, struct load *load);
 
-/* Takes in completed reads, issues new ones, hashes at most one segment. Returns true when there is more to hash or to
- * report, so that it should be called again at once. */
+/* Takes in completed reads, issues new ones, hashes at most one segment. Returns true when there is
+ * more to hash or to report, so that it should be called again at once. */
 bool loader_turn(struct loader *loader);
 /* Loads that are not done yet. */
 unsigned loader_active(const struct loader *loader);

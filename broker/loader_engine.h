@@ -1,4 +1,5 @@
-/* What an engine of the loader does: hands reads to the kernel and reports them completed, in any order. */
+/* What an engine of the loader does: hands reads to the kernel and reports them completed, in any
+ * order. */
 #ifndef SWB_LOADER_ENGINE_H
 #define SWB_LOADER_ENGINE_H
 
@@ -6,9 +7,9 @@
 
 struct loader_read {
     struct load *load;
-    uint64_t offset;    /* in the file and in the target */
-    uint32_t length;    /* still wanted */
-    uint32_t retries;   /* without progress */
+    uint64_t offset;  /* in the file and in the target */
+    uint32_t length;  /* still wanted */
+    uint32_t retries; /* without progress */
     int fd;
     uint8_t *buffer;
     int64_t result; /* bytes, 0 at end of file, or -errno */
@@ -24,8 +25,8 @@ struct loader_engine_ops {
     int (*poll_fd)(void *engine);
     /* Queues a read; at most `depth` are under way at once. It starts at the next flush. */
     void (*submit)(void *engine, struct loader_read *read);
-    /* True when it must be called again without waiting for poll_fd: a read could not be started, or was refused and
-     * can be reaped. */
+    /* True when it must be called again without waiting for poll_fd: a read could not be started,
+     * or was refused and can be reaped. */
     bool (*flush)(void *engine);
     /* Appends completed reads. wait: blocks until there is at least one. */
     void (*reap)(void *engine, struct loader_reads *completed, bool wait);

@@ -1,6 +1,7 @@
 /* The loader's engine for places where io_uring is forbidden: a few threads calling pread.
  *
- * Everything shared between them and the loop is under one mutex. An eventfd tells the loop that something completed.
+ * Everything shared between them and the loop is under one mutex. An eventfd tells the loop that
+ * something completed.
  */
 #include <errno.h>
 #include <pthread.h>

@@ -1,5 +1,5 @@
-/* The loader's io_uring engine: plain reads, since registered buffers would keep the arena's blocks from becoming huge
- * pages. The ring's own descriptor is what the broker's loop polls.
+/* The loader's io_uring engine: plain reads, since registered buffers would keep the arena's blocks
+ * from becoming huge pages. The ring's own descriptor is what the broker's loop polls.
  */
 #include <assert.h>
 #include <errno.h>
@@ -46,10 +46,11 @@ static int uring_create(unsigned depth, void **ret, struct swi_error *error)
     }
     if (result < 0) {
         free(uring);
-        return swi_fail(error, result,
-                        "io_uring cannot be used here: %s; allow it (sysctl kernel.io_uring_disabled, "
-                        "seccomp profile) or use --io-engine threads",
-                        strerror(-result));
+        return swi_fail(
+            error, result,
+            "io_uring cannot be used here: %s; allow it (sysctl kernel.io_uring_disabled, "
+            "seccomp profile) or use --io-engine threads",
+            strerror(-result));
     }
     (void)io_uring_ring_dontfork(&uring->ring);
     *ret = uring;

@@ -1,31 +1,37 @@
-/* Last uses by chunk id, in ticks of the index, compared modulo 2^32. */
-#include "policy.h"
+/* Last uses by chunk id, in ticks of the index compared modulo 2^32, and the two policies over
+ * them. The foresight of next-use is in policy_next.c.
+ */
+#include "policy_internal.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 
 #include "core/lease.h"
 
-struct known_chunk {
-    uint64_t bytes; /* 0: no such chunk */
-    uint32_t last_use;
-};
-
-struct policy {
-    enum cache_policy kind;
-    struct known_chunk chunk[SWI_CHUNKS];
-};
-
-struct policy *policy_create(enum cache_policy kind)
+struct policy *policy_create(enum cache_policy kind, uint64_t session_bytes)
 {
     struct policy *policy = calloc(1, sizeof *policy);
-    if (policy)
-        policy->kind = kind;
+    if (!policy)
+        return NULL;
+    policy->kind = kind;
+    policy->session_bytes = session_bytes ? session_bytes : UINT64_MAX;
     return policy;
 }
 
 void policy_destroy(struct policy *policy)
 {
+    if (!policy)
+        return;
+    for (unsigned i = 0; i < MODEL_BUCKETS; i++) {
+        struct policy_model *model = policy->models[i];
+        while (model) {
+            struct policy_model *next = model->next;
+            free(model);
+            model = next;
+        }
+    }
     free(policy);
 }
 
@@ -34,14 +40,90 @@ const char *policy_name(const struct policy *policy)
     return policy->kind == CACHE_POLICY_LRU ? "lru" : "next-use";
 }
 
-void policy_add_chunk(struct policy *policy, uint32_t id, uint64_t bytes)
+/* ---- chunks and models ------------------------------------------------------------------------
+ */
+
+static struct policy_model **bucket_of(struct policy *policy, uint64_t incarnation)
 {
-    policy->chunk[id] = (struct known_chunk){.bytes = bytes};
+    return &policy->models[incarnation * UINT64_C(0x9e3779b97f4a7c15) >> 54];
+}
+_Static_assert(MODEL_BUCKETS == 1 << (64 - 54), "the hash gives a bucket");
+
+struct policy_model *policy_find_model(struct policy *policy, uint64_t incarnation)
+{
+    struct policy_model *model = *bucket_of(policy, incarnation);
+    while (model && model->incarnation != incarnation)
+        model = model->next;
+    return model;
+}
+
+static struct policy_model *add_model(struct policy *policy, uint64_t incarnation, uint32_t size)
+{
+    struct policy_model *model = calloc(1, sizeof *model + size * sizeof model->component[0]);
+    if (!model)
+        return NULL;
+    model->incarnation = incarnation;
+    model->size = size;
+    for (uint32_t i = 0; i < size; i++)
+        model->component[i] = (struct policy_component){.id = ARENA_NOBODY, .until_ns = INFINITY};
+    struct policy_model **bucket = bucket_of(policy, incarnation);
+    model->next = *bucket;
+    *bucket = model;
+    return model;
+}
+
+int policy_add_chunk(struct policy *policy, uint32_t id, const struct policy_chunk *chunk)
+{
+    if (chunk->ordinal >= chunk->model_size || chunk->model_size > SWI_CHUNKS)
+        return -EINVAL;
+    struct policy_model *model = policy_find_model(policy, chunk->incarnation);
+    if (!model)
+        model = add_model(policy, chunk->incarnation, chunk->model_size);
+    if (!model)
+        return -ENOMEM;
+    if (model->size != chunk->model_size || model->component[chunk->ordinal].id != ARENA_NOBODY)
+        return -EINVAL;
+    model->component[chunk->ordinal].id = id;
+    model->chunks++;
+    policy->chunk[id] =
+        (struct known_chunk){.bytes = chunk->bytes, .model = model, .ordinal = chunk->ordinal};
+    return 0;
 }
 
 void policy_remove_chunk(struct policy *policy, uint32_t id)
 {
+    struct policy_model *model = policy->chunk[id].model;
+    assert(model);
+    model->component[policy->chunk[id].ordinal].id = ARENA_NOBODY;
     policy->chunk[id] = (struct known_chunk){.bytes = 0};
+    if (--model->chunks > 0)
+        return;
+    struct policy_model **link = bucket_of(policy, model->incarnation);
+    while (*link != model)
+        link = &(*link)->next;
+    *link = model->next;
+    free(model);
+}
+
+void policy_set_resident(struct policy *policy, uint32_t id, bool resident)
+{
+    policy->chunk[id].resident = resident;
+}
+
+/* ---- last uses ---------------------------------------------------------------------------------
+ */
+
+void policy_note_tick(struct policy *policy, uint32_t tick, uint64_t now_ns)
+{
+    policy->tick_ns[tick % TICKS_KNOWN] = now_ns;
+    policy->last_tick = tick;
+}
+
+static uint64_t time_of(const struct policy *policy, uint32_t tick)
+{
+    uint32_t age = policy->last_tick - tick;
+    /* older than the ring reaches: its oldest */
+    return policy->tick_ns[(age < TICKS_KNOWN ? tick : policy->last_tick + 1) % TICKS_KNOWN];
 }
 
 /* Whether tick a lies after b, for ticks less than 2^31 apart. */
@@ -50,11 +132,17 @@ static bool is_after(uint32_t a, uint32_t b)
     return a != b && a - b < UINT32_C(1) << 31;
 }
 
+static void used(const struct policy *policy, struct known_chunk *chunk, uint32_t tick)
+{
+    chunk->last_use = tick;
+    chunk->last_use_ns = time_of(policy, tick);
+}
+
 void policy_touch(struct policy *policy, uint32_t id, uint32_t tick)
 {
     struct known_chunk *chunk = &policy->chunk[id];
     if (chunk->last_use == 0 || is_after(tick, chunk->last_use))
-        chunk->last_use = tick;
+        used(policy, chunk, tick);
 }
 
 uint32_t policy_merge_page(struct policy *policy, const struct swi_page *page, uint32_t now_tick,
@@ -66,7 +154,7 @@ uint32_t policy_merge_page(struct policy *policy, const struct swi_page *page, u
         uint32_t stamp = swi_page_last_use(page, ids[i]);
         if (stamp == 0 || is_after(stamp, now_tick) || !is_after(stamp, chunk->last_use))
             continue;
-        chunk->last_use = stamp;
+        used(policy, chunk, stamp);
         newer++;
     }
     return newer;
@@ -77,12 +165,65 @@ uint32_t policy_last_use(const struct policy *policy, uint32_t id)
     return policy->chunk[id].last_use;
 }
 
-struct arena_regret policy_regret(const struct policy *policy, uint32_t id, uint32_t now_tick)
+/* ---- regrets ------------------------------------------------------------------------------------
+ */
+
+void policy_prepare(struct policy *policy, uint32_t now_tick, uint64_t now_ns)
 {
-    const struct known_chunk *chunk = &policy->chunk[id];
-    uint32_t age = now_tick - chunk->last_use;
+    policy->now_tick = now_tick;
+    policy->now_ns = now_ns;
+    if (policy->kind == CACHE_POLICY_NEXT_USE)
+        policy_foresee(policy);
+}
+
+static struct arena_regret lru_regret(const struct policy *policy, const struct known_chunk *chunk)
+{
+    uint32_t age = policy->now_tick - chunk->last_use;
     return (struct arena_regret){
         .peak = (double)(UINT32_MAX - age) + 1, /* over the 0 of a free run */
         .weight = (double)chunk->bytes,
     };
+}
+
+/* Nanoseconds until the chunk is expected to be used; infinite when no live cursor leads to it. */
+static double expected_ns(const struct policy *policy, const struct known_chunk *chunk)
+{
+    const struct policy_model *model = chunk->model;
+    double until_ns = model->foreseen == policy->prepared
+                          ? model->component[chunk->ordinal].until_ns
+                          : (double)INFINITY;
+    double age_ns = (double)policy->now_ns - (double)chunk->last_use_ns;
+    /* passes have gone by without it: half a pass of patience, then as long again */
+    if (chunk->resident && age_ns > 1.5 * model->pass_ns)
+        until_ns += age_ns;
+    return until_ns;
+}
+
+static struct arena_regret next_use_regret(const struct policy *policy,
+                                           const struct known_chunk *chunk)
+{
+    double until_ns = expected_ns(policy, chunk);
+    double bytes = (double)chunk->bytes;
+    if (isinf(until_ns)) {
+        struct arena_regret regret = lru_regret(policy, chunk);
+        regret.peak /= 4294967296.0 * 2; /* below the 1 of every chunk that is expected */
+        regret.weight *= 1e-15;          /* beside which idle bytes cost nothing */
+        return regret;
+    }
+    return (struct arena_regret){.peak = 1, .weight = bytes / (until_ns + NEAR_NS)};
+}
+
+struct arena_regret policy_regret(const struct policy *policy, uint32_t id)
+{
+    const struct known_chunk *chunk = &policy->chunk[id];
+    return policy->kind == CACHE_POLICY_LRU ? lru_regret(policy, chunk)
+                                            : next_use_regret(policy, chunk);
+}
+
+bool policy_needed_before(const struct policy *policy, uint32_t id, uint32_t other)
+{
+    if (policy->kind == CACHE_POLICY_LRU)
+        return false; /* it knows nothing of the future */
+    double until_ns = expected_ns(policy, &policy->chunk[id]);
+    return !isinf(until_ns) && until_ns <= expected_ns(policy, &policy->chunk[other]);
 }

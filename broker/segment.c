@@ -73,7 +73,8 @@ static int open_unnamed_shm(struct swi_error *error)
 static int map_aligned(struct segment *segment, struct swi_error *error)
 {
     uint64_t padded = segment->max_bytes + SWI_BLOCK_BYTES;
-    uint8_t *room = mmap(NULL, padded, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    uint8_t *room =
+        mmap(NULL, padded, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (room == MAP_FAILED)
         return swi_fail(error, -errno, "cannot reserve %llu bytes of address space: %s",
                         (unsigned long long)padded, strerror(errno));
@@ -137,7 +138,7 @@ void segment_destroy(struct segment *segment)
     segment->is_huge = NULL;
 }
 
-/* ---- limits --------------------------------------------------------------------------------------- */
+/* ---- limits ------------------------------------------------------- */
 
 static bool read_limit(const char *path, uint64_t *ret)
 {
@@ -227,11 +228,12 @@ int segment_check_space(const struct segment *segment, uint64_t goal_bytes, stru
     uint64_t available = (uint64_t)fs.f_bavail * fs.f_frsize;
     if (fs.f_blocks > 0 && available < wanted) { /* f_blocks 0: a tmpfs without a limit */
         swi_size_format(available, have_text, sizeof have_text);
-        return swi_fail(error, -ENOSPC,
-                        "the arena needs %s more of /dev/shm, which has %s left; lower --cache-size "
-                        "or enlarge it: mount -o remount,size=SIZE /dev/shm (in a container: "
-                        "--shm-size)",
-                        want_text, have_text);
+        return swi_fail(
+            error, -ENOSPC,
+            "the arena needs %s more of /dev/shm, which has %s left; lower --cache-size "
+            "or enlarge it: mount -o remount,size=SIZE /dev/shm (in a container: "
+            "--shm-size)",
+            want_text, have_text);
     }
     char path[1100] = "";
     uint64_t limit = own_cgroup_limit(path, sizeof path);
@@ -245,7 +247,7 @@ int segment_check_space(const struct segment *segment, uint64_t goal_bytes, stru
     return 0;
 }
 
-/* ---- reserving -------------------------------------------------------------------------------------- */
+/* ---- reserving ------------------------------------------------------- */
 
 static int allocate(const struct segment *segment, uint64_t from, uint64_t bytes,
                     struct swi_error *error)
@@ -328,7 +330,7 @@ void segment_trim(struct segment *segment, uint64_t keep_bytes)
     segment->reserved_bytes = keep;
 }
 
-/* ---- the index ----------------------------------------------------------------------------------------- */
+/* ---- the index ------------------------------------------------------- */
 
 int index_segment_create(struct index_segment *segment, struct swi_error *error)
 {
@@ -345,8 +347,8 @@ int index_segment_create(struct index_segment *segment, struct swi_error *error)
     segment->client_fd = result = reopen_read_only(segment->fd, error);
     if (result < 0)
         goto fail;
-    void *mapped = mmap(NULL, sizeof *segment->index, PROT_READ | PROT_WRITE, MAP_SHARED,
-                        segment->fd, 0);
+    void *mapped =
+        mmap(NULL, sizeof *segment->index, PROT_READ | PROT_WRITE, MAP_SHARED, segment->fd, 0);
     if (mapped == MAP_FAILED) {
         result = swi_fail(error, -errno, "cannot map the chunk index: %s", strerror(errno));
         goto fail;

@@ -1,16 +1,18 @@
-/* The shared memory: the arena object and the index object, their read-only descriptors for clients, and how much of
- * the arena is backed by memory.
+/* The shared memory: the arena object and the index object, their read-only descriptors for
+ * clients, and how much of the arena is backed by memory.
  *
- * Arena: shm_open with a random name, mode 0600, unlinked at once, so that no crash leaves it behind. Its length is
- * max_bytes from the start; memory is reserved block by block (2 MiB) from the front, and always *before* use: a full
- * /dev/shm is an error here and never a SIGBUS later. A reserved block stays reserved until segment_trim: populating
- * costs as much as reading a disk, so ranges are recycled and eviction frees no pages.
+ * Arena: shm_open with a random name, mode 0600, unlinked at once, so that no crash leaves it
+ * behind. Its length is max_bytes from the start; memory is reserved block by block (2 MiB) from
+ * the front, and always *before* use: a full /dev/shm is an error here and never a SIGBUS later. A
+ * reserved block stays reserved until segment_trim: populating costs as much as reading a disk, so
+ * ranges are recycled and eviction frees no pages.
  *
- * A block becomes one huge page by touching its first page and MADV_COLLAPSE. Where the kernel refuses (a page somebody
- * pins, no free huge page, an old kernel) the refusal is counted and the block is populated with small pages.
+ * A block becomes one huge page by touching its first page and MADV_COLLAPSE. Where the kernel
+ * refuses (a page somebody pins, no free huge page, an old kernel) the refusal is counted and the
+ * block is populated with small pages.
  *
- * The descriptors for clients are opened O_RDONLY through /proc. That binds clients of other users, who cannot reopen
- * them for writing; it does not bind root or the broker's own user.
+ * The descriptors for clients are opened O_RDONLY through /proc. That binds clients of other users,
+ * who cannot reopen them for writing; it does not bind root or the broker's own user.
  */
 #ifndef SWB_SEGMENT_H
 #define SWB_SEGMENT_H
@@ -37,13 +39,13 @@ struct segment {
 int segment_create(struct segment *segment, uint64_t max_bytes, struct swi_error *error);
 void segment_destroy(struct segment *segment);
 
-/* Whether reserving up to goal_bytes can work: space left in the file system of the segment, and the memory limit of
- * this process's cgroups. The message names the limit and the remedy. */
+/* Whether reserving up to goal_bytes can work: space left in the file system of the segment, and
+ * the memory limit of this process's cgroups. The message names the limit and the remedy. */
 int segment_check_space(const struct segment *segment, uint64_t goal_bytes,
                         struct swi_error *error);
 
-/* Reserves the next `blocks` blocks, not beyond goal_bytes (a multiple of SWI_PAGE_BYTES). On error what was reserved
- * before stays. */
+/* Reserves the next `blocks` blocks, not beyond goal_bytes (a multiple of SWI_PAGE_BYTES). On error
+ * what was reserved before stays. */
 int segment_reserve(struct segment *segment, uint64_t goal_bytes, unsigned blocks,
                     struct swi_error *error);
 
@@ -59,8 +61,9 @@ struct index_segment {
 int index_segment_create(struct index_segment *segment, struct swi_error *error);
 void index_segment_destroy(struct index_segment *segment);
 
-/* Smallest memory limit of the cgroups named in proc_cgroup (/proc/self/cgroup's text), v2 or v1, every ancestor
- * included, read below sys_root (/sys/fs/cgroup). UINT64_MAX: none. path, if not NULL, receives the file it is from. */
+/* Smallest memory limit of the cgroups named in proc_cgroup (/proc/self/cgroup's text), v2 or v1,
+ * every ancestor included, read below sys_root (/sys/fs/cgroup). UINT64_MAX: none. path, if not
+ * NULL, receives the file it is from. */
 uint64_t segment_cgroup_limit(const char *proc_cgroup, const char *sys_root, char *path,
                               size_t path_size);
 

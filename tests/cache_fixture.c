@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* ---- files ---------------------------------------------------------------------------------------- */
+/* ---- files ------------------------------------------------------- */
 
 static uint64_t name_seed(const char *name)
 {
@@ -68,7 +68,7 @@ static int open_source(void *context, uint32_t ordinal, struct swi_error *error)
     return fd;
 }
 
-/* ---- life ----------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------- */
 
 struct fx *fx_create(uint64_t budget_bytes, uint64_t max_bytes, enum cache_engine engine,
                      enum cache_policy policy)
@@ -137,7 +137,7 @@ uint32_t fx_add(struct fx *fx, const char *name, uint64_t bytes)
     return fx->count++;
 }
 
-/* ---- the loop ------------------------------------------------------------------------------------- */
+/* ---- the loop ------------------------------------------------------- */
 
 /* One turn. Returns false when there is nothing to do before time passes. */
 static bool turn(struct fx *fx)
@@ -208,8 +208,8 @@ void fx_check_bytes(struct fx *fx, uint32_t number)
     cr_assert_eq(entry.state, SWI_RESIDENT, "%s is not resident", file->name);
     cr_assert_eq(entry.bytes, file->bytes);
     uint64_t mapped = (file->bytes + 4095) / 4096 * 4096;
-    uint8_t *seen = mmap(NULL, mapped, PROT_READ, MAP_SHARED, cache_arena_fd(fx->cache),
-                         (off_t)entry.offset);
+    uint8_t *seen =
+        mmap(NULL, mapped, PROT_READ, MAP_SHARED, cache_arena_fd(fx->cache), (off_t)entry.offset);
     cr_assert_neq(seen, MAP_FAILED);
     uint8_t *expected = contents(file->name, file->bytes);
     cr_assert_arr_eq(seen, expected, file->bytes, "%s has wrong bytes", file->name);
@@ -226,12 +226,12 @@ struct cache_stats fx_stats(struct fx *fx)
     return stats;
 }
 
-/* ---- clients -------------------------------------------------------------------------------------- */
+/* ---- clients ------------------------------------------------------- */
 
 struct swi_page *fx_attach(struct fx *fx, uint32_t session)
 {
-    struct swi_page *page = mmap(NULL, sizeof *page, PROT_READ | PROT_WRITE,
-                                 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct swi_page *page =
+        mmap(NULL, sizeof *page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     cr_assert_neq(page, MAP_FAILED);
     swi_page_init(page);
     fx->page[session] = page;

@@ -1,7 +1,9 @@
-/* What the tests of the cache share: a directory of chunk files, a cache over it, and a loop around cache_dispatch.
+/* What the tests of the cache share: a directory of chunk files, a cache over it, and a loop around
+ * cache_dispatch.
  *
- * Time is the fixture's own (fx->now_ns), so that waits for pins need no waiting. Engines are tried both where a
- * test says so. Chunk contents are a function of their name, so that a test can check bytes without keeping them.
+ * Time is the fixture's own (fx->now_ns), so that waits for pins need no waiting. Engines are tried
+ * both where a test says so. Chunk contents are a function of their name, so that a test can check
+ * bytes without keeping them.
  */
 #ifndef SW_TESTS_CACHE_FIXTURE_H
 #define SW_TESTS_CACHE_FIXTURE_H
@@ -47,7 +49,8 @@ struct fx *fx_create(uint64_t budget_bytes, uint64_t max_bytes, enum cache_engin
 /* Checks that nothing is left behind. */
 void fx_destroy(struct fx *fx);
 
-/* Writes a chunk file and registers it: model "m", component NAME. Returns its number in the fixture. */
+/* Writes a chunk file and registers it: model "m", component NAME. Returns its number in the
+ * fixture. */
 uint32_t fx_add(struct fx *fx, const char *name, uint64_t bytes);
 /* The bytes that fx_add wrote at this place. */
 uint8_t fx_byte(const char *name, uint64_t at);

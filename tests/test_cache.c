@@ -10,8 +10,8 @@ static const enum cache_engine engines[] = {CACHE_ENGINE_URING, CACHE_ENGINE_THR
 
 Test(cache, loads_and_verifies_any_length, .timeout = 60)
 {
-    static const uint64_t sizes[] = {
-        1, 4095, 4096, 4097, FX_MIB - 1, FX_MIB, FX_MIB + 1, 5 * FX_MIB + 3};
+    static const uint64_t sizes[] = {1,          4095,   4096,       4097,
+                                     FX_MIB - 1, FX_MIB, FX_MIB + 1, 5 * FX_MIB + 3};
     EACH_ENGINE(e)
     {
         struct fx *fx = fx_create(16 * FX_MIB, 0, engines[e], CACHE_POLICY_LRU);

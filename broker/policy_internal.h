@@ -1,0 +1,67 @@
+/* What policy.c (last uses, regrets) and policy_next.c (cursors, foresight) share. */
+#ifndef SWB_POLICY_INTERNAL_H
+#define SWB_POLICY_INTERNAL_H
+
+#include "policy.h"
+
+#define MODEL_BUCKETS 1024u
+#define TICKS_KNOWN   4096u
+#define NEAR_NS       1e5 /* uses nearer than this are equally near */
+
+struct policy_component {
+    uint32_t id;     /* ARENA_NOBODY: not registered */
+    double until_ns; /* as of the last policy_prepare that reached this model */
+};
+
+struct policy_model {
+    struct policy_model *next; /* in its bucket */
+    uint64_t incarnation;
+    uint64_t foreseen; /* number of the policy_prepare that until_ns is from */
+    double pass_ns;    /* longest of its live cursors */
+    uint32_t size;
+    uint32_t chunks; /* registered */
+    struct policy_component component[];
+};
+
+struct known_chunk {
+    uint64_t bytes;
+    uint64_t last_use_ns;
+    struct policy_model *model; /* NULL: no such chunk */
+    uint32_t ordinal;
+    uint32_t last_use; /* tick; 0: never */
+    bool resident;
+};
+
+/* A cursor as it was last seen. */
+struct lane {
+    uint64_t incarnation; /* 0: never used */
+    uint64_t pass;
+    uint64_t moved_ns;
+    uint64_t pass_began_ns;
+    double pass_ns; /* as the broker saw them begin, waits for the disk included; 0: not yet */
+    double step_ns; /* as the client says */
+    uint32_t component;
+    uint32_t tick;
+};
+
+struct policy {
+    enum cache_policy kind;
+    uint64_t session_bytes;
+    uint32_t now_tick;
+    uint64_t now_ns;
+    uint64_t prepared; /* number of the last policy_prepare */
+    uint32_t last_tick;
+    uint64_t tick_ns[TICKS_KNOWN]; /* by tick modulo TICKS_KNOWN */
+    struct policy_model *models[MODEL_BUCKETS];
+    struct known_chunk chunk[SWI_CHUNKS];
+    struct lane lane[SWI_SESSIONS][SW_CURSOR_LANES];
+    uint32_t session[SWI_SESSIONS];    /* those with a lane in use, in no order */
+    uint32_t session_at[SWI_SESSIONS]; /* place there + 1; 0: not there */
+    uint32_t session_count;
+    uint32_t first_session; /* where the next policy_foresee begins */
+};
+
+struct policy_model *policy_find_model(struct policy *policy, uint64_t incarnation);
+void policy_foresee(struct policy *policy);
+
+#endif
