@@ -42,7 +42,7 @@ static void synth_close(struct source *base)
 /* Takes over `root`. */
 static int create_json(int directory, const char *name, json_t *root, struct swi_error *error)
 {
-    char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
+    char *text = root ? json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
     json_decref(root);
     if (!text)
         return swi_fail(error, -ENOMEM, "out of memory");

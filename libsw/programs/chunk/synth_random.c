@@ -18,21 +18,23 @@ static bool ends_with(const char *text, const char *tail)
     return length >= tail_length && strcmp(text + length - tail_length, tail) == 0;
 }
 
+/* k = 0: a vector. */
 static int exponent_of(const char *name, uint64_t k)
 {
     if (ends_with(name, "LayerNorm.weight"))
         return 3;
-    if (k == 0 || ends_with(name, "word_embeddings.weight"))
+    if (ends_with(name, "word_embeddings.weight"))
         return 4;
-    if (ends_with(name, "position_embeddings.weight") ||
+    if (k == 0 || ends_with(name, "position_embeddings.weight") ||
         ends_with(name, "token_type_embeddings.weight"))
         return 5;
     int exponent = 0;
     while (3ull << (2 * exponent) < k)
         exponent++;
-    if (ends_with(name, "attention.self.query.weight") && exponent > 0)
-        exponent--;
-    return exponent;
+    if (ends_with(name, "attention.self.query.weight") ||
+        ends_with(name, "attention.self.key.weight"))
+        return exponent > 0 ? exponent - 1 : 0;
+    return ends_with(name, "attention.output.dense.weight") ? exponent + 1 : exponent;
 }
 
 struct synth_stream synth_stream_of(uint64_t seed, const char *name, uint64_t k)

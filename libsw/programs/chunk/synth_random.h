@@ -18,15 +18,18 @@
  * The exponent e depends on name and shape:
  *
  *   …LayerNorm.weight                                  3
- *   any other vector (biases, LayerNorm.bias)          4
+ *   any other vector (biases, LayerNorm.bias)          5
  *   embeddings.word_embeddings.weight                  4
  *   embeddings.position_embeddings.weight              5
  *   embeddings.token_type_embeddings.weight            5
  *   any other matrix [N, K]                            the least e ≥ 0 with 3 · 4^e ≥ K
- *   …attention.self.query.weight                       one less than that, but not under 0
+ *     …attention.self.query.weight and …key.weight     one less than that, but not under 0
+ *     …attention.output.dense.weight                   one more than that
  *
- * 3 · 4^e ≥ K makes the outputs of a linear layer vary by about 1 for inputs that do (a uniform in
- * ±a has variance a²/3); the query's doubling keeps attention from being flat.
+ * 3 · 4^e ≥ K makes the outputs of a linear layer vary by about 1 for inputs that do (a uniform in ±a has
+ * variance a²/3). The exceptions keep attention from being flat (queries times keys vary by 1 to 4 before
+ * the softmax) and tokens from becoming all alike over many layers (what attention mixes in stays small
+ * beside the residual).
  */
 #ifndef CHUNK_SYNTH_RANDOM_H
 #define CHUNK_SYNTH_RANDOM_H
