@@ -1,0 +1,10 @@
+/* Opening files by names that others chose: never outside of a directory. */
+#ifndef SWB_BENEATH_H
+#define SWB_BENEATH_H
+
+/* Opens path for reading, beneath directory: "..", absolute paths and symbolic links that lead out
+ * of it, and the kernel's magic links, are refused with -EXDEV or -ELOOP. Never waits (FIFOs).
+ * flags: O_DIRECTORY, O_PATH … are added. Returns a descriptor or -errno. */
+int beneath_open(int directory, const char *path, int flags);
+
+#endif

@@ -1,0 +1,199 @@
+/* The daemon as a whole: puts the parts together, runs the loop, takes them apart. */
+#include "broker.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "core/size.h"
+#include "log.h"
+#include "notify.h"
+#include "session.h"
+
+#define CHECK_EVERY_NS     (LOOP_NS_PER_S / 2)
+#define FILES_A_SESSION    2u   /* its socket and its process */
+#define FILES_FOR_THE_REST 256u /* directories, reads, the loop's own */
+
+int broker_reload(struct broker *broker, struct catalog_changes *ret, struct swi_error *error)
+{
+    int result = catalog_scan(broker->catalog, ret, error);
+    if (result < 0)
+        log_error("%s", error->text);
+    else
+        log_info("catalog: %u models added, %u replaced, %u removed, %u unchanged, %u bad",
+                 ret->added, ret->replaced, ret->removed, ret->unchanged, ret->bad);
+    return result;
+}
+
+/* ---- signals, timers, the cache ----------------------------------------------------------------
+ */
+
+static void signal_ready(struct loop_source *source, uint32_t events)
+{
+    (void)events;
+    struct broker *broker = LOOP_OWNER(source, struct broker, signal_source);
+    struct signalfd_siginfo info;
+    while (read(source->fd, &info, sizeof info) == (ssize_t)sizeof info) {
+        if (info.ssi_signo == SIGHUP) {
+            struct catalog_changes changes;
+            struct swi_error error = {0};
+            (void)broker_reload(broker, &changes, &error);
+        } else {
+            broker->stopping = true;
+        }
+    }
+}
+
+static void check_due(struct loop_timer *timer, uint64_t now_ns)
+{
+    struct broker *broker = LOOP_OWNER(timer, struct broker, check_timer);
+    sessions_check(broker);
+    loop_arm(broker->loop, timer, now_ns + CHECK_EVERY_NS);
+}
+
+/* Its descriptor only ends the wait: every turn calls cache_dispatch. */
+static void cache_ready(struct loop_source *source, uint32_t events)
+{
+    (void)source;
+    (void)events;
+}
+
+/* ---- start -------------------------------------------------------------------------------------
+ */
+
+/* Before any thread starts, so that all of them leave signals to the loop. */
+static int take_signals(struct broker *broker, struct swi_error *error)
+{
+    sigset_t wanted;
+    sigemptyset(&wanted);
+    sigaddset(&wanted, SIGTERM);
+    sigaddset(&wanted, SIGINT);
+    sigaddset(&wanted, SIGHUP);
+    (void)sigprocmask(SIG_BLOCK, &wanted, NULL);
+    (void)signal(SIGPIPE, SIG_IGN);
+    int fd = signalfd(-1, &wanted, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (fd < 0)
+        return swi_fail(error, -errno, "cannot make a signal descriptor: %s", sw_strerror(-errno));
+    broker->signal_source = (struct loop_source){.ready = signal_ready, .fd = fd};
+    return 0;
+}
+
+/* Sessions cost descriptors; the soft limit is often 1024 where the hard one is far higher. */
+static void raise_file_limit(struct broker *broker)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+    uint32_t connections = broker->options.max_sessions + CONNECTIONS_MORE;
+    if (limit.rlim_max < connections * FILES_A_SESSION + FILES_FOR_THE_REST)
+        log_warning(
+            "the limit of %llu open files is low for %u sessions; raise it (LimitNOFILE) or "
+            "lower --max-sessions",
+            (unsigned long long)limit.rlim_max, broker->options.max_sessions);
+}
+
+static int create_cache(struct broker *broker, struct swi_error *error)
+{
+    const struct broker_options *options = &broker->options;
+    const struct cache_options cache_options = {.budget_bytes = options->cache_bytes,
+                                                .max_bytes = options->max_cache_bytes,
+                                                .policy = options->policy,
+                                                .engine = options->engine,
+                                                .session_bytes = options->max_pinned_bytes
+                                                                     ? options->max_pinned_bytes
+                                                                     : options->cache_bytes / 2};
+    int result = cache_create(&cache_options, &broker->cache, error);
+    if (result < 0)
+        return result;
+    broker->catalog->cache = broker->cache;
+    broker->cache_source =
+        (struct loop_source){.ready = cache_ready, .fd = cache_poll_fd(broker->cache)};
+    return loop_add(broker->loop, &broker->cache_source, EPOLLIN);
+}
+
+/* The cheap checks first: a second broker on the same socket ends before it reserves an arena. */
+static int broker_start(struct broker *broker, struct swi_error *error)
+{
+    const struct broker_options *options = &broker->options;
+    struct catalog_changes changes;
+    raise_file_limit(broker);
+    int result = loop_create(&broker->loop, error);
+    if (result == 0)
+        result = take_signals(broker, error);
+    if (result == 0)
+        result = loop_add(broker->loop, &broker->signal_source, EPOLLIN);
+    if (result == 0)
+        result = catalog_create(options->chunks_dir, &broker->catalog, error);
+    if (result == 0)
+        result =
+            listener_open(options->socket_path, options->socket_mode, &broker->listener, error);
+    if (result == 0)
+        result = create_cache(broker, error);
+    if (result == 0)
+        result = broker_reload(broker, &changes, error);
+    if (result == 0)
+        result = sessions_start(broker, error);
+    if (result < 0)
+        return result;
+    broker->check_timer.fire = check_due;
+    loop_arm(broker->loop, &broker->check_timer, loop_now() + CHECK_EVERY_NS);
+    return 0;
+}
+
+/* Whatever of it was started, in the opposite order. */
+static void broker_stop(struct broker *broker)
+{
+    if (broker->loop) {
+        sessions_stop(broker);
+        loop_disarm(broker->loop, &broker->check_timer);
+        loop_remove(broker->loop, &broker->cache_source);
+        loop_remove(broker->loop, &broker->signal_source);
+    }
+    listener_close(&broker->listener);
+    catalog_destroy(broker->catalog);
+    if (broker->cache)
+        cache_destroy(broker->cache);
+    if (broker->signal_source.fd >= 0)
+        close(broker->signal_source.fd);
+    loop_destroy(broker->loop);
+}
+
+/* ---- running -----------------------------------------------------------------------------------
+ */
+
+static void run(struct broker *broker)
+{
+    bool more = true;
+    while (!broker->stopping) {
+        loop_turn(broker->loop, more ? 0 : cache_timeout_ms(broker->cache, loop_now()));
+        more = cache_dispatch(broker->cache, loop_now());
+        sessions_reap(broker);
+    }
+}
+
+int broker_run(const struct broker_options *options, struct swi_error *error)
+{
+    struct broker broker = {.options = *options,
+                            .listener = {.fd = -1},
+                            .signal_source = {.fd = -1},
+                            .started_ns = loop_now()};
+    TAILQ_INIT(&broker.connections);
+    TAILQ_INIT(&broker.doomed);
+    int result = broker_start(&broker, error);
+    if (result == 0) {
+        char size[32];
+        swi_size_format(options->cache_bytes, size, sizeof size);
+        log_info("serving %u models from %s with %s of cache on %s", broker.catalog->count,
+                 broker.catalog->path, size, options->socket_path);
+        notify_manager("READY=1");
+        run(&broker);
+        notify_manager("STOPPING=1");
+        log_info("stopping");
+    }
+    broker_stop(&broker);
+    return result;
+}

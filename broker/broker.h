@@ -1,0 +1,69 @@
+/* The daemon as a whole: its options, and what its parts share. One thread. */
+#ifndef SWB_BROKER_H
+#define SWB_BROKER_H
+
+#include <sys/stat.h>
+
+#include "cache.h"
+#include "catalog.h"
+#include "listener.h"
+#include "loop.h"
+
+struct session;
+TAILQ_HEAD(session_list, session);
+
+struct broker_options {
+    const char *chunks_dir;
+    const char *socket_path;
+    uint64_t cache_bytes;
+    uint64_t max_cache_bytes;
+    uint64_t max_pinned_bytes; /* by one client; 0: half of the cache as it is at the time */
+    enum cache_policy policy;
+    enum cache_engine engine;
+    mode_t socket_mode;
+    uint32_t max_sessions;
+    bool verbose;
+};
+
+/* What happened since the start; one number for each kind of misbehaviour. */
+struct counters {
+    uint64_t sessions;            /* that ever were */
+    uint64_t departed_hits;       /* of sessions that have ended */
+    uint64_t protocol_errors;     /* malformed or misplaced messages */
+    uint64_t descriptors_refused; /* sent by clients, closed */
+    uint64_t sessions_refused;    /* over the limit, or of another version */
+    uint64_t requests_refused;    /* over the limit of queued requests or open models */
+    uint64_t rate_limited;        /* times a session was not read for a while */
+    uint64_t slow_readers;        /* closed: they did not take their answers */
+    uint64_t silent_closed;       /* closed: they said nothing */
+    uint64_t quota_revoked;       /* sessions that pinned too much */
+    uint64_t page_garbage;        /* sessions whose page held what no client of ours writes */
+};
+
+struct broker {
+    struct broker_options options;
+    struct loop *loop;
+    struct cache *cache;
+    struct catalog *catalog;
+    struct listener listener;
+    struct loop_source accept_source, cache_source, signal_source;
+    struct loop_timer accept_timer, check_timer;
+    struct counters counters;
+    uint64_t started_ns;
+    bool stopping;
+
+    struct session_list connections; /* greeted or not */
+    struct session_list doomed;      /* ended, to be freed at the end of the turn */
+    uint32_t connection_count;
+    uint32_t session_count; /* greeted */
+    uint32_t last_number;
+    struct session *sessions[SWI_SESSIONS]; /* by number */
+};
+
+/* Runs until SIGTERM or SIGINT. Returns 0, or what kept it from starting. */
+int broker_run(const struct broker_options *options, struct swi_error *error);
+
+/* Looks through the catalog again and logs what changed. */
+int broker_reload(struct broker *broker, struct catalog_changes *ret, struct swi_error *error);
+
+#endif

@@ -1,0 +1,58 @@
+/* The catalog: which models the chunks directory holds, by name.
+ *
+ * The directory is one model's chunk directory (its base name is the model's name) or a folder of
+ * them. It is looked through at start and at each reload; a name that is not known is looked up
+ * once more when somebody asks for it, so that a model imported later is found. What is wrong with
+ * one model does not touch the others.
+ */
+#ifndef SWB_CATALOG_H
+#define SWB_CATALOG_H
+
+#include "revision.h"
+
+struct catalog_model {
+    TAILQ_ENTRY(catalog_model) link;
+    char *name;
+    struct revision *current; /* NULL: never was in order */
+    int problem;              /* what the last look found wrong; 0: nothing */
+    char *problem_text;
+    bool seen; /* by the scan that is under way */
+};
+
+TAILQ_HEAD(catalog_models, catalog_model);
+TAILQ_HEAD(catalog_revisions, revision);
+
+struct catalog {
+    struct cache *cache;
+    char *path; /* absolute */
+    uint64_t next_incarnation;
+    struct catalog_models models;        /* by name */
+    struct catalog_revisions superseded; /* that still have users */
+    uint32_t count;
+    uint32_t lookups; /* of unknown names that may be made now */
+    uint64_t lookups_since_ns;
+};
+
+#define CATALOG_MODELS_MAX 4096u
+
+/* Fails when path is not a readable directory. Nothing is scanned yet: the owner sets ->cache
+ * before that. */
+int catalog_create(const char *path, struct catalog **ret, struct swi_error *error);
+/* Nobody uses a revision any more. */
+void catalog_destroy(struct catalog *catalog);
+
+struct catalog_changes {
+    uint32_t added, replaced, removed, unchanged, bad;
+};
+/* Looks through the directory again; on failure nothing leaves the catalog. */
+int catalog_scan(struct catalog *catalog, struct catalog_changes *ret, struct swi_error *error);
+
+/* The current revision of a model, with the caller as its user. Errors: SW_ENOMODEL, the model's
+ * own problem, and those of revision_acquire. */
+int catalog_acquire(struct catalog *catalog, const char *name, uint64_t now_ns,
+                    struct revision **ret, struct swi_error *error);
+void catalog_release(struct catalog *catalog, struct revision *revision);
+
+struct catalog_model *catalog_find(struct catalog *catalog, const char *name);
+
+#endif

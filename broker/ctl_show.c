@@ -1,0 +1,256 @@
+/* The broker's answers, printed for people. A key that an older or newer broker does not send shows
+ * as 0 or "". */
+#include "ctl_show.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "core/size.h"
+#include "ctl_table.h"
+
+static uint64_t number(const json_t *object, const char *key)
+{
+    return (uint64_t)json_integer_value(json_object_get(object, key));
+}
+
+static unsigned long long count(const json_t *object, const char *key)
+{
+    return (unsigned long long)number(object, key);
+}
+
+static const char *text(const json_t *object, const char *key)
+{
+    const char *value = json_string_value(json_object_get(object, key));
+    return value ? value : "";
+}
+
+/* "1.5 GiB"; static storage, used up by the next call but three. */
+static const char *size_of(const json_t *object, const char *key)
+{
+    static char texts[4][32];
+    static unsigned next;
+    char *place = texts[next++ % 4];
+    swi_size_format(number(object, key), place, sizeof texts[0]);
+    return place;
+}
+
+void ctl_show_ping(const json_t *reply)
+{
+    (void)printf("the broker answers (pid %llu)\n", count(reply, "pid"));
+}
+
+/* ---- stats -------------------------------------------------------------------------------------
+ */
+
+enum kind { BYTES, COUNT, TEXT, RATE, SECONDS, HEAD };
+
+static const struct line {
+    const char *key, *label;
+    enum kind kind;
+} lines[] = {
+    {NULL, "memory", HEAD},
+    {"arena_bytes", "cache size", BYTES},
+    {"max_bytes", "may grow to", BYTES},
+    {"reserved_bytes", "reserved", BYTES},
+    {"huge_bytes", "in huge pages", BYTES},
+    {"resident_bytes", "resident", BYTES},
+    {"pinned_bytes", "pinned", BYTES},
+    {"chunks_resident", "chunks resident", COUNT},
+    {NULL, "use", HEAD},
+    {"clients", "clients", COUNT},
+    {"hits", "hits", COUNT},
+    {"misses", "misses", COUNT},
+    {"hit_rate", "hit rate", RATE},
+    {"coalesced", "coalesced misses", COUNT},
+    {"evictions", "evictions", COUNT},
+    {"prefetches", "prefetches", COUNT},
+    {"prefetch_used", "prefetches used", COUNT},
+    {"prefetch_dropped", "prefetches dropped", COUNT},
+    {NULL, "loading", HEAD},
+    {"loads", "loads", COUNT},
+    {"load_bytes", "bytes read", BYTES},
+    {"loading", "reading now", COUNT},
+    {"queued", "waiting to be read", COUNT},
+    {"load_errors", "load errors", COUNT},
+    {"digest_errors", "digest errors", COUNT},
+    {"models", "models", COUNT},
+    {"models_bad", "models with a problem", COUNT},
+    {NULL, "clients that misbehaved", HEAD},
+    {"protocol_errors", "protocol errors", COUNT},
+    {"descriptors_refused", "descriptors refused", COUNT},
+    {"sessions_refused", "sessions refused", COUNT},
+    {"requests_refused", "requests refused", COUNT},
+    {"rate_limited", "rate limited", COUNT},
+    {"slow_readers", "slow readers closed", COUNT},
+    {"silent_closed", "silent ones closed", COUNT},
+    {"quota_revoked", "revoked for pinning", COUNT},
+    {"page_garbage", "pages with garbage", COUNT},
+    {NULL, "broker", HEAD},
+    {"io_engine", "reads with", TEXT},
+    {"policy", "eviction policy", TEXT},
+    {"isolation", "isolation", TEXT},
+    {"version", "version", TEXT},
+    {"pid", "pid", COUNT},
+    {"uptime_s", "up for", SECONDS},
+};
+
+static void print_line(const json_t *reply, const struct line *line)
+{
+    double real = json_number_value(json_object_get(reply, line->key));
+    (void)printf("  %-24s", line->label);
+    switch (line->kind) {
+    case BYTES:
+        (void)printf("%s\n", size_of(reply, line->key));
+        break;
+    case COUNT:
+        (void)printf("%llu\n", count(reply, line->key));
+        break;
+    case TEXT:
+        (void)printf("%s\n", text(reply, line->key));
+        break;
+    case RATE:
+        (void)printf("%.2f %%\n", real * 100);
+        break;
+    default:
+        (void)printf("%.0f s\n", real);
+        break;
+    }
+}
+
+void ctl_show_stats(const json_t *reply)
+{
+    bool colour = ctl_colour();
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        if (lines[i].kind == HEAD)
+            (void)printf("%s%s%s\n", colour ? "\033[1m" : "", lines[i].label,
+                         colour ? "\033[0m" : "");
+        else
+            print_line(reply, &lines[i]);
+    }
+}
+
+/* ---- listings ----------------------------------------------------------------------------------
+ */
+
+static enum ctl_tone tone_of(const char *state)
+{
+    if (strcmp(state, "resident") == 0)
+        return CTL_GOOD;
+    return strcmp(state, "loading") == 0 || strcmp(state, "evicting") == 0 ? CTL_BUSY : CTL_FAINT;
+}
+
+void ctl_show_chunks(const json_t *reply)
+{
+    struct ctl_table *table =
+        ctl_table_create("MODEL|COMPONENT|STATE|>SIZE|>PINS|>USES|>IDLE|NOTE");
+    const json_t *list = json_object_get(reply, "chunks");
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *row = json_array_get(list, i);
+        ctl_table_cell(table, CTL_PLAIN, "%s", text(row, "model"));
+        ctl_table_cell(table, CTL_PLAIN, "%s", text(row, "component"));
+        ctl_table_cell(table, tone_of(text(row, "state")), "%s", text(row, "state"));
+        ctl_table_size(table, number(row, "bytes"));
+        ctl_table_cell(table, CTL_PLAIN, "%llu", count(row, "pins"));
+        ctl_table_cell(table, CTL_PLAIN, "%llu", count(row, "uses"));
+        if (json_object_get(row, "last_use_ticks_ago"))
+            ctl_table_cell(table, CTL_PLAIN, "%llu", count(row, "last_use_ticks_ago"));
+        else
+            ctl_table_cell(table, CTL_FAINT, "-");
+        const char *problem = text(row, "error");
+        bool old = json_is_true(json_object_get(row, "superseded"));
+        ctl_table_cell(table, *problem ? CTL_BAD : CTL_FAINT, "%s%s%s", old ? "replaced" : "",
+                       old && *problem ? "; " : "", problem);
+    }
+    ctl_table_print(table);
+}
+
+void ctl_show_models(const json_t *reply)
+{
+    struct ctl_table *table =
+        ctl_table_create("MODEL|TYPE|LAYOUT|DTYPE|>CHUNKS|>SIZE|>RESIDENT|>USERS|NOTE");
+    const json_t *list = json_object_get(reply, "models");
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *row = json_array_get(list, i);
+        ctl_table_cell(table, CTL_PLAIN, "%s", text(row, "model"));
+        ctl_table_cell(table, CTL_PLAIN, "%s", text(row, "type"));
+        ctl_table_cell(table, CTL_PLAIN, "%s", text(row, "layout"));
+        ctl_table_cell(table, CTL_PLAIN, "%s", text(row, "dtype"));
+        ctl_table_cell(table, CTL_PLAIN, "%llu", count(row, "chunks"));
+        ctl_table_size(table, number(row, "bytes"));
+        ctl_table_size(table, number(row, "resident_bytes"));
+        ctl_table_cell(table, CTL_PLAIN, "%llu", count(row, "users"));
+        const char *problem = text(row, "error");
+        bool old = json_is_true(json_object_get(row, "superseded"));
+        ctl_table_cell(table, *problem ? CTL_BAD : CTL_FAINT, "%s%s%s", old ? "replaced" : "",
+                       old && *problem ? "; " : "", problem);
+    }
+    ctl_table_print(table);
+}
+
+void ctl_show_clients(const json_t *reply)
+{
+    struct ctl_table *table =
+        ctl_table_create(">SESSION|NAME|>PID|>UID|>PINS|>PINNED|>HITS|>WAITING|>AGE|MODELS");
+    const json_t *list = json_object_get(reply, "clients");
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *row = json_array_get(list, i);
+        ctl_table_cell(table, CTL_PLAIN, "%llu", count(row, "session"));
+        ctl_table_cell(table, CTL_PLAIN, "%s", text(row, "name"));
+        ctl_table_cell(table, CTL_PLAIN, "%llu", count(row, "pid"));
+        ctl_table_cell(table, CTL_PLAIN, "%llu", count(row, "uid"));
+        ctl_table_cell(table, CTL_PLAIN, "%llu", count(row, "pinned_chunks"));
+        ctl_table_size(table, number(row, "pinned_bytes"));
+        ctl_table_cell(table, CTL_PLAIN, "%llu", count(row, "hits"));
+        ctl_table_cell(table, CTL_PLAIN, "%llu", count(row, "waiting"));
+        ctl_table_cell(table, CTL_PLAIN, "%.0f s",
+                       json_number_value(json_object_get(row, "age_s")));
+        const json_t *models = json_object_get(row, "models");
+        char names[256] = "";
+        size_t used = 0;
+        for (size_t j = 0; j < json_array_size(models) && used < sizeof names - 1; j++)
+            used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", j ? ", " : "",
+                                     json_string_value(json_array_get(models, j)));
+        ctl_table_cell(table, CTL_PLAIN, "%s", names);
+    }
+    ctl_table_print(table);
+}
+
+/* ---- what was done -----------------------------------------------------------------------------
+ */
+
+static const char *plural(unsigned long long n)
+{
+    return n == 1 ? "" : "s";
+}
+
+void ctl_show_clear(const json_t *reply)
+{
+    unsigned long long chunks = count(reply, "chunks"), pinned = count(reply, "pinned_chunks");
+    (void)printf("cleared %llu chunk%s (%s)", chunks, plural(chunks), size_of(reply, "bytes"));
+    if (pinned)
+        (void)printf("; left %llu (%s) that clients have pinned", pinned,
+                     size_of(reply, "pinned_bytes"));
+    (void)printf("\n");
+}
+
+void ctl_show_resize(const json_t *reply)
+{
+    const char *message = text(reply, "message");
+    (void)printf("the cache is %s now%s%s\n", size_of(reply, "arena_bytes"), *message ? "; " : "",
+                 message);
+}
+
+void ctl_show_warm(const json_t *reply)
+{
+    unsigned long long chunks = count(reply, "chunks");
+    (void)printf("%s: %llu chunk%s (%s) loaded\n", text(reply, "model"), chunks, plural(chunks),
+                 size_of(reply, "bytes"));
+}
+
+void ctl_show_reload(const json_t *reply)
+{
+    (void)printf("%llu added, %llu replaced, %llu removed, %llu unchanged, %llu bad%s\n",
+                 count(reply, "added"), count(reply, "replaced"), count(reply, "removed"),
+                 count(reply, "unchanged"), count(reply, "bad"),
+                 count(reply, "bad") ? " (swctl models says why)" : "");
+}

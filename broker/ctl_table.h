@@ -1,0 +1,24 @@
+/* Tables for people: columns as wide as their widest cell, numbers to the right. */
+#ifndef SWB_CTL_TABLE_H
+#define SWB_CTL_TABLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum ctl_tone { CTL_PLAIN, CTL_GOOD, CTL_BUSY, CTL_BAD, CTL_FAINT };
+
+struct ctl_table;
+
+/* headers: words separated by '|', one for each column; a leading '>' sets the column to the right.
+ * Prints nothing before ctl_table_print, which also frees. Out of memory ends the program. */
+struct ctl_table *ctl_table_create(const char *headers);
+void ctl_table_cell(struct ctl_table *table, enum ctl_tone tone, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void ctl_table_size(struct ctl_table *table, uint64_t bytes);
+void ctl_table_print(struct ctl_table *table);
+
+/* Whether stdout is to be coloured: a terminal, and no $NO_COLOR. */
+bool ctl_colour(void);
+
+#endif

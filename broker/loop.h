@@ -1,0 +1,64 @@
+/* The event loop: descriptors with a function each, and timers.
+ *
+ * Level-triggered epoll. A turn waits once, calls what is ready and what is due, and returns: the
+ * caller adds its own work between turns. A function may add and remove any source or timer, its
+ * own included: a removed source is not called any more, not even for an event that had already
+ * been fetched. Sources and timers live in their owners' structs; the loop allocates nothing for
+ * them. One thread.
+ */
+#ifndef SWB_LOOP_H
+#define SWB_LOOP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/queue.h>
+
+#include "core/error.h"
+
+struct loop;
+
+struct loop_source {
+    void (*ready)(struct loop_source *source, uint32_t events); /* EPOLLIN … */
+    int fd;
+    uint32_t events; /* what it waits for now */
+    bool added;
+};
+
+struct loop_timer {
+    void (*fire)(struct loop_timer *timer, uint64_t now_ns);
+    uint64_t due_ns;
+    bool armed;
+    TAILQ_ENTRY(loop_timer) link;
+};
+
+/* The struct that a source or timer is a member of. */
+#define LOOP_OWNER(pointer, type, member)                                                          \
+    ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
+
+#define LOOP_NS_PER_MS 1000000ull
+#define LOOP_NS_PER_S  1000000000ull
+
+/* CLOCK_MONOTONIC */
+uint64_t loop_now(void);
+
+int loop_create(struct loop **ret, struct swi_error *error);
+void loop_destroy(struct loop *loop);
+
+/* source->ready and source->fd are set by the caller; the descriptor stays the caller's. Returns 0
+ * or -errno. */
+int loop_add(struct loop *loop, struct loop_source *source, uint32_t events);
+/* With events 0 only a hang-up or an error calls it. */
+void loop_watch(struct loop *loop, struct loop_source *source, uint32_t events);
+/* Before its descriptor is closed. Does nothing when it was not added. */
+void loop_remove(struct loop *loop, struct loop_source *source);
+
+/* Arms or re-arms. */
+void loop_arm(struct loop *loop, struct loop_timer *timer, uint64_t due_ns);
+void loop_disarm(struct loop *loop, struct loop_timer *timer);
+
+/* One turn: waits until something is ready or due, at most timeout_ms (-1: as long as it takes). */
+void loop_turn(struct loop *loop, int timeout_ms);
+
+#endif

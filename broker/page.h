@@ -1,0 +1,14 @@
+/* The client page of one session: made here, written by its client, read and never trusted by the
+ * broker. */
+#ifndef SWB_PAGE_H
+#define SWB_PAGE_H
+
+#include "core/error.h"
+#include "core/layout.h"
+
+/* *ret_page is the broker's read-only mapping; *ret_fd goes to the client and is the caller's to
+ * close. */
+int page_create(struct swi_page **ret_page, int *ret_fd, struct swi_error *error);
+void page_destroy(struct swi_page *page);
+
+#endif

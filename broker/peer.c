@@ -1,0 +1,55 @@
+/* Who is at the other end of a socket. */
+#include "peer.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#ifndef SO_PEERPIDFD /* Linux 6.5; the headers of Debian 12 are older */
+#define SO_PEERPIDFD 77
+#endif
+
+int peer_get(int fd, struct peer *ret)
+{
+    struct ucred credentials;
+    socklen_t size = sizeof credentials;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0)
+        return -errno;
+    *ret = (struct peer){.pid = credentials.pid, .uid = credentials.uid, .gid = credentials.gid};
+    return 0;
+}
+
+/* Without SO_PEERPIDFD a number has to do, and numbers are used again. A stranger under another uid
+ * is told apart here. One under the same uid is not, which costs nothing but the session: it ends
+ * when the stranger does, or when the socket closes, and a client that lives connects anew. */
+static int watch_by_number(const struct peer *peer)
+{
+    int fd = pidfd_open(peer->pid, 0);
+    if (fd < 0)
+        return -errno;
+    char path[32];
+    (void)snprintf(path, sizeof path, "/proc/%d", (int)peer->pid);
+    struct stat status;
+    /* Owned by root: the process is not dumpable, or root's. */
+    if (stat(path, &status) == 0 && status.st_uid != peer->uid && status.st_uid != 0) {
+        close(fd);
+        return -ESRCH;
+    }
+    return fd;
+}
+
+int peer_watch(int fd, const struct peer *peer)
+{
+    if (peer->pid <= 0)
+        return -EOPNOTSUPP;
+    int pidfd;
+    socklen_t size = sizeof pidfd;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) == 0)
+        return pidfd;
+    if (errno == ENOPROTOOPT)
+        return watch_by_number(peer);
+    return errno == ESRCH || errno == EINVAL ? -ESRCH : -errno;
+}

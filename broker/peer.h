@@ -1,0 +1,21 @@
+/* Who is at the other end of a socket, and whether that process still lives. */
+#ifndef SWB_PEER_H
+#define SWB_PEER_H
+
+#include <sys/types.h>
+
+struct peer {
+    pid_t pid; /* 0: it lives in a pid namespace that this process cannot see */
+    uid_t uid;
+    gid_t gid;
+};
+
+/* The process that connected. Returns 0 or -errno. */
+int peer_get(int fd, struct peer *ret);
+
+/* A descriptor that becomes readable when the process that connected ends, even while a child of it
+ * keeps the socket open. -ESRCH: it has ended already. Any other negative value: this process
+ * cannot be watched, and the socket alone tells. */
+int peer_watch(int fd, const struct peer *peer);
+
+#endif

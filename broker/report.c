@@ -1,0 +1,300 @@
+/* What the broker says about itself, as JSON. */
+#include "report.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/lease.h"
+#include "session.h"
+
+json_t *report_text(const char *text)
+{
+    json_t *string = json_string(text ? text : "");
+    if (string)
+        return string;
+    char *plain = strdup(text);
+    if (!plain)
+        return NULL;
+    for (char *c = plain; *c; c++)
+        if ((unsigned char)*c >= 0x80)
+            *c = '?';
+    string = json_string(plain);
+    free(plain);
+    return string;
+}
+
+static void put(json_t *object, const char *key, uint64_t value)
+{
+    (void)json_object_set_new(object, key, json_integer((json_int_t)value));
+}
+
+/* {"ok":true,KEY:list}; takes the list. */
+static json_t *listing(const char *key, json_t *list)
+{
+    json_t *reply = list ? json_pack("{s:b}", "ok", 1) : NULL;
+    if (reply)
+        (void)json_object_set_new(reply, key, list);
+    else
+        json_decref(list);
+    return reply;
+}
+
+/* ---- stats -------------------------------------------------------------------------------------
+ */
+
+static uint64_t count_hits(const struct broker *broker)
+{
+    uint64_t hits = broker->counters.departed_hits;
+    const struct session *session;
+    TAILQ_FOREACH(session, &broker->connections, link)
+    {
+        if (session->state == SESSION_ATTACHED)
+            hits += swi_page_hits(session->page);
+    }
+    return hits;
+}
+
+/* Clients under root or the broker's own uid can write what they map, whatever the descriptor's
+ * mode says. */
+static void describe_isolation(const struct broker *broker, char *text, size_t size)
+{
+    uint32_t shared = 0, root = 0;
+    uid_t own = geteuid();
+    const struct session *session;
+    TAILQ_FOREACH(session, &broker->connections, link)
+    {
+        if (session->state == SESSION_ATTACHED) {
+            shared += session->peer.uid == own;
+            root += session->peer.uid == 0 && own != 0;
+        }
+    }
+    if (shared)
+        (void)snprintf(text, size, "none: broker shares its uid with %u client%s", shared,
+                       shared == 1 ? "" : "s");
+    else if (root)
+        (void)snprintf(text, size, "none: %u client%s as root", root,
+                       root == 1 ? " runs" : "s run");
+    else
+        (void)snprintf(text, size, "uid");
+}
+
+static void put_cache_stats(json_t *reply, const struct cache_stats *stats)
+{
+    put(reply, "arena_bytes", stats->arena_bytes);
+    put(reply, "reserved_bytes", stats->reserved_bytes);
+    put(reply, "resident_bytes", stats->resident_bytes);
+    put(reply, "pinned_bytes", stats->pinned_bytes);
+    put(reply, "huge_bytes", stats->huge_bytes);
+    put(reply, "collapse_refused", stats->collapse_refused);
+    put(reply, "chunks_resident", stats->chunks_resident);
+    put(reply, "misses", stats->misses);
+    put(reply, "coalesced", stats->coalesced);
+    put(reply, "evictions", stats->evictions);
+    put(reply, "loads", stats->loads);
+    put(reply, "load_bytes", stats->load_bytes);
+    put(reply, "load_errors", stats->load_errors);
+    put(reply, "digest_errors", stats->digest_errors);
+    put(reply, "prefetches", stats->prefetches);
+    put(reply, "prefetch_used", stats->prefetch_used);
+    put(reply, "prefetch_dropped", stats->prefetch_dropped);
+    put(reply, "loading", stats->loading);
+    put(reply, "queued", stats->queued);
+    (void)json_object_set_new(reply, "io_engine", json_string(stats->io_engine));
+    (void)json_object_set_new(reply, "policy", json_string(stats->policy));
+}
+
+static void put_counters(json_t *reply, const struct counters *counters)
+{
+    put(reply, "sessions", counters->sessions);
+    put(reply, "revoked", counters->quota_revoked);
+    put(reply, "protocol_errors", counters->protocol_errors);
+    put(reply, "descriptors_refused", counters->descriptors_refused);
+    put(reply, "sessions_refused", counters->sessions_refused);
+    put(reply, "requests_refused", counters->requests_refused);
+    put(reply, "rate_limited", counters->rate_limited);
+    put(reply, "slow_readers", counters->slow_readers);
+    put(reply, "silent_closed", counters->silent_closed);
+    put(reply, "quota_revoked", counters->quota_revoked);
+    put(reply, "page_garbage", counters->page_garbage);
+}
+
+json_t *report_stats(struct broker *broker)
+{
+    json_t *reply = json_pack("{s:b}", "ok", 1);
+    if (!reply)
+        return NULL;
+    struct cache_stats stats;
+    cache_get_stats(broker->cache, &stats);
+    uint64_t hits = count_hits(broker);
+    double asked = (double)hits + (double)stats.misses;
+    put_cache_stats(reply, &stats);
+    put(reply, "max_bytes", cache_max_bytes(broker->cache));
+    put(reply, "hits", hits);
+    (void)json_object_set_new(reply, "hit_rate", json_real(asked > 0 ? (double)hits / asked : 0));
+    put(reply, "clients", broker->session_count);
+    put(reply, "connections", broker->connection_count);
+    put_counters(reply, &broker->counters);
+    uint32_t bad = 0;
+    const struct catalog_model *model;
+    TAILQ_FOREACH(model, &broker->catalog->models, link)
+    bad += model->problem != 0;
+    put(reply, "models", broker->catalog->count);
+    put(reply, "models_bad", bad);
+    char isolation[80];
+    describe_isolation(broker, isolation, sizeof isolation);
+    (void)json_object_set_new(reply, "isolation", json_string(isolation));
+    (void)json_object_set_new(
+        reply, "uptime_s",
+        json_real((double)((loop_now() - broker->started_ns) / LOOP_NS_PER_MS) / 1000));
+    put(reply, "pid", (uint64_t)getpid());
+    (void)json_object_set_new(reply, "version", json_string(sw_version()));
+    return reply;
+}
+
+/* ---- chunks ------------------------------------------------------------------------------------
+ */
+
+static const char *state_name(enum swi_state state)
+{
+    static const char *const names[] = {"absent", "loading", "resident", "evicting"};
+    return names[state];
+}
+
+static void put_chunk_state(json_t *row, const struct broker *broker,
+                            const struct cache_chunk_view *view)
+{
+    (void)json_object_set_new(row, "state", json_string(state_name(view->entry.state)));
+    if (view->entry.state != SWI_ABSENT)
+        put(row, "offset", view->entry.offset);
+    put(row, "pins", view->pins);
+    put(row, "uses", view->uses);
+    if (view->last_use_tick)
+        put(row, "last_use_ticks_ago", swi_tick(cache_index(broker->cache)) - view->last_use_tick);
+    if (view->last_error)
+        (void)json_object_set_new(row, "error", json_string(sw_strerror(view->last_error)));
+}
+
+static void append_chunks(json_t *list, struct broker *broker, const struct revision *revision)
+{
+    for (uint32_t i = 0; i < revision->manifest.count; i++) {
+        const struct swi_manifest_chunk *chunk = &revision->manifest.chunks[i];
+        json_t *row = json_object();
+        if (!row)
+            return;
+        (void)json_object_set_new(row, "model", report_text(revision->name));
+        (void)json_object_set_new(row, "component", report_text(chunk->name));
+        put(row, "bytes", chunk->bytes);
+        put(row, "revision", revision->incarnation);
+        (void)json_object_set_new(row, "superseded", json_boolean(revision->superseded));
+        struct cache_chunk_view view;
+        if (revision->registered && cache_view(broker->cache, revision->ids[i], &view)) {
+            put(row, "id", revision->ids[i]);
+            put_chunk_state(row, broker, &view);
+        } else {
+            (void)json_object_set_new(row, "state", json_string("unused"));
+        }
+        (void)json_array_append_new(list, row);
+    }
+}
+
+json_t *report_chunks(struct broker *broker)
+{
+    json_t *list = json_array();
+    if (!list)
+        return NULL;
+    const struct catalog_model *model;
+    TAILQ_FOREACH(model, &broker->catalog->models, link)
+    {
+        if (model->current)
+            append_chunks(list, broker, model->current);
+    }
+    const struct revision *revision;
+    TAILQ_FOREACH(revision, &broker->catalog->superseded, link)
+    append_chunks(list, broker, revision);
+    return listing("chunks", list);
+}
+
+/* ---- models ------------------------------------------------------------------------------------
+ */
+
+static json_t *describe_revision(struct broker *broker, const struct revision *revision)
+{
+    const struct swi_manifest *manifest = &revision->manifest;
+    uint64_t resident_bytes = 0;
+    uint32_t resident = 0;
+    for (uint32_t i = 0; i < revision->registered; i++) {
+        struct cache_chunk_view view;
+        if (cache_view(broker->cache, revision->ids[i], &view) &&
+            view.entry.state == SWI_RESIDENT) {
+            resident++;
+            resident_bytes += view.entry.bytes;
+        }
+    }
+    return json_pack("{s:o, s:o, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:i, s:b}", "model",
+                     report_text(revision->name), "type", report_text(manifest->model_type),
+                     "layout", manifest->layout, "dtype", manifest->dtype, "layers",
+                     (int)manifest->num_layers, "chunks", (json_int_t)manifest->count, "bytes",
+                     (json_int_t)manifest->total_bytes, "chunks_resident", (json_int_t)resident,
+                     "resident_bytes", (json_int_t)resident_bytes, "revision",
+                     (json_int_t)revision->incarnation, "users", (int)revision->users, "superseded",
+                     (int)revision->superseded);
+}
+
+json_t *report_models(struct broker *broker)
+{
+    json_t *list = json_array();
+    if (!list)
+        return NULL;
+    const struct catalog_model *model;
+    TAILQ_FOREACH(model, &broker->catalog->models, link)
+    {
+        json_t *row = model->current ? describe_revision(broker, model->current)
+                                     : json_pack("{s:o}", "model", report_text(model->name));
+        if (row && model->problem) {
+            (void)json_object_set_new(row, "code", json_integer(model->problem));
+            (void)json_object_set_new(row, "error", report_text(model->problem_text));
+        }
+        (void)json_array_append_new(list, row);
+    }
+    const struct revision *revision;
+    TAILQ_FOREACH(revision, &broker->catalog->superseded, link)
+    (void)json_array_append_new(list, describe_revision(broker, revision));
+    return listing("models", list);
+}
+
+/* ---- clients -----------------------------------------------------------------------------------
+ */
+
+static json_t *describe_client(const struct session *session, uint64_t now_ns)
+{
+    struct session_pins pins = session_count_pins(session);
+    json_t *names = json_array();
+    for (uint32_t i = 0; names && i < SESSION_MODELS; i++)
+        if (session->models[i])
+            (void)json_array_append_new(names, report_text(session->models[i]->name));
+    return json_pack("{s:i, s:o, s:i, s:i, s:o, s:i, s:I, s:I, s:i, s:f, s:b}", "session",
+                     (int)session->number, "name", report_text(session->name), "pid",
+                     (int)session->peer.pid, "uid", (int)session->peer.uid, "models", names,
+                     "pinned_chunks", (int)pins.chunks, "pinned_bytes", (json_int_t)pins.bytes,
+                     "hits", (json_int_t)swi_page_hits(session->page), "waiting",
+                     (int)session->request_count, "age_s",
+                     (double)((now_ns - session->since_ns) / LOOP_NS_PER_MS) / 1000, "rate_limited",
+                     session->resume.armed ? 1 : 0);
+}
+
+json_t *report_clients(struct broker *broker)
+{
+    json_t *list = json_array();
+    if (!list)
+        return NULL;
+    uint64_t now_ns = loop_now();
+    const struct session *session;
+    TAILQ_FOREACH(session, &broker->connections, link)
+    {
+        if (session->state == SESSION_ATTACHED)
+            (void)json_array_append_new(list, describe_client(session, now_ns));
+    }
+    return listing("clients", list);
+}

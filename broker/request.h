@@ -1,0 +1,21 @@
+/* What clients ask for, message by message. */
+#ifndef SWB_REQUEST_H
+#define SWB_REQUEST_H
+
+#include "session.h"
+
+/* A LOAD that waits for its chunk. */
+struct request {
+    struct cache_waiter waiter;
+    TAILQ_ENTRY(request) link;
+    struct session *session;
+    uint64_t tag;
+};
+
+/* Handles one packet, whatever it holds. Returns what it costs, in tokens of the session's rate. */
+int64_t request_handle(struct session *session, const void *packet, size_t length);
+
+/* Nobody waits for them any more. */
+void request_cancel_all(struct session *session);
+
+#endif

@@ -1,0 +1,106 @@
+/* Sessions: one for each connected client, from accept to the moment when nothing of it is left.
+ *
+ *   NEW ──HELLO──▶ ATTACHED ──┐          NEW: said nothing yet; closed after a few seconds
+ *    └──CONTROL──▶ OPERATOR ──┴──▶ DOOMED ──end of the turn──▶ freed
+ *
+ * A session ends by hang-up, by the death of the process that connected (whoever else holds the
+ * socket), by breaking the protocol, by not taking its answers, or by pinning too much. All of
+ * these only doom it: it hears and says nothing more, and sessions_reap, between two turns of the
+ * loop, takes its pins, requests and models away. So no function has to fear that a session
+ * vanishes under it.
+ *
+ * A session is read only while it takes its answers and keeps to its rate: whatever it sends beyond
+ * that stays in its own socket buffer.
+ */
+#ifndef SWB_SESSION_H
+#define SWB_SESSION_H
+
+#include <jansson.h>
+
+#include "broker.h"
+#include "core/wire.h"
+#include "outbox.h"
+#include "peer.h"
+
+#define SESSION_MODELS   64u  /* models that one session may have open */
+#define SESSION_REQUESTS 256u /* loads that one session may wait for */
+#define SESSION_WARMS    8u   /* warm-ups that one operator's connection may wait for */
+#define CONNECTIONS_MORE                                                                           \
+    32u /* connections beyond --max-sessions, for swctl and for the refused                        \
+         */
+
+enum session_state { SESSION_NEW, SESSION_ATTACHED, SESSION_OPERATOR, SESSION_DOOMED };
+
+struct request;
+struct warm;
+
+struct session {
+    TAILQ_ENTRY(session) link;
+    struct broker *broker;
+    enum session_state state;
+    struct loop_source socket;
+    struct loop_source process; /* fd -1: only the socket tells */
+    struct loop_timer silence;  /* NEW and OPERATOR: must say something by then */
+    struct loop_timer stall;    /* answers are waiting: must take some by then */
+    struct loop_timer resume;   /* over its rate: is read again then */
+    struct peer peer;
+    struct outbox outbox;
+    uint64_t since_ns;
+    uint64_t refilled_ns;
+    int64_t tokens; /* messages that it may send now; below 0 it is not read */
+
+    /* ATTACHED */
+    char name[SWI_CLIENT_MAX + 1];
+    uint32_t number;
+    struct swi_page *page;
+    bool garbage_seen, over_quota;
+    struct revision *models[SESSION_MODELS];
+    TAILQ_HEAD(, request) requests;
+    uint32_t request_count;
+
+    /* OPERATOR */
+    TAILQ_HEAD(, warm) warms;
+    uint32_t warm_count;
+};
+
+/* Starts and stops taking connections. */
+int sessions_start(struct broker *broker, struct swi_error *error);
+void sessions_stop(struct broker *broker);
+/* Frees what was doomed. Between turns only. */
+void sessions_reap(struct broker *broker);
+/* Looks at every client page: pinned bytes against the quota, garbage. */
+void sessions_check(struct broker *broker);
+
+/* Ends a session at the end of this turn. reason is logged (with --verbose). */
+void session_doom(struct session *session, const char *reason);
+/* The same for a client that broke a rule: it is told (DONE with that tag), and the log too. */
+void session_refuse(struct session *session, uint64_t tag, int code, const char *message);
+
+/* Answers. They do nothing on a doomed session, and doom one whose socket fails. */
+void session_send(struct session *session, const void *packet, size_t size, const int *fds,
+                  size_t count);
+void session_done(struct session *session, uint64_t tag, int status, const char *message);
+/* Takes the reference. */
+void session_reply(struct session *session, uint64_t tag, json_t *reply);
+
+/* "client 3 (swbert, pid 77, uid 1000)"; static storage. */
+const char *session_describe(const struct session *session);
+
+/* CONTROL from a connection that is no client: it may stay, as long as it says something now and
+ * then. */
+void session_operate(struct session *session);
+
+/* HELLO: makes the session's page, and welcomes it. */
+void session_attach(struct session *session, uint64_t tag, const struct swi_wire_hello *hello);
+/* What reaping takes from an attached session. */
+void session_detach(struct session *session);
+
+/* Distinct chunks pinned by a session, and their bytes. */
+struct session_pins {
+    uint32_t chunks;
+    uint64_t bytes;
+    bool garbage; /* slots that hold no chunk id, or a damaged header */
+};
+struct session_pins session_count_pins(const struct session *session);
+
+#endif
