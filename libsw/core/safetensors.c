@@ -356,14 +356,14 @@ static json_t *entry_of(const char *dtype, const uint64_t *shape, uint32_t rank,
 }
 
 /* Sets each tensor's place, counted from the start of the data, and adds its entry and fillers. */
-static int lay_out(struct swi_safetensors *file, json_t *header, uint64_t *ret_data_bytes,
-                   struct swi_error *error)
+static int lay_out(struct swi_safetensors *file, uint32_t align_bytes, json_t *header,
+                   uint64_t *ret_data_bytes, struct swi_error *error)
 {
     uint64_t end = 0;
     unsigned fillers = 0;
     for (size_t i = 0; i < file->count; i++) {
         struct swi_tensor *tensor = &file->tensors[i];
-        uint64_t gap = (SWI_TENSOR_ALIGN - end % SWI_TENSOR_ALIGN) % SWI_TENSOR_ALIGN;
+        uint64_t gap = (align_bytes - end % align_bytes) % align_bytes;
         uint64_t after;
         if (is_filler_name(tensor->name) || strcmp(tensor->name, METADATA_KEY) == 0)
             return swi_fail(error, SW_EFORMAT, "tensor name %s is reserved", tensor->name);
@@ -432,8 +432,8 @@ static int pad_header(const json_t *header, char **ret_header, size_t *ret_size,
     return 0;
 }
 
-int swi_safetensors_render(struct swi_safetensors *file, char **ret_header, size_t *ret_size,
-                           uint64_t *ret_file_bytes, struct swi_error *error)
+int swi_safetensors_render(struct swi_safetensors *file, uint32_t align_bytes, char **ret_header,
+                           size_t *ret_size, uint64_t *ret_file_bytes, struct swi_error *error)
 {
     json_t *header = json_object();
     if (!header)
@@ -441,7 +441,7 @@ int swi_safetensors_render(struct swi_safetensors *file, char **ret_header, size
     uint64_t data_bytes = 0;
     int result = add_metadata(file, header, error);
     if (result == 0)
-        result = lay_out(file, header, &data_bytes, error);
+        result = lay_out(file, align_bytes, header, &data_bytes, error);
     if (result == 0)
         result = pad_header(header, ret_header, ret_size, error);
     json_decref(header);

@@ -58,7 +58,8 @@ static int build(struct source *source, struct progress *progress, const char *o
     int result = staging_begin_directory(&staging, out, force, error);
     if (result < 0)
         return result;
-    struct writer writer = {.source = source, .progress = progress};
+    struct writer writer = {
+        .source = source, .progress = progress, .align_bytes = SWI_TENSOR_ALIGN};
     result = writer_directory(&writer, &staging, plan, error);
     if (result < 0) {
         staging_discard(&staging);

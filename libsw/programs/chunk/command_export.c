@@ -64,7 +64,7 @@ static int write_file(struct source *source, struct progress *progress, const st
     struct written written;
     char key[] = "format", value[] = "pt";
     const struct swi_metadata metadata[] = {{key, value}};
-    struct writer writer = {.source = source, .progress = progress};
+    struct writer writer = {.source = source, .progress = progress, .align_bytes = 1};
     result = flatten(source, plan, &list, &count, error);
     if (result == 0)
         result = writer_file(&writer, staging.file, list, count, metadata, 1, &written, error);

@@ -26,10 +26,10 @@
  *     …attention.self.query.weight and …key.weight     one less than that, but not under 0
  *     …attention.output.dense.weight                   one more than that
  *
- * 3 · 4^e ≥ K makes the outputs of a linear layer vary by about 1 for inputs that do (a uniform in ±a has
- * variance a²/3). The exceptions keep attention from being flat (queries times keys vary by 1 to 4 before
- * the softmax) and tokens from becoming all alike over many layers (what attention mixes in stays small
- * beside the residual).
+ * 3 · 4^e ≥ K makes the outputs of a linear layer vary by about 1 for inputs that do (a uniform in
+ * ±a has variance a²/3). The exceptions keep attention from being flat (queries times keys vary by
+ * 1 to 4 before the softmax) and tokens from becoming all alike over many layers (what attention
+ * mixes in stays small beside the residual).
  */
 #ifndef CHUNK_SYNTH_RANDOM_H
 #define CHUNK_SYNTH_RANDOM_H

@@ -215,7 +215,8 @@ int writer_file(const struct writer *writer, int fd, const struct plan_tensor *t
     uint64_t file_bytes = 0;
     int result = header_of(tensors, count, metadata, metadata_count, &header, error);
     if (result == 0)
-        result = swi_safetensors_render(&header, &text, &text_size, &file_bytes, error);
+        result = swi_safetensors_render(&header, writer->align_bytes, &text, &text_size,
+                                        &file_bytes, error);
     if (result == 0)
         result = allocate(&out, tensors, count, error);
     if (result == 0)

@@ -12,6 +12,7 @@
 struct writer {
     struct source *source;     /* borrowed */
     struct progress *progress; /* borrowed */
+    uint32_t align_bytes;      /* of tensors: SWI_TENSOR_ALIGN in chunks, 1 for none */
 };
 
 struct written {
