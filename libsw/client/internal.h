@@ -1,0 +1,180 @@
+/* What the files of libsw/client share: the structs behind the public handles.
+ *
+ *   sw_client ──▶ connection (socket)          replaced on reconnect
+ *      │    └───▶ attachment (mappings)        replaced on reconnect; old ones are kept as retired
+ *      └ models ─▶ sw_model ──▶ binding        one per (model, attachment): ids and incarnation
+ * there
+ *
+ * The hit path reads model → binding → attachment without a lock. Bindings and attachments are
+ * immutable but for `retired`, and freed no earlier than their model or client. Everything else is
+ * under the client's lock, which is never held while waiting.
+ */
+#ifndef SWI_CLIENT_INTERNAL_H
+#define SWI_CLIENT_INTERNAL_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <sys/queue.h>
+
+#include <sw/client.h>
+
+#include "client/attachment.h"
+#include "client/component_cache.h"
+#include "client/connection.h"
+#include "client/process.h"
+#include "core/digest.h"
+
+#define SWI_COMPONENTS_MAX 4096u       /* of one model, as manifests have it */
+#define SWI_FILE_MAX       (64u << 20) /* bytes that sw_model_file reads at most */
+
+/* A model's place in one session's shared memory. */
+struct swi_binding {
+    struct swi_attachment *attachment;
+    uint64_t incarnation;
+    uint32_t wire_model;
+    SLIST_ENTRY(swi_binding) link; /* older ones of the same model */
+    uint32_t chunk[];              /* [components], each below SWI_CHUNKS */
+};
+
+/* What a component is, in any session: the same digest is the same bytes. */
+struct swi_component_desc {
+    char *name;
+    uint64_t bytes;
+    struct swi_digest digest;
+};
+
+struct swi_strings;
+
+struct sw_model {
+    struct sw_client *client;
+    char *name;
+    uint32_t count;
+    struct swi_component_desc *components; /* [count], immutable */
+    _Atomic(struct swi_binding *) binding; /* NULL: none in this process, or stale */
+
+    /* under the client's lock */
+    LIST_ENTRY(sw_model) link;
+    SLIST_HEAD(, swi_binding) bindings;
+    uint32_t references;    /* the owner's, and one of each thread that is reconnecting */
+    struct swi_error stale; /* code not 0: why this revision is gone */
+    struct swi_component_cache cache;
+    struct swi_strings **strings; /* [count]: names that handed-out tensors point to */
+    struct sw_component *idle;    /* handles to reuse */
+};
+
+struct sw_client {
+    struct swi_fork_lock lock;
+    pthread_cond_t changed; /* connecting ended */
+
+    /* immutable after open */
+    char *socket_path;
+    char name[SWI_CLIENT_MAX + 1];
+    int timeout_ms;
+    bool any_server_uid;
+
+    /* read without the lock */
+    _Atomic uint64_t glance_due_ns;
+    _Atomic uint32_t glance_tick;
+    _Atomic uint64_t misses, prefetches, revoked;
+
+    /* under the lock */
+    uint64_t process;
+    struct swi_connection *connection; /* NULL only before the first session of this process */
+    struct swi_attachment *current;
+    SLIST_HEAD(, swi_attachment) retired; /* not parked */
+    SLIST_HEAD(, swi_attachment) parked;
+    bool connecting;
+    uint64_t sessions;  /* begun in this process */
+    uint64_t past_hits; /* of attachments that are not current any more */
+    LIST_HEAD(, sw_model) models;
+    struct swi_error error; /* of the last failure */
+};
+
+static inline void swi_lock(struct sw_client *client)
+{
+    pthread_mutex_lock(&client->lock.mutex);
+}
+
+static inline void swi_unlock(struct sw_client *client)
+{
+    pthread_mutex_unlock(&client->lock.mutex);
+}
+
+/* Keeps the message for sw_client_message; returns its code. Lock not held. */
+int swi_client_fail(struct sw_client *client, const struct swi_error *error);
+int swi_client_failf(struct sw_client *client, int code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+uint64_t swi_client_deadline(const struct sw_client *client);
+
+/* ---- session.c
+ * ------------------------------------------------------------------------------------ */
+
+/* The first session of a client. One attempt. */
+int swi_session_begin(struct sw_client *client, uint64_t deadline, struct swi_error *error);
+/* With the lock held on entry and on return, released while waiting: makes sure that there is a
+ * live session of this process, connecting again with back-off when there is none. */
+int swi_session_ensure(struct sw_client *client, uint64_t deadline, struct swi_error *error);
+/* Cheap enough for every use of a component: notices now and then whether the broker has gone, and
+ * moves to its successor where there is one. Makes no system call while the broker's tick advances.
+ */
+void swi_session_glance(struct sw_client *client);
+/* Unmaps what is retired and not pinned any more. */
+void swi_session_tidy(struct sw_client *client);
+/* Notes that the broker took this session away. */
+void swi_session_revoked(struct sw_client *client, struct swi_attachment *attachment);
+/* With the lock held, in a forked child: forgets the parent's session. */
+void swi_session_disown(struct sw_client *client);
+
+/* ---- table.c: asking the broker for a model
+ * -------------------------------------------------------- */
+
+/* What OPEN and TABLE told. */
+struct swi_opened {
+    struct swi_binding *binding;
+    struct swi_component_desc *components; /* [count] */
+    uint32_t count;
+};
+int swi_table_fetch(struct swi_connection *connection, struct swi_attachment *attachment,
+                    const char *name, uint64_t deadline, struct swi_opened *ret,
+                    struct swi_error *error);
+void swi_opened_fini(struct swi_opened *opened);
+void swi_components_free(struct swi_component_desc *components, uint32_t count);
+
+/* ---- model.c
+ * --------------------------------------------------------------------------------------- */
+
+/* With the lock held. The last unref frees the model. */
+void swi_model_unref(struct sw_model *model);
+/* With the lock held: binds the model to a new session if it still is the same revision there, else
+ * makes it stale. result and error: of swi_table_fetch. Takes what it uses out of opened. */
+void swi_model_rebind(struct sw_model *model, int result, const struct swi_error *error,
+                      struct swi_opened *opened);
+/* A binding in a live attachment of this process. */
+int swi_model_ready(struct sw_model *model, uint64_t deadline, const struct swi_binding **ret,
+                    struct swi_error *error);
+/* A reference to the connection of a live session, which is that of the binding. 1: the model has
+ * been bound anew, or made stale; ask swi_model_ready again. */
+int swi_model_connect(struct sw_model *model, const struct swi_binding *binding, uint64_t deadline,
+                      struct swi_connection **ret, struct swi_error *error);
+/* Both of the above together. End with swi_model_leave. */
+int swi_model_session(struct sw_model *model, uint64_t deadline,
+                      const struct swi_binding **ret_binding,
+                      struct swi_connection **ret_connection, struct swi_error *error);
+void swi_model_leave(struct sw_model *model, struct swi_connection *connection);
+/* SW_ENOCOMPONENT with a message unless the model has that component. */
+int swi_model_check(struct sw_model *model, uint32_t component);
+
+/* ---- requests.c
+ * -------------------------------------------------------------------------------------- */
+
+/* Asks for one chunk and waits until it is resident. */
+int swi_request_load(struct swi_connection *connection, const struct swi_binding *binding,
+                     uint32_t component, uint64_t deadline, struct swi_error *error);
+
+/* ---- component.c
+ * ----------------------------------------------------------------------------------- */
+
+/* With the lock held: frees views, names and idle handles. */
+void swi_components_fini(struct sw_model *model);
+
+#endif

@@ -1,1 +1,0 @@
-typedef int sw_placeholder;

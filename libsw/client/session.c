@@ -1,0 +1,408 @@
+/* Sessions: connecting, HELLO, who may be trusted, connecting again.
+ *
+ * A session ends when the broker goes away, breaks the protocol or revokes it. Its arena goes on
+ * serving hits until the next session is there: workers compute on while the broker is down. Then
+ * every open model is opened again by name; the same digests mean that parsed views stay valid,
+ * different ones make the model stale.
+ *
+ * One thread connects at a time; others that need the session wait for it.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "client/internal.h"
+
+#define BACKOFF_FIRST_MS   10
+#define BACKOFF_MAX_MS     1000
+#define GLANCE_EVERY_NS    250000000u
+#define GLANCE_PATIENCE_MS 1000 /* for one attempt to reach a new broker while hits are waiting */
+
+/* ---- one attempt
+ * ----------------------------------------------------------------------------------- */
+
+/* The rule of client.h. On a socket that systemd made, the peer is root. */
+static int check_server_uid(const struct sw_client *client, int fd, struct swi_error *error)
+{
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
+        return swi_fail(error, -errno, "cannot ask who serves %s: %s", client->socket_path,
+                        sw_strerror(-errno));
+    if (client->any_server_uid || peer.uid == 0 || peer.uid == geteuid())
+        return 0;
+    char directory[4096];
+    (void)snprintf(directory, sizeof directory, "%s", client->socket_path);
+    char *slash = strrchr(directory, '/');
+    if (slash == directory)
+        slash[1] = 0;
+    else if (slash)
+        *slash = 0;
+    struct stat status;
+    if (stat(slash ? directory : ".", &status) == 0 && status.st_uid == peer.uid)
+        return 0;
+    return swi_fail(
+        error, SW_EUNTRUSTED,
+        "the server at %s runs as uid %u, which is neither root, nor this process's, nor "
+        "the owner of the socket's directory; set any_server_uid if you trust it",
+        client->socket_path, (unsigned)peer.uid);
+}
+
+static int say_hello(struct sw_client *client, struct swi_connection *connection, uint64_t deadline,
+                     struct swi_attachment **ret, struct swi_error *error)
+{
+    struct swi_wire_hello hello = {.layout_version = SWI_LAYOUT_VERSION,
+                                   .layout_hash = SWI_LAYOUT_HASH};
+    memcpy(hello.name, client->name, sizeof hello.name);
+    uint8_t packet[sizeof(struct swi_wire_head) + sizeof hello];
+    struct swi_wire_out out;
+    struct swi_call call;
+    swi_call_begin(connection, &call, &out, packet, sizeof packet, SWI_WIRE_HELLO);
+    swi_wire_put(&out, &hello, sizeof hello);
+    int result = swi_call_exchange(connection, &call, &out, SWI_WIRE_WELCOME, deadline, error);
+    if (result < 0)
+        return result;
+    struct swi_wire_welcome welcome;
+    if (!swi_wire_get(&call.in, &welcome, sizeof welcome) || call.fd_count != SWI_WELCOME_FDS)
+        result =
+            swi_fail(error, SW_EPROTOCOL, "the broker's welcome brought %zu descriptors, not %d",
+                     call.fd_count, SWI_WELCOME_FDS);
+    if (result == 0)
+        result = swi_attachment_create(call.fds, &welcome, ret, error);
+    swi_call_end(connection, &call);
+    return result;
+}
+
+static void drop(struct sw_client *client, struct swi_connection *connection)
+{
+    swi_lock(client);
+    swi_connection_unref(connection);
+    swi_unlock(client);
+}
+
+static int connect_once(struct sw_client *client, uint64_t deadline,
+                        struct swi_connection **ret_connection,
+                        struct swi_attachment **ret_attachment, struct swi_error *error)
+{
+    int fd = swi_socket_connect_within(client->socket_path, swi_deadline_ms(deadline), error);
+    if (fd < 0)
+        return fd;
+    int result = check_server_uid(client, fd, error);
+    if (result < 0) {
+        close(fd);
+        return result;
+    }
+    struct swi_connection *connection;
+    result = swi_connection_create(fd, &client->lock.mutex, &connection);
+    if (result < 0)
+        return swi_fail(error, result, "cannot set up a connection: %s", sw_strerror(result));
+    result = say_hello(client, connection, deadline, ret_attachment, error);
+    if (result < 0) {
+        drop(client, connection);
+        return swi_fail_within(error, result, "%s: ", client->socket_path);
+    }
+    *ret_connection = connection;
+    return 0;
+}
+
+/* ---- moving to a new session
+ * ------------------------------------------------------------------------- */
+
+/* With the lock held: the old session's arena begins no more leases. */
+static void install(struct sw_client *client, struct swi_connection *connection,
+                    struct swi_attachment *attachment)
+{
+    struct swi_attachment *old = client->current;
+    if (old) {
+        swi_attachment_retire(old);
+        client->past_hits += swi_page_hits(old->page);
+        SLIST_INSERT_HEAD(&client->retired, old, link);
+    }
+    swi_connection_unref(client->connection);
+    client->connection = connection;
+    client->current = attachment;
+    client->sessions++;
+}
+
+/* The models of a client, each with a reference; NULL with *ret_count > 0 when out of memory. Lock
+ * held. */
+static struct sw_model **list_models(struct sw_client *client, size_t *ret_count)
+{
+    size_t count = 0;
+    struct sw_model *model;
+    LIST_FOREACH(model, &client->models, link)
+    count++;
+    *ret_count = count;
+    struct sw_model **models = count ? malloc(count * sizeof *models) : NULL;
+    if (!models)
+        return NULL;
+    size_t i = 0;
+    LIST_FOREACH(model, &client->models, link)
+    {
+        model->references++;
+        models[i++] = model;
+    }
+    return models;
+}
+
+struct reopened {
+    struct swi_opened opened;
+    struct swi_error error;
+    int result;
+};
+
+/* Failures that are about the connection and not about the model. */
+static bool is_transport(int code)
+{
+    return code == SW_EDISCONNECTED || code == -ETIMEDOUT || code == SW_EPROTOCOL ||
+           code == SW_EVERSION || code == -ENOMEM;
+}
+
+/* Opens every model on the new connection and installs it all. Lock not held. */
+static int move_to(struct sw_client *client, struct swi_connection *connection,
+                   struct swi_attachment *attachment, uint64_t deadline, struct swi_error *error)
+{
+    swi_lock(client);
+    size_t count;
+    struct sw_model **models = list_models(client, &count);
+    swi_unlock(client);
+    struct reopened *reopened = count ? calloc(count, sizeof *reopened) : NULL;
+    int result = count && (!models || !reopened) ? swi_fail(error, -ENOMEM, "out of memory") : 0;
+    for (size_t i = 0; i < count && result == 0; i++) {
+        struct reopened *one = &reopened[i];
+        one->result = swi_table_fetch(connection, attachment, models[i]->name, deadline,
+                                      &one->opened, &one->error);
+        if (is_transport(one->result))
+            result = swi_fail(error, one->result, "%s", one->error.text);
+    }
+    swi_lock(client);
+    if (result == 0)
+        install(client, connection, attachment);
+    for (size_t i = 0; i < count && models; i++) {
+        if (result == 0)
+            swi_model_rebind(models[i], reopened[i].result, &reopened[i].error,
+                             &reopened[i].opened);
+        swi_model_unref(models[i]);
+    }
+    swi_unlock(client);
+    for (size_t i = 0; i < count && reopened; i++)
+        swi_opened_fini(&reopened[i].opened);
+    free(reopened);
+    free(models);
+    return result;
+}
+
+static int attempt(struct sw_client *client, uint64_t deadline, struct swi_error *error)
+{
+    struct swi_connection *connection = NULL;
+    struct swi_attachment *attachment = NULL;
+    int result = connect_once(client, deadline, &connection, &attachment, error);
+    if (result < 0)
+        return result;
+    result = move_to(client, connection, attachment, deadline, error);
+    if (result < 0) {
+        swi_attachment_destroy(attachment); /* nobody has seen it */
+        drop(client, connection);
+        return result;
+    }
+    swi_session_tidy(client);
+    return 0;
+}
+
+int swi_session_begin(struct sw_client *client, uint64_t deadline, struct swi_error *error)
+{
+    return attempt(client, deadline, error);
+}
+
+/* ---- connecting again
+ * -------------------------------------------------------------------------------- */
+
+/* Failures that may pass: the broker is not there yet, or has not noticed yet that the old session
+ * ended. */
+static bool may_pass(int code)
+{
+    return code == -ENOENT || code == -ECONNREFUSED || code == -ECONNRESET || code == -EPIPE ||
+           code == -ETIMEDOUT || code == -EAGAIN || code == SW_EDISCONNECTED || code == SW_EQUOTA;
+}
+
+/* Half of it fixed, half of it random: workers that lost one broker must not come back in step. */
+static int jittered(int backoff_ms)
+{
+    uint32_t random = 0;
+    if (getrandom(&random, sizeof random, GRND_NONBLOCK) != sizeof random)
+        random = (uint32_t)swi_now();
+    return backoff_ms / 2 + (int)(random % (uint32_t)(backoff_ms / 2 + 1));
+}
+
+static void sleep_ms(int ms, uint64_t deadline)
+{
+    uint64_t until = swi_deadline_in(ms);
+    struct timespec time = swi_deadline_time(until < deadline ? until : deadline);
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &time, NULL) == EINTR)
+        ;
+}
+
+static int connect_again(struct sw_client *client, uint64_t deadline, struct swi_error *error)
+{
+    for (int backoff_ms = BACKOFF_FIRST_MS;;) {
+        int result = attempt(client, deadline, error);
+        if (result == 0 || !may_pass(result))
+            return result;
+        if (swi_now() >= deadline) {
+            (void)swi_fail_within(error, SW_EDISCONNECTED,
+                                  "the broker did not come back in time: ");
+            return SW_EDISCONNECTED;
+        }
+        sleep_ms(jittered(backoff_ms), deadline);
+        backoff_ms = backoff_ms * 2 < BACKOFF_MAX_MS ? backoff_ms * 2 : BACKOFF_MAX_MS;
+    }
+}
+
+static bool alive(const struct sw_client *client)
+{
+    return client->connection && swi_connection_usable(client->connection);
+}
+
+/* With the lock held on entry and return. how: connect_again or attempt. */
+static int connect_as_the_one(struct sw_client *client, uint64_t deadline, struct swi_error *error,
+                              int (*how)(struct sw_client *, uint64_t, struct swi_error *))
+{
+    client->connecting = true;
+    swi_unlock(client);
+    int result = how(client, deadline, error);
+    swi_lock(client);
+    client->connecting = false;
+    pthread_cond_broadcast(&client->changed);
+    return result;
+}
+
+int swi_session_ensure(struct sw_client *client, uint64_t deadline, struct swi_error *error)
+{
+    if (client->process != swi_process())
+        swi_session_disown(client);
+    for (;;) {
+        if (alive(client) && !client->connecting)
+            return 0;
+        if (!client->connecting)
+            return connect_as_the_one(client, deadline, error, connect_again);
+        if (swi_now() >= deadline)
+            return swi_fail(error, SW_EDISCONNECTED, "the broker did not come back in time");
+        struct timespec until = swi_deadline_time(deadline);
+        (void)pthread_cond_timedwait(&client->changed, &client->lock.mutex, &until);
+    }
+}
+
+void swi_session_revoked(struct sw_client *client, struct swi_attachment *attachment)
+{
+    swi_lock(client);
+    swi_attachment_retire(attachment); /* no hits any more: the next use connects again */
+    if (client->current == attachment && client->connection)
+        swi_connection_break(client->connection, SW_EDISCONNECTED,
+                             "the broker revoked the session");
+    swi_unlock(client);
+}
+
+/* ---- noticing
+ * ---------------------------------------------------------------------------------------- */
+
+static uint64_t coarse_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* The tick stands still: asks the kernel, and if the broker has gone looks for its successor, once.
+ */
+static void look_closer(struct sw_client *client)
+{
+    swi_lock(client);
+    if (client->process == swi_process() && client->connection && !client->connecting) {
+        if (alive(client))
+            swi_connection_look(client->connection);
+        if (!alive(client)) {
+            struct swi_error unreported; /* the old arena still serves: nothing has failed */
+            (void)connect_as_the_one(client, swi_deadline_in(GLANCE_PATIENCE_MS), &unreported,
+                                     attempt);
+        }
+    }
+    swi_unlock(client);
+    swi_session_tidy(client);
+}
+
+void swi_session_glance(struct sw_client *client)
+{
+    uint64_t now = coarse_now();
+    uint64_t due = atomic_load_explicit(&client->glance_due_ns, memory_order_relaxed);
+    if (now < due || !atomic_compare_exchange_strong_explicit(
+                         &client->glance_due_ns, &due, now + GLANCE_EVERY_NS, memory_order_relaxed,
+                         memory_order_relaxed))
+        return;
+    swi_lock(client);
+    bool ours = client->current && swi_attachment_ours(client->current);
+    uint32_t tick = ours ? swi_tick(client->current->index) : 0;
+    bool quiet =
+        ours && tick == atomic_exchange_explicit(&client->glance_tick, tick, memory_order_relaxed);
+    bool retired = !SLIST_EMPTY(&client->retired);
+    swi_unlock(client);
+    if (quiet)
+        look_closer(client);
+    else if (retired)
+        swi_session_tidy(client);
+}
+
+void swi_session_tidy(struct sw_client *client)
+{
+    swi_lock(client);
+    struct swi_attachment *attachment, *next;
+    for (attachment = SLIST_FIRST(&client->retired); attachment; attachment = next) {
+        next = SLIST_NEXT(attachment, link);
+        if (!swi_attachment_ours(attachment) || !swi_attachment_park(attachment))
+            continue;
+        SLIST_REMOVE(&client->retired, attachment, swi_attachment, link);
+        SLIST_INSERT_HEAD(&client->parked, attachment, link);
+    }
+    swi_unlock(client);
+}
+
+/* ---- fork
+ * ---------------------------------------------------------------------------------------------- */
+
+void swi_session_disown(struct sw_client *client)
+{
+    struct sw_model *model;
+    LIST_FOREACH(model, &client->models, link)
+    {
+        model->references = 1; /* whoever was reconnecting is not in this process */
+        atomic_store_explicit(&model->binding, NULL, memory_order_release);
+    }
+    if (client->connection) {
+        swi_connection_disown(client->connection);
+        swi_connection_unref(client->connection);
+        client->connection = NULL;
+    }
+    if (client->current)
+        SLIST_INSERT_HEAD(&client->retired, client->current, link);
+    client->current = NULL;
+    struct swi_attachment *attachment;
+    while ((attachment = SLIST_FIRST(&client->retired))) {
+        SLIST_REMOVE_HEAD(&client->retired, link);
+        swi_attachment_disown(attachment);
+        SLIST_INSERT_HEAD(&client->parked, attachment, link);
+    }
+    (void)swi_condition_init(&client->changed); /* anew: nobody waits on it in this process */
+    client->connecting = false;
+    client->sessions = 0;
+    client->past_hits = 0;
+    atomic_store_explicit(&client->misses, 0, memory_order_relaxed);
+    atomic_store_explicit(&client->prefetches, 0, memory_order_relaxed);
+    atomic_store_explicit(&client->revoked, 0, memory_order_relaxed);
+    client->process = swi_process();
+}

@@ -1,0 +1,3 @@
+# libsw/client: the component cache by itself, the library against a scripted peer
+sw_test(component-cache SOURCES test_component_cache.c LIBRARIES sw-client)
+sw_test(client SOURCES test_client.c client_peer.c LIBRARIES sw-client sw-test-support)
