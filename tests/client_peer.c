@@ -49,8 +49,9 @@ static void make_content(struct peer *peer, uint32_t component)
     size_t header_size;
     uint64_t size;
     struct swi_error error = {0};
-    cr_assert_eq(swi_safetensors_render(&file, &header, &header_size, &size, &error), 0, "%s",
-                 error.text);
+    cr_assert_eq(
+        swi_safetensors_render(&file, SWI_TENSOR_ALIGN, &header, &header_size, &size, &error), 0,
+        "%s", error.text);
     uint8_t *content = calloc(1, size);
     cr_assert(content);
     memcpy(content, header, header_size);

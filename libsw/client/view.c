@@ -8,8 +8,6 @@
 
 #include "core/safetensors.h"
 
-#define TENSOR_ALIGNMENT 64u /* of data in memory, as sw_tensor promises */
-
 static const struct swi_strings *copy_strings(const struct swi_safetensors *file)
 {
     size_t count = file->count + 2 * file->metadata_count;
@@ -81,11 +79,11 @@ static int fill(struct swi_view *view, const struct swi_safetensors *file, struc
     bool panels = layout && strcmp(layout, sw_layout_name(SW_LAYOUT_PANEL)) == 0;
     for (size_t i = 0; i < file->count; i++) {
         const struct swi_tensor *from = &file->tensors[i];
-        if (from->offset % TENSOR_ALIGNMENT != 0)
+        if (from->offset % SWI_TENSOR_ALIGN != 0)
             return swi_fail(error, SW_EFORMAT,
                             "tensor %s starts at byte %" PRIu64
                             ", which is not a multiple of %u; cut the model again with swchunk",
-                            from->name, from->offset, TENSOR_ALIGNMENT);
+                            from->name, from->offset, SWI_TENSOR_ALIGN);
         struct swi_view_tensor *to = &view->tensor[i];
         to->offset = from->offset;
         to->bytes = from->bytes;
