@@ -1,4 +1,5 @@
-/* Surfing Weights tokenizer: WordPiece as Hugging Face's BertTokenizer does it.
+/* Surfing Weights tokenizer: WordPiece as Hugging Face's BertTokenizer does it; where its Python
+ * and its Rust implementation differ, as the latter (the tokenizers crate, BertTokenizerFast).
  *
  * A tokenizer is immutable once created: any number of threads may encode with it at once.
  */
@@ -15,18 +16,25 @@ typedef struct sw_tokenizer sw_tokenizer;
 
 /* Which text of a pair gives up tokens when the pair is too long. */
 enum sw_truncation {
-    SW_TRUNCATE_LONGEST_FIRST = 0, /* one token at a time from the longer of the two */
-    SW_TRUNCATE_FIRST = 1,
-    SW_TRUNCATE_SECOND = 2,
+    /* the longer, down to the shorter's length; then both, to half of the room each, of which the
+     * longer (the second, when they were equal) gets the odd token */
+    SW_TRUNCATE_LONGEST_FIRST = 0,
+    SW_TRUNCATE_FIRST = 1,  /* -E2BIG when none of its tokens would be left */
+    SW_TRUNCATE_SECOND = 2, /* the same; -EINVAL when there is no second text */
     SW_TRUNCATE_NEVER = 3 /* too long is an error: -E2BIG */
 };
 
 /* Creates a tokenizer from the bytes of a model's files. All are borrowed for the call only; NULL with
  * size 0 stands for a file that the model does not have.
- *   vocab:            vocab.txt, one token a line, id = line number from 0
+ *   vocab:            vocab.txt, one token a line, id = line number from 0; of equal lines the last
+ *                     one's id is used
  *   tokenizer_config: tokenizer_config.json (do_lower_case, strip_accents, tokenize_chinese_chars,
- *                     unk_token, cls_token, …); without it: uncased defaults
- *   tokenizer:        tokenizer.json; used for the vocabulary where vocab is absent
+ *                     unk_token, cls_token, …, additional_special_tokens, added_tokens_decoder,
+ *                     truncation_side); what it says wins over tokenizer.json; without either:
+ *                     uncased defaults
+ *   tokenizer:        tokenizer.json: normalizer, special tokens, added tokens, word length limit;
+ *                     and the vocabulary, where vocab is absent. SW_EUNSUPPORTED when its pipeline
+ *                     is not BERT's
  * error receives a message (what, where, what to do), cut to error_size; may be NULL.
  * Errors: SW_EFORMAT, SW_EUNSUPPORTED, -ENOMEM. */
 struct sw_tokenizer_files {
@@ -54,14 +62,17 @@ struct sw_encode_options {
 struct sw_encoding {
     int32_t *ids;      /* [count] */
     int32_t *type_ids; /* [count]: 0 for the first text, 1 for the second */
-    uint32_t *starts;  /* [count]: byte offset in its text where the token's word starts */
+    uint32_t *starts;  /* [count]: byte offset in its text where the token's word starts; of
+                          [CLS] 0, of [SEP] the text's size */
     uint32_t count;
     uint32_t capacity;
     void *scratch; /* the library's */
 };
 
 /* Encodes text, or the pair (text, pair) when pair is not NULL. Text is UTF-8; invalid bytes become
- * U+FFFD as Python's errors="replace" does. Errors: -E2BIG, -ENOMEM, -EINVAL. */
+ * U+FFFD as Python's errors="replace" does. Any length below 4 GiB; time is linear in it. After an error
+ * encoding->count is 0. Errors: -E2BIG; -ENOMEM; -EINVAL, also when max_tokens leaves no room for
+ * the special tokens. */
 SW_API int sw_tokenizer_encode(const sw_tokenizer *tokenizer, const char *text, size_t text_size,
                                const char *pair, size_t pair_size,
                                const struct sw_encode_options *options,
@@ -72,6 +83,7 @@ SW_API void sw_encoding_fini(struct sw_encoding *encoding);
 SW_API const char *sw_tokenizer_token(const sw_tokenizer *tokenizer, int32_t id);
 /* The id of a token's exact text, or -1. */
 SW_API int32_t sw_tokenizer_id(const sw_tokenizer *tokenizer, const char *token);
+/* Every id is below this; not every id below it need have a token. */
 SW_API uint32_t sw_tokenizer_vocab_size(const sw_tokenizer *tokenizer);
 
 #ifdef __cplusplus
