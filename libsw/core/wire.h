@@ -21,7 +21,9 @@
  *                                       ◀── CONTROL_PART(more?, JSON text) …
  *   any request that fails              ◀── DONE(status ≠ 0, message)
  *
- * A request's `tag` comes back in its answers, in any order between different tags. Pure functions on
+ * A request's `tag` comes back in its answers, in any order between different tags. Clients' tags are not 0: a
+ * DONE with tag 0 answers no request but says why the broker is closing the connection (too many sessions, a
+ * malformed message, a revoked session). Pure functions on
  * memory: no I/O here. Everything received is checked against its length before it is used.
  */
 #ifndef SWI_WIRE_H
