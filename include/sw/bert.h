@@ -21,6 +21,8 @@ struct sw_bert_options {
     uint32_t threads;        /* 0: 1 */
     uint32_t prefetch_count; /* layers asked for ahead of use; 0: 2 */
     int no_prefetch;         /* 1: never prefetch */
+    char *error;             /* NULL, or where a failed open writes its message */
+    size_t error_size;
 };
 
 /* Opens a BERT model of the client's catalog: reads its config, checks it against the manifest, loads
@@ -80,7 +82,8 @@ enum sw_pooling {
 SW_API int sw_bert_embed(sw_bert *bert, const struct sw_bert_batch *batch, enum sw_pooling pooling,
                          int normalize, float *embeddings);
 
-/* The counterparts of the component cache calls, for the model behind this handle. */
+/* The counterparts of the component cache calls, for the model behind this handle. warmup waits for
+ * these layers; prefetch asks for the count layers after current. -EINVAL for a layer out of range. */
 SW_API int sw_bert_warmup(sw_bert *bert, const uint32_t *layers, size_t count);
 SW_API int sw_bert_prefetch_next_layers(sw_bert *bert, uint32_t current, uint32_t count);
 SW_API int sw_bert_get_cache_info(sw_bert *bert, struct sw_cache_info *info);

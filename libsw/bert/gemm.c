@@ -89,9 +89,9 @@ void swi_gemm_tile(uint32_t k, float scale, const float *tokens, const float *fe
 /* ---- the split of K ------------------------------------------------------------------------------ */
 
 /* Equal stretches, each a multiple of 32 but for the last. Depends on k alone. */
-static uint32_t k_step(uint32_t k)
+uint32_t swi_gemm_k_step(uint32_t k)
 {
-    uint32_t most = gemm.shape.k_block;
+    uint32_t most = swi_gemm_shape()->k_block;
     uint32_t parts = (k + most - 1) / most;
     return round_up((k + parts - 1) / parts, 32);
 }
@@ -123,7 +123,7 @@ static void pack_columns(const struct swi_gemm_input *input, uint32_t k0, uint32
                          uint32_t first_tile, uint32_t end_tile, float *packed)
 {
     uint32_t width = gemm.shape.token_width, tiles = swi_gemm_tiles(input->tokens);
-    uint32_t step = k_step(input->k), start = k0 / step * step;
+    uint32_t step = swi_gemm_k_step(input->k), start = k0 / step * step;
     uint32_t stretch = input->k - start < step ? input->k - start : step;
     assert(k0 + columns <= start + stretch);
     float *block = packed + (size_t)start * tiles * width;
@@ -139,7 +139,7 @@ void swi_gemm_pack(const struct swi_gemm_input *input, uint32_t first_tile, uint
                    float *packed)
 {
     assert(input->tokens > 0 && input->tokens <= swi_gemm_shape()->token_block);
-    uint32_t step = k_step(input->k);
+    uint32_t step = swi_gemm_k_step(input->k);
     for (uint32_t k0 = 0; k0 < input->k; k0 += step) {
         struct swi_gemm_input part = *input;
         part.x += k0;
@@ -265,7 +265,7 @@ static void finish(const struct swi_gemm_job *job, uint32_t panel, float *sums)
     gemm.maths->finish(&strip);
     if (!job->packed_out)
         return;
-    uint32_t step = k_step(n);
+    uint32_t step = swi_gemm_k_step(n);
     for (uint32_t done = 0; done < strip.columns;) { /* a panel may straddle two stretches */
         uint32_t k0 = n0 + done, left = strip.columns - done, room = step - k0 % step;
         uint32_t columns = left < room ? left : room;
@@ -303,7 +303,7 @@ void swi_gemm(const struct swi_gemm_job *job, uint32_t first_panel, uint32_t end
     const struct swi_matrix *w = &job->weight;
     assert(job->tokens > 0 && job->tokens <= shape->token_block);
     assert((uintptr_t)scratch % 64 == 0);
-    uint32_t width = shape->feature_width, step = k_step(w->k);
+    uint32_t width = shape->feature_width, step = swi_gemm_k_step(w->k);
     float *buffer = scratch, *sums = scratch + panel_floats();
     size_t strip = (size_t)swi_gemm_tiles(job->tokens) * shape->token_width * width;
     /* with a single stretch nothing waits for a second one: one strip, always in the first-level cache */

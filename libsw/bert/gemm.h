@@ -87,6 +87,10 @@ void swi_gemm(const struct swi_gemm_job *job, uint32_t first_panel, uint32_t end
 
 /* ---- for attention, which packs its own operands -------------------------------------------------- */
 
+/* The length of the stretches that a sum over k is split into: the first ones are that long, the last may
+ * be shorter. Whoever calls swi_gemm_tile for each stretch in turn gets what swi_gemm gets. */
+uint32_t swi_gemm_k_step(uint32_t k);
+
 /* One tile: c[token_width, feature_width] (+)= scale · tokens[k, token_width]^T · features[k, feature_width].
  * c has a row stride in floats, is 64-byte aligned, and is written whole. */
 void swi_gemm_tile(uint32_t k, float scale, const float *tokens, const float *features, bool add,

@@ -1,0 +1,321 @@
+/* A handle of the engine: opening and closing it, and what it tells of itself. Passes are in forward.c. */
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bert/handle.h"
+#include "bert/pooling.h"
+#include "bert/team.h"
+
+/* ---- errors ---------------------------------------------------------------------------------------- */
+
+int swi_bert_client_failure(sw_bert *bert, int code, const char *what)
+{
+    char text[SWI_ERROR_TEXT] = "";
+    int theirs = sw_client_message(bert->client, text, sizeof text);
+    return swi_fail(&bert->error, code, "%s: %s", what,
+                    theirs == code && *text ? text : sw_strerror(code));
+}
+
+int sw_bert_message(const sw_bert *bert, char *text, size_t size)
+{
+    sw_bert *mutable = (sw_bert *)(uintptr_t)bert; /* a lock may be taken on what is only read */
+    pthread_mutex_lock(&mutable->lock);
+    int code = bert->error.code;
+    if (size)
+        (void)snprintf(text, size, "%s", bert->error.text);
+    pthread_mutex_unlock(&mutable->lock);
+    return code;
+}
+
+/* ---- opening ----------------------------------------------------------------------------------------- */
+
+static int need_component(sw_bert *bert, const char *name, uint32_t *ret)
+{
+    int found = sw_model_find(bert->model, name);
+    if (found < 0)
+        return swi_fail(&bert->error, SW_EFORMAT,
+                        "the manifest has no component \"%s\", which config.json asks for", name);
+    *ret = (uint32_t)found;
+    return 0;
+}
+
+/* Numbers the components of a pass. */
+static int find_components(sw_bert *bert)
+{
+    char name[64];
+    int r = need_component(bert, "embeddings", &bert->embeddings);
+    if (r < 0)
+        return r;
+    bert->pooler = sw_model_find(bert->model, "pooler");
+    bert->head = sw_model_find(bert->model, "head");
+    uint32_t count = sw_model_component_count(bert->model);
+    bert->layers = calloc(bert->config.layers, sizeof *bert->layers);
+    bert->words = calloc(count, sizeof *bert->words);
+    if (!bert->layers || !bert->words)
+        return swi_fail(&bert->error, -ENOMEM, "out of memory");
+    for (uint32_t i = 0; r == 0 && i < bert->config.layers; i++) {
+        (void)snprintf(name, sizeof name, "layer_%u", i);
+        r = need_component(bert, name, &bert->layers[i]);
+    }
+    for (; bert->word_blocks < count; bert->word_blocks++) {
+        (void)snprintf(name, sizeof name, "embeddings_words_%u", bert->word_blocks);
+        int found = sw_model_find(bert->model, name);
+        if (found < 0)
+            break;
+        bert->words[bert->word_blocks] = (uint32_t)found;
+    }
+    return r;
+}
+
+static int read_config(sw_bert *bert)
+{
+    void *json = NULL;
+    size_t size = 0;
+    int r = sw_model_file(bert->model, "config.json", &json, &size);
+    if (r < 0)
+        return swi_bert_client_failure(bert, r, "config.json");
+    r = swi_bert_config_parse(json, size, &bert->config, &bert->error);
+    free(json);
+    return r;
+}
+
+static int apply_options(sw_bert *bert, const struct sw_bert_options *options)
+{
+    uint32_t threads = options->threads ? options->threads : 1;
+    uint32_t cache_size = options->cache_size ? options->cache_size
+                                              : sw_model_component_count(bert->model);
+    bert->prefetch_count =
+        options->no_prefetch ? 0 : options->prefetch_count ? options->prefetch_count : 2;
+    if (threads > SWI_TEAM_MAX)
+        return swi_fail(&bert->error, -EINVAL, "%u threads asked for; at most %u are possible",
+                        threads, SWI_TEAM_MAX);
+    int r = sw_model_set_cache_size(bert->model, cache_size);
+    if (r < 0)
+        return swi_bert_client_failure(bert, r, "component cache");
+    r = swi_encoder_create(&bert->config, threads, &bert->encoder);
+    return r < 0 ? swi_fail(&bert->error, r, "cannot start an engine of %u threads: %s", threads,
+                            sw_strerror(r))
+                 : 0;
+}
+
+static void destroy(sw_bert *bert)
+{
+    swi_encoder_destroy(bert->encoder);
+    sw_tokenizer_destroy(bert->tokenizer);
+    if (bert->model)
+        sw_model_close(bert->model);
+    free(bert->layers);
+    free(bert->words);
+    pthread_mutex_destroy(&bert->lock);
+    free(bert);
+}
+
+/* Handles of one process take the lanes of the client's page in turn. */
+static unsigned next_lane(void)
+{
+    static atomic_uint lanes;
+    return atomic_fetch_add_explicit(&lanes, 1, memory_order_relaxed) % SW_CURSOR_LANES;
+}
+
+int sw_bert_open(sw_client *client, const char *name, const struct sw_bert_options *options,
+                 sw_bert **ret_bert)
+{
+    const struct sw_bert_options defaults = SW_INIT(struct sw_bert_options);
+    if (!client || !name || !ret_bert || (options && options->size < sizeof *options))
+        return -EINVAL;
+    sw_bert *bert = calloc(1, sizeof *bert);
+    if (!bert)
+        return -ENOMEM;
+    if (pthread_mutex_init(&bert->lock, NULL)) {
+        free(bert);
+        return -ENOMEM;
+    }
+    bert->client = client;
+    bert->lane = next_lane();
+    bert->pooler = bert->head = -1;
+    int r = sw_model_open(client, name, &bert->model);
+    if (r < 0)
+        (void)swi_bert_client_failure(bert, r, "opening");
+    if (r == 0)
+        r = read_config(bert);
+    if (r == 0)
+        r = find_components(bert);
+    if (r == 0)
+        r = apply_options(bert, options ? options : &defaults);
+    if (r < 0) {
+        if (options && options->error && options->error_size)
+            (void)snprintf(options->error, options->error_size, "%s: %s", name, bert->error.text);
+        destroy(bert);
+        return r;
+    }
+    *ret_bert = bert;
+    return 0;
+}
+
+void sw_bert_close(sw_bert *bert)
+{
+    if (bert)
+        destroy(bert);
+}
+
+/* ---- what a handle tells ------------------------------------------------------------------------------ */
+
+sw_model *sw_bert_model(sw_bert *bert)
+{
+    return bert->model;
+}
+
+int sw_bert_get_config(const sw_bert *bert, struct sw_bert_config *config)
+{
+    if (config->size < sizeof *config)
+        return -EINVAL;
+    const struct swi_bert_config *c = &bert->config;
+    *config = (struct sw_bert_config){
+        .size = config->size,
+        .layers = c->layers,
+        .hidden_size = c->hidden,
+        .heads = c->heads,
+        .intermediate_size = c->intermediate,
+        .vocab_size = c->vocab,
+        .max_positions = c->positions,
+        .type_vocab_size = c->types,
+        .labels = bert->head >= 0 ? c->labels : 0,
+        .has_pooler = bert->pooler >= 0,
+    };
+    return 0;
+}
+
+/* A file that the model may lack: *ret_data stays NULL then. */
+static int optional_file(sw_bert *bert, const char *path, void **ret_data, size_t *ret_size)
+{
+    int r = sw_model_file(bert->model, path, ret_data, ret_size);
+    if (r == SW_ENOCOMPONENT)
+        return 0;
+    return r < 0 ? swi_bert_client_failure(bert, r, path) : 0;
+}
+
+static int make_tokenizer(sw_bert *bert)
+{
+    void *vocab = NULL, *config = NULL, *tokenizer = NULL;
+    struct sw_tokenizer_files files = SW_INIT(struct sw_tokenizer_files);
+    char text[SWI_ERROR_TEXT] = "";
+    int r = optional_file(bert, "vocab.txt", &vocab, &files.vocab_size);
+    if (r == 0)
+        r = optional_file(bert, "tokenizer_config.json", &config, &files.tokenizer_config_size);
+    if (r == 0)
+        r = optional_file(bert, "tokenizer.json", &tokenizer, &files.tokenizer_size);
+    if (r == 0) {
+        files.vocab = vocab;
+        files.tokenizer_config = config;
+        files.tokenizer = tokenizer;
+        r = sw_tokenizer_create(&files, text, sizeof text, &bert->tokenizer);
+        if (r < 0)
+            (void)swi_fail(&bert->error, r, "%s", *text ? text : sw_strerror(r));
+    }
+    free(vocab);
+    free(config);
+    free(tokenizer);
+    return r;
+}
+
+int sw_bert_tokenizer(sw_bert *bert, const sw_tokenizer **ret_tokenizer)
+{
+    pthread_mutex_lock(&bert->lock);
+    int r = bert->tokenizer ? 0 : make_tokenizer(bert);
+    if (r == 0)
+        *ret_tokenizer = bert->tokenizer;
+    pthread_mutex_unlock(&bert->lock);
+    return r;
+}
+
+int sw_bert_get_inference_stats(sw_bert *bert, struct sw_inference_stats *stats)
+{
+    struct sw_cache_info cache = SW_INIT(struct sw_cache_info);
+    if (stats->size < sizeof *stats)
+        return -EINVAL;
+    int r = sw_model_get_cache_info(bert->model, &cache);
+    if (r < 0)
+        return r;
+    uint64_t looks = cache.hits + cache.misses;
+    pthread_mutex_lock(&bert->lock);
+    swi_latencies_get(&bert->latencies, stats);
+    stats->scratch_bytes = swi_encoder_scratch_bytes(bert->encoder);
+    pthread_mutex_unlock(&bert->lock);
+    stats->cache_hit_rate = looks ? (double)cache.hits / (double)looks : 0;
+    return 0;
+}
+
+/* ---- the component cache ------------------------------------------------------------------------------ */
+
+/* Layers' numbers → components'. */
+static int components_of(sw_bert *bert, const uint32_t *layers, size_t count, uint32_t **ret)
+{
+    uint32_t *components = calloc(count ? count : 1, sizeof *components);
+    if (!components)
+        return -ENOMEM;
+    for (size_t i = 0; i < count; i++) {
+        if (layers[i] >= bert->config.layers) {
+            pthread_mutex_lock(&bert->lock);
+            int r = swi_fail(&bert->error, -EINVAL, "layer %u: this model has layers 0 to %u",
+                             layers[i], bert->config.layers - 1);
+            pthread_mutex_unlock(&bert->lock);
+            free(components);
+            return r;
+        }
+        components[i] = bert->layers[layers[i]];
+    }
+    *ret = components;
+    return 0;
+}
+
+/* Runs a client call on some components and keeps its message. */
+static int on_components(sw_bert *bert, int (*call)(sw_model *, const uint32_t *, size_t),
+                         const uint32_t *components, size_t count, const char *what)
+{
+    int r = call(bert->model, components, count);
+    if (r < 0) {
+        pthread_mutex_lock(&bert->lock);
+        (void)swi_bert_client_failure(bert, r, what);
+        pthread_mutex_unlock(&bert->lock);
+    }
+    return r;
+}
+
+int sw_bert_warmup(sw_bert *bert, const uint32_t *layers, size_t count)
+{
+    uint32_t *components = NULL;
+    int r = components_of(bert, layers, count, &components);
+    if (r == 0)
+        r = on_components(bert, sw_model_warmup, components, count, "warm-up");
+    free(components);
+    return r;
+}
+
+int sw_bert_prefetch_next_layers(sw_bert *bert, uint32_t current, uint32_t count)
+{
+    uint32_t last = bert->config.layers - 1;
+    if (current >= last || count == 0)
+        return 0;
+    /* a layer's number and its component's go up together */
+    uint32_t next = current + 1, most = last - current;
+    return on_components(bert, sw_model_prefetch, bert->layers + next,
+                         count < most ? count : most, "prefetch");
+}
+
+int sw_bert_get_cache_info(sw_bert *bert, struct sw_cache_info *info)
+{
+    return sw_model_get_cache_info(bert->model, info);
+}
+
+int sw_bert_set_cache_size(sw_bert *bert, uint32_t components)
+{
+    return sw_model_set_cache_size(bert->model, components);
+}
+
+void sw_bert_clear_cache(sw_bert *bert)
+{
+    sw_model_clear_cache(bert->model);
+}

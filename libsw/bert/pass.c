@@ -1,0 +1,209 @@
+/* One pass: each component is leased for its turn only, its successors are asked for ahead of time, and
+ * the place of the pass is published for the broker's policy. */
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "bert/handle.h"
+#include "bert/pooling.h"
+
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* ---- components' turns ---------------------------------------------------------------------------- */
+
+static int find_tensor(const void *context, const char *name, struct sw_tensor *tensor)
+{
+    return sw_component_tensor((const sw_component *)context, name, tensor);
+}
+
+/* Asks for the components after `component` that are not resident. */
+static void prefetch_after(sw_bert *bert, uint32_t component)
+{
+    uint32_t wanted[16], count = 0, all = sw_model_component_count(bert->model);
+    for (uint32_t i = 1; i <= bert->prefetch_count && count < 16 && component + i < all; i++) {
+        struct sw_component_info info = SW_INIT(struct sw_component_info);
+        if (sw_model_component_info(bert->model, component + i, &info) == 0 && !info.resident)
+            wanted[count++] = component + i;
+    }
+    if (count) /* a hint: the demand that follows reports what is wrong */
+        (void)sw_model_prefetch(bert->model, wanted, count);
+}
+
+/* Leases a component for its turn. On success *source finds its tensors. */
+static int begin_turn(sw_bert *bert, uint32_t component, sw_component **ret,
+                      struct swi_tensor_source *source)
+{
+    struct sw_component_info info = SW_INIT(struct sw_component_info);
+    (void)sw_model_component_info(bert->model, component, &info);
+    const char *name = info.name ? info.name : "component";
+    uint64_t now = now_ns();
+    if (bert->step_start) {
+        uint64_t step = now - bert->step_start;
+        bert->step_ns = bert->step_ns ? (bert->step_ns * 7 + step) / 8 : step;
+    }
+    bert->step_start = now;
+    sw_model_publish_cursor(bert->model, bert->lane, component, bert->latencies.passes + 1,
+                            bert->step_ns);
+    prefetch_after(bert, component);
+    int r = sw_component_acquire(bert->model, component, ret);
+    if (r < 0)
+        return swi_bert_client_failure(bert, r, name);
+    *source = (struct swi_tensor_source){
+        .find = find_tensor, .context = *ret, .component = name};
+    return 0;
+}
+
+/* Ends it. r is what came of the turn; a revoked lease overrides it, as what was read may be wrong. */
+static int end_turn(sw_bert *bert, sw_component *component, int r)
+{
+    int released = sw_component_release(component);
+    if (released == SW_EREVOKED)
+        return swi_fail(&bert->error, released,
+                        "the broker took a lease away during a pass, twice; see swctl clients for "
+                        "this client's quota");
+    return r < 0 ? r : released;
+}
+
+/* ---- embeddings ------------------------------------------------------------------------------------ */
+
+/* Where swchunk cuts: block k of n begins at row vocab · k / n. */
+static uint32_t block_start(const sw_bert *bert, uint32_t block)
+{
+    return (uint32_t)((uint64_t)bert->config.vocab * block / bert->word_blocks);
+}
+
+static int check_first_row(sw_bert *bert, const sw_component *component, uint32_t want)
+{
+    const char *text = sw_component_metadata(component, "first_row");
+    char *end = NULL;
+    if (text && *text && strtoull(text, &end, 10) == want && *end == 0)
+        return 0;
+    return swi_fail(&bert->error, SW_EFORMAT,
+                    "a block of word embeddings begins at row %s instead of %u; make the chunks "
+                    "again with this release's swchunk",
+                    text ? text : "(none)", want);
+}
+
+static int add_word_block(sw_bert *bert, uint32_t block)
+{
+    uint32_t first = block_start(bert, block), rows = block_start(bert, block + 1) - first;
+    if (!swi_encoder_uses_words(bert->encoder, first, rows))
+        return 0;
+    sw_component *component = NULL;
+    struct swi_tensor_source source;
+    int r = begin_turn(bert, bert->words[block], &component, &source);
+    if (r < 0)
+        return r;
+    struct swi_table table;
+    r = check_first_row(bert, component, first);
+    if (r == 0)
+        r = swi_bind_table(&source, "word_embeddings.weight", rows, bert->config.hidden, &table,
+                           &bert->error);
+    if (r == 0) {
+        table.first_row = first;
+        swi_encoder_add_words(bert->encoder, &table);
+    }
+    return end_turn(bert, component, r);
+}
+
+static int embed(sw_bert *bert)
+{
+    sw_component *component = NULL;
+    struct swi_tensor_source source;
+    int r = begin_turn(bert, bert->embeddings, &component, &source);
+    if (r < 0)
+        return r;
+    struct swi_embedding_weights weights;
+    r = swi_bind_embeddings(&source, &bert->config, &weights, &bert->error);
+    if (r == 0 && bert->word_blocks == 0) {
+        struct swi_table words;
+        r = swi_bind_table(&source, "word_embeddings.weight", bert->config.vocab,
+                           bert->config.hidden, &words, &bert->error);
+        if (r == 0)
+            swi_encoder_add_words(bert->encoder, &words);
+    }
+    for (uint32_t block = 0; r == 0 && block < bert->word_blocks; block++)
+        r = add_word_block(bert, block);
+    if (r == 0)
+        swi_encoder_embed(bert->encoder, &weights);
+    return end_turn(bert, component, r);
+}
+
+/* ---- layers and pooler ------------------------------------------------------------------------------ */
+
+static int run_layer(sw_bert *bert, uint32_t layer)
+{
+    sw_component *component = NULL;
+    struct swi_tensor_source source;
+    int r = begin_turn(bert, bert->layers[layer], &component, &source);
+    if (r < 0)
+        return r;
+    struct swi_layer_weights weights;
+    r = swi_bind_layer(&source, &bert->config, &weights, &bert->error);
+    if (r == 0) {
+        r = swi_encoder_layer(bert->encoder, &weights);
+        if (r < 0)
+            (void)swi_fail(&bert->error, r, "cannot start %u threads in this child process",
+                           swi_encoder_threads(bert->encoder));
+    }
+    return end_turn(bert, component, r);
+}
+
+static int run_pooler(sw_bert *bert, const struct sw_bert_batch *batch, const float **ret_pooled)
+{
+    uint32_t hidden = bert->config.hidden;
+    sw_component *component = NULL;
+    struct swi_tensor_source source;
+    int r = begin_turn(bert, (uint32_t)bert->pooler, &component, &source);
+    if (r < 0)
+        return r;
+    struct swi_linear dense;
+    r = swi_bind_linear(&source, "dense", hidden, hidden, &dense, &bert->error);
+    if (r == 0) {
+        float *first = swi_encoder_spare(bert->encoder);
+        float *pooled = first + (size_t)batch->sequences * hidden;
+        swi_pool(SW_POOLING_CLS, batch, swi_encoder_hidden(bert->encoder), hidden, first);
+        swi_encoder_project(bert->encoder, first, hidden, batch->sequences, &dense, SWI_ACT_TANH,
+                            pooled);
+        *ret_pooled = pooled;
+    }
+    return end_turn(bert, component, r);
+}
+
+static int pass_once(sw_bert *bert, const struct sw_bert_batch *batch, const float **ret_pooled)
+{
+    if (swi_encoder_begin(bert->encoder, batch) < 0)
+        return swi_fail(&bert->error, -ENOMEM, "no memory for a batch of this size");
+    bert->step_start = 0;
+    int r = embed(bert);
+    for (uint32_t layer = 0; r == 0 && layer < bert->config.layers; layer++)
+        r = run_layer(bert, layer);
+    if (r == 0 && ret_pooled)
+        r = run_pooler(bert, batch, ret_pooled);
+    return r;
+}
+
+int swi_bert_pass(sw_bert *bert, const struct sw_bert_batch *batch, const float **ret_pooled)
+{
+    if (batch->size < sizeof *batch)
+        return swi_fail(&bert->error, -EINVAL, "the batch's size member is not set: use SW_INIT");
+    uint32_t tokens = 0;
+    int r = swi_batch_check(batch, &bert->config, &tokens, &bert->error);
+    if (r < 0)
+        return r;
+    if (ret_pooled && bert->pooler < 0)
+        return swi_fail(&bert->error, SW_ENOCOMPONENT,
+                        "this model has no pooler; take cls, mean or max pooling");
+    uint64_t start = now_ns();
+    r = pass_once(bert, batch, ret_pooled);
+    if (r == SW_EREVOKED)
+        r = pass_once(bert, batch, ret_pooled);
+    if (r == 0)
+        swi_latencies_add(&bert->latencies, now_ns() - start, tokens);
+    return r;
+}

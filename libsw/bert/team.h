@@ -1,0 +1,39 @@
+/* The threads of one engine, working in step on one pass.
+ *
+ * swi_team_run calls one function on every member, the caller being member 0; inside, members share out
+ * work by their number and meet at swi_team_wait. Between runs the others sleep; inside one they spin for
+ * a short while before they sleep, since the next step is microseconds away.
+ *
+ * Not for use by two threads at once. A child after fork has no members but itself: the team notices and
+ * starts new ones at its first run there.
+ */
+#ifndef SWI_TEAM_H
+#define SWI_TEAM_H
+
+#include <stdint.h>
+
+#define SWI_TEAM_MAX 64u
+
+typedef struct swi_team swi_team;
+
+/* threads: 1 … SWI_TEAM_MAX, the caller's own included. Errors: -ENOMEM, -EAGAIN (no more threads). */
+int swi_team_create(unsigned threads, swi_team **ret_team);
+void swi_team_destroy(swi_team *team); /* NULL is allowed */
+
+unsigned swi_team_size(const swi_team *team);
+
+/* Returns when every member has. Errors: -EAGAIN, only in a child after fork. */
+int swi_team_run(swi_team *team, void (*function)(void *context, unsigned member), void *context);
+
+/* Inside a run: returns when every member has called it as often. */
+void swi_team_wait(swi_team *team);
+
+/* Inside a run: 0, 1, 2 … to whoever asks next, from all members together; starts again from 0 at every
+ * swi_team_wait. */
+uint32_t swi_team_next(swi_team *team);
+
+/* The member's part of [0, count): [*first, *end). */
+void swi_team_share(const swi_team *team, unsigned member, uint32_t count, uint32_t *first,
+                    uint32_t *end);
+
+#endif
