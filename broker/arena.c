@@ -5,6 +5,7 @@
 #include "arena.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 
 #define RUNS_MAX                                                                                   \
@@ -24,9 +25,16 @@ struct candidate {
     double weight_before; /* of all candidates before this one */
 };
 
+/* The best window so far: candidates [left, right); right 0: none. */
+struct found {
+    uint32_t left, right;
+    struct arena_regret regret;
+};
+
 struct arena {
     struct run *run;             /* [RUNS_MAX] */
     struct candidate *candidate; /* [RUNS_MAX], scratch of the window search */
+    uint32_t candidates;         /* their number */
     uint32_t *peaks;             /* [RUNS_MAX], scratch: candidates with falling peaks */
     uint32_t first, last;
     uint32_t spare; /* list of unused elements, by next */
@@ -47,15 +55,6 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
 uint64_t arena_range_bytes(uint64_t bytes)
 {
     return round_up(bytes, ARENA_UNIT);
-}
-
-uint64_t arena_aligned_start(uint64_t offset, uint64_t bytes)
-{
-    uint64_t block = round_up(offset, SWI_BLOCK_BYTES);
-    if (block - offset < bytes / 8)
-        return block;
-    uint64_t line = round_up(offset, 64 << 10);
-    return line - offset < bytes / 8 ? line : offset;
 }
 
 struct arena *arena_create(void)
@@ -203,7 +202,7 @@ bool arena_place_within(struct arena *arena, uint64_t from, uint64_t to, uint64_
             break;
         if (!is_free(arena, at) || run->offset + run->bytes <= from)
             continue;
-        uint64_t start = arena_aligned_start(run->offset > from ? run->offset : from, bytes);
+        uint64_t start = run->offset > from ? run->offset : from;
         uint64_t end = min_u64(run->offset + run->bytes, to);
         if (start >= end || end - start < bytes || run->bytes - bytes >= best_left)
             continue;
@@ -242,7 +241,7 @@ void arena_free(struct arena *arena, uint64_t offset)
 
 /* ---- the window of least regret ------------------------------------------------------- */
 
-static uint32_t list_candidates(struct arena *arena, arena_regret_fn regret, void *context)
+static void list_candidates(struct arena *arena, arena_regret_fn regret, void *context)
 {
     uint32_t count = 0;
     double weight = 0;
@@ -262,7 +261,7 @@ static uint32_t list_candidates(struct arena *arena, arena_regret_fn regret, voi
         /* A chunk that sticks out over a lowered limit frees only what lies below it. */
         candidate->end = min_u64(candidate->end, arena->limit);
     }
-    return count;
+    arena->candidates = count;
 }
 
 static bool better(const struct arena_regret *a, const struct arena_regret *b)
@@ -270,39 +269,47 @@ static bool better(const struct arena_regret *a, const struct arena_regret *b)
     return a->peak < b->peak || (!(b->peak < a->peak) && a->weight < b->weight);
 }
 
+/* How much a neighbour's place is worth: what is kept, and the ends of the arena, most of all. */
+static double density(const struct arena *arena, uint32_t at)
+{
+    if (at >= arena->candidates || arena->candidate[at].regret.keep)
+        return (double)INFINITY;
+    const struct candidate *candidate = &arena->candidate[at];
+    return candidate->regret.weight / (double)(candidate->end - candidate->offset);
+}
+
 /* Candidates [first, last) are evictable or free. For each of them as the left end the shortest
  * sufficient window is looked at: a longer one costs at least as much. Both ends only move forward,
  * so this is linear. `peaks` holds the candidates of the window whose peak no later one exceeds:
  * its head is the window's peak. */
 static bool search_stretch(struct arena *arena, uint32_t first, uint32_t last, uint64_t bytes,
-                           struct arena_window *best, bool found)
+                           struct found *best)
 {
     const struct candidate *all = arena->candidate;
     uint32_t head = 0, tail = 0;
     uint32_t right = first; /* one past the window */
+    bool any = best->right > 0;
     for (uint32_t left = first; left < last; left++) {
         if (head < tail && arena->peaks[head] < left)
             head++;
-        uint64_t need = arena_aligned_start(all[left].offset, bytes) + bytes;
+        uint64_t need = all[left].offset + bytes;
         while (right < last && (right <= left || all[right - 1].end < need)) {
             while (tail > head && all[arena->peaks[tail - 1]].regret.peak <= all[right].regret.peak)
                 tail--;
             arena->peaks[tail++] = right++;
         }
         if (all[right - 1].end < need)
-            return found; /* every further left end needs at least as much */
+            break; /* every further left end needs more */
         struct arena_regret regret = {
             .peak = all[arena->peaks[head]].regret.peak,
             .weight = all[right - 1].weight_before + all[right - 1].regret.weight -
                       all[left].weight_before,
         };
-        if (!found || better(&regret, &best->regret)) {
-            *best = (struct arena_window){
-                .from = all[left].offset, .to = all[right - 1].end, .regret = regret};
-            found = true;
-        }
+        if (!any || better(&regret, &best->regret))
+            *best = (struct found){.left = left, .right = right, .regret = regret};
+        any = true;
     }
-    return found;
+    return any;
 }
 
 bool arena_find_window(struct arena *arena, uint64_t bytes, arena_regret_fn regret, void *context,
@@ -310,23 +317,25 @@ bool arena_find_window(struct arena *arena, uint64_t bytes, arena_regret_fn regr
 {
     bytes = arena_range_bytes(bytes);
     assert(bytes > 0);
-    uint32_t count = list_candidates(arena, regret, context);
-    struct arena_window best = {.from = 0};
+    list_candidates(arena, regret, context);
+    struct found best = {.right = 0};
     bool found = false;
-    for (uint32_t first = 0; first < count;) {
-        if (arena->candidate[first].regret.keep) {
-            first++;
-            continue;
-        }
+    for (uint32_t first = 0; first < arena->candidates;) {
         uint32_t last = first;
-        while (last < count && !arena->candidate[last].regret.keep)
+        while (last < arena->candidates && !arena->candidate[last].regret.keep)
             last++;
-        found = search_stretch(arena, first, last, bytes, &best, found);
-        first = last;
+        if (last > first)
+            found = search_stretch(arena, first, last, bytes, &best);
+        first = last + 1;
     }
-    if (found)
-        *ret = best;
-    return found;
+    if (!found)
+        return false;
+    uint64_t from = arena->candidate[best.left].offset;
+    uint64_t to = arena->candidate[best.right - 1].end;
+    bool to_the_right = density(arena, best.left - 1) < density(arena, best.right);
+    *ret = (struct arena_window){
+        .from = from, .to = to, .start = to_the_right ? to - bytes : from, .regret = best.regret};
+    return true;
 }
 
 uint32_t arena_owners(const struct arena *arena, uint64_t from, uint64_t to, uint32_t *owners,

@@ -142,8 +142,7 @@ enum room swi_cache_make_room(struct cache *cache, struct chunk *chunk)
     if (arena_place(cache->arena, bytes, chunk->id, &chunk->offset))
         return ROOM_MADE;
     /* memory that was not used yet comes before eviction */
-    uint64_t start = arena_aligned_start(arena_free_tail(cache->arena), bytes);
-    if (grow_to(cache, start + arena_range_bytes(bytes)))
+    if (grow_to(cache, arena_free_tail(cache->arena) + arena_range_bytes(bytes)))
         return ROOM_GROWING;
     if (cache->gone_count > 0)
         release_gone(cache);
@@ -163,7 +162,7 @@ enum room swi_cache_make_room(struct cache *cache, struct chunk *chunk)
             if (cache->chunk[cache->scratch[i]]->gone)
                 swi_cache_release_id(cache, cache->chunk[cache->scratch[i]]);
         }
-        bool placed = arena_place_within(cache->arena, window.from, window.to, bytes, chunk->id,
+        bool placed = arena_place_within(cache->arena, window.start, window.to, bytes, chunk->id,
                                          &chunk->offset);
         assert(placed && "an emptied window holds what it was chosen for");
         return placed ? ROOM_MADE : ROOM_BUSY;

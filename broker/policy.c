@@ -210,7 +210,8 @@ static struct arena_regret next_use_regret(const struct policy *policy,
         regret.weight *= 1e-15;          /* beside which idle bytes cost nothing */
         return regret;
     }
-    return (struct arena_regret){.peak = 1, .weight = bytes / (until_ns + NEAR_NS)};
+    double rate = 1 / (until_ns + NEAR_NS) + FEWER_BYTES / chunk->model->pass_ns;
+    return (struct arena_regret){.peak = 1, .weight = bytes * rate};
 }
 
 struct arena_regret policy_regret(const struct policy *policy, uint32_t id)

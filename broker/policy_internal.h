@@ -7,6 +7,11 @@
 #define MODEL_BUCKETS 1024u
 #define TICKS_KNOWN   4096u
 #define NEAR_NS       1e5 /* uses nearer than this are equally near */
+/* What each evicted byte costs besides being needed again, in bytes per pass: a window that drops
+ * more than it needs leaves a gap that fits nothing. From simulated passes through a model in
+ * arenas of half to three quarters its size: 0 loses up to 4 % of the hits, more than 4 gains
+ * nothing. */
+#define FEWER_BYTES 4.0
 
 struct policy_component {
     uint32_t id;     /* ARENA_NOBODY: not registered */
