@@ -11,9 +11,10 @@
  *
  *   page:   0        swi_page_header
  *           64       cursor[SW_CURSOR_LANES]
- *           1088     (reserved)
+ *           1088     trace_head, (reserved)
  *           2048     slot[SWI_SLOTS]
  *           4096     use[SWI_CHUNKS]         touched where used: the memfd is sparse
+ *           528384   trace[SWI_TRACE_RECORDS]  touched only while the broker records a trace
  *
  * Everything is fixed-width and little-endian; offsets, never pointers. Both sides compare magic,
  * version and SWI_LAYOUT_HASH at attach and refuse each other when one differs. The fields marked
@@ -34,6 +35,7 @@
 #define SWI_CHUNKS      65536u /* entries of the index: chunk ids are below it */
 #define SWI_SESSIONS    1024u  /* sessions at most */
 #define SWI_SLOTS       128u   /* pins of one session at most */
+#define SWI_TRACE_RECORDS 2048u /* uses of one session that the broker may not have read yet */
 #define SWI_PAGE_BYTES  4096u  /* allocation unit of the arena and alignment of O_DIRECT */
 #define SWI_BLOCK_BYTES (2u << 20)
 
@@ -62,8 +64,11 @@ struct swi_index_header {
     uint64_t arena_bytes; /* length of the arena object to map: the most that it may ever hold */
     uint32_t chunks;      /* SWI_CHUNKS */
     uint32_t sessions;    /* SWI_SESSIONS */
-    _Atomic uint64_t tick; /* coarse logical time for last-use stamps; low 32 bits count */
+    /* coarse logical time for last-use stamps: the low 32 bits count. SWI_TICK_TRACING rides along, so
+     * that the hit path learns of it from a load that it makes anyway. */
+    _Atomic uint64_t tick;
 };
+#define SWI_TICK_TRACING (UINT64_C(1) << 63) /* clients note each use in their page's trace */
 
 struct swi_entry {
     _Atomic uint64_t word;        /* generation << SWI_STATE_BITS | state */
@@ -105,13 +110,34 @@ struct swi_slot {
     _Atomic uint64_t hits; /* written by whoever holds the slot */
 };
 
+/* One use of a chunk, or one cursor that was published. A ring of them: the client's threads claim places
+ * by adding to trace_head, the broker reads after them and never writes. */
+enum swi_trace_kind {
+    SWI_TRACE_NONE = 0, /* being written */
+    SWI_TRACE_HIT = 1,
+    SWI_TRACE_MISS = 2,
+    SWI_TRACE_CURSOR = 3,
+};
+struct swi_trace_record {
+    /* place + 1 (40 bits, only ever grows), kind (4), lane of a cursor (4), chunk or component (16) */
+    _Atomic uint64_t what;
+    _Atomic uint64_t time_ns; /* CLOCK_MONOTONIC */
+    /* of a cursor: */
+    _Atomic uint64_t incarnation;
+    _Atomic uint64_t pass;
+    _Atomic uint64_t step_ns;
+    uint64_t reserved[3];
+};
+
 struct swi_page {
     struct swi_page_header header;
     struct swi_cursor cursor[SW_CURSOR_LANES];
-    uint8_t pad[2048 - 64 - SW_CURSOR_LANES * 64];
+    _Atomic uint64_t trace_head; /* records claimed since the page was made */
+    uint8_t pad[2048 - 64 - SW_CURSOR_LANES * 64 - 8];
     struct swi_slot slot[SWI_SLOTS];
     /* last tick (low 32 bits) and number of uses (high 32 bits) of each chunk by this client */
     _Atomic uint64_t use[SWI_CHUNKS];
+    struct swi_trace_record trace[SWI_TRACE_RECORDS]; /* by place modulo SWI_TRACE_RECORDS */
 };
 
 /* One number over everything that both sides must agree on. A change of any constant or size changes it;
@@ -128,7 +154,12 @@ _Static_assert(sizeof(struct swi_page_header) == 64, "page header");
 _Static_assert(sizeof(struct swi_slot) == 16, "slot");
 _Static_assert(__builtin_offsetof(struct swi_index, epoch) == 4096, "session table");
 _Static_assert(__builtin_offsetof(struct swi_index, entry) == 4096 + 8 * SWI_SESSIONS, "chunk table");
+_Static_assert(sizeof(struct swi_trace_record) == 64, "one record, one cache line");
+_Static_assert(__builtin_offsetof(struct swi_page, trace_head) == 1088, "trace head");
 _Static_assert(__builtin_offsetof(struct swi_page, slot) == 2048, "slots");
 _Static_assert(__builtin_offsetof(struct swi_page, use) == 4096, "use table");
+_Static_assert(__builtin_offsetof(struct swi_page, trace) == 528384, "trace");
+_Static_assert(sizeof(struct swi_page) % SWI_PAGE_BYTES == 0, "whole pages");
+_Static_assert(SWI_CHUNKS <= 1u << 16 && SW_CURSOR_LANES <= 1u << 4, "fields of a record's what");
 
 #endif

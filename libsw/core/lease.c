@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <time.h>
 
 static uint64_t word_of(uint64_t generation, enum swi_state state)
 {
@@ -85,12 +86,64 @@ uint64_t swi_session_epoch(const struct swi_index *index, uint32_t session)
     return atomic_load_explicit(&index->epoch[session], memory_order_acquire);
 }
 
-void swi_page_note_use(struct swi_page *page, const struct swi_index *index, uint32_t chunk)
+static uint64_t trace_place_of(uint64_t what)
 {
+    return what >> 24;
+}
+
+static uint64_t trace_what(uint64_t place, enum swi_trace_kind kind, uint32_t lane, uint32_t number)
+{
+    return (place + 1) << 24 | (uint64_t)kind << 20 | (uint64_t)lane << 16 | number;
+}
+
+/* Out of line: nobody pays for it while there is no trace. */
+static __attribute__((noinline, cold)) void
+trace(struct swi_page *page, enum swi_trace_kind kind, uint32_t lane, uint32_t number,
+      const struct swi_cursor_value *cursor)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    uint64_t time_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    /* SYNC[trace-claim]: relaxed; pairs with trace-head. */
+    uint64_t place = atomic_fetch_add_explicit(&page->trace_head, 1, memory_order_relaxed);
+    struct swi_trace_record *record = &page->trace[place % SWI_TRACE_RECORDS];
+    uint64_t begun = trace_what(place, SWI_TRACE_NONE, 0, 0);
+    /* SYNC[trace-done]: release; pairs with trace-look: what was here does not count any more. A thread that
+     * slept while the ring went round leaves the newer record alone. */
+    uint64_t found = atomic_load_explicit(&record->what, memory_order_relaxed);
+    do {
+        if (trace_place_of(found) > trace_place_of(begun))
+            return;
+    } while (!atomic_compare_exchange_weak_explicit(&record->what, &found, begun,
+                                                    memory_order_release, memory_order_relaxed));
+    /* SYNC[trace-put]: release; pairs with trace-get: whoever sees them sees that what was begun. */
+    atomic_store_explicit(&record->time_ns, time_ns, memory_order_release);
+    atomic_store_explicit(&record->incarnation, cursor->incarnation, memory_order_release);
+    atomic_store_explicit(&record->pass, cursor->pass, memory_order_release);
+    atomic_store_explicit(&record->step_ns, cursor->step_ns, memory_order_release);
+    /* SYNC[trace-done]: release; pairs with trace-look. */
+    (void)atomic_compare_exchange_strong_explicit(&record->what, &begun,
+                                                  trace_what(place, kind, lane, number),
+                                                  memory_order_release, memory_order_relaxed);
+}
+
+static inline void note(struct swi_page *page, const struct swi_index *index, uint32_t chunk,
+                        enum swi_trace_kind kind)
+{
+    static const struct swi_cursor_value no_cursor;
+    /* SYNC[tick]: relaxed; pairs with stamp and trace-switch. */
+    uint64_t tick = atomic_load_explicit(&index->header.tick, memory_order_relaxed);
     /* SYNC[stamp]: relaxed; pairs with tick. Threads of one client may lose each other's count. */
     uint64_t use = atomic_load_explicit(&page->use[chunk], memory_order_relaxed);
     uint64_t uses = (use >> 32) + 1;
-    atomic_store_explicit(&page->use[chunk], uses << 32 | swi_tick(index), memory_order_relaxed);
+    atomic_store_explicit(&page->use[chunk], uses << 32 | (uint32_t)tick, memory_order_relaxed);
+    if (__builtin_expect((tick & SWI_TICK_TRACING) != 0, 0))
+        trace(page, kind, 0, chunk, &no_cursor);
+}
+
+void swi_page_note_use(struct swi_page *page, const struct swi_index *index, uint32_t chunk)
+{
+    note(page, index, chunk, SWI_TRACE_MISS);
 }
 
 void swi_page_note_hit(struct swi_page *page, const struct swi_index *index, uint32_t slot,
@@ -99,19 +152,23 @@ void swi_page_note_hit(struct swi_page *page, const struct swi_index *index, uin
     /* SYNC[hit-count]: relaxed; pairs with hit-sum. Only the slot's holder writes it. */
     uint64_t hits = atomic_load_explicit(&page->slot[slot].hits, memory_order_relaxed);
     atomic_store_explicit(&page->slot[slot].hits, hits + 1, memory_order_relaxed);
-    swi_page_note_use(page, index, chunk);
+    note(page, index, chunk, SWI_TRACE_HIT);
 }
 
 void swi_cursor_put(struct swi_page *page, const struct swi_index *index, unsigned lane,
                     const struct swi_cursor_value *value)
 {
     struct swi_cursor *cursor = &page->cursor[lane % SW_CURSOR_LANES];
+    /* SYNC[tick]: relaxed; pairs with stamp and trace-switch. */
+    uint64_t tick = atomic_load_explicit(&index->header.tick, memory_order_relaxed);
     /* SYNC[cursor-put]: relaxed; pairs with cursor-get. */
     atomic_store_explicit(&cursor->incarnation, value->incarnation, memory_order_relaxed);
     atomic_store_explicit(&cursor->pass, value->pass, memory_order_relaxed);
     atomic_store_explicit(&cursor->step_ns, value->step_ns, memory_order_relaxed);
     atomic_store_explicit(&cursor->component, value->component, memory_order_relaxed);
-    atomic_store_explicit(&cursor->tick, swi_tick(index), memory_order_relaxed);
+    atomic_store_explicit(&cursor->tick, (uint32_t)tick, memory_order_relaxed);
+    if (__builtin_expect((tick & SWI_TICK_TRACING) != 0, 0) && value->component < SWI_CHUNKS)
+        trace(page, SWI_TRACE_CURSOR, lane % SW_CURSOR_LANES, value->component, value);
 }
 
 /* ---- both sides --------------------------------------------------------------------------------- */
@@ -315,4 +372,72 @@ uint64_t swi_session_revoke(struct swi_index *index, uint32_t session)
 {
     /* SYNC[revoke]: seq_cst; pairs with epoch-check. */
     return atomic_fetch_add_explicit(&index->epoch[session], 1, memory_order_seq_cst) + 1;
+}
+
+/* ---- broker side: the trace ----------------------------------------------------------------------- */
+
+void swi_trace_switch(struct swi_index *index, bool on)
+{
+    /* SYNC[trace-switch]: relaxed; pairs with tick. */
+    if (on)
+        atomic_fetch_or_explicit(&index->header.tick, SWI_TICK_TRACING, memory_order_relaxed);
+    else
+        atomic_fetch_and_explicit(&index->header.tick, ~SWI_TICK_TRACING, memory_order_relaxed);
+}
+
+bool swi_trace_is_on(const struct swi_index *index)
+{
+    /* SYNC[tick]: relaxed; pairs with stamp and trace-switch. */
+    return (atomic_load_explicit(&index->header.tick, memory_order_relaxed) & SWI_TICK_TRACING) !=
+           0;
+}
+
+enum taken { TAKEN, NOT_YET, OVERWRITTEN };
+
+static enum taken take(const struct swi_trace_record *record, uint64_t place,
+                       struct swi_trace_value *ret)
+{
+    /* SYNC[trace-look]: acquire; pairs with trace-done. */
+    uint64_t what = atomic_load_explicit(&record->what, memory_order_acquire);
+    uint64_t begun = trace_what(place, SWI_TRACE_NONE, 0, 0);
+    if (trace_place_of(what) > trace_place_of(begun))
+        return OVERWRITTEN;
+    if (what <= begun)
+        return NOT_YET;
+    *ret = (struct swi_trace_value){
+        .kind = (enum swi_trace_kind)(what >> 20 & 15),
+        .lane = (uint32_t)(what >> 16 & 15),
+        .number = (uint32_t)(what & 0xffff),
+        /* SYNC[trace-get]: acquire; pairs with trace-put, so that the second look comes after them. */
+        .time_ns = atomic_load_explicit(&record->time_ns, memory_order_acquire),
+        .incarnation = atomic_load_explicit(&record->incarnation, memory_order_acquire),
+        .pass = atomic_load_explicit(&record->pass, memory_order_acquire),
+        .step_ns = atomic_load_explicit(&record->step_ns, memory_order_acquire),
+    };
+    /* SYNC[trace-look]: acquire; pairs with trace-done. */
+    return atomic_load_explicit(&record->what, memory_order_acquire) == what ? TAKEN : OVERWRITTEN;
+}
+
+uint32_t swi_page_take_trace(const struct swi_page *page, uint64_t *place,
+                             struct swi_trace_value *values, uint32_t capacity, uint64_t *lost)
+{
+    /* SYNC[trace-head]: relaxed; pairs with trace-claim. A head that went back is not a head of ours. */
+    uint64_t head = atomic_load_explicit(&page->trace_head, memory_order_relaxed);
+    if (head < *place || head - *place > SWI_TRACE_RECORDS) {
+        uint64_t oldest = head < SWI_TRACE_RECORDS ? 0 : head - SWI_TRACE_RECORDS;
+        uint64_t skipped = oldest > *place ? oldest - *place : 1;
+        *lost += skipped < UINT32_MAX ? skipped : UINT32_MAX;
+        *place = oldest > *place ? oldest : head;
+    }
+    uint32_t count = 0;
+    while (*place < head && count < capacity) {
+        enum taken taken =
+            take(&page->trace[*place % SWI_TRACE_RECORDS], *place, &values[count]);
+        if (taken == NOT_YET)
+            break;
+        count += taken == TAKEN;
+        *lost += taken == OVERWRITTEN;
+        ++*place;
+    }
+    return count;
 }

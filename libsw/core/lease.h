@@ -24,12 +24,23 @@
  * | begin       | store entry.word LOADING        | seq_cst  | recheck             | a revoked reader would not see that its range was reused |
  * | revoke      | add 1 to index.epoch            | seq_cst  | epoch-check         | the broker ignores pins whose owner does not know that it lost them |
  * | epoch-check | load index.epoch                | acquire  | revoke              | as revoke |
- * | tick        | add to / load index.tick        | relaxed  | stamp               | nothing: a hint |
+ * | tick        | add to / load index.tick        | relaxed  | stamp, trace-switch | nothing: a hint |
  * | stamp       | load/store page.use             | relaxed  | tick                | nothing: a hint |
  * | hit-count   | load/store slot.hits            | relaxed  | hit-sum             | nothing: the slot's holder is its only writer |
  * | hit-sum     | load slot.hits                  | relaxed  | hit-count           | nothing: a statistic |
  * | cursor-put  | store cursor fields             | relaxed  | cursor-get          | nothing: a hint that the broker bounds |
  * | cursor-get  | load cursor fields              | relaxed  | cursor-put          | nothing |
+ * | trace-switch | set or clear a bit of index.tick | relaxed | tick               | nothing: clients begin or stop a moment later |
+ * | trace-claim | add 1 to page.trace_head        | relaxed  | trace-head          | nothing: a record counts by the place written in it |
+ * | trace-head  | load page.trace_head            | relaxed  | trace-claim         | nothing: tells how far it is worth reading |
+ * | trace-put   | store a record's other fields   | release  | trace-get           | the broker takes fields of a later record for this one's: it would not see what trace-done stored first |
+ * | trace-get   | load a record's other fields    | acquire  | trace-put           | as trace-put |
+ * | trace-done  | CAS record.what: begun, at last done | release | trace-look      | the broker reads fields that are not there yet |
+ * | trace-look  | load record.what, before and after the fields | acquire | trace-done | as trace-done |
+ *
+ * The trace is a ring of small seqlocks whose sequence is the record's place. A thread that slept in the middle
+ * of a record while the ring went round may spoil the fields of the newer one: the broker then reads one wrong
+ * record, and it believes none of them anyway.
  *
  * Data reads before recheck: lease.c puts an acquire fence between them (SYNC[recheck]).
  *
@@ -94,6 +105,9 @@ void swi_cursor_put(struct swi_page *page, const struct swi_index *index, unsign
 
 uint64_t swi_session_epoch(const struct swi_index *index, uint32_t session);
 
+/* While the broker traces, swi_page_note_hit, swi_page_note_use and swi_cursor_put also leave a record in the
+ * page's trace. */
+
 /* ---- both sides --------------------------------------------------------------------------------- */
 
 void swi_page_init(struct swi_page *page);
@@ -140,5 +154,22 @@ uint32_t swi_page_list_pins(const struct swi_page *page, uint32_t ids[static SWI
 /* Takes a session's pins away: from now on the broker may ignore its page. Also called when a session
  * number is given to a new client. Returns the new epoch. */
 uint64_t swi_session_revoke(struct swi_index *index, uint32_t session);
+
+/* ---- broker side: the trace ----------------------------------------------------------------------- */
+
+void swi_trace_switch(struct swi_index *index, bool on);
+bool swi_trace_is_on(const struct swi_index *index);
+
+struct swi_trace_value {
+    enum swi_trace_kind kind;
+    uint32_t number; /* HIT, MISS: the chunk; CURSOR: the component */
+    uint32_t lane;
+    uint64_t time_ns, incarnation, pass, step_ns; /* as the client wrote them: not to be believed */
+};
+/* Takes records from *place on (0 for a new page), at most capacity of them, and moves *place past them.
+ * *lost grows by those that were overwritten before they were read, by at most 2^32. Returns how many it
+ * took. */
+uint32_t swi_page_take_trace(const struct swi_page *page, uint64_t *place,
+                             struct swi_trace_value *values, uint32_t capacity, uint64_t *lost);
 
 #endif
