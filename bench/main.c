@@ -1,0 +1,69 @@
+/* swbench: every benchmark of Surfing Weights, one subcommand each. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench.h"
+
+static const struct command {
+    const char *name;
+    const char *summary;
+    int (*run)(int argc, char **argv);
+} commands[] = {
+    {"acquire", "lease and release a resident chunk, beside mmap and Redis", bench_acquire},
+};
+#define COMMANDS (sizeof commands / sizeof commands[0])
+
+static void usage(FILE *stream)
+{
+    fprintf(stream, "Usage: swbench COMMAND [--json] …\n"
+                    "Measure Surfing Weights beside what it replaces.\n\n");
+    for (size_t i = 0; i < COMMANDS; i++)
+        fprintf(stream, "  %-10s %s\n", commands[i].name, commands[i].summary);
+    fprintf(stream, "\n"
+                    "  -h, --help     show this and exit; swbench COMMAND --help says more\n"
+                    "  -V, --version  show the version and exit\n");
+}
+
+void bench_die(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fflush(stdout);
+    fputs("swbench: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+    va_end(arguments);
+    exit(1);
+}
+
+void bench_check(int code, const sw_client *client, const char *what)
+{
+    if (code >= 0)
+        return;
+    char text[512] = "";
+    if (client && sw_client_message(client, text, sizeof text) == code && text[0])
+        bench_die("%s: %s", what, text);
+    bench_die("%s: %s", what, sw_strerror(code));
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        usage(stderr);
+        return 2;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        usage(stdout);
+        return 0;
+    }
+    if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
+        printf("swbench %s\n", sw_version());
+        return 0;
+    }
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return commands[i].run(argc - 1, argv + 1);
+    bench_die("there is no command %s; swbench --help lists them", argv[1]);
+}
