@@ -204,11 +204,11 @@ bool arena_place_within(struct arena *arena, uint64_t from, uint64_t to, uint64_
             continue;
         uint64_t start = run->offset > from ? run->offset : from;
         uint64_t end = min_u64(run->offset + run->bytes, to);
-        if (start >= end || end - start < bytes || run->bytes - bytes >= best_left)
+        if (start >= end || end - start < bytes || end - start - bytes >= best_left)
             continue;
         best = at;
         best_start = start;
-        best_left = run->bytes - bytes;
+        best_left = end - start - bytes;
     }
     if (best == NONE)
         return false;

@@ -65,7 +65,7 @@ static struct policy_model *add_model(struct policy *policy, uint64_t incarnatio
     model->incarnation = incarnation;
     model->size = size;
     for (uint32_t i = 0; i < size; i++)
-        model->component[i] = (struct policy_component){.id = ARENA_NOBODY, .until_ns = INFINITY};
+        model->component[i] = (struct policy_component){.id = ARENA_NOBODY};
     struct policy_model **bucket = bucket_of(policy, incarnation);
     model->next = *bucket;
     *bucket = model;
@@ -136,6 +136,8 @@ static void used(const struct policy *policy, struct known_chunk *chunk, uint32_
 {
     chunk->last_use = tick;
     chunk->last_use_ns = time_of(policy, tick);
+    if (chunk->model->last_use == 0 || is_after(tick, chunk->model->last_use))
+        chunk->model->last_use = tick;
 }
 
 void policy_touch(struct policy *policy, uint32_t id, uint32_t tick)
@@ -176,42 +178,57 @@ void policy_prepare(struct policy *policy, uint32_t now_tick, uint64_t now_ns)
         policy_foresee(policy);
 }
 
+/* 0 … 1: how recent a tick is. */
+static double recency(const struct policy *policy, uint32_t tick)
+{
+    return ((double)(UINT32_MAX - (policy->now_tick - tick)) + 1) / 4294967296.0;
+}
+
 static struct arena_regret lru_regret(const struct policy *policy, const struct known_chunk *chunk)
 {
-    uint32_t age = policy->now_tick - chunk->last_use;
     return (struct arena_regret){
-        .peak = (double)(UINT32_MAX - age) + 1, /* over the 0 of a free run */
+        .peak = recency(policy, chunk->last_use),
         .weight = (double)chunk->bytes,
     };
 }
 
-/* Nanoseconds until the chunk is expected to be used; infinite when no live cursor leads to it. */
-static double expected_ns(const struct policy *policy, const struct known_chunk *chunk)
+/* When a chunk is expected to be used, and whether a session speaks for it. */
+struct expectation {
+    bool guarded;
+    double ns; /* infinite: no live cursor leads to it */
+};
+
+static struct expectation expect(const struct policy *policy, const struct known_chunk *chunk)
 {
     const struct policy_model *model = chunk->model;
-    double until_ns = model->foreseen == policy->prepared
-                          ? model->component[chunk->ordinal].until_ns
-                          : (double)INFINITY;
-    double age_ns = (double)policy->now_ns - (double)chunk->last_use_ns;
+    if (model->foreseen != policy->prepared)
+        return (struct expectation){.ns = INFINITY};
+    const struct policy_component *component = &model->component[chunk->ordinal];
+    struct expectation expectation = {.guarded = !isinf(component->until_ns),
+                                      .ns = component->until_ns};
+    if (!expectation.guarded)
+        expectation.ns = component->beyond_ns;
     /* passes have gone by without it: half a pass of patience, then as long again */
+    double age_ns = (double)policy->now_ns - (double)chunk->last_use_ns;
     if (chunk->resident && age_ns > 1.5 * model->pass_ns)
-        until_ns += age_ns;
-    return until_ns;
+        expectation.ns += age_ns;
+    return expectation;
 }
 
+/* Guarded chunks have the peak GUARDED; all others leave before them, model by model, the one used
+ * longest ago first. Inside a model the weights decide: by time until use where a cursor leads to
+ * the chunk, else by last use. */
 static struct arena_regret next_use_regret(const struct policy *policy,
                                            const struct known_chunk *chunk)
 {
-    double until_ns = expected_ns(policy, chunk);
-    double bytes = (double)chunk->bytes;
-    if (isinf(until_ns)) {
-        struct arena_regret regret = lru_regret(policy, chunk);
-        regret.peak /= 4294967296.0 * 2; /* below the 1 of every chunk that is expected */
-        regret.weight *= 1e-15;          /* beside which idle bytes cost nothing */
-        return regret;
-    }
-    double rate = 1 / (until_ns + NEAR_NS) + FEWER_BYTES / chunk->model->pass_ns;
-    return (struct arena_regret){.peak = 1, .weight = bytes * rate};
+    struct expectation expectation = expect(policy, chunk);
+    double rate = IDLE_RATE / (1 + (double)(policy->now_tick - chunk->last_use));
+    if (!isinf(expectation.ns))
+        rate = 1 / (expectation.ns + NEAR_NS) + FEWER_BYTES / chunk->model->pass_ns;
+    return (struct arena_regret){
+        .peak = expectation.guarded ? GUARDED : recency(policy, chunk->model->last_use),
+        .weight = (double)chunk->bytes * rate,
+    };
 }
 
 struct arena_regret policy_regret(const struct policy *policy, uint32_t id)
@@ -225,6 +242,12 @@ bool policy_needed_before(const struct policy *policy, uint32_t id, uint32_t oth
 {
     if (policy->kind == CACHE_POLICY_LRU)
         return false; /* it knows nothing of the future */
-    double until_ns = expected_ns(policy, &policy->chunk[id]);
-    return !isinf(until_ns) && until_ns <= expected_ns(policy, &policy->chunk[other]);
+    struct expectation mine = expect(policy, &policy->chunk[id]);
+    struct expectation others = expect(policy, &policy->chunk[other]);
+    if (mine.guarded != others.guarded)
+        return mine.guarded;
+    /* what nobody speaks for is compared inside its model only */
+    if (!mine.guarded && policy->chunk[id].model != policy->chunk[other].model)
+        return false;
+    return !isinf(mine.ns) && mine.ns <= others.ns;
 }

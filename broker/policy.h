@@ -10,13 +10,14 @@
  * next-use: inside a pass components come in order, so a client's cursor tells when each chunk of
  * its model is needed next: steps to go × the client's step time. The chunk needed furthest in the
  * future, over all live cursors, leaves first; a window's regret is the sum of bytes / time until
- * use, plus a share for every byte that must leave. Chunks that no live cursor leads to are idle:
- * they leave before all others, least recently used first. A chunk that passes go by without using
- * it (a block of a vocabulary, a head that this client does not need) is expected to stay unused
- * for as long again.
+ * use, plus a share for every byte that must leave. Models that no live cursor runs through are
+ * idle: they leave before all others, least recently used first.
  *   - A cursor that was not seen to move for four of its passes is not live.
- *   - The cursors of one session speak for at most session_bytes of resident chunks, the next ones
- *     on their way: whatever a client writes, it keeps no more than that from leaving.
+ *   - A chunk that passes go by without using (a block of a vocabulary, a head that this client
+ * does not need) is expected to stay unused for as long again.
+ *   - The cursors of one session guard at most session_bytes of resident chunks, the next ones on
+ *     their way; the rest leaves like that of an idle model. Whatever a client writes, it keeps no
+ *     more than that from leaving.
  */
 #ifndef SWB_POLICY_H
 #define SWB_POLICY_H

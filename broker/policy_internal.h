@@ -6,7 +6,9 @@
 
 #define MODEL_BUCKETS 1024u
 #define TICKS_KNOWN   4096u
-#define NEAR_NS       1e5 /* uses nearer than this are equally near */
+#define NEAR_NS       1e5   /* uses nearer than this are equally near */
+#define GUARDED       2.0   /* peak of chunks that a session speaks for; recencies are at most 1 */
+#define IDLE_RATE     1e-12 /* of a chunk used just now that no cursor leads to, per nanosecond */
 /* What each evicted byte costs besides being needed again, in bytes per pass: a window that drops
  * more than it needs leaves a gap that fits nothing. From simulated passes through a model in
  * arenas of half to three quarters its size: 0 loses up to 4 % of the hits, more than 4 gains
@@ -14,13 +16,17 @@
 #define FEWER_BYTES 4.0
 
 struct policy_component {
-    uint32_t id;     /* ARENA_NOBODY: not registered */
-    double until_ns; /* as of the last policy_prepare that reached this model */
+    uint32_t id; /* ARENA_NOBODY: not registered */
+    /* Time until the next use, as of the last policy_prepare that reached this model; infinite: no
+     * live cursor leads here. */
+    double until_ns;  /* within what the cursors' sessions may speak for */
+    double beyond_ns; /* whether or not */
 };
 
 struct policy_model {
     struct policy_model *next; /* in its bucket */
     uint64_t incarnation;
+    uint32_t last_use; /* tick of the last use of any component */
     uint64_t foreseen; /* number of the policy_prepare that until_ns is from */
     double pass_ns;    /* longest of its live cursors */
     uint32_t size;

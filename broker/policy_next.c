@@ -108,13 +108,13 @@ static void begin_model(struct policy *policy, struct policy_model *model)
     model->foreseen = policy->prepared;
     model->pass_ns = 0;
     for (uint32_t i = 0; i < model->size; i++)
-        model->component[i].until_ns = INFINITY;
+        model->component[i].until_ns = model->component[i].beyond_ns = INFINITY;
 }
 
-/* Walks the lane's pass from where it is, once around, until it has spoken for its share of
- * bytes. Returns the number of components looked at. */
-static uint32_t walk(struct policy *policy, const struct lane *lane, struct policy_model *model,
-                     uint64_t share_bytes)
+/* Walks the lane's pass from where it is, once around. Its share of bytes is what it may keep from
+ * leaving, the nearest first. */
+static void walk(struct policy *policy, const struct lane *lane, struct policy_model *model,
+                 uint64_t share_bytes)
 {
     begin_model(policy, model);
     double whole_ns = pass_ns(lane, model->size);
@@ -133,12 +133,11 @@ static uint32_t walk(struct policy *policy, const struct lane *lane, struct poli
         const struct known_chunk *chunk = &policy->chunk[component->id];
         if (chunk->resident)
             bytes += chunk->bytes;
-        if (bytes > share_bytes)
-            return steps;
         double until_ns = steps == 0 ? 0 : steps * step_ns - elapsed_ns;
-        component->until_ns = fmin(component->until_ns, until_ns);
+        component->beyond_ns = fmin(component->beyond_ns, until_ns);
+        if (bytes <= share_bytes)
+            component->until_ns = fmin(component->until_ns, until_ns);
     }
-    return model->size;
 }
 
 static uint32_t foresee_session(struct policy *policy, uint32_t session)
@@ -151,9 +150,10 @@ static uint32_t foresee_session(struct policy *policy, uint32_t session)
     }
     uint32_t work = SW_CURSOR_LANES;
     for (unsigned i = 0; i < SW_CURSOR_LANES; i++) {
-        if (models[i])
-            work +=
-                walk(policy, &policy->lane[session][i], models[i], policy->session_bytes / live);
+        if (!models[i])
+            continue;
+        walk(policy, &policy->lane[session][i], models[i], policy->session_bytes / live);
+        work += models[i]->size;
     }
     return work;
 }

@@ -1,4 +1,6 @@
 # sw-cache: shared memory, placement, policy, loading
 add_library(sw-cache-fixture STATIC cache_fixture.c)
 target_link_libraries(sw-cache-fixture PUBLIC sw-cache sw-flags PkgConfig::CRITERION)
+sw_test(arena SOURCES test_arena.c LIBRARIES sw-cache)
+sw_test(policy SOURCES test_policy.c LIBRARIES sw-cache)
 sw_test(cache SOURCES test_cache.c LIBRARIES sw-cache-fixture)
