@@ -174,7 +174,8 @@ static __attribute__((noinline)) int acquire_slowly(struct sw_model *model, uint
  * -------------------------------------------------------------------------------------- */
 
 /* True: leased. False: nothing was done. */
-static inline bool hit(struct sw_model *model, uint32_t component, struct sw_lease *ret)
+static inline __attribute__((always_inline)) bool hit(struct sw_model *model, uint32_t component,
+                                                      struct sw_lease *ret)
 {
     if (__builtin_expect(thread.countdown-- == 0, 0))
         now_and_then(model->client);
