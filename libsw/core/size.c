@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 bool swi_size_parse(const char *text, uint64_t *ret_bytes)
 {
@@ -12,6 +13,8 @@ bool swi_size_parse(const char *text, uint64_t *ret_bytes)
         return false; /* no sign, no space, no "inf" */
     char *end;
     double value = strtod(text, &end);
+    if (end != text + strspn(text, "0123456789."))
+        return false; /* strtod also takes exponents and hexadecimal */
     double unit = 0x1p20;
     switch (*end) {
     case 'B':
