@@ -1,0 +1,6 @@
+# swbrokerd and swctl as processes, and the loop on its own
+sw_test(broker-life SOURCES test_broker_life.c LIBRARIES sw-test-support)
+sw_test(broker-wire SOURCES test_broker_wire.c LIBRARIES sw-test-support)
+foreach(program swbrokerd swctl swchunk)
+  add_dependencies(sw-test-support ${program})
+endforeach()
