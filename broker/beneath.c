@@ -11,11 +11,11 @@
 int beneath_open(int directory, const char *path, int flags)
 {
     struct open_how how = {
-        .flags = (uint64_t)(unsigned)(O_RDONLY | O_CLOEXEC | O_NOCTTY | flags),
+        .flags = (uint64_t)(unsigned)(O_RDONLY | O_CLOEXEC | flags),
         .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
     };
-    if (!(flags & O_PATH))
-        how.flags |= O_NONBLOCK;
+    if (!(flags & O_PATH)) /* openat2 is strict about what goes with it */
+        how.flags |= O_NONBLOCK | O_NOCTTY;
     long fd;
     do
         fd = syscall(SYS_openat2, directory, path, &how, sizeof how);

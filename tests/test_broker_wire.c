@@ -353,15 +353,8 @@ Test(broker_wire, answers_nonsense_in_control_requests)
                                         "{\"verb\":\"resize\",\"bytes\":-1}",
                                         "{\"verb\":\"clear\",\"component\":\"layer_0\"}"};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
-        struct swi_wire_text head = {.text_length = (uint32_t)strlen(texts[i])};
-        cr_assert(raw_send(&raw, SWI_WIRE_CONTROL, &head, sizeof head, texts[i], strlen(texts[i])));
-        struct raw_answer *answer = raw_expect(&raw, SWI_WIRE_CONTROL_PART);
-        (void)swi_wire_get(&answer->in, &head, sizeof head);
-        size_t size;
-        const char *text = swi_wire_rest(&answer->in, &size);
-        json_t *reply = json_loadb(text, size, 0, NULL);
-        cr_assert(json_is_false(json_object_get(reply, "ok")), "%s: %.*s", texts[i], (int)size,
-                  text);
+        json_t *reply = raw_control(&raw, texts[i]);
+        cr_assert(json_is_false(json_object_get(reply, "ok")), "%s", texts[i]);
         cr_assert(json_is_string(json_object_get(reply, "error")));
         cr_assert(json_is_integer(json_object_get(reply, "code")));
         json_decref(reply);

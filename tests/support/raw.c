@@ -93,6 +93,20 @@ int raw_done(struct raw *raw, const char **ret_text)
     return done.status;
 }
 
+json_t *raw_control(struct raw *raw, const char *text)
+{
+    struct swi_wire_text head = {.text_length = (uint32_t)strlen(text)};
+    cr_assert(raw_send(raw, SWI_WIRE_CONTROL, &head, sizeof head, text, strlen(text)));
+    struct raw_answer *answer = raw_expect(raw, SWI_WIRE_CONTROL_PART);
+    (void)swi_wire_get(&answer->in, &head, sizeof head);
+    cr_assert_eq(head.more, 0, "a longer answer than this helper reads");
+    size_t size;
+    const char *reply_text = swi_wire_rest(&answer->in, &size);
+    json_t *reply = json_loadb(reply_text, size, 0, NULL);
+    cr_assert(json_is_boolean(json_object_get(reply, "ok")), "%.*s", (int)size, reply_text);
+    return reply;
+}
+
 void raw_expect_hangup(struct raw *raw)
 {
     for (;;) {

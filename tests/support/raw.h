@@ -52,6 +52,9 @@ int raw_done(struct raw *raw, const char **ret_text);
 /* Reads until the broker hangs up. */
 void raw_expect_hangup(struct raw *raw);
 
+/* CONTROL with this text; the answer, a new reference. */
+json_t *raw_control(struct raw *raw, const char *text);
+
 struct raw_model {
     struct swi_wire_opened opened;
     uint32_t ids[64];
