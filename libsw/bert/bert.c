@@ -188,49 +188,6 @@ int sw_bert_get_config(const sw_bert *bert, struct sw_bert_config *config)
     return 0;
 }
 
-/* A file that the model may lack: *ret_data stays NULL then. */
-static int optional_file(sw_bert *bert, const char *path, void **ret_data, size_t *ret_size)
-{
-    int r = sw_model_file(bert->model, path, ret_data, ret_size);
-    if (r == SW_ENOCOMPONENT)
-        return 0;
-    return r < 0 ? swi_bert_client_failure(bert, r, path) : 0;
-}
-
-static int make_tokenizer(sw_bert *bert)
-{
-    void *vocab = NULL, *config = NULL, *tokenizer = NULL;
-    struct sw_tokenizer_files files = SW_INIT(struct sw_tokenizer_files);
-    char text[SWI_ERROR_TEXT] = "";
-    int r = optional_file(bert, "vocab.txt", &vocab, &files.vocab_size);
-    if (r == 0)
-        r = optional_file(bert, "tokenizer_config.json", &config, &files.tokenizer_config_size);
-    if (r == 0)
-        r = optional_file(bert, "tokenizer.json", &tokenizer, &files.tokenizer_size);
-    if (r == 0) {
-        files.vocab = vocab;
-        files.tokenizer_config = config;
-        files.tokenizer = tokenizer;
-        r = sw_tokenizer_create(&files, text, sizeof text, &bert->tokenizer);
-        if (r < 0)
-            (void)swi_fail(&bert->error, r, "%s", *text ? text : sw_strerror(r));
-    }
-    free(vocab);
-    free(config);
-    free(tokenizer);
-    return r;
-}
-
-int sw_bert_tokenizer(sw_bert *bert, const sw_tokenizer **ret_tokenizer)
-{
-    pthread_mutex_lock(&bert->lock);
-    int r = bert->tokenizer ? 0 : make_tokenizer(bert);
-    if (r == 0)
-        *ret_tokenizer = bert->tokenizer;
-    pthread_mutex_unlock(&bert->lock);
-    return r;
-}
-
 int sw_bert_get_inference_stats(sw_bert *bert, struct sw_inference_stats *stats)
 {
     struct sw_cache_info cache = SW_INIT(struct sw_cache_info);

@@ -1,0 +1,133 @@
+/* swbert's sub-commands, and what they share: options, the model, messages, JSON pieces.
+ *
+ * Each command gets its own argc and argv (argv[0] is its name), prints results to standard output
+ * and failures, one line each, to standard error, and returns the exit status.
+ */
+#ifndef SWBERT_COMMAND_H
+#define SWBERT_COMMAND_H
+
+#include <getopt.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <sw/sw.h>
+
+#include "programs/bert/lines.h"
+
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+int command_embed(int argc, char **argv);
+int command_forward(int argc, char **argv);
+int command_tokenize(int argc, char **argv);
+
+/* ---- messages
+ * ------------------------------------------------------------------------------------- */
+
+/* "swbert COMMAND: MESSAGE" on one line, control characters made harmless. Returns EXIT_FAILED. */
+int command_fail(const char *command, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* "swbert COMMAND: MESSAGE; see swbert COMMAND --help". Returns EXIT_USAGE. */
+int command_usage(const char *command, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* Sends what is buffered for standard output on its way. False: it did not get there, and there is
+ * no point in going on. */
+bool command_flush(void);
+/* Flushes; turns EXIT_DONE into EXIT_FAILED, and says so, when the output did not get out, except
+ * when its reader has gone: that is the reader's business. */
+int command_finish(const char *command, int status);
+
+/* ---- options
+ * ------------------------------------------------------------------------------------- */
+
+enum {
+    OPTION_HELP = 'h',
+    OPTION_MODEL = 256,
+    OPTION_SOCKET,
+    OPTION_THREADS,
+    OPTION_STATS,
+    OPTION_OWN
+};
+
+#define COMMON_OPTIONS                                                                             \
+    {"model", required_argument, NULL, OPTION_MODEL},                                              \
+        {"socket", required_argument, NULL, OPTION_SOCKET},                                        \
+        {"threads", required_argument, NULL, OPTION_THREADS},                                      \
+        {"stats", no_argument, NULL, OPTION_STATS},                                                \
+    {                                                                                              \
+        "help", no_argument, NULL, OPTION_HELP                                                     \
+    }
+#define COMMON_HELP                                                                                \
+    "  --model NAME        the model, as swctl ls shows it\n"                                      \
+    "  --socket PATH       the broker's socket; default $SW_SOCKET\n"                              \
+    "  --threads N         compute with N threads; default 1\n"                                    \
+    "  --stats             print what it took to standard error at the end\n"                      \
+    "  -h, --help          show this and exit\n"
+
+struct command_options {
+    const char *model, *socket;
+    uint32_t threads;
+    bool stats;
+};
+
+struct command {
+    const char *name, *help;
+    const struct option *options;
+    /* Takes one option of the command's own; returns EXIT_DONE or, having said why, EXIT_USAGE. */
+    int (*take)(void *context, int option, const char *value);
+};
+
+/* Parses the command line. Returns true when the command should run; else *ret_status is what to
+ * exit with: help was shown or the usage was wrong. */
+bool command_parse(const struct command *command, int argc, char **argv,
+                   struct command_options *options, void *context, int *ret_status);
+
+/* A number from lowest to highest; otherwise says so and returns EXIT_USAGE. */
+int command_number(const char *command, const char *option, const char *value, uint32_t lowest,
+                   uint32_t highest, uint32_t *ret);
+
+/* The next text. With wait, what was printed is flushed before waiting for more input. An output
+ * whose reader has gone counts as the end of the input. Says so when reading fails. */
+enum lines_next command_next_line(const char *command, struct lines *lines, bool wait,
+                                  const char **line, size_t *size);
+
+/* ---- the model
+ * ---------------------------------------------------------------------------------------- */
+
+struct worker {
+    const char *command;
+    struct command_options options;
+    sw_client *client;
+    sw_bert *bert;
+    struct sw_bert_config config;
+    uint64_t started_ns;
+};
+
+/* Connects and opens the model. Returns EXIT_DONE or, having said why, EXIT_FAILED; worker_close in
+ * either case. */
+int worker_open(const char *command, const struct command_options *options, struct worker *worker);
+int worker_tokenizer(struct worker *worker, const sw_tokenizer **ret_tokenizer);
+/* Says why a call on worker->bert failed with this code. Returns EXIT_FAILED. */
+int worker_fail(const struct worker *worker, int code);
+/* Prints the statistics that --stats asks for. */
+void worker_print_stats(const struct worker *worker, uint64_t texts, uint64_t cut);
+void worker_close(struct worker *worker);
+
+/* How many tokens the model is meant to read of one text: its position table's length, or less
+ * where its tokenizer_config.json or sentence_bert_config.json says so. */
+uint32_t worker_token_limit(struct worker *worker);
+
+/* ---- output
+ * ---------------------------------------------------------------------------------------------- */
+
+/* A JSON string, quotes included; invalid UTF-8 becomes U+FFFD. False: no memory. */
+bool print_string(const char *text, size_t size);
+/* A JSON array of numbers that read back as the same float32. */
+void print_floats(const float *values, size_t count);
+void print_ids(const int32_t *ids, size_t count);
+/* The index of the first that is NaN or infinite, which JSON cannot say; count when there is none.
+ */
+size_t first_odd(const float *values, size_t count);
+
+#endif

@@ -1,0 +1,104 @@
+/* The connection and the model behind a command. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <jansson.h>
+
+#include "programs/bert/command.h"
+
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+int worker_open(const char *command, const struct command_options *options, struct worker *worker)
+{
+    *worker = (struct worker){.command = command, .options = *options, .started_ns = now_ns()};
+    worker->config.size = sizeof worker->config;
+    char message[1024] = "";
+    struct sw_client_options client = SW_INIT(struct sw_client_options);
+    client.socket_path = options->socket;
+    client.error = message;
+    client.error_size = sizeof message;
+    int result = sw_client_open(&client, &worker->client);
+    if (result < 0)
+        return command_fail(command, "%s", *message ? message : sw_strerror(result));
+    struct sw_bert_options bert = SW_INIT(struct sw_bert_options);
+    bert.threads = options->threads;
+    bert.error = message;
+    bert.error_size = sizeof message;
+    result = sw_bert_open(worker->client, options->model, &bert, &worker->bert);
+    if (result < 0)
+        return command_fail(command, "%s", *message ? message : sw_strerror(result));
+    result = sw_bert_get_config(worker->bert, &worker->config);
+    return result < 0 ? worker_fail(worker, result) : EXIT_DONE;
+}
+
+int worker_fail(const struct worker *worker, int code)
+{
+    char message[1024] = "";
+    (void)sw_bert_message(worker->bert, message, sizeof message);
+    return command_fail(worker->command, "%s", *message ? message : sw_strerror(code));
+}
+
+int worker_tokenizer(struct worker *worker, const sw_tokenizer **ret_tokenizer)
+{
+    int result = sw_bert_tokenizer(worker->bert, ret_tokenizer);
+    return result < 0 ? worker_fail(worker, result) : EXIT_DONE;
+}
+
+void worker_close(struct worker *worker)
+{
+    if (worker->bert)
+        sw_bert_close(worker->bert);
+    if (worker->client)
+        sw_client_close(worker->client);
+}
+
+/* Lowers *limit to a whole number of the file's, where the file and a sensible number are there.
+ * Hugging Face writes 1e30 for "no limit". */
+static void lower_limit(struct worker *worker, const char *path, const char *key, uint32_t *limit)
+{
+    void *data;
+    size_t size;
+    if (sw_model_file(sw_bert_model(worker->bert), path, &data, &size) < 0)
+        return;
+    json_t *document = json_loadb(data, size, 0, NULL), *value = json_object_get(document, key);
+    if (json_is_integer(value) && json_integer_value(value) >= 2 &&
+        json_integer_value(value) < *limit)
+        *limit = (uint32_t)json_integer_value(value);
+    json_decref(document);
+    free(data);
+}
+
+uint32_t worker_token_limit(struct worker *worker)
+{
+    uint32_t limit = worker->config.max_positions;
+    lower_limit(worker, "tokenizer_config.json", "model_max_length", &limit);
+    lower_limit(worker, "sentence_bert_config.json", "max_seq_length", &limit);
+    return limit;
+}
+
+void worker_print_stats(const struct worker *worker, uint64_t texts, uint64_t cut)
+{
+    struct sw_inference_stats stats = SW_INIT(struct sw_inference_stats);
+    struct sw_client_stats leases = SW_INIT(struct sw_client_stats);
+    if (!worker->options.stats || sw_bert_get_inference_stats(worker->bert, &stats) < 0 ||
+        sw_client_get_stats(worker->client, &leases) < 0)
+        return;
+    double seconds = (double)(now_ns() - worker->started_ns) / 1e9;
+    (void)fprintf(stderr,
+                  "%llu texts (%llu cut), %llu tokens, %llu passes in %.3f s: %.0f tokens/s\n"
+                  "pass: mean %.3f ms, p50 %.3f ms, p99 %.3f ms; %llu bytes of working memory\n"
+                  "leases: %llu hits, %llu misses; %llu bytes of weights mapped\n",
+                  (unsigned long long)texts, (unsigned long long)cut,
+                  (unsigned long long)stats.tokens, (unsigned long long)stats.passes, seconds,
+                  seconds > 0 ? (double)stats.tokens / seconds : 0, stats.mean_ms, stats.p50_ms,
+                  stats.p99_ms, (unsigned long long)stats.scratch_bytes,
+                  (unsigned long long)leases.hits, (unsigned long long)leases.misses,
+                  (unsigned long long)leases.mapped_bytes);
+}
