@@ -1,6 +1,10 @@
 # bert: kernels, GEMM under every kind of micro-kernel, config, encoder, engine
 sw_test(bert-kernels SOURCES bert_kernels.c LIBRARIES sw-bert m)
 sw_test(bert-gemm SOURCES bert_gemm.c bert_random.c LIBRARIES sw-bert m)
+sw_test(bert-encoder
+  SOURCES bert_encoder.c bert_model.c bert_reference.c bert_random.c
+          ${PROJECT_SOURCE_DIR}/libsw/programs/chunk/synth_random.c
+  LIBRARIES sw-bert m)
 
 # BLIS_ARCH_TYPE takes the number of the architecture in BLIS's enumeration: 0 skx (32x12, prefers columns,
 # needs AVX-512), 3 haswell (6x16, rows), 4 sandybridge (8x8, columns), 5 penryn (8x4, columns),
@@ -20,3 +24,4 @@ function(sw_test_blis_kernels name)
   endforeach()
 endfunction()
 sw_test_blis_kernels(bert-gemm)
+sw_test_blis_kernels(bert-encoder)
