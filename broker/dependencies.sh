@@ -5,7 +5,7 @@ set -euo pipefail
 packages=(gcc g++ cmake ninja-build pkg-config liburing-dev libxxhash-dev libblis-serial-dev
     libjansson-dev libutf8proc-dev)
 if [ "${1:-}" = --tests ]; then
-    packages+=(libcriterion-dev python3 spin)
+    packages+=(libcriterion-dev mandoc python3 spin)
 fi
 missing=()
 for package in "${packages[@]}"; do
