@@ -133,6 +133,7 @@ void cache_attach_page(struct cache *cache, uint32_t session, const struct swi_p
     assert(session < SWI_SESSIONS && !cache->page[session]);
     cache->page[session] = page;
     cache->sessions[cache->session_count++] = session;
+    swi_cache_forget_share(cache, session);
     cache->tick_step_ns = CACHE_TICK_MIN_NS;
     cache->tick_ns = 0;
 }
@@ -243,7 +244,8 @@ void swi_cache_tick(struct cache *cache)
     policy_note_tick(cache->policy, swi_cache_now_tick(cache), cache->now_ns);
 }
 
-static void refuse(struct cache_waiter *waiter, int status, const char *message)
+/* An answer that is known at once. */
+static void tell(struct cache_waiter *waiter, int status, const char *message)
 {
     if (waiter)
         waiter->done(waiter, status, message);
@@ -260,7 +262,7 @@ static void refuse_too_large(struct cache *cache, const struct chunk *chunk,
                    "%.150s/%.150s needs %s, the whole cache is %s; start the broker with a larger "
                    "--cache-size or use swctl resize",
                    chunk->info.model, chunk->info.name, need, have);
-    refuse(waiter, SW_EARENAFULL, error.text);
+    tell(waiter, SW_EARENAFULL, error.text);
 }
 
 static void join(struct cache *cache, struct chunk *chunk, enum cache_priority priority,
@@ -270,9 +272,11 @@ static void join(struct cache *cache, struct chunk *chunk, enum cache_priority p
         TAILQ_INSERT_TAIL(&chunk->waiters, waiter, link);
         cache->waiter_count++;
     }
+    uint32_t session = waiter ? waiter->session : NO_SESSION;
     bool loading = swi_entry_get(cache->index.index, chunk->id).state == SWI_LOADING;
     if (!chunk->queued && !loading) {
         chunk->ahead = priority == CACHE_PREFETCH;
+        chunk->session = session;
         swi_cache_enqueue(cache, chunk, priority);
         return;
     }
@@ -281,7 +285,7 @@ static void join(struct cache *cache, struct chunk *chunk, enum cache_priority p
         chunk->ahead = false;
         cache->stats.prefetch_used++;
     }
-    swi_cache_raise(cache, chunk, priority);
+    swi_cache_raise(cache, chunk, priority, session);
 }
 
 void cache_request(struct cache *cache, uint32_t id, enum cache_priority priority,
@@ -302,7 +306,7 @@ void cache_request(struct cache *cache, uint32_t id, enum cache_priority priorit
     }
     struct swi_entry_value entry = swi_entry_get(cache->index.index, id);
     if (entry.state == SWI_RESIDENT) {
-        refuse(waiter, 0, "");
+        tell(waiter, 0, "");
         return;
     }
     cache->stats.misses += priority == CACHE_DEMAND;
@@ -311,13 +315,13 @@ void cache_request(struct cache *cache, uint32_t id, enum cache_priority priorit
         return;
     }
     if (waiter && cache->waiter_count >= CACHE_WAITERS_MAX) {
-        refuse(waiter, SW_EQUOTA, "the broker has too many requests waiting; try again later");
+        tell(waiter, SW_EQUOTA, "the broker has too many requests waiting; try again later");
         return;
     }
     if (priority == CACHE_PREFETCH && entry.state == SWI_ABSENT && !chunk->queued) {
         if (cache->queue_count[CACHE_PREFETCH] >= CACHE_PREFETCH_MAX) {
             cache->stats.prefetch_dropped++;
-            refuse(waiter, SW_EQUOTA, "too many prefetches are waiting");
+            tell(waiter, SW_EQUOTA, "too many prefetches are waiting");
             return;
         }
         cache->stats.prefetches++;

@@ -3,6 +3,7 @@ add_library(sw-cache STATIC
   arena.c
   cache.c
   cache_load.c
+  cache_queue.c
   cache_room.c
   cache_stats.c
   loader.c

@@ -1,9 +1,9 @@
-/* What the files of the cache share. cache.c: life, chunks, requests, dispatch; cache_load.c: the
- * queue and reads; cache_room.c: pins, eviction, the budget; cache_stats.c: what it tells about
- * itself.
+/* What the files of the cache share. cache.c: life, chunks, requests, dispatch; cache_queue.c: who
+ * is next; cache_load.c: reads; cache_room.c: pins, eviction, the budget; cache_stats.c: what it
+ * tells about itself.
  *
  * States of a chunk: its entry in the index says absent, loading, resident (EVICTING never outlasts
- * a call here); `phase` says whether it waits in the queue. Queued ⇒ absent. A range of the arena
+ * a call here); `queued` says whether it waits to be read. Queued ⇒ absent. A range of the arena
  * is owned exactly while the entry is loading or resident.
  */
 #ifndef SWB_CACHE_INTERNAL_H
@@ -23,13 +23,14 @@
 #define CACHE_TICK_MAX_NS  UINT64_C(2000000000)
 /* an unchanged bad file is not read again before */
 #define CACHE_FAILURE_HOLD_NS UINT64_C(1000000000)
-#define CACHE_FIRST_BYTES  (UINT64_C(256) << 20)
-#define CACHE_LOADS_MAX    8u    /* at once */
-#define CACHE_PREFETCH_MAX 1024u /* queued; more are dropped */
-#define CACHE_WAITERS_MAX  65536u
-#define CACHE_ATTEMPTS     32u    /* queued chunks tried in one go when the first finds no room */
-#define CACHE_MERGE_MAX    65536u /* stamps taken over in one go */
-#define CACHE_PRIORITIES   3
+#define CACHE_FIRST_BYTES     (UINT64_C(256) << 20)
+#define CACHE_LOADS_MAX       8u    /* at once */
+#define CACHE_PREFETCH_MAX    1024u /* queued; more are dropped */
+#define CACHE_WAITERS_MAX     65536u
+#define CACHE_ATTEMPTS        32u /* queued chunks tried in one go when the first finds no room */
+#define CACHE_MERGE_MAX       65536u /* stamps taken over in one go */
+#define CACHE_PRIORITIES      3
+#define NO_SESSION            UINT32_MAX
 
 TAILQ_HEAD(waiter_list, cache_waiter);
 TAILQ_HEAD(chunk_list, chunk);
@@ -49,6 +50,8 @@ struct chunk {
     bool gone;                    /* unregistered; info.model and info.name are no longer there */
     bool ahead;                   /* came by prefetch and was not used yet */
     enum cache_priority priority; /* while queued or loading */
+    uint32_t session;             /* whose share its read counts in; NO_SESSION: nobody's */
+    uint64_t tried;               /* the round of swi_cache_pump that last tried it */
     uint64_t offset;              /* while loading or resident */
     uint32_t resident_at;         /* place in cache->resident while resident */
     uint32_t load_tick;           /* when it became resident */
@@ -58,6 +61,12 @@ struct chunk {
     struct failure failure;
     struct load load; /* while loading */
     struct cache *cache;
+};
+
+/* What was read for a session lately. */
+struct share {
+    double bytes;
+    uint64_t at_ns;
 };
 
 /* Waiters being told, so that one whose turn has not come can still be cancelled from inside a
@@ -93,6 +102,8 @@ struct cache {
     uint32_t scan;                  /* number of the last scan */
     uint32_t scratch[SWI_CHUNKS];
 
+    struct share share[SWI_SESSIONS + 1]; /* the last: operators' */
+    uint64_t round;                       /* number of the last swi_cache_pump */
     struct chunk_list queue[CACHE_PRIORITIES];
     uint32_t queue_count[CACHE_PRIORITIES];
     uint32_t loading, waiter_count;
@@ -114,10 +125,17 @@ void swi_cache_answer(struct cache *cache, struct waiter_list *waiters, int stat
 void swi_cache_release_id(struct cache *cache, struct chunk *chunk);
 void swi_cache_tick(struct cache *cache);
 
-/* cache_load.c */
+/* cache_queue.c */
 void swi_cache_enqueue(struct cache *cache, struct chunk *chunk, enum cache_priority priority);
 void swi_cache_dequeue(struct cache *cache, struct chunk *chunk);
-void swi_cache_raise(struct cache *cache, struct chunk *chunk, enum cache_priority priority);
+void swi_cache_raise(struct cache *cache, struct chunk *chunk, enum cache_priority priority,
+                     uint32_t session);
+struct chunk *swi_cache_next(struct cache *cache, enum cache_priority priority, uint64_t round);
+double swi_cache_share(const struct cache *cache, uint32_t session);
+void swi_cache_charge(struct cache *cache, const struct chunk *chunk);
+void swi_cache_forget_share(struct cache *cache, uint32_t session);
+
+/* cache_load.c */
 void swi_cache_pump(struct cache *cache);
 void swi_cache_forget_failure(struct chunk *chunk);
 

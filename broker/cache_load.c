@@ -1,4 +1,4 @@
-/* The queue of chunks to read, and what happens when a read has finished. */
+/* Starting the reads of queued chunks, and what follows when one has finished or failed. */
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
@@ -8,40 +8,6 @@
 
 #include "cache_internal.h"
 #include "core/size.h"
-
-/* ---- the queue ------------------------------------------------------- */
-
-void swi_cache_enqueue(struct cache *cache, struct chunk *chunk, enum cache_priority priority)
-{
-    assert(!chunk->queued);
-    chunk->queued = true;
-    chunk->priority = priority;
-    TAILQ_INSERT_TAIL(&cache->queue[priority], chunk, link);
-    cache->queue_count[priority]++;
-    cache->pump_wanted = true;
-}
-
-void swi_cache_dequeue(struct cache *cache, struct chunk *chunk)
-{
-    assert(chunk->queued);
-    chunk->queued = false;
-    TAILQ_REMOVE(&cache->queue[chunk->priority], chunk, link);
-    cache->queue_count[chunk->priority]--;
-}
-
-/* A more urgent request for a chunk that is on its way. */
-void swi_cache_raise(struct cache *cache, struct chunk *chunk, enum cache_priority priority)
-{
-    if (priority >= chunk->priority)
-        return;
-    if (chunk->queued) {
-        swi_cache_dequeue(cache, chunk);
-        swi_cache_enqueue(cache, chunk, priority);
-    } else {
-        chunk->priority = priority;
-        chunk->load.priority = priority;
-    }
-}
 
 /* ---- failures ------------------------------------------------------- */
 
@@ -149,10 +115,12 @@ static void start_load(struct cache *cache, struct chunk *chunk, int fd,
         .target = cache->segment.base + chunk->offset,
         .bytes = chunk->info.bytes,
         .priority = chunk->priority,
+        .order = chunk->session == NO_SESSION ? 0 : swi_cache_share(cache, chunk->session),
         .digest = chunk->info.digest,
         .done = load_done,
         .context = chunk,
     };
+    swi_cache_charge(cache, chunk);
     loader_start(cache->loader, &chunk->load);
 }
 
@@ -212,33 +180,30 @@ static enum attempt try_start(struct cache *cache, struct chunk *chunk)
 }
 
 /* Less urgent reads leave part of the loader free for a demand that may come. */
-static uint32_t loads_allowed(int priority)
-{
-    static const uint32_t allowed[CACHE_PRIORITIES] = {CACHE_LOADS_MAX, 6, 4};
-    return allowed[priority];
-}
+static const uint32_t loads_allowed[CACHE_PRIORITIES] = {CACHE_LOADS_MAX, 6, 4};
 
-/* Starts what can be started, most urgent first. A chunk that finds no room does not hold up those
- * behind it. */
+/* Tries queued chunks, most urgent first, until nothing more can start. One that finds no room does
+ * not hold up those behind it. */
 void swi_cache_pump(struct cache *cache)
 {
-    cache->pump_wanted = false;
-    cache->growth_goal = 0;
+    uint64_t round = ++cache->round;
     bool blocked = false;
     bool started = false;
     unsigned attempts = 0;
-    for (int priority = 0; priority < CACHE_PRIORITIES; priority++) {
-        struct chunk *chunk = TAILQ_FIRST(&cache->queue[priority]);
-        while (chunk && cache->loading < loads_allowed(priority) && attempts++ < CACHE_ATTEMPTS) {
-            struct chunk *next = TAILQ_NEXT(chunk, link);
+    cache->pump_wanted = false;
+    cache->growth_goal = 0;
+    for (unsigned priority = 0; priority < CACHE_PRIORITIES; priority++) {
+        while (cache->loading < loads_allowed[priority] && attempts++ < CACHE_ATTEMPTS) {
+            struct chunk *chunk = swi_cache_next(cache, priority, round);
+            if (!chunk)
+                break;
             enum attempt attempt = try_start(cache, chunk);
             if (attempt == CHANGED) {
-                cache->pump_wanted = true; /* callbacks ran: look at the queue afresh, next turn */
+                cache->pump_wanted = true; /* callbacks ran: go on in the next turn */
                 return;
             }
             started = started || attempt == STARTED;
             blocked = blocked || attempt == BLOCKED;
-            chunk = next;
         }
     }
     if (!blocked) {

@@ -35,7 +35,8 @@ static uint64_t pinned_bytes(struct cache *cache)
     return bytes;
 }
 
-/* "60 MiB of 64 MiB are pinned: session 3 holds 40 MiB, session 5 holds 20 MiB" */
+/* What stands in the way of a chunk that finds no room, for its error message:
+ * "60 MiB of 64 MiB are pinned: session 3 holds 40 MiB, session 5 holds 20 MiB". */
 void swi_cache_describe_holders(struct cache *cache, char *text, size_t size)
 {
     struct holder {
@@ -55,7 +56,7 @@ void swi_cache_describe_holders(struct cache *cache, char *text, size_t size)
             top[at - 1] = swap;
         }
     }
-    char pinned[32], budget[32];
+    char pinned[32], budget[32], reserved[32];
     swi_size_format(pinned_bytes(cache), pinned, sizeof pinned);
     swi_size_format(cache->budget, budget, sizeof budget);
     int length = snprintf(text, size, "%s of %s are pinned", pinned, budget);
@@ -64,6 +65,13 @@ void swi_cache_describe_holders(struct cache *cache, char *text, size_t size)
         swi_size_format(top[i].bytes, bytes, sizeof bytes);
         length += snprintf(text + length, size - (size_t)length, "%s session %u holds %s",
                            i == 0 ? ":" : ",", top[i].session, bytes);
+    }
+    if (length >= 0 && (size_t)length < size && cache->refused.code != 0 &&
+        cache->segment.reserved_bytes < cache->budget) {
+        swi_size_format(cache->segment.reserved_bytes, reserved, sizeof reserved);
+        (void)snprintf(text + length, size - (size_t)length,
+                       "%s only %s of it could be reserved (%.100s)", known > 0 ? ", and" : ",",
+                       reserved, cache->refused.text);
     }
 }
 

@@ -20,25 +20,19 @@ struct loader {
     void *engine;
     struct loader_read slot[LOADER_DEPTH];
     struct loader_reads free_slots;
-    struct load_list loads; /* by priority, then by arrival */
+    struct load_list loads; /* in order of arrival */
     struct load *hash_next; /* whose turn it is to be hashed; NULL: the first */
     unsigned active;
 };
 
-int loader_create(enum loader_engine engine, struct loader **ret, struct swi_error *error)
+int loader_create_on(const struct loader_engine_ops *ops, struct loader **ret,
+                     struct swi_error *error)
 {
     struct loader *loader = calloc(1, sizeof *loader);
     if (!loader)
         return swi_fail(error, -ENOMEM, "out of memory");
-    int result = -ENOSYS;
-    if (engine != LOADER_THREADS) {
-        loader->ops = &loader_uring_ops;
-        result = loader->ops->create(LOADER_DEPTH, &loader->engine, error);
-    }
-    if (engine == LOADER_THREADS || (engine == LOADER_AUTO && result < 0)) {
-        loader->ops = &loader_threads_ops;
-        result = loader->ops->create(LOADER_DEPTH, &loader->engine, error);
-    }
+    loader->ops = ops;
+    int result = ops->create(LOADER_DEPTH, &loader->engine, error);
     if (result < 0) {
         free(loader);
         return result;
@@ -49,6 +43,16 @@ int loader_create(enum loader_engine engine, struct loader **ret, struct swi_err
         STAILQ_INSERT_TAIL(&loader->free_slots, &loader->slot[i], link);
     *ret = loader;
     return 0;
+}
+
+int loader_create(enum loader_engine engine, struct loader **ret, struct swi_error *error)
+{
+    if (engine == LOADER_THREADS)
+        return loader_create_on(&loader_threads_ops, ret, error);
+    int result = loader_create_on(&loader_uring_ops, ret, error);
+    if (result < 0 && engine == LOADER_AUTO)
+        result = loader_create_on(&loader_threads_ops, ret, error);
+    return result;
 }
 
 const char *loader_engine_name(const struct loader *loader)
@@ -116,7 +120,6 @@ void loader_start(struct loader *loader, struct load *load)
     load->status = 0;
     load->issued = load->hashed = 0;
     load->outstanding = 0;
-    load->cancelled = false;
     load->direct = false;
     memset(load->arrived, 0, sizeof load->arrived);
     load->hasher = swi_hasher_create();
@@ -130,7 +133,6 @@ void loader_start(struct loader *loader, struct load *load)
 void loader_cancel(struct loader *loader, struct load *load)
 {
     (void)loader;
-    load->cancelled = true;
     fail_load(load, swi_fail(&load->error, -ECANCELED, "cancelled"));
 }
 
@@ -156,6 +158,7 @@ static void submit(struct loader *loader, struct loader_read *read)
     if (load->direct)
         length = (length + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     read->fd = load->fd;
+    read->direct = load->direct;
     read->length = (uint32_t)length;
     read->buffer = load->target + read->offset;
     load->outstanding++;
@@ -168,14 +171,19 @@ static bool can_issue(const struct load *load)
            segment_of(load->issued) < segment_of(load->hashed) + LOADER_WINDOW;
 }
 
-/* The load whose next segment is to be read: the most urgent, then the oldest. */
+static bool goes_before(const struct load *a, const struct load *b)
+{
+    return a->priority < b->priority || (a->priority == b->priority && a->order < b->order);
+}
+
+/* The load whose next segment is to be read. */
 static struct load *next_to_issue(struct loader *loader)
 {
     struct load *best = NULL;
     struct load *load;
     TAILQ_FOREACH(load, &loader->loads, link)
     {
-        if (can_issue(load) && (!best || load->priority < best->priority))
+        if (can_issue(load) && (!best || goes_before(load, best)))
             best = load;
     }
     return best;
@@ -197,18 +205,23 @@ static void issue_reads(struct loader *loader)
     }
 }
 
+/* From now on this file is read through the page cache. Reads that are under way may still come
+ * back refused. */
+static bool stop_direct(struct load *load)
+{
+    if (load->direct)
+        load->direct = !set_direct(load->fd, false);
+    return !load->direct;
+}
+
 /* A read came back without having failed for good: true when the rest must be asked for. */
 static bool wants_more(struct load *load, struct loader_read *read)
 {
     uint64_t end = min_u64((segment_of(read->offset) + 1) * LOADER_SEGMENT_BYTES, load->bytes);
     int64_t result = read->result;
-    if (result == -EINVAL && load->direct) {
-        /* Some file systems accept O_DIRECT at open and refuse the read. */
-        if (set_direct(load->fd, false)) {
-            load->direct = false;
-            return true;
-        }
-    }
+    /* Some file systems accept O_DIRECT at open and refuse the read. */
+    if (result == -EINVAL && read->direct && stop_direct(load))
+        return true;
     if ((result == -EINTR || result == -EAGAIN) && read->retries++ < RETRIES_MAX)
         return true;
     if (result < 0) {
@@ -234,13 +247,10 @@ static bool wants_more(struct load *load, struct loader_read *read)
     if (read->offset >= end)
         return false;
     /* A direct read may stop short only on a boundary that the next one can start from. */
-    if (load->direct && read->offset % ALIGNMENT != 0) {
-        if (!set_direct(load->fd, false)) {
-            fail_load(load, swi_fail(&load->error, SW_ELOAD, "a read stopped at byte %llu",
-                                     (unsigned long long)read->offset));
-            return false;
-        }
-        load->direct = false;
+    if (load->direct && read->offset % ALIGNMENT != 0 && !stop_direct(load)) {
+        fail_load(load, swi_fail(&load->error, SW_ELOAD, "a read stopped at byte %llu",
+                                 (unsigned long long)read->offset));
+        return false;
     }
     return true;
 }

@@ -1,16 +1,15 @@
 /* Reading chunk files into memory and verifying them.
  *
  * A load is one file read into one range. It is cut into segments; segments of all loads share one
- * deep queue of reads (loads of a more urgent priority first, then in order of arrival), and each
- * load's bytes are hashed in file order as they arrive, at most one segment a turn, the loads
- * taking turns.
+ * deep queue of reads (those of the most urgent load first), and each load's bytes are hashed in
+ * file order as they arrive, at most one segment a turn, the loads taking turns.
  *
  * Invariants:
- *   - while a read of a load is with the kernel, the load is not done and its target belongs to the
- * loader;
+ *   - while a read of a load is with the kernel, the load is not done and its target is the
+ *     loader's;
  *   - nothing beyond round_up(bytes, 4096) of the target is ever written;
- *   - done is called exactly once for each load, from loader_turn, and never while one of its reads
- * is under way.
+ *   - done is called exactly once for each load, from loader_turn or loader_destroy, and never
+ * while one of its reads is under way.
  *
  * How reads reach the disk is an engine's business: io_uring, or a pool of threads calling pread.
  * The file is read with O_DIRECT where its file system allows it (also when it refuses only at the
@@ -48,7 +47,8 @@ struct load {
     int fd;                   /* owned by the loader from loader_start on */
     uint8_t *target;          /* [round_up(bytes, 4096)], 4096-aligned */
     uint64_t bytes;           /* what the file must hold, over zero */
-    unsigned priority;        /* 0 is the most urgent; may be lowered while the load runs */
+    unsigned priority;        /* 0 is the most urgent; may change while the load runs */
+    double order;             /* among equals the smallest goes first, then the oldest */
     struct swi_digest digest; /* what it must hash to */
     load_done_fn done;
     void *context;
@@ -59,7 +59,6 @@ struct load {
     uint64_t issued, hashed; /* bytes handed out for reading; bytes hashed */
     unsigned outstanding;    /* reads under way */
     bool direct;
-    bool cancelled;
     uint8_t arrived[LOADER_WINDOW]; /* by segment number modulo LOADER_WINDOW */
     swi_hasher *hasher;
     TAILQ_ENTRY(load) link;

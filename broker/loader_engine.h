@@ -11,6 +11,7 @@ struct loader_read {
     uint32_t length;  /* still wanted */
     uint32_t retries; /* without progress */
     int fd;
+    bool direct; /* what the file was set to when it was submitted */
     uint8_t *buffer;
     int64_t result; /* bytes, 0 at end of file, or -errno */
     STAILQ_ENTRY(loader_read) link;
@@ -31,6 +32,10 @@ struct loader_engine_ops {
     /* Appends completed reads. wait: blocks until there is at least one. */
     void (*reap)(void *engine, struct loader_reads *completed, bool wait);
 };
+
+/* A loader on an engine of one's own: loader_create for tests that inject faults. */
+int loader_create_on(const struct loader_engine_ops *ops, struct loader **ret,
+                     struct swi_error *error);
 
 extern const struct loader_engine_ops loader_uring_ops;
 extern const struct loader_engine_ops loader_threads_ops;

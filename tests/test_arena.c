@@ -194,7 +194,7 @@ static void change_limit(struct world *world)
     cr_assert_eq(arena_end(world->arena), (uint64_t)last * UNIT_BYTES);
 }
 
-Test(arena, random_sequences_match_the_reference, .timeout = 100)
+Test(arena, random_sequences_match_the_reference, .timeout = 60)
 {
     for (uint64_t seed = 1; seed <= 20; seed++) {
         struct world world;
@@ -216,7 +216,7 @@ Test(arena, random_sequences_match_the_reference, .timeout = 100)
     }
 }
 
-Test(arena, owners_are_listed_in_address_order, .timeout = 10)
+Test(arena, owners_are_listed_in_address_order, .timeout = 60)
 {
     struct world world;
     world_open(&world, 5);
@@ -238,7 +238,7 @@ static struct arena_regret by_owner(void *context, uint32_t owner)
     return (struct arena_regret){.weight = weights[owner]};
 }
 
-Test(arena, what_is_left_over_lies_beside_the_neighbour_that_leaves_sooner, .timeout = 10)
+Test(arena, what_is_left_over_lies_beside_the_neighbour_that_leaves_sooner, .timeout = 60)
 {
     struct world world;
     world_open(&world, 5);

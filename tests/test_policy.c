@@ -86,7 +86,7 @@ static uint32_t victim(struct world *world, uint32_t count)
 /* ---- lru
  * ------------------------------------------------------------------------------------------ */
 
-Test(policy, lru_orders_by_last_use, .timeout = 10)
+Test(policy, lru_orders_by_last_use, .timeout = 60)
 {
     struct world world;
     world_open(&world, CACHE_POLICY_LRU, 0);
@@ -99,7 +99,7 @@ Test(policy, lru_orders_by_last_use, .timeout = 10)
     world_close(&world);
 }
 
-Test(policy, stamps_of_client_pages_count_and_those_from_the_future_do_not, .timeout = 10)
+Test(policy, stamps_of_client_pages_count_and_those_from_the_future_do_not, .timeout = 60)
 {
     struct world world;
     world_open(&world, CACHE_POLICY_LRU, 0);
@@ -122,7 +122,7 @@ Test(policy, stamps_of_client_pages_count_and_those_from_the_future_do_not, .tim
     world_close(&world);
 }
 
-Test(policy, ticks_wrap_around, .timeout = 10)
+Test(policy, ticks_wrap_around, .timeout = 60)
 {
     struct world world;
     world_open(&world, CACHE_POLICY_LRU, 0);
@@ -140,7 +140,7 @@ Test(policy, ticks_wrap_around, .timeout = 10)
 /* ---- next-use
  * --------------------------------------------------------------------------------------- */
 
-Test(policy, what_is_needed_furthest_in_the_future_leaves_first, .timeout = 10)
+Test(policy, what_is_needed_furthest_in_the_future_leaves_first, .timeout = 60)
 {
     struct world world;
     world_open(&world, CACHE_POLICY_NEXT_USE, 0);
@@ -154,7 +154,7 @@ Test(policy, what_is_needed_furthest_in_the_future_leaves_first, .timeout = 10)
     world_close(&world);
 }
 
-Test(policy, time_counts_and_not_steps, .timeout = 10)
+Test(policy, time_counts_and_not_steps, .timeout = 60)
 {
     struct world world;
     world_open(&world, CACHE_POLICY_NEXT_USE, 0);
@@ -169,7 +169,7 @@ Test(policy, time_counts_and_not_steps, .timeout = 10)
     world_close(&world);
 }
 
-Test(policy, idle_models_leave_first_and_the_longest_idle_one_before_others, .timeout = 10)
+Test(policy, idle_models_leave_first_and_the_longest_idle_one_before_others, .timeout = 60)
 {
     struct world world;
     world_open(&world, CACHE_POLICY_NEXT_USE, 0);
@@ -188,7 +188,7 @@ Test(policy, idle_models_leave_first_and_the_longest_idle_one_before_others, .ti
     world_close(&world);
 }
 
-Test(policy, a_cursor_silent_for_four_passes_is_idle, .timeout = 10)
+Test(policy, a_cursor_silent_for_four_passes_is_idle, .timeout = 60)
 {
     struct world world;
     world_open(&world, CACHE_POLICY_NEXT_USE, 0);
@@ -204,7 +204,7 @@ Test(policy, a_cursor_silent_for_four_passes_is_idle, .timeout = 10)
     world_close(&world);
 }
 
-Test(policy, a_component_that_passes_do_not_use_is_not_expected, .timeout = 10)
+Test(policy, a_component_that_passes_do_not_use_is_not_expected, .timeout = 60)
 {
     struct world world;
     world_open(&world, CACHE_POLICY_NEXT_USE, 0);
@@ -233,7 +233,7 @@ static uint64_t guarded_bytes(struct world *world, uint32_t count)
     return bytes;
 }
 
-Test(policy, a_lying_cursor_guards_no_more_than_its_sessions_bytes, .timeout = 10)
+Test(policy, a_lying_cursor_guards_no_more_than_its_sessions_bytes, .timeout = 60)
 {
     struct world world;
     world_open(&world, CACHE_POLICY_NEXT_USE, 300);
@@ -257,7 +257,7 @@ Test(policy, a_lying_cursor_guards_no_more_than_its_sessions_bytes, .timeout = 1
     world_close(&world);
 }
 
-Test(policy, a_session_that_left_is_forgotten, .timeout = 10)
+Test(policy, a_session_that_left_is_forgotten, .timeout = 60)
 {
     struct world world;
     world_open(&world, CACHE_POLICY_NEXT_USE, 0);
@@ -273,7 +273,7 @@ Test(policy, a_session_that_left_is_forgotten, .timeout = 10)
     world_close(&world);
 }
 
-Test(policy, chunks_that_contradict_their_model_are_refused, .timeout = 10)
+Test(policy, chunks_that_contradict_their_model_are_refused, .timeout = 60)
 {
     struct world world;
     world_open(&world, CACHE_POLICY_NEXT_USE, 0);
@@ -359,7 +359,7 @@ static double scan_hits(enum cache_policy kind, uint32_t size, uint32_t slots, u
     return (double)hits / uses;
 }
 
-Test(policy, cyclic_scans_come_close_to_the_optimum, .timeout = 30)
+Test(policy, cyclic_scans_come_close_to_the_optimum, .timeout = 60)
 {
     for (uint32_t slots = 4; slots <= 12; slots += 4) {
         double optimum = (slots - 1) / 15.0; /* Belady's, for equal sizes */
