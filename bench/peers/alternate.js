@@ -26,41 +26,53 @@ const median = (values) => quantile(values, 0.5);
 const geometricMean = (values) =>
     Math.exp(values.reduce((sum, v) => sum + Math.log(v), 0) / values.length);
 
+// Measurements of one engine: what a pass takes on the wall's clock and of processor time, one number a round.
+// With one thread and a busy machine the second is the steadier one.
+const nothing = (engines) =>
+    Object.fromEntries(engines.map((engine) => [engine.name, { ns: [], cpu_ns: [] }]));
+
 // One burst of passes of a batch on each engine in turn, `rounds` times over. The engine that goes first
-// changes from round to round. → { [engine's name]: [ns of a pass, the median of its burst, per round] }
+// changes from round to round. A round's number is the median of its burst.
 async function alternate(engines, lengths, rounds, threads) {
     const passes = {},
-        ns = Object.fromEntries(engines.map((engine) => [engine.name, []]));
+        times = nothing(engines);
     for (const engine of engines) {
         await engine.batch(lengths);
-        const [, warm] = await engine.run(2);
+        const warm = (await engine.run(2)).ns[1];
         passes[engine.name] = Math.max(1, Math.min(50, Math.round(BURST_NS / warm)));
     }
     for (let round = 0; round < rounds; round++)
         for (let i = 0; i < engines.length; i++) {
             const engine = engines[(i + round) % engines.length];
             await settle(threads);
-            ns[engine.name].push(median(await engine.run(passes[engine.name])));
+            const burst = await engine.run(passes[engine.name]);
+            for (const clock of ['ns', 'cpu_ns'])
+                times[engine.name][clock].push(median(burst[clock]));
         }
-    return ns;
+    return times;
 }
 
-// The same for a list of different batches, each once a round, engines in turn batch by batch: → ns of all.
+// The same for a list of different batches, each once a round, engines in turn batch by batch. A round's number is the
+// sum over the batches.
 async function alternateBatches(engines, batches, rounds, threads) {
-    const ns = Object.fromEntries(engines.map((engine) => [engine.name, []]));
+    const times = nothing(engines);
     for (let round = -1; round < rounds; round++) {
         // the first round warms up
-        const sum = Object.fromEntries(engines.map((engine) => [engine.name, 0]));
+        if (round >= 0)
+            for (const engine of engines)
+                for (const clock of ['ns', 'cpu_ns']) times[engine.name][clock].push(0);
         for (const [b, lengths] of batches.entries())
             for (let i = 0; i < engines.length; i++) {
                 const engine = engines[(i + b + round + 1) % engines.length];
                 await settle(threads);
                 await engine.batch(lengths);
-                sum[engine.name] += (await engine.run(1))[0];
+                const pass = await engine.run(1);
+                if (round >= 0)
+                    for (const clock of ['ns', 'cpu_ns'])
+                        times[engine.name][clock][round] += pass[clock][0];
             }
-        if (round >= 0) for (const engine of engines) ns[engine.name].push(sum[engine.name]);
     }
-    return ns;
+    return times;
 }
 
 // How many times faster `ours` is than `theirs`: the median over rounds, and its quartiles.

@@ -72,9 +72,9 @@ class Engine {
         return this.ask(`batch ${lengths.join(' ')}`);
     }
 
-    // → nanoseconds of each of `count` passes
-    async run(count) {
-        return (await this.ask(`run ${count}`)).ns;
+    // → { ns: […], cpu_ns: […] } of each of `count` passes
+    run(count) {
+        return this.ask(`run ${count}`);
     }
 
     async stop() {

@@ -48,25 +48,29 @@ const HEAD = [
     'f16 tok/s',
     '×ORT',
     'quartiles',
+    'cpu×',
     'f32 tok/s',
     '×ORT',
     'quartiles',
+    'cpu×',
     'ORT tok/s',
     'graph',
     'torch tok/s',
     'load',
 ];
-const TEXT_COLUMNS = new Set([0, 1, 10]);
+const TEXT_COLUMNS = new Set([0, 1, 12]);
 
 function line(row) {
     const ours = (dtype) => {
         const side = row[dtype];
-        if (!side) return ['', '', ''];
+        if (!side) return ['', '', '', ''];
         const { median, low, high } = side.ratio;
         return [
             number(side.tokens_per_s),
             number(median, 3),
             `${number(low, 3)}–${number(high, 3)}`,
+            // pools that spin while they wait make processor time say nothing
+            row.threads === 1 ? number(side.cpu_ratio.median, 3) : '',
         ];
     };
     return [
@@ -106,6 +110,9 @@ function table({ machine: about, ort, rounds, rows, geometric_means: mean, cold_
         `${about.cpu} (family ${about.family} model ${about.model}, ${features}), ${about.cores} cores, ` +
         `${about.memory_gb} GB, Linux ${about.kernel}; ONNX Runtime ${ort}, level all; ${rounds} alternating rounds\n\n`;
     out += columns([HEAD, ...rows.map(line)]);
+    if (rows.some((row) => row.f16))
+        out +=
+            '\n×ORT: ratio of speeds by the wall clock; cpu×: by processor time, steadier on a busy machine\n';
     for (const row of rows.filter((one) => one.padding_factor && one.threads === rows[0].threads))
         out +=
             `\n${row.model}, ${row.shape}: ${row.tokens} tokens, lines of ${number(row.median_length)} at the median; ` +
