@@ -14,6 +14,19 @@
 
 #include "core/lease.h"
 
+#ifndef MFD_NOEXEC_SEAL /* Linux 6.3 */
+#define MFD_NOEXEC_SEAL 8u
+#endif
+
+/* Newer kernels may insist on a memfd that can never be executed (vm.memfd_noexec); older ones do
+ * not know it. */
+static int create_memfd(void)
+{
+    int fd = memfd_create("sw-page", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+    return fd >= 0 || errno != EINVAL ? fd
+                                      : memfd_create("sw-page", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+}
+
 static int write_header(int fd)
 {
     void *page = mmap(NULL, sizeof(struct swi_page), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -26,7 +39,7 @@ static int write_header(int fd)
 
 int page_create(struct swi_page **ret_page, int *ret_fd, struct swi_error *error)
 {
-    int fd = memfd_create("sw-page", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    int fd = create_memfd();
     void *page = MAP_FAILED;
     int result = fd < 0 ? -errno : 0;
     if (result == 0 && (fchmod(fd, 0600) < 0 || ftruncate(fd, sizeof(struct swi_page)) < 0))

@@ -25,7 +25,7 @@ int peer_get(int fd, struct peer *ret)
 /* Without SO_PEERPIDFD a number has to do, and numbers are used again. A stranger under another uid
  * is told apart here. One under the same uid is not, which costs nothing but the session: it ends
  * when the stranger does, or when the socket closes, and a client that lives connects anew. */
-static int watch_by_number(const struct peer *peer)
+int peer_watch_by_number(const struct peer *peer)
 {
     int fd = pidfd_open(peer->pid, 0);
     if (fd < 0)
@@ -50,6 +50,6 @@ int peer_watch(int fd, const struct peer *peer)
     if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) == 0)
         return pidfd;
     if (errno == ENOPROTOOPT)
-        return watch_by_number(peer);
+        return peer_watch_by_number(peer);
     return errno == ESRCH || errno == EINVAL ? -ESRCH : -errno;
 }

@@ -17,5 +17,7 @@ int peer_get(int fd, struct peer *ret);
  * keeps the socket open. -ESRCH: it has ended already. Any other negative value: this process
  * cannot be watched, and the socket alone tells. */
 int peer_watch(int fd, const struct peer *peer);
+/* The same by the process's number alone, for kernels before 6.5. */
+int peer_watch_by_number(const struct peer *peer);
 
 #endif

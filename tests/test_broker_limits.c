@@ -204,7 +204,7 @@ Test(broker_limits, slows_down_who_asks_too_fast_and_answers_all)
     stop();
 }
 
-Test(broker_limits, bounds_the_requests_and_models_of_one_client)
+Test(broker_limits, bounds_the_models_of_one_client)
 {
     start_with("32", NULL);
     struct raw raw = raw_attach(&broker, "greedy");
@@ -213,6 +213,58 @@ Test(broker_limits, bounds_the_requests_and_models_of_one_client)
     cr_assert_eq(raw_open_status(&raw, "tiny"), SW_EQUOTA);
     expect_stat("requests_refused", 1);
     raw_close(&raw);
+    stop();
+}
+
+/* Embeddings and one layer fill the arena, and both are pinned. */
+Test(broker_limits, bounds_waiting_loads_and_names_who_fills_the_arena)
+{
+    start_with("8", NULL);
+    struct raw holder = raw_attach(&broker, "holder");
+    struct raw_model its = raw_open(&holder, "tiny");
+    const uint32_t slots[] = {raw_pin(&holder, &its, 0), raw_pin(&holder, &its, 1)};
+    struct raw raw = raw_attach(&broker, "queuer");
+    struct raw_model model = raw_open(&raw, "tiny");
+    const struct swi_wire_load load = {model.opened.incarnation, model.opened.model, model.ids[2]};
+    for (int i = 0; i < 300; i++)
+        cr_assert(raw_send(&raw, SWI_WIRE_LOAD, &load, sizeof load, NULL, 0));
+    const char *text;
+    for (int i = 0; i < 300 - 256; i++)
+        cr_assert_eq(raw_done(&raw, &text), SW_EQUOTA, "%s", text);
+    cr_assert_eq(sup_stat(&broker, "requests_refused"), 300 - 256);
+    /* what is resident is served meanwhile */
+    cr_assert_eq(raw_load(&holder, &its, 0, NULL), 0);
+    for (int i = 0; i < 256; i++)
+        cr_assert_eq(raw_done(&raw, &text), SW_EARENAFULL, "%s", text);
+    cr_assert_not_null(strstr(text, "layer_1"), "%s", text);
+    cr_assert_not_null(strstr(text, sup_format("session %u", holder.welcome.session)), "%s", text);
+    for (int i = 0; i < 2; i++)
+        swi_pin_drop(holder.page, slots[i]);
+    (void)raw_pin(&raw, &model, 2);
+    raw_close(&holder);
+    raw_close(&raw);
+    stop();
+}
+
+/* Requests of a client that left are nobody's: the broker neither answers nor leaks them. */
+Test(broker_limits, forgets_the_requests_of_who_left)
+{
+    start_with("8", NULL);
+    struct raw holder = raw_attach(&broker, "holder");
+    struct raw_model its = raw_open(&holder, "tiny");
+    (void)raw_pin(&holder, &its, 0);
+    (void)raw_pin(&holder, &its, 1);
+    for (int i = 0; i < 20; i++) {
+        struct raw raw = raw_attach(&broker, "quitter");
+        struct raw_model model = raw_open(&raw, "tiny");
+        const struct swi_wire_load load = {model.opened.incarnation, model.opened.model,
+                                           model.ids[2]};
+        for (int k = 0; k < 5; k++)
+            cr_assert(raw_send(&raw, SWI_WIRE_LOAD, &load, sizeof load, NULL, 0));
+        raw_close(&raw);
+    }
+    expect_stat("clients", 1);
+    raw_close(&holder);
     stop();
 }
 

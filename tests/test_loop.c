@@ -1,15 +1,19 @@
-/* The event loop and the outbox, without a broker around them. */
+/* The event loop, the outbox and the watch over peers, without a broker around them. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "core/socket.h"
 #include "core/wire.h"
 #include "loop.h"
 #include "outbox.h"
+#include "peer.h"
 #include "support/support.h"
 
 static struct loop *make_loop(void)
@@ -191,4 +195,87 @@ Test(outbox, cuts_long_texts_into_parts, .timeout = 20)
     free(copy);
     close(fds[0]);
     close(fds[1]);
+}
+
+/* ---- peers -------------------------------------------------------------------------------------
+ */
+
+static bool readable(int fd, int timeout_ms)
+{
+    struct pollfd wait = {.fd = fd, .events = POLLIN};
+    return poll(&wait, 1, timeout_ms) == 1;
+}
+
+/* A child that connects, and a socket to it. */
+static pid_t connected_child(int *ret_fd)
+{
+    struct swi_error error;
+    const char *path = sup_path("peer.sock");
+    int listening = swi_socket_listen(path, 0600, &error);
+    cr_assert_geq(listening, 0, "%s", error.text);
+    pid_t pid = fork();
+    if (pid == 0) {
+        (void)swi_socket_connect(path, NULL);
+        for (;;)
+            pause();
+    }
+    cr_assert(readable(listening, 10000));
+    *ret_fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
+    cr_assert_geq(*ret_fd, 0);
+    close(listening);
+    return pid;
+}
+
+Test(peer, death_is_seen_by_descriptor_and_by_number, .timeout = 20)
+{
+    int fd;
+    pid_t pid = connected_child(&fd);
+    struct peer peer;
+    cr_assert_eq(peer_get(fd, &peer), 0);
+    cr_assert_eq(peer.pid, pid);
+    cr_assert_eq(peer.uid, geteuid());
+    const int watches[] = {peer_watch(fd, &peer), peer_watch_by_number(&peer)};
+    for (int i = 0; i < 2; i++) {
+        cr_assert_geq(watches[i], 0);
+        cr_assert_not(readable(watches[i], 0));
+    }
+    cr_assert_eq(kill(pid, SIGKILL), 0);
+    for (int i = 0; i < 2; i++) {
+        cr_assert(readable(watches[i], 10000));
+        close(watches[i]);
+    }
+    cr_assert_eq(waitpid(pid, NULL, 0), pid);
+    cr_assert_eq(peer_watch_by_number(&peer), -ESRCH);
+    close(fd);
+}
+
+Test(peer, a_number_that_is_somebody_elses_now_is_not_taken_for_the_peer, .timeout = 20)
+{
+    if (geteuid() != 0)
+        cr_skip_test("needs root to become another user\n");
+    pid_t pid = fork();
+    if (pid == 0) {
+        if (setuid(65534))
+            _exit(1);
+        for (;;)
+            pause();
+    }
+    struct peer was = {.pid = pid, .uid = 12345};
+    int watch = 0;
+    for (int i = 0; i < 500 && watch != -ESRCH; i++) { /* until it has changed its user */
+        watch = peer_watch_by_number(&was);
+        if (watch >= 0)
+            close(watch);
+        sup_sleep_ms(5);
+    }
+    cr_assert_eq(kill(pid, SIGKILL), 0);
+    cr_assert_eq(waitpid(pid, NULL, 0), pid);
+    cr_assert_eq(watch, -ESRCH);
+}
+
+Test(peer, one_of_another_namespace_cannot_be_watched, .timeout = 20)
+{
+    struct peer peer = {.pid = 0};
+    int result = peer_watch(-1, &peer);
+    cr_assert(result < 0 && result != -ESRCH);
 }
