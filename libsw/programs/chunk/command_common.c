@@ -59,11 +59,11 @@ static int build(struct source *source, struct progress *progress, const char *o
     if (result < 0)
         return result;
     struct writer writer = {
-        .source = source, .progress = progress, .align_bytes = SWI_TENSOR_ALIGN};
+        .source = source, .progress = progress, .out = out, .align_bytes = SWI_TENSOR_ALIGN};
     result = writer_directory(&writer, &staging, plan, error);
     if (result < 0) {
         staging_discard(&staging);
-        return swi_fail_within(error, result, "%s: ", out);
+        return result;
     }
     return staging_commit(&staging, error);
 }

@@ -64,14 +64,15 @@ static int write_file(struct source *source, struct progress *progress, const st
     struct written written;
     char key[] = "format", value[] = "pt";
     const struct swi_metadata metadata[] = {{key, value}};
-    struct writer writer = {.source = source, .progress = progress, .align_bytes = 1};
+    struct writer writer = {.source = source, .progress = progress, .out = out, .align_bytes = 1};
     result = flatten(source, plan, &list, &count, error);
     if (result == 0)
-        result = writer_file(&writer, staging.file, list, count, metadata, 1, &written, error);
+        result =
+            writer_file(&writer, staging.file, NULL, list, count, metadata, 1, &written, error);
     free(list);
     if (result < 0) {
         staging_discard(&staging);
-        return swi_fail_within(error, result, "%s: ", out);
+        return result;
     }
     return staging_commit(&staging, error);
 }
@@ -80,13 +81,8 @@ static int export(const char *path, const char *out, bool force)
 {
     struct swi_error error = {0};
     struct source *source = NULL;
-    int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int result = directory < 0 ? swi_fail(&error, -errno, "%s", strerrordesc_np(errno))
-                               : source_chunks_open(directory, &source, &error);
-    if (directory >= 0)
-        (void)close(directory);
+    int result = source_open_chunks(path, &source, &error);
     if (result < 0) {
-        (void)swi_fail_within(&error, result, "%s: ", path);
         command_print(&error);
         return EXIT_FAILED;
     }

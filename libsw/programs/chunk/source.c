@@ -2,6 +2,7 @@
 #include "programs/chunk/source.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,6 +72,8 @@ void source_fini(struct source *source)
     for (size_t i = 0; i < source->count; i++)
         free(source->tensors[i].name);
     free(source->tensors);
+    free(source->path);
+    source->path = NULL;
     source->tensors = NULL;
     source->count = source->capacity = 0;
 }
@@ -94,13 +97,17 @@ const struct source_tensor *source_find(const struct source *source, const char 
                          : NULL;
 }
 
-/* "FILE: tensor NAME" as messages begin; static buffers would not be safe, so the caller brings
- * one. */
-static const char *place_of(const struct source_tensor *tensor, char *text, size_t size)
+int source_fail(const struct source *source, const struct source_tensor *tensor, int code,
+                struct swi_error *error, const char *format, ...)
 {
-    (void)snprintf(text, size, "%s%stensor %.200s", tensor->file ? tensor->file : "",
-                   tensor->file ? ": " : "", tensor->name);
-    return text;
+    char text[SWI_ERROR_TEXT];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    return swi_fail(error, code, "%s%s%s%stensor %.200s%s", source->path ? source->path : "",
+                    source->path ? ": " : "", tensor->file ? tensor->file : "",
+                    tensor->file ? ": " : "", tensor->name, text);
 }
 
 /* ---- settling
@@ -213,9 +220,8 @@ int source_settle(struct source *source, struct swi_error *error)
         qsort(source->tensors, source->count, sizeof *source->tensors, by_name);
     for (size_t i = 1; i < source->count; i++)
         if (strcmp(source->tensors[i - 1].name, source->tensors[i].name) == 0) {
-            char place[320];
-            return swi_fail(error, SW_EFORMAT, "%s is there twice, once under another spelling",
-                            place_of(&source->tensors[i], place, sizeof place));
+            return source_fail(source, &source->tensors[i], SW_EFORMAT, error,
+                               " is there twice, once under another spelling");
         }
     struct model_features *features = &source->features;
     features->pooler = source_find(source, "pooler.dense.weight") != NULL;
@@ -242,23 +248,23 @@ static int check_part(const struct source *source, const struct plan_tensor *ten
                       const struct plan_part *part, uint64_t rows, struct swi_error *error)
 {
     const struct source_tensor *found = source_find(source, part->name);
-    if (!found)
-        return swi_fail(error, SW_EFORMAT, "tensor %s is missing; " CONFIG_FILE " asks for it",
-                        part->name);
-    char place[320];
+    if (!found) {
+        struct source_tensor missing = {.name = (char *)(uintptr_t)part->name};
+        return source_fail(source, &missing, SW_EFORMAT, error,
+                           " is missing; " CONFIG_FILE " asks for it");
+    }
     uint64_t expected[2] = {rows, tensor->k};
     uint32_t rank = tensor->vector ? 1 : 2;
     if (found->rank != rank || memcmp(found->shape, expected, rank * sizeof expected[0]) != 0) {
         char has[96], wants[96];
         format_shape(has, sizeof has, found->shape, found->rank);
         format_shape(wants, sizeof wants, expected, rank);
-        return swi_fail(error, SW_EFORMAT,
-                        "%s has the shape [%s], but " CONFIG_FILE " asks for [%s]",
-                        place_of(found, place, sizeof place), has, wants);
+        return source_fail(source, found, SW_EFORMAT, error,
+                           " has the shape [%s], but " CONFIG_FILE " asks for [%s]", has, wants);
     }
     if (found->dtype == SW_DTYPE_I64)
-        return swi_fail(error, SW_EUNSUPPORTED, "%s holds integers (I64), not F32, F16 or BF16",
-                        place_of(found, place, sizeof place));
+        return source_fail(source, found, SW_EUNSUPPORTED, error,
+                           " holds integers (I64), not F32, F16 or BF16");
     return 0;
 }
 
@@ -277,14 +283,11 @@ static int check_leftover(const struct source *source, const struct plan *plan,
         }
     int result = 0;
     for (size_t i = 0; i < source->count && result == 0; i++)
-        if (!used[i]) {
-            char place[320];
-            result =
-                swi_fail(error, SW_EFORMAT,
-                         "%s is no part of the BERT that " CONFIG_FILE
-                         " describes (%u layers); --drop-extra leaves such tensors out",
-                         place_of(&source->tensors[i], place, sizeof place), source->config.layers);
-        }
+        if (!used[i])
+            result = source_fail(source, &source->tensors[i], SW_EFORMAT, error,
+                                 " is no part of the BERT that " CONFIG_FILE
+                                 " describes (%u layers); --drop-extra leaves such tensors out",
+                                 source->config.layers);
     free(used);
     return result;
 }
@@ -307,9 +310,9 @@ int source_check(const struct source *source, const struct plan *plan, bool drop
     }
     uint32_t labels = source->features.labels;
     if (labels && source->config.labels && labels != source->config.labels)
-        return swi_fail(error, SW_EFORMAT,
-                        "tensor classifier.weight has %u rows, but " CONFIG_FILE " has %u labels",
-                        labels, source->config.labels);
+        return source_fail(source, source_find(source, "classifier.weight"), SW_EFORMAT, error,
+                           " has %u rows, but " CONFIG_FILE " has %u labels", labels,
+                           source->config.labels);
     return drop_extra ? 0 : check_leftover(source, plan, error);
 }
 
@@ -329,13 +332,22 @@ int source_read_rows(struct source *source, const struct plan_tensor *tensor, ui
         const struct source_tensor *found = source_find(source, part->name);
         int result = source->ops->read(source, found, (part->first + first) * tensor->k,
                                        rows * tensor->k, out, error);
-        if (result < 0) {
-            char place[320];
-            return swi_fail_within(error, result, "%s: ", place_of(found, place, sizeof place));
-        }
+        if (result < 0)
+            return result;
         out += rows * tensor->k;
         count -= rows;
         first = 0;
     }
     return 0;
+}
+
+const struct source_tensor *source_locate(const struct source *source,
+                                          const struct plan_tensor *tensor, uint64_t row,
+                                          uint64_t *ret_row)
+{
+    const struct plan_part *part = tensor->parts;
+    for (; row >= part->rows; part++)
+        row -= part->rows;
+    *ret_row = part->first + row;
+    return source_find(source, part->name);
 }

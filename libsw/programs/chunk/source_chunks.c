@@ -39,37 +39,31 @@ static void chunks_close(struct source *base)
     free(source);
 }
 
-static int chunks_copy_files(struct source *base, int directory, struct swi_error *error)
+static int chunks_copy_files(struct source *base, int directory, const char *out,
+                             struct swi_error *error)
 {
-    struct chunks_source *source = (struct chunks_source *)base;
-    return source_copy_directory(source->chunks.directory, directory, &base->config, error);
+    const struct chunks_source *source = (const struct chunks_source *)base;
+    return source_copy_directory(base, source->chunks.directory, directory, out, error);
 }
 
 /* ---- reading
  * ------------------------------------------------------------------------------------------ */
 
-static int fail_read(int code, struct swi_error *error)
-{
-    return swi_fail(error, code, "cannot read it: %s", sw_strerror(code));
-}
-
-static int read_stored_rows(const struct piece *piece, uint64_t first, uint64_t count, float *out,
-                            struct swi_error *error)
+static int read_stored_rows(const struct piece *piece, uint64_t first, uint64_t count, float *out)
 {
     enum sw_dtype dtype = piece->stored->dtype;
     size_t size = sw_dtype_size(dtype);
     int result = files_pread(piece->fd, source_narrow_part(out, count, dtype), count * size,
                              piece->stored->offset + first * size);
-    if (result < 0)
-        return fail_read(result, error);
-    source_widen(out, count, dtype);
-    return 0;
+    if (result == 0)
+        source_widen(out, count, dtype);
+    return result;
 }
 
 /* Elements of rows that lie in one panel: `first` and `count` count elements of the panel's rows
  * joined. */
 static int read_one_panel(struct chunks_source *source, const struct piece *piece, uint64_t panel,
-                          uint64_t first, uint64_t count, float *out, struct swi_error *error)
+                          uint64_t first, uint64_t count, float *out)
 {
     enum sw_dtype dtype = piece->stored->dtype;
     size_t size = sw_dtype_size(dtype);
@@ -77,7 +71,7 @@ static int read_one_panel(struct chunks_source *source, const struct piece *piec
     if (source->scratch_bytes < panel_elements * sizeof(float)) {
         char *grown = realloc(source->scratch, panel_elements * sizeof(float));
         if (!grown)
-            return swi_fail(error, -ENOMEM, "out of memory");
+            return -ENOMEM;
         source->scratch = grown;
         source->scratch_bytes = panel_elements * sizeof(float);
     }
@@ -86,7 +80,7 @@ static int read_one_panel(struct chunks_source *source, const struct piece *piec
         files_pread(piece->fd, source_narrow_part(wide, panel_elements, dtype),
                     panel_elements * size, piece->stored->offset + panel * panel_elements * size);
     if (result < 0)
-        return fail_read(result, error);
+        return result;
     source_widen(wide, panel_elements, dtype);
     uint64_t lane = first / piece->k, column = first % piece->k;
     for (uint64_t i = 0; i < count; i++) {
@@ -100,13 +94,13 @@ static int read_one_panel(struct chunks_source *source, const struct piece *piec
 }
 
 static int read_panels(struct chunks_source *source, const struct piece *piece, uint64_t first,
-                       uint64_t count, float *out, struct swi_error *error)
+                       uint64_t count, float *out)
 {
     uint64_t per_panel = piece->k * SW_PANEL_WIDTH;
     while (count > 0) {
         uint64_t inside = first % per_panel;
         uint64_t run = per_panel - inside < count ? per_panel - inside : count;
-        int result = read_one_panel(source, piece, first / per_panel, inside, run, out, error);
+        int result = read_one_panel(source, piece, first / per_panel, inside, run, out);
         if (result < 0)
             return result;
         first += run;
@@ -127,10 +121,11 @@ static int chunks_read(struct source *base, const struct source_tensor *tensor, 
             continue;
         uint64_t run = end - first < count ? end - first : count;
         uint64_t at = first - begin + piece->stored_first * piece->k;
-        int result = piece->panel ? read_panels(source, piece, at, run, out, error)
-                                  : read_stored_rows(piece, at, run, out, error);
+        int result = piece->panel ? read_panels(source, piece, at, run, out)
+                                  : read_stored_rows(piece, at, run, out);
         if (result < 0)
-            return result;
+            return source_fail(base, tensor, result, error, ": cannot read it: %s",
+                               sw_strerror(result));
         first += run;
         count -= run;
         out += run;

@@ -48,14 +48,34 @@ static int open_kind(int directory, struct source **ret, struct swi_error *error
                     " is there; SRC must be a Hugging Face model directory");
 }
 
-int source_open(const char *path, struct source **ret, struct swi_error *error)
+static int open_at(const char *path, bool chunks_only, struct source **ret, struct swi_error *error)
 {
+    struct source *source = NULL;
     int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int result = directory < 0 ? swi_fail(error, -errno, "%s", strerrordesc_np(errno))
-                               : open_kind(directory, ret, error);
+                 : chunks_only ? source_chunks_open(directory, &source, error)
+                               : open_kind(directory, &source, error);
     if (directory >= 0)
         (void)close(directory);
-    return result < 0 ? swi_fail_within(error, result, "%s: ", path) : 0;
+    if (result < 0)
+        return swi_fail_within(error, result, "%s: ", path);
+    source->path = strdup(path);
+    if (!source->path) {
+        source_close(source);
+        return swi_fail(error, -ENOMEM, "out of memory");
+    }
+    *ret = source;
+    return 0;
+}
+
+int source_open(const char *path, struct source **ret, struct swi_error *error)
+{
+    return open_at(path, false, ret, error);
+}
+
+int source_open_chunks(const char *path, struct source **ret, struct swi_error *error)
+{
+    return open_at(path, true, ret, error);
 }
 
 int source_read_config(int directory, struct model_config *ret, struct swi_error *error)
@@ -86,23 +106,23 @@ static int check_vocabulary(const char *text, size_t size, const struct model_co
     return 0;
 }
 
-static int copy_file(int from, int to, const char *name, const struct model_config *config,
-                     struct swi_error *error)
+static int copy_file(const struct source *source, int from, int to, const char *name,
+                     const char *out, struct swi_error *error)
 {
-    char *data;
+    char *data = NULL;
     size_t size;
     int result = files_read(from, name, SMALL_BYTES_MAX, &data, &size, error);
+    if (result == 0 && strcmp(name, "vocab.txt") == 0)
+        result = check_vocabulary(data, size, &source->config, error);
     if (result < 0)
-        return result;
-    if (strcmp(name, "vocab.txt") == 0)
-        result = check_vocabulary(data, size, config, error);
-    if (result == 0)
-        result = files_create(to, name, data, size, error);
+        (void)swi_fail_within(error, result, "%s: ", source->path);
+    else if ((result = files_create(to, name, data, size, error)) < 0)
+        (void)swi_fail_within(error, result, "%s: ", out);
     free(data);
     return result;
 }
 
-int source_copy_directory(int from, int to, const struct model_config *config,
+int source_copy_directory(const struct source *source, int from, int to, const char *out,
                           struct swi_error *error)
 {
     static const char *const names[] = {
@@ -125,9 +145,9 @@ int source_copy_directory(int from, int to, const struct model_config *config,
         if (!is_there(from, names[i]))
             continue;
         if (strchr(names[i], '/') && mkdirat(to, "1_Pooling", 0777) < 0)
-            return swi_fail(error, -errno, "1_Pooling: cannot create it: %s",
+            return swi_fail(error, -errno, "%s: 1_Pooling: cannot create it: %s", out,
                             strerrordesc_np(errno));
-        int result = copy_file(from, to, names[i], config, error);
+        int result = copy_file(source, from, to, names[i], out, error);
         if (result < 0)
             return result;
     }

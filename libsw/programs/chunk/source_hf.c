@@ -63,15 +63,17 @@ static int hf_read(struct source *base, const struct source_tensor *tensor, uint
         files_pread(source->shards[tensor->shard].fd, source_narrow_part(out, count, tensor->dtype),
                     count * size, tensor->offset + first * size);
     if (result < 0)
-        return swi_fail(error, result, "cannot read it: %s", sw_strerror(result));
+        return source_fail(base, tensor, result, error, ": cannot read it: %s",
+                           sw_strerror(result));
     source_widen(out, count, tensor->dtype);
     return 0;
 }
 
-static int hf_copy_files(struct source *base, int directory, struct swi_error *error)
+static int hf_copy_files(struct source *base, int directory, const char *out,
+                         struct swi_error *error)
 {
-    struct hf_source *source = (struct hf_source *)base;
-    return source_copy_directory(source->directory, directory, &base->config, error);
+    const struct hf_source *source = (const struct hf_source *)base;
+    return source_copy_directory(base, source->directory, directory, out, error);
 }
 
 static void hf_close(struct source *base)

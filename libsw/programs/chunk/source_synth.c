@@ -90,7 +90,8 @@ static int create_pooling(int directory, uint32_t hidden, struct swi_error *erro
                        error);
 }
 
-static int synth_copy_files(struct source *base, int directory, struct swi_error *error)
+static int synth_copy_files(struct source *base, int directory, const char *out,
+                            struct swi_error *error)
 {
     const struct synth_source *source = (const struct synth_source *)base;
     const struct model_config *config = &base->config;
@@ -109,7 +110,7 @@ static int synth_copy_files(struct source *base, int directory, struct swi_error
     if (result == 0)
         result = files_create(directory, "vocab.txt", text, size, error);
     free(text);
-    return result;
+    return result < 0 ? swi_fail_within(error, result, "%s: ", out) : 0;
 }
 
 static const struct source_ops synth_ops = {

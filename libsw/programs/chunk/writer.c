@@ -19,7 +19,9 @@
 /* A file on its way out. */
 struct output {
     const struct writer *writer;
+    const char *name; /* NULL: it is writer->out itself */
     int fd;
+
     swi_hasher *hasher;
     uint64_t position;
     float *rows;  /* [block rows, k] as read */
@@ -27,11 +29,20 @@ struct output {
     char *panels; /* the same as panels */
 };
 
+/* -errno, with the file's path in front of what happened. */
+static int fail_file(const struct writer *writer, const char *name, int code, const char *what,
+                     struct swi_error *error)
+{
+    return swi_fail(error, code, "%s%s%s: %s: %s", writer->out, name ? "/" : "", name ? name : "",
+                    what, sw_strerror(code));
+}
+
 static int put(struct output *out, const void *data, size_t size, struct swi_error *error)
 {
     int result = files_write(out->fd, data, size);
     if (result < 0)
-        return swi_fail(error, result, "cannot write: %s", sw_strerror(result));
+        return fail_file(out->writer, out->name, result, "cannot write it", error);
+
     swi_hasher_update(out->hasher, data, size);
     out->position += size;
     return 0;
@@ -57,20 +68,26 @@ static uint64_t block_rows(const struct plan_tensor *tensor)
     return rows < all ? rows : all;
 }
 
-static int fail_value(const struct plan_tensor *tensor, uint64_t element, float value,
-                      struct swi_error *error)
+/* Says where in the checkpoint the value is, not where it would have gone. */
+static int fail_value(const struct source *source, const struct plan_tensor *tensor,
+                      uint64_t element, float value, struct swi_error *error)
 {
-    unsigned long long row = element / tensor->k, column = element % tensor->k;
+    uint64_t row;
+    const struct source_tensor *from = source_locate(source, tensor, element / tensor->k, &row);
+    char at[64];
+    if (tensor->vector)
+        (void)snprintf(at, sizeof at, "[%llu]", (unsigned long long)row);
+    else
+        (void)snprintf(at, sizeof at, "[%llu, %llu]", (unsigned long long)row,
+                       (unsigned long long)(element % tensor->k));
     if (!isfinite(value))
-        return swi_fail(error, SW_EFORMAT,
-                        "tensor %s: element [%llu, %llu] is %s; the checkpoint is broken",
-                        tensor->name, row, column, isnan(value) ? "not a number" : "infinite");
-    return swi_fail(
-        error, SW_EFORMAT,
-        "tensor %s: element [%llu, %llu] is %g, which overflows %s; import with --dtype "
-        "%s",
-        tensor->name, row, column, (double)value, sw_dtype_name(tensor->dtype),
-        tensor->dtype == SW_DTYPE_F16 ? "bf16 or f32" : "f32");
+        return source_fail(source, from, SW_EFORMAT, error,
+                           ": element %s is %s; the weights are broken", at,
+                           isnan(value) ? "not a number" : "infinite");
+    return source_fail(source, from, SW_EFORMAT, error,
+                       ": element %s is %g, which overflows %s; import with --dtype %s", at,
+                       (double)value, sw_dtype_name(tensor->dtype),
+                       tensor->dtype == SW_DTYPE_F16 ? "bf16 or f32" : "f32");
 }
 
 /* First element that is not finite once narrowed, or count. */
@@ -113,7 +130,9 @@ static int narrow(struct output *out, const struct plan_tensor *tensor, uint64_t
         good = narrow_bf16((uint16_t *)(void *)out->narrow, out->rows, count);
     else
         good = narrow_f32(out->narrow, out->rows, count);
-    return good == count ? 0 : fail_value(tensor, first + good, out->rows[good], error);
+    return good == count
+               ? 0
+               : fail_value(out->writer->source, tensor, first + good, out->rows[good], error);
 }
 
 static int put_block(struct output *out, const struct plan_tensor *tensor, uint64_t first,
@@ -200,15 +219,17 @@ static int put_all(struct output *out, const struct plan_tensor *tensors, size_t
             result = put_tensor(out, &tensors[i], error);
     }
     if (result == 0 && fsync(out->fd) < 0)
-        result = swi_fail(error, -errno, "cannot sync: %s", strerrordesc_np(errno));
+        result = fail_file(out->writer, out->name, -errno, "cannot sync it", error);
+
     return result;
 }
 
-int writer_file(const struct writer *writer, int fd, const struct plan_tensor *tensors,
-                size_t count, const struct swi_metadata *metadata, size_t metadata_count,
-                struct written *ret, struct swi_error *error)
+int writer_file(const struct writer *writer, int fd, const char *name,
+                const struct plan_tensor *tensors, size_t count,
+                const struct swi_metadata *metadata, size_t metadata_count, struct written *ret,
+                struct swi_error *error)
 {
-    struct output out = {.writer = writer, .fd = fd};
+    struct output out = {.writer = writer, .name = name, .fd = fd};
     struct swi_safetensors header = {0};
     char *text = NULL;
     size_t text_size = 0;
@@ -257,26 +278,26 @@ static int write_chunk(const struct writer *writer, const struct staging *stagin
     progress_item(writer->progress, chunk->name);
     int fd = openat(staging->directory, chunk->file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (fd < 0)
-        return swi_fail(error, -errno, "%s: cannot create it: %s", chunk->file,
-                        strerrordesc_np(errno));
-    int result = writer_file(writer, fd, chunk->tensors, chunk->count, metadata, count, ret, error);
+        return fail_file(writer, chunk->file, -errno, "cannot create it", error);
+    int result = writer_file(writer, fd, chunk->file, chunk->tensors, chunk->count, metadata, count,
+                             ret, error);
     if (close(fd) < 0 && result == 0)
-        result = swi_fail(error, -errno, "cannot close: %s", strerrordesc_np(errno));
-    return result < 0 ? swi_fail_within(error, result, "%s: ", chunk->file) : 0;
+        result = fail_file(writer, chunk->file, -errno, "cannot close it", error);
+    return result;
 }
 
-static int write_manifest(const struct staging *staging, const struct swi_manifest *manifest,
-                          struct swi_error *error)
+static int write_manifest(const struct writer *writer, const struct staging *staging,
+                          const struct swi_manifest *manifest, struct swi_error *error)
 {
     char *text;
     int result = swi_manifest_render(manifest, &text);
     if (result < 0)
-        return swi_fail(error, result, SWI_MANIFEST_FILE ": %s",
-                        result == SW_EFORMAT ? "the model's name is not valid UTF-8"
+        return swi_fail(error, result, "%s: %s", writer->out,
+                        result == SW_EFORMAT ? "the name is not valid UTF-8; choose another"
                                              : sw_strerror(result));
     result = files_create(staging->directory, SWI_MANIFEST_FILE, text, strlen(text), error);
     free(text);
-    return result;
+    return result < 0 ? swi_fail_within(error, result, "%s: ", writer->out) : 0;
 }
 
 int writer_directory(const struct writer *writer, const struct staging *staging,
@@ -294,7 +315,8 @@ int writer_directory(const struct writer *writer, const struct staging *staging,
         .chunks = chunks,
         .count = plan->count,
     };
-    int result = writer->source->ops->copy_files(writer->source, staging->directory, error);
+    int result =
+        writer->source->ops->copy_files(writer->source, staging->directory, writer->out, error);
     for (size_t i = 0; i < plan->count && result == 0; i++) {
         struct written written = {0};
         result = write_chunk(writer, staging, plan, &plan->chunks[i], &written, error);
@@ -305,7 +327,7 @@ int writer_directory(const struct writer *writer, const struct staging *staging,
         manifest.total_bytes += written.bytes;
     }
     if (result == 0)
-        result = write_manifest(staging, &manifest, error);
+        result = write_manifest(writer, staging, &manifest, error);
     free(chunks);
     return result;
 }
