@@ -1,6 +1,20 @@
 # libsw/client: the component cache by itself, the library against a scripted peer
 sw_test(component-cache SOURCES test_component_cache.c LIBRARIES sw-client)
 sw_test(client SOURCES test_client.c client_peer.c LIBRARIES sw-client sw-test-support)
+# the worker that the README shows
+add_executable(example-worker example_worker.c)
+target_link_libraries(example-worker PRIVATE sw sw-flags)
 # with real brokers
 sw_test(client-broker SOURCES test_client_broker.c LIBRARIES sw sw-test-support)
-add_dependencies(test-client-broker swbrokerd swctl swchunk)
+add_dependencies(test-client-broker swbrokerd swctl swchunk example-worker)
+
+# the interface as others see it
+add_test(NAME interface COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/interface.py
+  ${PROJECT_SOURCE_DIR} ${CMAKE_BINARY_DIR} ${CMAKE_C_COMPILER} ${CMAKE_CXX_COMPILER})
+set_tests_properties(interface PROPERTIES TIMEOUT 120)
+# programs outside would need the sanitizers' run time too
+if(NOT SW_SANITIZE AND NOT SW_BLIS_SHARED)
+  add_test(NAME package COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/package.sh
+    ${CMAKE_BINARY_DIR} ${PROJECT_SOURCE_DIR} ${CMAKE_C_COMPILER} ${CMAKE_CXX_COMPILER} ${PROJECT_VERSION})
+  set_tests_properties(package PROPERTIES TIMEOUT 180)
+endif()

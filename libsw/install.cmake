@@ -1,0 +1,23 @@
+# What a consumer of libsw needs: headers, both libraries, sw.pc, a CMake package. All of it may be moved
+# after the installation: paths are relative to the files that hold them.
+include(CMakePackageConfigHelpers)
+
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/sw DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(TARGETS sw EXPORT sw-targets LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(FILES ${SW_STATIC_LIBRARY} DESTINATION ${CMAKE_INSTALL_LIBDIR})
+
+file(RELATIVE_PATH SW_PC_TO_PREFIX /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
+if(SW_BLIS_SHARED)
+  set(SW_BLIS_PRIVATE "-lblis ")
+endif()
+configure_file(sw.pc.in ${CMAKE_CURRENT_BINARY_DIR}/sw.pc @ONLY)
+install(FILES ${CMAKE_CURRENT_BINARY_DIR}/sw.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+
+set(SW_PACKAGE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/sw)
+install(EXPORT sw-targets NAMESPACE sw:: DESTINATION ${SW_PACKAGE_DIR})
+configure_package_config_file(sw-config.cmake.in ${CMAKE_CURRENT_BINARY_DIR}/sw-config.cmake
+  INSTALL_DESTINATION ${SW_PACKAGE_DIR} PATH_VARS CMAKE_INSTALL_LIBDIR CMAKE_INSTALL_INCLUDEDIR)
+write_basic_package_version_file(${CMAKE_CURRENT_BINARY_DIR}/sw-config-version.cmake
+  COMPATIBILITY SameMajorVersion)
+install(FILES ${CMAKE_CURRENT_BINARY_DIR}/sw-config.cmake
+  ${CMAKE_CURRENT_BINARY_DIR}/sw-config-version.cmake DESTINATION ${SW_PACKAGE_DIR})

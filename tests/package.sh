@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# Installs into a directory, moves it, and builds programs outside the project from there: C and C++, shared
+# and static, by pkg-config and by CMake's find_package.
+#   package.sh BUILD_DIR SOURCE_DIR CC CXX VERSION
+set -euo pipefail
+build=$(cd "$1" && pwd) source=$(cd "$2" && pwd) cc=$3 cxx=$4 version=$5
+work=$(mktemp -d /tmp/sw-package.XXXXXX)
+trap 'rm -rf "$work"' EXIT
+fail() {
+    echo "package: $*" >&2
+    exit 1
+}
+
+cmake --install "$build" --prefix "$work/first" >/dev/null
+mv "$work/first" "$work/prefix" # nothing may remember where it was installed
+pc=$(find "$work/prefix" -name sw.pc)
+export PKG_CONFIG_PATH=${pc%/*}
+libraries=$(cd "${pc%/*}/.." && pwd)
+
+# ---- pkg-config
+cflags=$(pkg-config --cflags sw)
+shared=$(pkg-config --libs sw)
+static="-l:libsw.a $(pkg-config --static --libs sw | sed 's/-lsw\b//')"
+strict="-Wall -Wextra -Wpedantic -Werror"
+# shellcheck disable=SC2086 # flags are words
+{
+    "$cc" -std=c99 $strict -o "$work/c-shared" "$source/tests/consumer.c" $cflags $shared
+    "$cc" -std=c99 $strict -o "$work/c-static" "$source/tests/consumer.c" $cflags $static
+    "$cxx" -std=c++17 $strict -x c++ -o "$work/cxx-shared" "$source/tests/consumer.c" -x none $cflags $shared
+    "$cxx" -std=c++17 $strict -x c++ -o "$work/cxx-static" "$source/tests/consumer.c" -x none $cflags $static
+}
+
+# ---- CMake
+mkdir "$work/project"
+cat >"$work/project/CMakeLists.txt" <<EOF
+cmake_minimum_required(VERSION 3.25)
+project(consumer LANGUAGES C CXX)
+find_package(sw ${version%%.*} REQUIRED)
+configure_file($source/tests/consumer.c consumer.cc COPYONLY)
+foreach(kind sw static)
+  add_executable(c-\${kind} $source/tests/consumer.c)
+  add_executable(cxx-\${kind} \${CMAKE_CURRENT_BINARY_DIR}/consumer.cc)
+  set_target_properties(cxx-\${kind} PROPERTIES CXX_STANDARD 17)
+  target_link_libraries(c-\${kind} sw::\${kind})
+  target_link_libraries(cxx-\${kind} sw::\${kind})
+endforeach()
+EOF
+cmake -S "$work/project" -B "$work/project/build" -DCMAKE_C_COMPILER="$cc" -DCMAKE_CXX_COMPILER="$cxx" \
+    -DCMAKE_PREFIX_PATH="$work/prefix" >"$work/cmake.log" 2>&1 &&
+    cmake --build "$work/project/build" >>"$work/cmake.log" 2>&1 || fail "$(cat "$work/cmake.log")"
+
+# ---- what came out
+expected="$version 1 1"
+for program in "$work"/{c,cxx}-{shared,static} "$work"/project/build/{c,cxx}-{sw,static}; do
+    said=$(LD_LIBRARY_PATH=$libraries "$program") || fail "$program failed"
+    [ "$said" = "$expected" ] || fail "$program said $said, not $expected"
+done
+for program in "$work"/{c,cxx}-static "$work"/project/build/{c,cxx}-static; do
+    readelf -d "$program" | grep -q 'NEEDED.*libsw' && fail "$program needs libsw.so"
+    nm -g --defined-only "$program" | grep -Eq ' (sgemm_|cblas_sgemm|bli_|swi_)' &&
+        fail "$program got symbols of BLIS, or internal ones"
+done
+readelf -d "$work/c-shared" | grep -q 'NEEDED.*\[libsw\.so\.1\]' || fail "c-shared does not need libsw.so.1"
+readelf -d "$libraries/libsw.so" | grep -q 'SONAME.*\[libsw\.so\.1\]' || fail "libsw.so has another SONAME"
+nm -D --defined-only "$libraries/libsw.so" | grep -Eq ' (sgemm_|cblas_sgemm)' && fail "libsw.so exports BLAS"
+echo "package: 8 consumers of $version built and ran"
