@@ -29,7 +29,7 @@ for page in "$@"; do
         echo "man_pages: no mandoc here: $page is not linted"
     fi
     program=$build_dir/${page%.*}
-    [ -x "$program" ] || continue
+    [ -f "$program" ] && [ -x "$program" ] || continue
     help=$("$program" --help)
     # Programs with commands of their own have help on each of them.
     while read -r command; do
