@@ -24,17 +24,17 @@ static void check_rules(const char *name, const char *config)
     sw_tokenizer_destroy(tokenizer);
 }
 
-Test(tokenizer_vectors, every_rule_uncased, .timeout = 30)
+Test(tokenizer_vectors, every_rule_uncased, .timeout = 60)
 {
     check_rules("uncased.jsonl", NULL);
 }
 
-Test(tokenizer_vectors, every_rule_cased, .timeout = 30)
+Test(tokenizer_vectors, every_rule_cased, .timeout = 60)
 {
     check_rules("cased.jsonl", "{\"do_lower_case\": false}");
 }
 
-Test(tokenizer_vectors, every_rule_lower_cased_with_accents, .timeout = 30)
+Test(tokenizer_vectors, every_rule_lower_cased_with_accents, .timeout = 60)
 {
     check_rules("uncased-accents.jsonl", "{\"do_lower_case\": true, \"strip_accents\": false}");
 }
