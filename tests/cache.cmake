@@ -3,5 +3,7 @@ add_library(sw-cache-fixture STATIC cache_fixture.c)
 target_link_libraries(sw-cache-fixture PUBLIC sw-cache sw-flags PkgConfig::CRITERION)
 sw_test(arena SOURCES test_arena.c LIBRARIES sw-cache)
 sw_test(policy SOURCES test_policy.c LIBRARIES sw-cache)
+sw_test(segment SOURCES test_segment.c LIBRARIES sw-cache)
 sw_test(loader SOURCES test_loader.c LIBRARIES sw-cache)
-sw_test(cache SOURCES test_cache.c LIBRARIES sw-cache-fixture)
+sw_test(cache SOURCES test_cache.c cache_control.c cache_failures.c cache_order.c
+  LIBRARIES sw-cache-fixture)
