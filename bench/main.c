@@ -12,6 +12,7 @@ static const struct command {
     int (*run)(int argc, char **argv);
 } commands[] = {
     {"acquire", "lease and release a resident chunk, beside mmap and Redis", bench_acquire},
+    {"policy", "replay a broker's trace under each eviction policy, beside a bound", bench_policy},
 };
 #define COMMANDS (sizeof commands / sizeof commands[0])
 

@@ -98,6 +98,8 @@ void session_detach(struct session *session)
     /* First the epoch: a client that goes on reading learns it before the first byte changes. */
     (void)swi_session_revoke(cache_index(broker->cache), session->number);
     cache_detach_page(broker->cache, session->number);
+    if (broker->trace)
+        trace_forget(broker->trace, session->number, session->page, loop_now());
     broker->counters.departed_hits += swi_page_hits(session->page);
     page_destroy(session->page);
     session->page = NULL;

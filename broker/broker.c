@@ -13,6 +13,7 @@
 #include "session.h"
 
 #define CHECK_EVERY_NS     (LOOP_NS_PER_S / 2)
+#define TRACE_EVERY_NS     (10 * LOOP_NS_PER_MS)
 #define FILES_A_SESSION    2u   /* its socket and its process */
 #define FILES_FOR_THE_REST 256u /* directories, reads, the loop's own */
 
@@ -51,6 +52,30 @@ static void check_due(struct loop_timer *timer, uint64_t now_ns)
     struct broker *broker = LOOP_OWNER(timer, struct broker, check_timer);
     sessions_check(broker);
     loop_arm(broker->loop, timer, now_ns + CHECK_EVERY_NS);
+}
+
+static void trace_due(struct loop_timer *timer, uint64_t now_ns)
+{
+    struct broker *broker = LOOP_OWNER(timer, struct broker, trace_timer);
+    trace_budget(broker->trace, now_ns);
+    for (uint32_t i = 0; i < broker->options.max_sessions; i++)
+        if (broker->sessions[i])
+            trace_drain(broker->trace, i, broker->sessions[i]->page, now_ns);
+    if (trace_alive(broker->trace))
+        loop_arm(broker->loop, timer, now_ns + TRACE_EVERY_NS);
+}
+
+static int start_trace(struct broker *broker, struct swi_error *error)
+{
+    if (!broker->options.trace_path)
+        return 0;
+    int result = trace_open(broker->options.trace_path, broker->cache, loop_now(), &broker->trace,
+                            error);
+    if (result < 0)
+        return result;
+    broker->trace_timer.fire = trace_due;
+    loop_arm(broker->loop, &broker->trace_timer, loop_now() + TRACE_EVERY_NS);
+    return 0;
 }
 
 /* Its descriptor only ends the wait: every turn calls cache_dispatch. */
@@ -136,6 +161,8 @@ static int broker_start(struct broker *broker, struct swi_error *error)
     if (result == 0)
         result = broker_reload(broker, &changes, error);
     if (result == 0)
+        result = start_trace(broker, error);
+    if (result == 0)
         result = sessions_start(broker, error);
     if (result < 0)
         return result;
@@ -150,10 +177,12 @@ static void broker_stop(struct broker *broker)
     if (broker->loop) {
         sessions_stop(broker);
         loop_disarm(broker->loop, &broker->check_timer);
+        loop_disarm(broker->loop, &broker->trace_timer);
         loop_remove(broker->loop, &broker->cache_source);
         loop_remove(broker->loop, &broker->signal_source);
     }
     listener_close(&broker->listener);
+    trace_close(broker->trace, loop_now());
     catalog_destroy(broker->catalog);
     if (broker->cache)
         cache_destroy(broker->cache);

@@ -8,6 +8,7 @@
 #include "catalog.h"
 #include "listener.h"
 #include "loop.h"
+#include "trace.h"
 
 struct session;
 TAILQ_HEAD(session_list, session);
@@ -15,6 +16,7 @@ TAILQ_HEAD(session_list, session);
 struct broker_options {
     const char *chunks_dir;
     const char *socket_path;
+    const char *trace_path; /* NULL: no trace */
     uint64_t cache_bytes;
     uint64_t max_cache_bytes;
     uint64_t max_pinned_bytes; /* by one client; 0: half of the cache as it is at the time */
@@ -47,7 +49,8 @@ struct broker {
     struct catalog *catalog;
     struct listener listener;
     struct loop_source accept_source, cache_source, signal_source;
-    struct loop_timer accept_timer, check_timer;
+    struct loop_timer accept_timer, check_timer, trace_timer;
+    struct trace *trace; /* NULL: none */
     struct counters counters;
     uint64_t started_ns;
     bool stopping;

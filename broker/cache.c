@@ -121,6 +121,11 @@ uint64_t cache_max_bytes(const struct cache *cache)
     return cache->segment.max_bytes;
 }
 
+uint64_t cache_budget(const struct cache *cache)
+{
+    return cache->budget;
+}
+
 int cache_poll_fd(const struct cache *cache)
 {
     return loader_poll_fd(cache->loader);

@@ -40,6 +40,7 @@ int cache_arena_fd(const struct cache *cache);
 int cache_index_fd(const struct cache *cache);
 struct swi_index *cache_index(struct cache *cache);
 uint64_t cache_max_bytes(const struct cache *cache);
+uint64_t cache_budget(const struct cache *cache); /* as it is now */
 
 /* Readable when cache_dispatch has something to do. */
 int cache_poll_fd(const struct cache *cache);

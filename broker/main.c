@@ -35,6 +35,7 @@ static const char help[] =
     "  --max-sessions N       clients at once, 1 to 1024; default 256\n"
     "  --max-pinned SIZE      what one client may pin before its leases are revoked; default half\n"
     "                         of the cache\n"
+    "  --trace FILE           write every use of a chunk to FILE, for swbench policy\n"
     "  --verbose              log every client and model\n"
     "  --version\n"
     "  --help\n";
@@ -56,6 +57,7 @@ enum option_id {
     OPTION_IO_ENGINE,
     OPTION_MAX_SESSIONS,
     OPTION_MAX_PINNED,
+    OPTION_TRACE,
     OPTION_VERBOSE,
     OPTION_VERSION,
     OPTION_HELP,
@@ -71,6 +73,7 @@ static const struct option long_options[] = {
     {"io-engine", required_argument, NULL, OPTION_IO_ENGINE},
     {"max-sessions", required_argument, NULL, OPTION_MAX_SESSIONS},
     {"max-pinned", required_argument, NULL, OPTION_MAX_PINNED},
+    {"trace", required_argument, NULL, OPTION_TRACE},
     {"verbose", no_argument, NULL, OPTION_VERBOSE},
     {"version", no_argument, NULL, OPTION_VERSION},
     {"help", no_argument, NULL, OPTION_HELP},
@@ -108,6 +111,9 @@ static const char *take_value(struct broker_options *options, int id, const char
         return swi_size_parse(value, &options->max_pinned_bytes)
                    ? NULL
                    : "a size, such as 512, 512M or 2G";
+    case OPTION_TRACE:
+        options->trace_path = value;
+        return value[0] ? NULL : "a file to write";
     case OPTION_SOCKET:
         options->socket_path = value;
         return value[0] ? NULL : "a path";

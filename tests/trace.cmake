@@ -1,2 +1,6 @@
-# Access tracing: the ring in client pages, the broker's recorder
+# Access tracing: the ring in client pages, the broker's recorder; what swbench makes of a trace
 sw_test(trace-ring SOURCES test_trace_ring.c LIBRARIES sw-core)
+if(SW_BENCH)
+  sw_test(trace SOURCES test_trace.c LIBRARIES sw sw-bench sw-test-support)
+  sw_test(simulate SOURCES test_simulate.c test_bound.c LIBRARIES sw-bench)
+endif()

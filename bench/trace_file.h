@@ -1,0 +1,51 @@
+/* Reads what swbrokerd --trace wrote; the format is described in broker/trace.h.
+ *
+ * The file is checked line by line: whatever is not of the format is an error that names the line.
+ * A file without its end (the broker was killed) is read as far as it goes.
+ */
+#ifndef SW_BENCH_TRACE_FILE_H
+#define SW_BENCH_TRACE_FILE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "core/error.h"
+
+struct trace_chunk {
+    char *name; /* MODEL/COMPONENT */
+    uint64_t incarnation, bytes;
+    uint32_t ordinal, model_size;
+};
+
+enum trace_event_kind { TRACE_HIT, TRACE_MISS, TRACE_CURSOR, TRACE_GONE };
+
+struct trace_event {
+    enum trace_event_kind kind;
+    uint32_t session;
+    uint64_t time_ns;
+    uint32_t chunk; /* HIT, MISS: place in chunks */
+    /* CURSOR: */
+    uint32_t component, lane;
+    uint64_t incarnation, pass, step_ns;
+};
+
+struct trace_log {
+    struct trace_chunk *chunks;
+    uint32_t chunk_count;
+    struct trace_event *events; /* by time */
+    size_t event_count;
+    uint64_t budget; /* the last one that was written */
+    uint64_t lost;
+    bool complete; /* has its end */
+};
+
+/* Errors: SW_EFORMAT, SW_EVERSION, SW_EUNSUPPORTED (more than 65536 chunks), -ENOMEM, -EIO, each
+ * with a message. */
+int trace_log_read(FILE *file, struct trace_log *ret, struct swi_error *error);
+void trace_log_fini(struct trace_log *log);
+
+/* Sum of the bytes of all chunks, each once. */
+uint64_t trace_log_bytes(const struct trace_log *log);
+
+#endif
