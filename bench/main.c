@@ -13,6 +13,7 @@ static const struct command {
 } commands[] = {
     {"acquire", "lease and release a resident chunk, beside mmap and Redis", bench_acquire},
     {"policy", "replay a broker's trace under each eviction policy, beside a bound", bench_policy},
+    {"tokenize", "turn text into token ids", bench_tokenize},
 };
 #define COMMANDS (sizeof commands / sizeof commands[0])
 
