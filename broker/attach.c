@@ -107,8 +107,7 @@ void session_detach(struct session *session)
     broker->session_count--;
 }
 
-/* ---- what clients pin --------------------------------------------------------------------------
- */
+/* ---- what clients pin ------------------------------------------------------------------------ */
 
 struct session_pins session_count_pins(const struct session *session)
 {

@@ -28,8 +28,7 @@ int broker_reload(struct broker *broker, struct catalog_changes *ret, struct swi
     return result;
 }
 
-/* ---- signals, timers, the cache ----------------------------------------------------------------
- */
+/* ---- signals, timers, the cache -------------------------------------------------------------- */
 
 static void signal_ready(struct loop_source *source, uint32_t events)
 {
@@ -85,8 +84,7 @@ static void cache_ready(struct loop_source *source, uint32_t events)
     (void)events;
 }
 
-/* ---- start -------------------------------------------------------------------------------------
- */
+/* ---- start ----------------------------------------------------------------------------------- */
 
 /* Before any thread starts, so that all of them leave signals to the loop. */
 static int take_signals(struct broker *broker, struct swi_error *error)
@@ -191,8 +189,7 @@ static void broker_stop(struct broker *broker)
     loop_destroy(broker->loop);
 }
 
-/* ---- running -----------------------------------------------------------------------------------
- */
+/* ---- running --------------------------------------------------------------------------------- */
 
 static void run(struct broker *broker)
 {

@@ -114,8 +114,7 @@ struct catalog_model *catalog_find(struct catalog *catalog, const char *name)
     return NULL;
 }
 
-/* ---- looking at one directory ------------------------------------------------------------------
- */
+/* ---- looking at one directory ---------------------------------------------------------------- */
 
 static struct catalog_model *add_model(struct catalog *catalog, const char *name)
 {
@@ -219,8 +218,7 @@ static int look_at(struct catalog *catalog, int root, const char *directory_name
     return 0;
 }
 
-/* ---- looking at all of it ----------------------------------------------------------------------
- */
+/* ---- looking at all of it -------------------------------------------------------------------- */
 
 /* Whether the chunks directory is itself a model's; then *ret_name is that model's (malloc'd). */
 static bool root_is_model(const struct catalog *catalog, int root, char **ret_name)
@@ -305,8 +303,7 @@ int catalog_scan(struct catalog *catalog, struct catalog_changes *ret, struct sw
     return 0;
 }
 
-/* ---- use ---------------------------------------------------------------------------------------
- */
+/* ---- use ------------------------------------------------------------------------------------- */
 
 /* A bucket that fills with time, so that asking for nonsense does not keep the broker reading
  * directories. */

@@ -22,8 +22,7 @@ json_t *control_failure(int code, const char *message)
     return json_pack("{s:b, s:i, s:o}", "ok", 0, "code", code, "error", report_text(message));
 }
 
-/* ---- reading verbs -----------------------------------------------------------------------------
- */
+/* ---- reading verbs --------------------------------------------------------------------------- */
 
 static json_t *ping(struct call *call)
 {
@@ -51,8 +50,7 @@ static json_t *clients(struct call *call)
     return report_clients(call->session->broker);
 }
 
-/* ---- changing verbs ----------------------------------------------------------------------------
- */
+/* ---- changing verbs -------------------------------------------------------------------------- */
 
 /* The model and component that a request names; NULL, or what is wrong with them. */
 static json_t *check_names(const struct call *call)
@@ -132,8 +130,7 @@ static json_t *warm(struct call *call)
     return result < 0 ? control_failure(result, error.text) : NULL;
 }
 
-/* ---- all of them -------------------------------------------------------------------------------
- */
+/* ---- all of them ----------------------------------------------------------------------------- */
 
 static const struct verb {
     const char *name;

@@ -39,8 +39,7 @@ void ctl_show_ping(const json_t *reply)
     (void)printf("the broker answers (pid %llu)\n", count(reply, "pid"));
 }
 
-/* ---- stats -------------------------------------------------------------------------------------
- */
+/* ---- stats ----------------------------------------------------------------------------------- */
 
 enum kind { BYTES, COUNT, TEXT, RATE, SECONDS, HEAD };
 
@@ -129,8 +128,7 @@ void ctl_show_stats(const json_t *reply)
     }
 }
 
-/* ---- listings ----------------------------------------------------------------------------------
- */
+/* ---- listings -------------------------------------------------------------------------------- */
 
 static enum ctl_tone tone_of(const char *state)
 {
@@ -215,8 +213,7 @@ void ctl_show_clients(const json_t *reply)
     ctl_table_print(table);
 }
 
-/* ---- what was done -----------------------------------------------------------------------------
- */
+/* ---- what was done --------------------------------------------------------------------------- */
 
 static const char *plural(unsigned long long n)
 {

@@ -41,8 +41,7 @@ static json_t *listing(const char *key, json_t *list)
     return reply;
 }
 
-/* ---- stats -------------------------------------------------------------------------------------
- */
+/* ---- stats ----------------------------------------------------------------------------------- */
 
 static uint64_t count_hits(const struct broker *broker)
 {
@@ -153,8 +152,7 @@ json_t *report_stats(struct broker *broker)
     return reply;
 }
 
-/* ---- chunks ------------------------------------------------------------------------------------
- */
+/* ---- chunks ---------------------------------------------------------------------------------- */
 
 static const char *state_name(enum swi_state state)
 {
@@ -216,8 +214,7 @@ json_t *report_chunks(struct broker *broker)
     return listing("chunks", list);
 }
 
-/* ---- models ------------------------------------------------------------------------------------
- */
+/* ---- models ---------------------------------------------------------------------------------- */
 
 static json_t *describe_revision(struct broker *broker, const struct revision *revision)
 {
@@ -264,8 +261,7 @@ json_t *report_models(struct broker *broker)
     return listing("models", list);
 }
 
-/* ---- clients -----------------------------------------------------------------------------------
- */
+/* ---- clients --------------------------------------------------------------------------------- */
 
 static json_t *describe_client(const struct session *session, uint64_t now_ns)
 {

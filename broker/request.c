@@ -17,7 +17,7 @@ enum { COST_SIMPLE = 1, COST_OPEN = 5, COST_TABLE = 5, COST_FILE = 5, COST_CONTR
 /* A client that broke the protocol: told, counted, closed. */
 static void break_off(struct session *session, uint64_t tag, int code, const char *message)
 {
-    if (code == SW_EVERSION)
+    if (code == SW_EVERSION && session->state == SESSION_NEW)
         session->broker->counters.sessions_refused++;
     else
         session->broker->counters.protocol_errors++;
@@ -42,8 +42,7 @@ static bool belongs(const struct revision *revision, uint32_t chunk)
            swi_entry_get(cache_index(revision->cache), chunk).incarnation == revision->incarnation;
 }
 
-/* ---- models ------------------------------------------------------------------------------------
- */
+/* ---- models ---------------------------------------------------------------------------------- */
 
 static void handle_open(struct session *session, uint64_t tag, const struct swi_wire_open *open)
 {
@@ -124,8 +123,7 @@ static void handle_file(struct session *session, uint64_t tag, const struct swi_
     close(fd);
 }
 
-/* ---- chunks ------------------------------------------------------------------------------------
- */
+/* ---- chunks ---------------------------------------------------------------------------------- */
 
 static void loaded(struct cache_waiter *waiter, int status, const char *message)
 {
@@ -199,8 +197,7 @@ static void handle_prefetch(struct session *session, const struct swi_wire_prefe
             cache_request(session->broker->cache, chunk, CACHE_PREFETCH, NULL, now_ns);
 }
 
-/* ---- all of it ---------------------------------------------------------------------------------
- */
+/* ---- all of it ------------------------------------------------------------------------------- */
 
 static int64_t handle_control(struct session *session, struct swi_wire_in *in)
 {

@@ -92,15 +92,21 @@ bool revision_equal(const struct revision *a, const struct revision *b)
     return true;
 }
 
-/* ---- the chunks' files -------------------------------------------------------------------------
- */
+/* ---- the chunks' files ----------------------------------------------------------------------- */
 
-/* By name while the revision is current, so that a repaired file is found. Once it is superseded
- * the name may belong to the next revision: then by what was there at the first use. */
+static bool directory_was_removed(const struct revision *revision)
+{
+    struct stat status;
+    return fstat(revision->directory, &status) == 0 && status.st_nlink == 0;
+}
+
+/* By name while the directory is what the catalog shows, so that a repaired file is found. Once it
+ * was replaced or removed the name leads nowhere, or to the next revision's file: then by what was
+ * there at the first use. */
 static int open_chunk_file(const struct revision *revision, uint32_t ordinal)
 {
     int held = revision->files[ordinal];
-    if (!revision->superseded || held < 0)
+    if (held < 0 || !(revision->superseded || directory_was_removed(revision)))
         return beneath_open(revision->directory, revision->manifest.chunks[ordinal].file, 0);
     char path[40];
     (void)snprintf(path, sizeof path, "/proc/self/fd/%d", held);
@@ -118,6 +124,10 @@ static int open_chunk(void *context, uint32_t ordinal, struct swi_error *error)
         return swi_fail(error, SW_ESTALE,
                         "%s/%s: this revision of the model was replaced and its files are gone; "
                         "open the model again",
+                        revision->name, file);
+    if (fd == -ENOENT && directory_was_removed(revision))
+        return swi_fail(error, SW_ELOAD,
+                        "%s/%s: the model's directory was removed or replaced; run swctl reload",
                         revision->name, file);
     if (fd == -EXDEV || fd == -ELOOP)
         return swi_fail(error, SW_ELOAD,
@@ -145,8 +155,7 @@ static void hold_files(struct revision *revision)
                 beneath_open(revision->directory, revision->manifest.chunks[i].file, O_PATH);
 }
 
-/* ---- users -------------------------------------------------------------------------------------
- */
+/* ---- users ----------------------------------------------------------------------------------- */
 
 static int register_chunks(struct revision *revision, struct swi_error *error)
 {

@@ -35,8 +35,7 @@ const char *session_describe(const struct session *session)
     return text;
 }
 
-/* ---- ending ------------------------------------------------------------------------------------
- */
+/* ---- ending ---------------------------------------------------------------------------------- */
 
 void session_doom(struct session *session, const char *reason)
 {
@@ -94,8 +93,7 @@ void sessions_reap(struct broker *broker)
     }
 }
 
-/* ---- answering ---------------------------------------------------------------------------------
- */
+/* ---- answering ------------------------------------------------------------------------------- */
 
 /* Reads only while answers flow and tokens last. */
 static void watch(struct session *session)
@@ -162,8 +160,7 @@ void session_reply(struct session *session, uint64_t tag, json_t *reply)
     sent(session, outbox_send_text(&session->outbox, session->socket.fd, tag, text));
 }
 
-/* ---- reading -----------------------------------------------------------------------------------
- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static void spend(struct session *session, int64_t cost)
 {
@@ -269,8 +266,7 @@ static void stall_over(struct loop_timer *timer, uint64_t now_ns)
     session_doom(session, "does not take its answers");
 }
 
-/* ---- accepting ---------------------------------------------------------------------------------
- */
+/* ---- accepting ------------------------------------------------------------------------------- */
 
 /* For a connection that gets no session: says why, and closes. */
 static void turn_away(int fd, int code, const char *message)

@@ -225,6 +225,22 @@ Test(broker_files, a_model_that_left_the_catalog_goes_with_its_last_user)
     cr_assert(sup_until(old_chunks_are_gone, NULL, 10000));
 }
 
+Test(broker_files, a_directory_replaced_without_a_reload_is_named_or_served_still)
+{
+    struct raw raw = raw_attach(&broker, "unaware");
+    struct raw_model model = raw_open(&raw, "tiny");
+    (void)sup_synth(models, "tiny", SUP_ARGS("--layers", "6", "--seed", "2", "--force"));
+    (void)sup_synth(models, "sound", SUP_ARGS("--layers", "1", "--seed", "2", "--force"));
+    (void)raw_pin(&raw, &model, 1); /* known to the broker before the change */
+    struct raw_model late = raw_open(&raw, "sound");
+    const char *text;
+    cr_assert_eq(raw_load(&raw, &late, 1, &text), SW_ELOAD);
+    cr_assert_not_null(strstr(text, "swctl reload"), "%s", text);
+    json_decref(sup_swctl(&broker, SUP_ARGS("reload")));
+    expect_sound(&raw);
+    raw_close(&raw);
+}
+
 Test(broker_files, reload_without_a_change_keeps_what_is_resident)
 {
     (void)sup_run_ok(SUP_ARGS("swctl", "warm", "tiny"));

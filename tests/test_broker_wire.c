@@ -41,8 +41,7 @@ static void stop(void)
 
 TestSuite(broker_wire, .init = start, .fini = stop, .timeout = 60);
 
-/* ---- the ordinary road -------------------------------------------------------------------------
- */
+/* ---- the ordinary road ----------------------------------------------------------------------- */
 
 Test(broker_wire, opens_loads_pins_and_closes)
 {
@@ -190,8 +189,7 @@ Test(broker_wire, lists_large_tables_in_parts)
     raw_close(&raw);
 }
 
-/* ---- requests that fail ------------------------------------------------------------------------
- */
+/* ---- requests that fail ---------------------------------------------------------------------- */
 
 Test(broker_wire, refuses_names_that_lead_elsewhere)
 {
@@ -243,8 +241,7 @@ Test(broker_wire, refuses_other_peoples_ids)
     raw_close(&raw);
 }
 
-/* ---- broken messages ---------------------------------------------------------------------------
- */
+/* ---- broken messages ------------------------------------------------------------------------- */
 
 /* Sends bytes on an attached connection (or a silent one) and expects to be told off with that
  * code, and closed. */

@@ -95,8 +95,7 @@ Test(loop, does_not_call_what_was_removed_in_the_same_turn, .timeout = 20)
     loop_destroy(loop);
 }
 
-/* ---- outbox ------------------------------------------------------------------------------------
- */
+/* ---- outbox ---------------------------------------------------------------------------------- */
 
 static void make_pair(int fds[2])
 {
@@ -197,8 +196,7 @@ Test(outbox, cuts_long_texts_into_parts, .timeout = 20)
     close(fds[1]);
 }
 
-/* ---- peers -------------------------------------------------------------------------------------
- */
+/* ---- peers ----------------------------------------------------------------------------------- */
 
 static bool readable(int fd, int timeout_ms)
 {

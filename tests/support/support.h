@@ -19,8 +19,7 @@
 
 #include <jansson.h>
 
-/* ---- files -------------------------------------------------------------------------------------
- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 /* This test's own directory under /tmp; made at the first call. */
 const char *sup_dir(void);
@@ -40,8 +39,7 @@ void sup_remove_tree(const char *path);
 /* Number of names in a directory, "." and ".." apart. */
 size_t sup_count_entries(const char *path);
 
-/* ---- programs ----------------------------------------------------------------------------------
- */
+/* ---- programs -------------------------------------------------------------------------------- */
 
 /* argv from words: SUP_ARGS("swctl", "ping") */
 #define SUP_ARGS(...) ((const char *const[]){__VA_ARGS__, NULL})
@@ -69,8 +67,7 @@ int sup_wait(pid_t pid, int timeout_ms);
 bool sup_until(bool (*check)(void *context), void *context, int timeout_ms);
 void sup_sleep_ms(int ms);
 
-/* ---- broker ------------------------------------------------------------------------------------
- */
+/* ---- broker ---------------------------------------------------------------------------------- */
 
 struct sup_broker {
     pid_t pid;
