@@ -8,8 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Few events a turn, so that the caller's own work (reads, digests) gets its share under a flood.
- */
+/* Few, so that the caller's own work (reads, digests) gets its share under a flood. */
 #define EVENTS_A_TURN 32
 
 struct loop {

@@ -31,8 +31,7 @@ struct revision {
     bool superseded;
     uint32_t registered; /* chunks that the cache knows: 0 or manifest.count */
     uint32_t *ids;       /* [manifest.count], by ordinal */
-    int *files; /* [manifest.count], O_PATH or -1: what old users go on reading when it was replaced
-                 */
+    int *files;          /* [manifest.count], O_PATH or -1: what users of a replaced one read */
 };
 
 /* Reads the directory's manifest. The descriptor becomes the revision's on success. */

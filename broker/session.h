@@ -25,9 +25,7 @@
 #define SESSION_MODELS   64u  /* models that one session may have open */
 #define SESSION_REQUESTS 256u /* loads that one session may wait for */
 #define SESSION_WARMS    8u   /* warm-ups that one operator's connection may wait for */
-#define CONNECTIONS_MORE                                                                           \
-    32u /* connections beyond --max-sessions, for swctl and for the refused                        \
-         */
+#define CONNECTIONS_MORE 32u  /* beyond --max-sessions: for swctl and the refused */
 
 enum session_state { SESSION_NEW, SESSION_ATTACHED, SESSION_OPERATOR, SESSION_DOOMED };
 
