@@ -1,6 +1,8 @@
 /* Picks the kernels for this CPU. */
 #include "bert/kernels.h"
 
+#include <pthread.h>
+
 #ifdef __x86_64__
 #include <cpuid.h>
 #include <stdbool.h>
@@ -36,10 +38,19 @@ const struct swi_kernels *swi_kernels_at(unsigned index)
     return index < count ? found[index] : NULL;
 }
 
-const struct swi_kernels *swi_kernels(void)
+static const struct swi_kernels *best;
+static pthread_once_t best_once = PTHREAD_ONCE_INIT;
+
+static void choose(void)
 {
-    const struct swi_kernels *best = NULL;
     for (unsigned i = 0; swi_kernels_at(i); i++)
         best = swi_kernels_at(i);
+}
+
+/* Chosen once: inside a virtual machine a CPUID instruction traps to the hypervisor, tens of
+ * microseconds each, and this is asked for once a row. */
+const struct swi_kernels *swi_kernels(void)
+{
+    pthread_once(&best_once, choose);
     return best;
 }
