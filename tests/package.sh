@@ -45,7 +45,7 @@ foreach(kind sw static)
   target_link_libraries(cxx-\${kind} sw::\${kind})
 endforeach()
 EOF
-cmake -S "$work/project" -B "$work/project/build" -DCMAKE_C_COMPILER="$cc" -DCMAKE_CXX_COMPILER="$cxx" \
+cmake -G Ninja -S "$work/project" -B "$work/project/build" -DCMAKE_C_COMPILER="$cc" -DCMAKE_CXX_COMPILER="$cxx" \
     -DCMAKE_PREFIX_PATH="$work/prefix" >"$work/cmake.log" 2>&1 &&
     cmake --build "$work/project/build" >>"$work/cmake.log" 2>&1 || fail "$(cat "$work/cmake.log")"
 
