@@ -14,6 +14,7 @@ static const struct command {
     {"acquire", "lease and release a resident chunk, beside mmap and Redis", bench_acquire},
     {"policy", "replay a broker's trace under each eviction policy, beside a bound", bench_policy},
     {"tokenize", "turn text into token ids", bench_tokenize},
+    {"serve", "time BERT passes on request, for comparisons with other engines", bench_serve},
 };
 #define COMMANDS (sizeof commands / sizeof commands[0])
 
