@@ -27,6 +27,7 @@ int bench_acquire(int argc, char **argv);
 int bench_policy(int argc, char **argv);
 int bench_tokenize(int argc, char **argv);
 int bench_serve(int argc, char **argv);
+int bench_workers(int argc, char **argv);
 
 /* Prints "swbench: …" and exits with 1. */
 void bench_die(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
