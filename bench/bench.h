@@ -24,6 +24,8 @@
  */
 
 int bench_acquire(int argc, char **argv);
+int bench_bert(int argc, char **argv);
+int bench_gemm(int argc, char **argv);
 int bench_policy(int argc, char **argv);
 int bench_tokenize(int argc, char **argv);
 int bench_serve(int argc, char **argv);

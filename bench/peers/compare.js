@@ -52,12 +52,13 @@ const swbert = path.join(options.bin, 'swbert');
 const start = {
     ours: (model, dtype, threads) =>
         new Engine(dtype, path.join(options.bin, 'swbench'), [
-            'bert',
+            'serve',
             '--model',
-            `${model}-${dtype}`,
+            at('models', `${model}-${dtype}`),
+            '--socket',
+            process.env.SW_SOCKET,
             '--threads',
             threads,
-            '--serve',
         ]).start(),
     ort: (model, variant, threads, dtype = 'f32') =>
         new Engine(variant, process.execPath, [

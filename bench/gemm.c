@@ -1,0 +1,263 @@
+/* swbench gemm: the engine's GEMM by itself, beside the peak of the core.
+ *
+ * For each shape of a model's linear layers and each number of tokens: as many weight matrices as the
+ * model has layers, one after the other, so that weights come from memory as in a pass. Activations are
+ * packed inside the clock. The peak of the core's multipliers is measured in turn with it: a machine
+ * whose clock or neighbours change spoils neither figure alone.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench.h"
+#include "bert/gemm.h"
+#include "core/half.h"
+#include "core/panel.h"
+#include "peak.h"
+
+struct settings {
+    const char *shape;
+    const char *dtype; /* NULL: all */
+    const char *layout;
+    const char *tokens;
+    unsigned rounds;
+    bool json;
+};
+
+struct shape {
+    const char *name;
+    uint32_t hidden, inner, layers;
+};
+static const struct shape shapes[] = {
+    {"minilm-l6", 384, 1536, 6}, {"bert-base", 768, 3072, 12}, {"bert-large", 1024, 4096, 24}};
+
+static void usage(void)
+{
+    printf("Usage: swbench gemm [OPTIONS]\n"
+           "Measure the engine's matrix multiplication, all layers streamed.\n\n"
+           "      --shape NAME      minilm-l6, bert-base or bert-large (default: bert-base)\n"
+           "      --dtype T         f32, f16 or bf16 (default: f32 and f16)\n"
+           "      --layout L        rows or panel (default: panel)\n"
+           "      --tokens A,B,…    (default: 1,16,128,512)\n"
+           "      --rounds N        (default: 5)\n"
+           "      --json            one object instead of a table\n"
+           "  -h, --help            show this and exit\n");
+}
+
+static struct settings parse(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"shape", required_argument, NULL, 's'},  {"dtype", required_argument, NULL, 'd'},
+        {"layout", required_argument, NULL, 'l'}, {"tokens", required_argument, NULL, 't'},
+        {"rounds", required_argument, NULL, 'r'}, {"json", no_argument, NULL, 'j'},
+        {"help", no_argument, NULL, 'h'},         {0},
+    };
+    struct settings settings = {
+        .shape = "bert-base", .layout = "panel", .tokens = "1,16,128,512", .rounds = 5};
+    for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+        char *end;
+        switch (option) {
+        case 's':
+            settings.shape = optarg;
+            break;
+        case 'd':
+            settings.dtype = optarg;
+            break;
+        case 'l':
+            settings.layout = optarg;
+            break;
+        case 't':
+            settings.tokens = optarg;
+            break;
+        case 'r':
+            settings.rounds = (unsigned)strtoul(optarg, &end, 10);
+            if (*end || settings.rounds == 0 || settings.rounds > 10000)
+                bench_die("--rounds takes a number from 1 to 10000, not %s", optarg);
+            break;
+        case 'j':
+            settings.json = true;
+            break;
+        case 'h':
+            usage();
+            exit(0);
+        default:
+            bench_die("swbench gemm --help lists the options");
+        }
+    }
+    if (optind < argc)
+        bench_die("gemm takes no argument %s", argv[optind]);
+    return settings;
+}
+
+static void *allocate(size_t bytes)
+{
+    void *memory = NULL;
+    if (posix_memalign(&memory, 4096, bytes))
+        bench_die("no memory for %zu MB of weights", bytes >> 20);
+    return memory;
+}
+
+/* As many matrices [n, k] as there are layers, one after the other. */
+static char *make_weights(const struct swi_matrix *like, uint32_t layers, size_t *ret_each)
+{
+    size_t elements = like->layout == SW_LAYOUT_PANEL ? swi_panel_elements(like->n, like->k)
+                                                      : (size_t)like->n * like->k;
+    size_t size = sw_dtype_size(like->dtype);
+    size_t each = (elements * size + 63) / 64 * 64;
+    char *memory = allocate(each * layers);
+    for (uint32_t layer = 0; layer < layers; layer++) {
+        for (size_t i = 0; i < elements; i++) {
+            float value = (float)(i * 2654435761u % 1000) * 1e-4f - 0.05f;
+            uint16_t half =
+                like->dtype == SW_DTYPE_F16 ? swi_f32_to_f16(value) : swi_f32_to_bf16(value);
+            memcpy(memory + layer * each + i * size, size == 2 ? (void *)&half : (void *)&value,
+                   size);
+        }
+    }
+    *ret_each = each;
+    return memory;
+}
+
+struct work {
+    struct swi_matrix like;
+    const char *weights;
+    size_t each;
+    uint32_t layers, tokens;
+    float *x, *out, *packed, *scratch;
+};
+
+static void pass(const struct work *w)
+{
+    uint32_t block = swi_gemm_shape()->token_block;
+    for (uint32_t layer = 0; layer < w->layers; layer++) {
+        for (uint32_t token = 0; token < w->tokens; token += block) {
+            uint32_t count = w->tokens - token < block ? w->tokens - token : block;
+            struct swi_gemm_input input = {.x = w->x + (size_t)token * w->like.k,
+                                           .stride = w->like.k,
+                                           .tokens = count,
+                                           .k = w->like.k};
+            struct swi_gemm_job job = {.packed = w->packed,
+                                       .tokens = count,
+                                       .weight = w->like,
+                                       .out = w->out + (size_t)token * w->like.n,
+                                       .out_stride = w->like.n};
+            job.weight.data = w->weights + layer * w->each;
+            swi_gemm_pack(&input, 0, swi_gemm_tiles(count), w->packed);
+            swi_gemm(&job, 0, swi_gemm_panels(w->like.n), w->scratch);
+        }
+    }
+}
+
+/* Median GFLOP/s, and its median share of the peak measured next to each round. */
+static void measure(struct work *w, unsigned rounds, double *ret_rate, double *ret_share)
+{
+    struct series rate = {0}, share = {0};
+    double flops = 2.0 * w->like.n * w->like.k * w->tokens * w->layers;
+    w->x = allocate((size_t)w->tokens * w->like.k * sizeof(float));
+    w->out = allocate((size_t)w->tokens * w->like.n * sizeof(float));
+    w->packed =
+        allocate(swi_gemm_packed_floats(swi_gemm_shape()->token_block, w->like.k) * sizeof(float));
+    w->scratch = allocate(swi_gemm_scratch_floats() * sizeof(float));
+    for (size_t i = 0; i < (size_t)w->tokens * w->like.k; i++)
+        w->x[i] = (float)(i % 17) * 0.1f - 0.8f;
+    pass(w);
+    for (unsigned round = 0; round < rounds; round++) {
+        double peak = bench_peak_gflops(20);
+        uint64_t start = bench_now_ns();
+        pass(w);
+        double mine = flops / (double)(bench_now_ns() - start);
+        series_add(&rate, mine);
+        series_add(&share, mine / peak);
+    }
+    *ret_rate = series_median(&rate);
+    *ret_share = series_median(&share);
+    series_fini(&rate);
+    series_fini(&share);
+    free(w->x);
+    free(w->out);
+    free(w->packed);
+    free(w->scratch);
+}
+
+/* One weight shape in one type: every number of tokens. */
+static void measure_shape(struct report *report, const struct settings *settings,
+                          const struct swi_matrix *like, uint32_t layers)
+{
+    struct work work = {.like = *like, .layers = layers};
+    char *weights = make_weights(like, layers, &work.each);
+    work.weights = weights;
+    for (const char *at = settings->tokens; *at;) {
+        char *end, key[96], label[96];
+        unsigned long tokens = strtoul(at, &end, 10);
+        if (end == at || (*end && *end != ',') || tokens == 0 || tokens > 65536)
+            bench_die("--tokens takes numbers from 1 to 65536, not %s", settings->tokens);
+        at = *end ? end + 1 : end;
+        double rate, share;
+        work.tokens = (uint32_t)tokens;
+        measure(&work, settings->rounds, &rate, &share);
+        const char *dtype = like->dtype == SW_DTYPE_F32   ? "f32"
+                            : like->dtype == SW_DTYPE_F16 ? "f16"
+                                                          : "bf16";
+        (void)snprintf(key, sizeof key, "%s_n%u_k%u_t%lu_gflops", dtype, like->n, like->k, tokens);
+        (void)snprintf(label, sizeof label, "%s [%u, %u] at %lu tokens, GFLOP/s", dtype, like->n,
+                       like->k, tokens);
+        report_number(report, key, rate, 1, label);
+        (void)snprintf(key, sizeof key, "%s_n%u_k%u_t%lu_of_peak", dtype, like->n, like->k, tokens);
+        report_number(report, key, share, 3, "  of the core's peak");
+    }
+    free(weights);
+}
+
+static const struct shape *find_shape(const char *name)
+{
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
+        if (!strcmp(shapes[i].name, name))
+            return &shapes[i];
+    bench_die("no shape %s; there are minilm-l6, bert-base and bert-large", name);
+}
+
+int bench_gemm(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        enum sw_dtype dtype;
+        bool usual;
+    } dtypes[] = {
+        {"f32", SW_DTYPE_F32, true}, {"f16", SW_DTYPE_F16, true}, {"bf16", SW_DTYPE_BF16, false}};
+    struct settings settings = parse(argc, argv);
+    const struct shape *shape = find_shape(settings.shape);
+    enum sw_layout layout = !strcmp(settings.layout, "rows") ? SW_LAYOUT_ROWS : SW_LAYOUT_PANEL;
+    if (strcmp(settings.layout, sw_layout_name(layout)))
+        bench_die("--layout takes rows or panel, not %s", settings.layout);
+    const uint32_t sizes[][2] = {{3 * shape->hidden, shape->hidden},
+                                 {shape->hidden, shape->hidden},
+                                 {shape->inner, shape->hidden},
+                                 {shape->hidden, shape->inner}};
+    struct report report;
+    const struct swi_gemm_shape *tile = swi_gemm_shape();
+    char kernel[64];
+    report_init(&report, "gemm");
+    (void)snprintf(kernel, sizeof kernel, "%u tokens x %u features%s", tile->token_width,
+                   tile->feature_width, tile->transposed ? ", by columns" : "");
+    report_string(&report, "shape", shape->name, "shape");
+    report_string(&report, "layout", settings.layout, "layout");
+    report_string(&report, "micro_kernel", kernel, "micro-kernel");
+    report_number(&report, "peak_gflops", bench_peak_gflops(100), 1, "peak of the core, GFLOP/s");
+    unsigned done = 0;
+    for (size_t d = 0; d < sizeof dtypes / sizeof dtypes[0]; d++) {
+        if (settings.dtype ? strcmp(settings.dtype, dtypes[d].name) != 0 : !dtypes[d].usual)
+            continue;
+        done++;
+        for (size_t i = 0; i < 4; i++) {
+            struct swi_matrix like = {
+                .n = sizes[i][0], .k = sizes[i][1], .dtype = dtypes[d].dtype, .layout = layout};
+            measure_shape(&report, &settings, &like, shape->layers);
+        }
+    }
+    if (!done)
+        bench_die("--dtype takes f32, f16 or bf16, not %s", settings.dtype);
+    return report_print(&report, settings.json);
+}
