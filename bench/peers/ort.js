@@ -4,7 +4,7 @@
 //
 // The binding itself costs about 20 µs a pass (measured on a graph of one node), 0.4 % of the shortest pass measured here.
 //
-// Line protocol, one JSON object a line in answer; the same as `swbench bert --serve`:
+// Line protocol, one JSON object a line in answer; the same as `swbench serve`:
 //   (start)            {"ready":true,"engine":…,"threads":…,"load_ms":…}
 //   batch L L L …      that many sequences, of these lengths, padded to the longest; made-up ids
 //   run N              N passes of it, {"ns":[…],"cpu_ns":[…]}: nothing but the pass is inside the clocks, the wall's and
