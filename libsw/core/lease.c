@@ -108,9 +108,10 @@ trace(struct swi_page *page, enum swi_trace_kind kind, uint32_t lane, uint32_t n
     uint64_t place = atomic_fetch_add_explicit(&page->trace_head, 1, memory_order_relaxed);
     struct swi_trace_record *record = &page->trace[place % SWI_TRACE_RECORDS];
     uint64_t begun = trace_what(place, SWI_TRACE_NONE, 0, 0);
+    /* SYNC[trace-peek]: relaxed; pairs with trace-done. */
+    uint64_t found = atomic_load_explicit(&record->what, memory_order_relaxed);
     /* SYNC[trace-done]: release; pairs with trace-look: what was here does not count any more. A thread that
      * slept while the ring went round leaves the newer record alone. */
-    uint64_t found = atomic_load_explicit(&record->what, memory_order_relaxed);
     do {
         if (trace_place_of(found) > trace_place_of(begun))
             return;

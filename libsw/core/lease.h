@@ -36,6 +36,7 @@
  * | trace-put   | store a record's other fields   | release  | trace-get           | the broker takes fields of a later record for this one's: it would not see what trace-done stored first |
  * | trace-get   | load a record's other fields    | acquire  | trace-put           | as trace-put |
  * | trace-done  | CAS record.what: begun, at last done | release | trace-look      | the broker reads fields that are not there yet |
+ * | trace-peek  | load record.what before the first CAS | relaxed | trace-done         | nothing: the CAS looks again |
  * | trace-look  | load record.what, before and after the fields | acquire | trace-done | as trace-done |
  *
  * The trace is a ring of small seqlocks whose sequence is the record's place. A thread that slept in the middle
