@@ -169,6 +169,18 @@ Test(tokenizer_files, config_adds_tokens)
            "[CLS] [E1] b [UNK] [UNK] [UNK] [UNK] hello b C++ [UNK] [UNK] [UNK] b [SEP]");
 }
 
+Test(tokenizer_files, white_space_as_a_token_is_taken_once)
+{
+    static const char *const kinds[] = {"true", "false"};
+    for (size_t i = 0; i < 2; i++) {
+        const char *config =
+            sup_format("{\"added_tokens_decoder\": {\"20\": {\"content\": \" \", \"special\": %s,"
+                       " \"lstrip\": true, \"rstrip\": true}}}",
+                       kinds[i]);
+        expect(make(SMALL_VOCAB, config, NULL), "a    b ", "[CLS] a   b   [SEP]");
+    }
+}
+
 Test(tokenizer_files, an_odd_config_is_refused)
 {
     refuse(SMALL_VOCAB, "{", NULL, SW_EFORMAT, "tokenizer_config.json", "line 1");

@@ -183,6 +183,9 @@ bool swi_added_next(const struct swi_added_set *set, struct swi_added_search *se
         }
         size_t start = at, stop = at + item->length;
         at = stop;
+        /* white space that the previous match swallowed is no token a second time */
+        if (stop <= search->covered)
+            continue;
         if (item->single_word && !stands_alone(search, start, stop))
             continue;
         if (item->left_strip)
