@@ -5,6 +5,14 @@ sw_test(bert-encoder
   SOURCES bert_encoder.c bert_model.c bert_reference.c bert_random.c
           ${PROJECT_SOURCE_DIR}/libsw/programs/chunk/synth_random.c
   LIBRARIES sw-bert m)
+sw_test(bert-engine
+  SOURCES bert_engine.c bert_model.c bert_reference.c bert_random.c
+          ${PROJECT_SOURCE_DIR}/libsw/programs/chunk/synth_random.c
+  LIBRARIES sw-bert sw-test-support m)
+add_dependencies(test-bert-engine swbrokerd swctl swchunk)
+foreach(function malloc calloc realloc aligned_alloc posix_memalign sw_component_release)
+  target_link_options(test-bert-engine PRIVATE -Wl,--wrap=${function})
+endforeach()
 
 # BLIS_ARCH_TYPE takes the number of the architecture in BLIS's enumeration: 0 skx (32x12, prefers columns,
 # needs AVX-512), 3 haswell (6x16, rows), 4 sandybridge (8x8, columns), 5 penryn (8x4, columns),
