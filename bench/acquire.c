@@ -163,8 +163,7 @@ static void measure_mmap(struct series *series, const char *path)
     series_add(series, (double)(bench_now_ns() - start) / MMAP_BATCH);
 }
 
-/* ---- the second process
- * ---------------------------------------------------------------------------- */
+/* ---- the second process ---------------------------------------------------------------------- */
 
 static void lease_beside(const struct stage *stage, const char *component_name,
                          struct shared *shared)
@@ -207,8 +206,7 @@ static void set_second(struct shared *shared, int go)
         nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
 }
 
-/* ---- all of it
- * ------------------------------------------------------------------------------------- */
+/* ---- all of it ------------------------------------------------------------------------------- */
 
 static void print(const struct settings *settings, struct figures *figures, uint64_t bytes)
 {

@@ -20,8 +20,7 @@
 
 #include <sw/client.h>
 
-/* ---- subcommands -------------------------------------------------------------------------------
- */
+/* ---- subcommands ----------------------------------------------------------------------------- */
 
 int bench_acquire(int argc, char **argv);
 int bench_bert(int argc, char **argv);
@@ -36,8 +35,7 @@ void bench_die(const char *format, ...) __attribute__((format(printf, 1, 2), nor
 /* Dies with a client's last message unless code is 0 or more. */
 void bench_check(int code, const sw_client *client, const char *what);
 
-/* ---- time and order statistics
- * ------------------------------------------------------------------- */
+/* ---- time and order statistics --------------------------------------------------------------- */
 
 uint64_t bench_now_ns(void);
 
@@ -52,8 +50,7 @@ double series_quantile(struct series *series, double quantile);
 double series_median(struct series *series);
 void series_fini(struct series *series);
 
-/* ---- reports
- * -------------------------------------------------------------------------------------- */
+/* ---- reports --------------------------------------------------------------------------------- */
 
 struct report {
     json_t *root;
@@ -71,8 +68,7 @@ void report_string(struct report *report, const char *key, const char *value, co
 /* Prints and frees. Returns 0, for main. */
 int report_print(struct report *report, bool as_json);
 
-/* ---- a stage: a directory, a model and a broker of one's own
- * ----------------------------------------- */
+/* ---- a stage: a directory, a model and a broker of one's own --------------------------------- */
 
 struct stage_options {
     const char *model;      /* a chunk directory, or NULL: synthesize `shape` */

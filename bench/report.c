@@ -16,8 +16,7 @@ uint64_t bench_now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/* ---- series -------------------------------------------------------------------------------------
- */
+/* ---- series ---------------------------------------------------------------------------------- */
 
 void series_add(struct series *series, double value)
 {
@@ -61,8 +60,7 @@ void series_fini(struct series *series)
     *series = (struct series){0};
 }
 
-/* ---- the machine
- * ---------------------------------------------------------------------------------- */
+/* ---- the machine ----------------------------------------------------------------------------- */
 
 /* The value of the first line of a file that begins with key; or the whole first line with key "".
  */
@@ -99,8 +97,7 @@ static json_t *describe_machine(void)
                      "transparent_hugepage", huge, "load_average_1m", load[0]);
 }
 
-/* ---- reports
- * -------------------------------------------------------------------------------------- */
+/* ---- reports --------------------------------------------------------------------------------- */
 
 static void add_line(struct report *report, const char *label, const char *value)
 {

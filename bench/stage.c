@@ -22,8 +22,7 @@
 
 #define ARGUMENTS_MAX 32
 
-/* ---- programs
- * ------------------------------------------------------------------------------------- */
+/* ---- programs -------------------------------------------------------------------------------- */
 
 const char *bench_program(const char *name, char *buffer, size_t size)
 {
@@ -115,8 +114,7 @@ void bench_stop(pid_t pid)
         ;
 }
 
-/* ---- the directory
- * -------------------------------------------------------------------------------- */
+/* ---- the directory --------------------------------------------------------------------------- */
 
 static int remove_one(const char *path, const struct stat *status, int type, struct FTW *where)
 {
@@ -159,8 +157,7 @@ static void make_directory(struct stage *stage)
     stage->keeper = ends[1];
 }
 
-/* ---- the model
- * ------------------------------------------------------------------------------------ */
+/* ---- the model ------------------------------------------------------------------------------- */
 
 static void take_model(struct stage *stage, const char *model)
 {
@@ -205,8 +202,7 @@ void stage_prepare(struct stage *stage, const struct stage_options *options)
                    slash ? slash + 1 : stage->model_path);
 }
 
-/* ---- the broker
- * ----------------------------------------------------------------------------------- */
+/* ---- the broker ------------------------------------------------------------------------------ */
 
 /* The model's bytes and some room for placement, in MB. */
 static unsigned long long default_megabytes(const struct stage *stage)

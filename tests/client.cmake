@@ -1,6 +1,11 @@
 # libsw/client: the component cache by itself, the library against a scripted peer
 sw_test(component-cache SOURCES test_component_cache.c LIBRARIES sw-client)
 sw_test(client SOURCES test_client.c client_peer.c LIBRARIES sw-client sw-test-support)
+# a plain program, so that it runs under ThreadSanitizer too
+add_executable(client-stress client_stress.c client_peer.c)
+target_link_libraries(client-stress PRIVATE sw-client sw-flags)
+add_test(NAME client-stress COMMAND client-stress 3)
+set_tests_properties(client-stress PROPERTIES TIMEOUT 60)
 # the worker that the README shows
 add_executable(example-worker example_worker.c)
 target_link_libraries(example-worker PRIVATE sw sw-flags)

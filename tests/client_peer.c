@@ -1,9 +1,9 @@
 /* The scripted broker of client_peer.h. */
 #include "client_peer.h"
 
-#include <criterion/criterion.h>
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -14,6 +14,15 @@
 #include "core/safetensors.h"
 #include "core/socket.h"
 
+/* It serves Criterion's tests and plain programs alike, so it stops both in the plain way. */
+#define MUST(condition) ((condition) ? (void)0 : give_up(#condition, __LINE__))
+
+static void give_up(const char *what, int line)
+{
+    fprintf(stderr, "client_peer.c:%d: not so: %s (%s)\n", line, what, strerror(errno));
+    abort();
+}
+
 #define ELEMENTS 48u /* three panels of one column */
 
 float peer_element(uint32_t component, uint32_t i)
@@ -21,8 +30,7 @@ float peer_element(uint32_t component, uint32_t i)
     return (float)(component * 1000 + i);
 }
 
-/* ---- what it serves
- * ------------------------------------------------------------------------------- */
+/* ---- what it serves -------------------------------------------------------------------------- */
 
 static void make_content(struct peer *peer, uint32_t component)
 {
@@ -49,11 +57,10 @@ static void make_content(struct peer *peer, uint32_t component)
     size_t header_size;
     uint64_t size;
     struct swi_error error = {0};
-    cr_assert_eq(
-        swi_safetensors_render(&file, SWI_TENSOR_ALIGN, &header, &header_size, &size, &error), 0,
-        "%s", error.text);
+    MUST(swi_safetensors_render(&file, SWI_TENSOR_ALIGN, &header, &header_size, &size, &error) ==
+         0);
     uint8_t *content = calloc(1, size);
-    cr_assert(content);
+    MUST(content);
     memcpy(content, header, header_size);
     free(header);
     for (size_t t = 0; t < 2; t++)
@@ -71,19 +78,18 @@ static void make_content(struct peer *peer, uint32_t component)
 static int memory(const char *name, uint64_t bytes, int64_t less, void **ret)
 {
     int fd = memfd_create(name, MFD_CLOEXEC);
-    cr_assert_geq(fd, 0);
-    cr_assert_eq(ftruncate(fd, (off_t)bytes), 0);
+    MUST(fd >= 0);
+    MUST(ftruncate(fd, (off_t)bytes) == 0);
     if (ret) {
         *ret = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-        cr_assert_neq(*ret, MAP_FAILED);
+        MUST(*ret != MAP_FAILED);
     }
     if (less)
-        cr_assert_eq(ftruncate(fd, (off_t)((int64_t)bytes - less)), 0);
+        MUST(ftruncate(fd, (off_t)((int64_t)bytes - less)) == 0);
     return fd;
 }
 
-/* ---- answers
- * -------------------------------------------------------------------------------------- */
+/* ---- answers --------------------------------------------------------------------------------- */
 
 static void answer(int fd, enum swi_wire_type type, uint64_t tag, const void *body, size_t size,
                    const int *fds, size_t fd_count)
@@ -114,11 +120,15 @@ static void welcome(struct peer *peer, uint32_t session, uint64_t tag)
     }
     void *page;
     int page_fd = memory("peer-page", sizeof(struct swi_page), 0, &page);
+    swi_page_init(page);
+    pthread_mutex_lock(&peer->moving);
+    if (peer->page[session])
+        munmap(peer->page[session], sizeof(struct swi_page));
     peer->page[session] = page;
-    swi_page_init(peer->page[session]);
+    pthread_mutex_unlock(&peer->moving);
     if (faults->page_less)
-        cr_assert_eq(
-            ftruncate(page_fd, (off_t)((int64_t)sizeof(struct swi_page) - faults->page_less)), 0);
+        MUST(ftruncate(page_fd, (off_t)((int64_t)sizeof(struct swi_page) - faults->page_less)) ==
+             0);
     struct swi_wire_welcome body = {.epoch = swi_session_revoke(peer->index, session),
                                     .instance = peer->index->header.instance,
                                     .arena_bytes = PEER_ARENA,
@@ -153,7 +163,7 @@ static void send_file(struct peer *peer, int fd, uint64_t tag, const char *path)
     }
     struct swi_wire_file_is is = {.bytes = sizeof text - 1 + peer->faults.file_bytes_less};
     int file = memfd_create("peer-file", MFD_CLOEXEC);
-    cr_assert_eq(write(file, text, sizeof text - 1), (ssize_t)sizeof text - 1);
+    MUST(write(file, text, sizeof text - 1) == (ssize_t)sizeof text - 1);
     answer(fd, SWI_WIRE_FILE_IS, tag, &is, sizeof is, &file, 1);
     close(file);
 }
@@ -281,8 +291,7 @@ static void *run(void *context)
     }
 }
 
-/* ---- for tests
- * ------------------------------------------------------------------------------------ */
+/* ---- for tests ------------------------------------------------------------------------------- */
 
 void peer_start(struct peer *peer, const char *socket_path, const struct peer_faults *faults)
 {
@@ -292,8 +301,8 @@ void peer_start(struct peer *peer, const char *socket_path, const struct peer_fa
         peer->faults = *faults;
     struct swi_error error = {0};
     peer->listener = swi_socket_listen(socket_path, 0600, &error);
-    cr_assert_geq(peer->listener, 0, "%s", error.text);
-    cr_assert_eq(pipe(peer->wake), 0);
+    MUST(peer->listener >= 0);
+    MUST(pipe(peer->wake) == 0);
     void *arena, *index;
     peer->arena_fd = memory("peer-arena", PEER_ARENA, peer->faults.arena_less, &arena);
     peer->index_fd = memory("peer-index", sizeof(struct swi_index), 0, &index);
@@ -304,9 +313,8 @@ void peer_start(struct peer *peer, const char *socket_path, const struct peer_fa
     if (peer->faults.wrong_layout)
         peer->index->header.layout_hash ^= 1;
     if (peer->faults.index_less)
-        cr_assert_eq(ftruncate(peer->index_fd, (off_t)((int64_t)sizeof(struct swi_index) -
-                                                       peer->faults.index_less)),
-                     0);
+        MUST(ftruncate(peer->index_fd,
+                       (off_t)((int64_t)sizeof(struct swi_index) - peer->faults.index_less)) == 0);
     for (uint32_t i = 0; i < PEER_COMPONENTS && !peer->faults.index_less; i++) {
         make_content(peer, i);
         struct swi_digest digest = swi_digest_of(peer->content[i], peer->bytes[i]);
@@ -315,7 +323,7 @@ void peer_start(struct peer *peer, const char *socket_path, const struct peer_fa
     }
     for (uint32_t i = 0; i < PEER_SESSIONS; i++)
         peer->connection[i] = -1;
-    cr_assert_eq(pthread_create(&peer->thread, NULL, run, peer), 0);
+    MUST(pthread_create(&peer->thread, NULL, run, peer) == 0);
 }
 
 void peer_stop(struct peer *peer)
@@ -323,7 +331,7 @@ void peer_stop(struct peer *peer)
     if (peer->stopped)
         return;
     peer->stopped = true;
-    cr_assert_eq(write(peer->wake[1], "", 1), 1);
+    MUST(write(peer->wake[1], "", 1) == 1);
     pthread_join(peer->thread, NULL);
     close(peer->wake[0]);
     close(peer->wake[1]);
@@ -372,6 +380,5 @@ bool peer_evict(struct peer *peer, uint32_t component)
 void peer_revoke(struct peer *peer)
 {
     for (uint32_t i = 0; i < PEER_SESSIONS; i++)
-        if (peer->connection[i] >= 0)
-            (void)swi_session_revoke(peer->index, i);
+        (void)swi_session_revoke(peer->index, i);
 }

@@ -49,7 +49,7 @@ struct peer {
     uint64_t incarnation;
     _Atomic uint32_t sessions; /* begun */
     _Atomic uint32_t loads;    /* LOADs received */
-    pthread_mutex_t moving;    /* entries: moved by the thread and by peer_evict */
+    pthread_mutex_t moving;    /* entries and pages: the thread's and peer_evict's */
     /* the thread's */
     pthread_t thread;
     int listener, wake[2];

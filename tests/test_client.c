@@ -86,8 +86,7 @@ static void use(sw_model *model, uint32_t component)
     cr_assert_eq(sw_component_release(handle), 0);
 }
 
-/* ---- opening
- * --------------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 Test(client, opens_a_model_and_tells_what_it_holds)
 {
@@ -170,8 +169,7 @@ Test(client, accepts_option_structs_of_older_and_newer_releases)
     peer_stop(&peer);
 }
 
-/* ---- a peer that errs
- * -------------------------------------------------------------------------------- */
+/* ---- a peer that errs ------------------------------------------------------------------------ */
 
 Test(client, refuses_a_peer_of_another_version)
 {
@@ -315,8 +313,7 @@ Test(client, calls_a_chunk_that_is_no_safetensors_file_by_its_name)
     peer_stop(&peer);
 }
 
-/* ---- leases
- * ------------------------------------------------------------------------------------------ */
+/* ---- leases ---------------------------------------------------------------------------------- */
 
 Test(client, asks_once_and_then_never_again)
 {
@@ -407,8 +404,7 @@ Test(client, a_revoked_lease_says_so_and_the_next_call_begins_a_new_session)
     peer_stop(&peer);
 }
 
-/* ---- threads
- * ----------------------------------------------------------------------------------------- */
+/* ---- threads --------------------------------------------------------------------------------- */
 
 struct job {
     sw_model *model;
@@ -483,8 +479,7 @@ Test(client, answers_in_any_order_reach_who_asked)
     peer_stop(&peer);
 }
 
-/* ---- a broker that goes away
- * -------------------------------------------------------------------------- */
+/* ---- a broker that goes away ----------------------------------------------------------------- */
 
 Test(client, leases_outlive_the_broker_and_the_next_miss_finds_its_successor)
 {
@@ -588,8 +583,7 @@ Test(client, a_worker_that_only_hits_moves_to_the_new_broker)
     peer_stop(&peer);
 }
 
-/* ---- fork
- * ---------------------------------------------------------------------------------------------- */
+/* ---- fork ------------------------------------------------------------------------------------ */
 
 /* Runs in a child; its exit code says which check failed. */
 static int child_checks(sw_client *client, sw_model *model, struct sw_lease *inherited,
@@ -668,8 +662,7 @@ Test(client, a_child_that_closes_at_once_leaves_the_parent_alone)
     peer_stop(&peer);
 }
 
-/* ---- components
- * ---------------------------------------------------------------------------------------- */
+/* ---- components ------------------------------------------------------------------------------ */
 
 Test(client, tensors_are_views_into_the_arena)
 {

@@ -1,11 +1,14 @@
 /* The client library with a real broker: whole processes, real files, real deaths. */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -94,8 +97,7 @@ static void expect_stat(const struct sup_broker *broker, const char *key, int64_
               (long long)sup_stat(broker, key), (long long)value);
 }
 
-/* ---- reading
- * ---------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 Test(client_broker, a_lease_is_the_chunk_file)
 {
@@ -177,8 +179,48 @@ Test(client_broker, names_what_is_missing)
     cr_expect_eq(sup_broker_stop(&broker), 0);
 }
 
-/* ---- sharing
- * ---------------------------------------------------------------------------------------- */
+/* In a child that the kernel kills at any system call but read, write, exit and sigreturn. */
+static void hit_under_seccomp(const struct sup_broker *broker)
+{
+    sw_client *client = connect_to(broker, 20000);
+    sw_model *model = open_model(client, "toy");
+    struct sw_lease lease;
+    sw_component *component;
+    int result = sw_component_acquire(model, 1, &component);
+    if (result == 0)
+        result = sw_component_release(component);
+    if (result < 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) < 0)
+        _exit(2);
+    for (int i = 0; i < 20000 && result == 0; i++) {
+        result = sw_lease_acquire(model, 1, &lease);
+        if (result == 0)
+            result = sw_lease_release(&lease);
+        if (result == 0)
+            result = sw_component_acquire(model, 1, &component);
+        if (result == 0)
+            result = sw_component_release(component);
+        sw_model_publish_cursor(model, 0, 1, (uint64_t)i, 1000);
+    }
+    (void)syscall(SYS_exit, result == 0 ? 0 : 3); /* _exit would call exit_group */
+}
+
+Test(client_broker, hits_make_no_system_call)
+{
+    (void)sup_synth(catalog(), "toy", NULL);
+    struct sup_broker broker = sup_broker_start(catalog(), "64", NULL);
+    pid_t child = fork();
+    if (child == 0)
+        hit_under_seccomp(&broker);
+    int end = end_of(child);
+    if (end == 2)
+        cr_skip_test("this kernel has no strict seccomp");
+    cr_expect_eq(end, 0, "%s", end == 1000 + SIGKILL ? "it made a system call" : "a lease failed");
+    expect_stat(&broker, "clients", 0);
+    cr_expect_eq(sup_stat(&broker, "hits"), 40000);
+    cr_expect_eq(sup_broker_stop(&broker), 0);
+}
+
+/* ---- sharing --------------------------------------------------------------------------------- */
 
 /* One worker process: leases every component many times and compares it with its file. */
 static int work(const struct sup_broker *broker, const char *directory, int rounds)
@@ -299,8 +341,7 @@ Test(client_broker, every_slot_taken_is_busy_and_nothing_is_lost)
     cr_expect_eq(sup_broker_stop(&broker), 0);
 }
 
-/* ---- deaths
- * ----------------------------------------------------------------------------------------- */
+/* ---- deaths ---------------------------------------------------------------------------------- */
 
 Test(client_broker, a_killed_client_leaves_no_pins)
 {
@@ -419,8 +460,7 @@ Test(client_broker, a_stopped_broker_costs_misses_their_deadline_and_hits_nothin
     cr_expect_eq(sup_broker_stop(&broker), 0);
 }
 
-/* ---- fork
- * ------------------------------------------------------------------------------------------- */
+/* ---- fork ------------------------------------------------------------------------------------ */
 
 static int in_child(sw_model *model, const char *directory, struct sw_lease *inherited)
 {
@@ -458,8 +498,7 @@ Test(client_broker, a_forked_child_works_and_its_death_takes_nothing_from_the_pa
     cr_expect_eq(sup_broker_stop(&broker), 0);
 }
 
-/* ---- quota
- * ------------------------------------------------------------------------------------------ */
+/* ---- quota ----------------------------------------------------------------------------------- */
 
 static bool was_revoked(void *context)
 {
@@ -496,11 +535,12 @@ Test(client_broker, a_client_that_pins_too_much_is_revoked_and_may_come_back)
     cr_expect_eq(sup_broker_stop(&broker), 0);
 }
 
-/* ---- the README's example --------------------------------------------------------------------------- */
+/* ---- the README's example -------------------------------------------------------------------- */
 
 Test(client_broker, the_worker_of_the_readme_computes)
 {
-    const char *argv[] = {"swchunk", "synth", "minilm-l6", sup_format("%s/minilm", catalog()), NULL};
+    const char *argv[] = {"swchunk", "synth", "minilm-l6", sup_format("%s/minilm", catalog()),
+                          NULL};
     (void)sup_run_ok(argv);
     struct sup_broker broker = sup_broker_start(catalog(), "128", NULL);
     const char *said = sup_run_ok(SUP_ARGS("example-worker"));

@@ -70,8 +70,7 @@ static inline bool fill(struct sw_model *model, const struct swi_binding *bindin
     return true;
 }
 
-/* ---- what may wait
- * ------------------------------------------------------------------------------------- */
+/* ---- what may wait --------------------------------------------------------------------------- */
 
 /* Asks for a chunk and waits. 1: the model was bound to another session meanwhile. */
 static int load(struct sw_model *model, const struct swi_binding *binding, uint32_t component,
@@ -170,8 +169,7 @@ static __attribute__((noinline)) int acquire_slowly(struct sw_model *model, uint
     return 0;
 }
 
-/* ---- the hit path
- * -------------------------------------------------------------------------------------- */
+/* ---- the hit path ---------------------------------------------------------------------------- */
 
 /* True: leased. False: nothing was done. */
 static inline __attribute__((always_inline)) bool hit(struct sw_model *model, uint32_t component,
@@ -213,8 +211,7 @@ int sw_lease_try_acquire(sw_model *model, uint32_t component, struct sw_lease *r
                                             : acquire_slowly(model, component, false, ret_lease);
 }
 
-/* ---- release
- * ------------------------------------------------------------------------------------------- */
+/* ---- release --------------------------------------------------------------------------------- */
 
 static __attribute__((noinline, cold)) int report_revoked(struct sw_client *client)
 {
@@ -240,8 +237,7 @@ int sw_lease_release(struct sw_lease *lease)
     return 0;
 }
 
-/* ---- cursors
- * ------------------------------------------------------------------------------------------- */
+/* ---- cursors --------------------------------------------------------------------------------- */
 
 void sw_model_publish_cursor(sw_model *model, unsigned lane, uint32_t component, uint64_t pass,
                              uint64_t step_ns)

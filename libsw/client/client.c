@@ -10,8 +10,7 @@
 
 #define DEFAULT_TIMEOUT_MS 30000
 
-/* ---- messages
- * ------------------------------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------------------------- */
 
 int swi_client_fail(struct sw_client *client, const struct swi_error *error)
 {
@@ -47,8 +46,7 @@ uint64_t swi_client_deadline(const struct sw_client *client)
     return swi_deadline_in(client->timeout_ms);
 }
 
-/* ---- opening and closing
- * --------------------------------------------------------------------------- */
+/* ---- opening and closing --------------------------------------------------------------------- */
 
 static struct sw_client *create(const struct sw_client_options *options, struct swi_error *error)
 {
@@ -127,8 +125,7 @@ void sw_client_close(sw_client *client)
     free(client);
 }
 
-/* ---- figures
- * --------------------------------------------------------------------------------------- */
+/* ---- figures --------------------------------------------------------------------------------- */
 
 int sw_client_get_stats(sw_client *client, struct sw_client_stats *stats)
 {

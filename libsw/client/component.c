@@ -18,8 +18,7 @@ struct sw_component {
     struct sw_component *next; /* idle */
 };
 
-/* ---- views: all with the lock held
- * ------------------------------------------------------------------- */
+/* ---- views: all with the lock held ----------------------------------------------------------- */
 
 static struct swi_view *view_of(struct swi_cached *cached)
 {
@@ -83,8 +82,7 @@ static struct swi_view *keep(struct sw_model *model, uint32_t component, struct 
     return kept;
 }
 
-/* ---- acquire and release
- * ----------------------------------------------------------------------------- */
+/* ---- acquire and release --------------------------------------------------------------------- */
 
 /* Parses the leased chunk. Lock not held. */
 static int parse(struct sw_model *model, uint32_t component, const struct sw_lease *lease,
@@ -169,8 +167,7 @@ int sw_component_release(sw_component *component)
     return result;
 }
 
-/* ---- tensors
- * ----------------------------------------------------------------------------------------- */
+/* ---- tensors --------------------------------------------------------------------------------- */
 
 uint32_t sw_component_tensor_count(const sw_component *component)
 {
@@ -218,8 +215,7 @@ const char *sw_component_metadata(const sw_component *component, const char *key
     return NULL;
 }
 
-/* ---- the cache
- * --------------------------------------------------------------------------------------- */
+/* ---- the cache ------------------------------------------------------------------------------- */
 
 int sw_model_get_cache_info(sw_model *model, struct sw_cache_info *info)
 {

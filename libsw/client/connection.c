@@ -90,8 +90,7 @@ void swi_connection_disown(struct swi_connection *connection)
     (void)swi_fail(&connection->broken, SW_EFORK, "the session belongs to the parent process");
 }
 
-/* ---- requests
- * ------------------------------------------------------------------------------------ */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 void swi_call_begin(struct swi_connection *connection, struct swi_call *call,
                     struct swi_wire_out *out, void *buffer, size_t capacity,
@@ -173,8 +172,7 @@ int swi_call_send(struct swi_connection *connection, struct swi_call *call,
     return result;
 }
 
-/* ---- answers
- * ------------------------------------------------------------------------------------- */
+/* ---- answers --------------------------------------------------------------------------------- */
 
 static void close_all(const int *fds, size_t count)
 {

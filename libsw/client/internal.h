@@ -106,8 +106,7 @@ int swi_client_failf(struct sw_client *client, int code, const char *format, ...
     __attribute__((format(printf, 3, 4)));
 uint64_t swi_client_deadline(const struct sw_client *client);
 
-/* ---- session.c
- * ------------------------------------------------------------------------------------ */
+/* ---- session.c ------------------------------------------------------------------------------- */
 
 /* The first session of a client. One attempt. */
 int swi_session_begin(struct sw_client *client, uint64_t deadline, struct swi_error *error);
@@ -125,8 +124,7 @@ void swi_session_revoked(struct sw_client *client, struct swi_attachment *attach
 /* With the lock held, in a forked child: forgets the parent's session. */
 void swi_session_disown(struct sw_client *client);
 
-/* ---- table.c: asking the broker for a model
- * -------------------------------------------------------- */
+/* ---- table.c: asking the broker for a model -------------------------------------------------- */
 
 /* What OPEN and TABLE told. */
 struct swi_opened {
@@ -140,8 +138,7 @@ int swi_table_fetch(struct swi_connection *connection, struct swi_attachment *at
 void swi_opened_fini(struct swi_opened *opened);
 void swi_components_free(struct swi_component_desc *components, uint32_t count);
 
-/* ---- model.c
- * --------------------------------------------------------------------------------------- */
+/* ---- model.c --------------------------------------------------------------------------------- */
 
 /* With the lock held. The last unref frees the model. */
 void swi_model_unref(struct sw_model *model);
@@ -164,15 +161,13 @@ void swi_model_leave(struct sw_model *model, struct swi_connection *connection);
 /* SW_ENOCOMPONENT with a message unless the model has that component. */
 int swi_model_check(struct sw_model *model, uint32_t component);
 
-/* ---- requests.c
- * -------------------------------------------------------------------------------------- */
+/* ---- requests.c ------------------------------------------------------------------------------ */
 
 /* Asks for one chunk and waits until it is resident. */
 int swi_request_load(struct swi_connection *connection, const struct swi_binding *binding,
                      uint32_t component, uint64_t deadline, struct swi_error *error);
 
-/* ---- component.c
- * ----------------------------------------------------------------------------------- */
+/* ---- component.c ----------------------------------------------------------------------------- */
 
 /* With the lock held: frees views, names and idle handles. */
 void swi_components_fini(struct sw_model *model);

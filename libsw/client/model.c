@@ -7,8 +7,7 @@
 #include "client/internal.h"
 #include "client/sized.h"
 
-/* ---- opening
- * ----------------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static int create(struct sw_client *client, const char *name, struct swi_opened *opened,
                   struct sw_model **ret)
@@ -142,8 +141,7 @@ void sw_model_close(sw_model *model)
     swi_unlock(client);
 }
 
-/* ---- sessions
- * ---------------------------------------------------------------------------------------- */
+/* ---- sessions -------------------------------------------------------------------------------- */
 
 static bool same_revision(const struct sw_model *model, const struct swi_opened *opened)
 {
@@ -246,8 +244,7 @@ void swi_model_leave(struct sw_model *model, struct swi_connection *connection)
     swi_unlock(model->client);
 }
 
-/* ---- what it consists of
- * ----------------------------------------------------------------------------- */
+/* ---- what it consists of --------------------------------------------------------------------- */
 
 uint32_t sw_model_component_count(const sw_model *model)
 {

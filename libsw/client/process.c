@@ -6,7 +6,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-static pthread_mutex_t all = PTHREAD_MUTEX_INITIALIZER; /* the list, and the making of numbers */
+/* Order: all, then the listed locks, then numbering. swi_process takes the last alone, so that it
+ * may be called with a listed lock held. */
+static pthread_mutex_t all = PTHREAD_MUTEX_INITIALIZER;       /* the list */
+static pthread_mutex_t numbering = PTHREAD_MUTEX_INITIALIZER; /* the making of numbers */
 static LIST_HEAD(, swi_fork_lock) locks = LIST_HEAD_INITIALIZER(locks);
 static uint64_t generation; /* inherited by children, unlike *word */
 static _Atomic uint64_t *word;
@@ -22,6 +25,7 @@ static void before_fork(void)
 
 static void after_fork(void)
 {
+    pthread_mutex_unlock(&numbering);
     struct swi_fork_lock *lock;
     LIST_FOREACH(lock, &locks, link)
     pthread_mutex_unlock(&lock->mutex);
@@ -79,13 +83,13 @@ uint64_t swi_process(void)
     uint64_t number = atomic_load_explicit(word, memory_order_relaxed);
     if (number)
         return number;
-    pthread_mutex_lock(&all);
+    pthread_mutex_lock(&numbering);
     number = atomic_load_explicit(word, memory_order_relaxed);
     if (!number) {
         number = ++generation;
         atomic_store_explicit(word, number, memory_order_relaxed);
     }
-    pthread_mutex_unlock(&all);
+    pthread_mutex_unlock(&numbering);
     return number;
 }
 

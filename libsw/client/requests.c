@@ -50,8 +50,7 @@ static bool is_resident(const struct swi_binding *binding, uint32_t component)
     return entry.state == SWI_RESIDENT && entry.incarnation == binding->incarnation;
 }
 
-/* ---- warm-up
- * ----------------------------------------------------------------------------------------- */
+/* ---- warm-up --------------------------------------------------------------------------------- */
 
 /* Loads a list through one connection, a window of requests at a time. *done counts those that were
  * loaded. */
@@ -111,8 +110,7 @@ int sw_model_warmup(sw_model *model, const uint32_t *components, size_t count)
     return 0;
 }
 
-/* ---- prefetch
- * ---------------------------------------------------------------------------------------- */
+/* ---- prefetch -------------------------------------------------------------------------------- */
 
 static void send_prefetch(struct swi_connection *connection, const struct swi_binding *binding,
                           const uint32_t *chunks, uint32_t count)

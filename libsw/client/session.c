@@ -25,8 +25,7 @@
 #define GLANCE_EVERY_NS    250000000u
 #define GLANCE_PATIENCE_MS 1000 /* for one attempt to reach a new broker while hits are waiting */
 
-/* ---- one attempt
- * ----------------------------------------------------------------------------------- */
+/* ---- one attempt ----------------------------------------------------------------------------- */
 
 /* The rule of client.h. On a socket that systemd made, the peer is root. */
 static int check_server_uid(const struct sw_client *client, int fd, struct swi_error *error)
@@ -112,8 +111,7 @@ static int connect_once(struct sw_client *client, uint64_t deadline,
     return 0;
 }
 
-/* ---- moving to a new session
- * ------------------------------------------------------------------------- */
+/* ---- moving to a new session ----------------------------------------------------------------- */
 
 /* With the lock held: the old session's arena begins no more leases. */
 static void install(struct sw_client *client, struct swi_connection *connection,
@@ -221,8 +219,7 @@ int swi_session_begin(struct sw_client *client, uint64_t deadline, struct swi_er
     return attempt(client, deadline, error);
 }
 
-/* ---- connecting again
- * -------------------------------------------------------------------------------- */
+/* ---- connecting again ------------------------------------------------------------------------ */
 
 /* Failures that may pass: the broker is not there yet, or has not noticed yet that the old session
  * ended. */
@@ -309,8 +306,7 @@ void swi_session_revoked(struct sw_client *client, struct swi_attachment *attach
     swi_unlock(client);
 }
 
-/* ---- noticing
- * ---------------------------------------------------------------------------------------- */
+/* ---- noticing -------------------------------------------------------------------------------- */
 
 static uint64_t coarse_now(void)
 {
@@ -372,8 +368,7 @@ void swi_session_tidy(struct sw_client *client)
     swi_unlock(client);
 }
 
-/* ---- fork
- * ---------------------------------------------------------------------------------------------- */
+/* ---- fork ------------------------------------------------------------------------------------ */
 
 void swi_session_disown(struct sw_client *client)
 {
