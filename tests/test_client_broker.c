@@ -271,10 +271,12 @@ Test(client_broker, processes_share_one_copy)
 
 struct reader {
     pthread_t thread;
+    sw_client *client;
     sw_model *model;
     const char *directory;
     uint32_t first;
-    int rounds, failures;
+    int rounds, failed, wrong;
+    char message[512]; /* of the last failure */
 };
 
 static void *read_often(void *context)
@@ -285,13 +287,14 @@ static void *read_often(void *context)
         uint32_t component = (reader->first + (uint32_t)i) % count;
         struct sw_lease lease;
         if (sw_lease_acquire(reader->model, component, &lease) != 0) {
-            reader->failures++;
+            reader->failed++;
+            sw_client_message(reader->client, reader->message, sizeof reader->message);
             continue;
         }
-        if (!is_file(reader->directory, reader->model, component, &lease))
-            reader->failures++;
-        if (sw_lease_release(&lease) != 0)
-            reader->failures++;
+        bool right = is_file(reader->directory, reader->model, component, &lease);
+        int result = sw_lease_release(&lease);
+        reader->failed += result != 0;
+        reader->wrong += result == 0 && !right; /* of a revoked lease nothing is promised */
     }
     return NULL;
 }
@@ -301,19 +304,20 @@ Test(client_broker, threads_read_right_bytes_while_chunks_come_and_go)
     const char *directory = sup_synth(catalog(), "toy",
                                       SUP_ARGS("--layers", "8", "--hidden", "512", "--intermediate",
                                                "2048", "--heads", "8", "--vocab-size", "2000"));
-    /* eight layers of 6 MB each, and room for half of them */
-    struct sup_broker broker = sup_broker_start(catalog(), "24", NULL);
+    /* eight layers of 6 MB each, and room for half of them, of which one client may pin all */
+    struct sup_broker broker = sup_broker_start(catalog(), "24", SUP_ARGS("--max-pinned", "24M"));
     sw_client *client = connect_to(&broker, 30000);
     sw_model *model = open_model(client, "toy");
     struct reader readers[3];
     for (uint32_t i = 0; i < 3; i++) {
-        readers[i] =
-            (struct reader){.model = model, .directory = directory, .first = 3 * i, .rounds = 24};
+        readers[i] = (struct reader){
+            .client = client, .model = model, .directory = directory, .first = 3 * i, .rounds = 24};
         pthread_create(&readers[i].thread, NULL, read_often, &readers[i]);
     }
     for (int i = 0; i < 3; i++) {
         pthread_join(readers[i].thread, NULL);
-        cr_expect_eq(readers[i].failures, 0);
+        cr_expect_eq(readers[i].failed, 0, "%s", readers[i].message);
+        cr_expect_eq(readers[i].wrong, 0);
     }
     cr_expect_gt(sup_stat(&broker, "evictions"), 0, "the test is about eviction");
     cr_expect_eq(sup_stat(&broker, "pinned_bytes"), 0);
