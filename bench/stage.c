@@ -140,9 +140,14 @@ static void keep(int pipe_end, const char *directory)
 
 static void make_directory(struct stage *stage)
 {
-    (void)snprintf(stage->directory, sizeof stage->directory, "/tmp/swbench.XXXXXX");
+    const char *parent = getenv("TMPDIR");
+    if (!parent || !*parent)
+        parent = "/tmp";
+    int length = snprintf(stage->directory, sizeof stage->directory, "%s/swbench.XXXXXX", parent);
+    if (length < 0 || (size_t)length >= sizeof stage->directory)
+        bench_die("$TMPDIR is too long for the path of a socket: %s", parent);
     if (!mkdtemp(stage->directory))
-        bench_die("cannot make a directory under /tmp: %s", strerror(errno));
+        bench_die("cannot make a directory under %s: %s", parent, strerror(errno));
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) < 0)
         bench_die("cannot make a pipe: %s", strerror(errno));
