@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures `swbench bert` beside ONNX Runtime, and PyTorch on request, on the same weights; prints one table.
+# Measures this project's BERT beside ONNX Runtime, and PyTorch on request, on the same weights; prints one table.
 #
 #   bash bench/peers/run.sh [--check] [--torch] [--json] [--rounds N] [--models A,B] [--shapes 1x16,8x128] [--threads 1,2]
 #                           [--text FILE] [--no-text] [--peers-only] [--keep]
