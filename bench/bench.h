@@ -28,6 +28,7 @@ int bench_gemm(int argc, char **argv);
 int bench_policy(int argc, char **argv);
 int bench_tokenize(int argc, char **argv);
 int bench_serve(int argc, char **argv);
+int bench_stream(int argc, char **argv);
 int bench_workers(int argc, char **argv);
 
 /* Prints "swbench: …" and exits with 1. */

@@ -17,6 +17,7 @@ static const struct command {
     {"policy", "replay a broker's trace under each eviction policy, beside a bound", bench_policy},
     {"tokenize", "turn text into token ids", bench_tokenize},
     {"serve", "time BERT passes on request, for comparisons with other engines", bench_serve},
+    {"stream", "passes through a model larger than the arena: hits and time", bench_stream},
     {"workers", "memory of 1 to 8 workers on one model, beside private copies and mmap", bench_workers},
 };
 #define COMMANDS (sizeof commands / sizeof commands[0])

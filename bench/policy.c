@@ -9,6 +9,7 @@
 
 #include "bench.h"
 #include "bound.h"
+#include "core/layout.h"
 #include "core/size.h"
 #include "simulate.h"
 
@@ -126,22 +127,27 @@ static void compare(struct report *report, const struct trace_log *trace, const 
     char size[32], label[96], figures[96];
     for (size_t i = 0; i < settings->budgets; i++) {
         uint64_t budget = settings->budget[i];
-        uint64_t bound;
-        const struct bound_problem problem = {.uses = uses->chunk,
-                                              .count = uses->count,
-                                              .bytes = uses->bytes,
-                                              .chunks = trace->chunk_count,
-                                              .budget = budget,
-                                              .from = settings->from};
-        if (bound_hit_bytes(&problem, &bound) < 0)
+        uint64_t bound, in_parts;
+        struct bound_problem problem = {.uses = uses->chunk,
+                                        .count = uses->count,
+                                        .bytes = uses->bytes,
+                                        .chunks = trace->chunk_count,
+                                        .budget = budget,
+                                        .unit = SWI_PAGE_BYTES,
+                                        .from = settings->from};
+        int result = bound_hit_bytes(&problem, &bound);
+        problem.in_parts = true;
+        if (result < 0 || bound_hit_bytes(&problem, &in_parts) < 0)
             bench_die("out of memory");
         double lru = simulated_rate(trace, CACHE_POLICY_LRU, budget, settings->from);
         double next = simulated_rate(trace, CACHE_POLICY_NEXT_USE, budget, settings->from);
         double most = rate(bound, uses->counted_bytes);
-        json_array_append_new(list, json_pack("{s:I, s:f, s:f, s:f, s:f}", "budget_bytes",
+        json_array_append_new(list, json_pack("{s:I, s:f, s:f, s:f, s:f, s:f}", "budget_bytes",
                                               (json_int_t)budget, "byte_hit_rate_lru", lru,
                                               "byte_hit_rate_next_use", next, "byte_hit_rate_bound",
-                                              most, "ratio", most > 0 ? next / most : 1.0));
+                                              most, "byte_hit_rate_bound_in_parts",
+                                              rate(in_parts, uses->counted_bytes), "ratio",
+                                              most > 0 ? next / most : 1.0));
         swi_size_format(budget, size, sizeof size);
         (void)snprintf(label, sizeof label, "%s: lru, next-use, bound", size);
         (void)snprintf(figures, sizeof figures, "%.4f  %.4f  %.4f", lru, next, most);

@@ -8,8 +8,8 @@
 
 TestSuite(bound, .timeout = 60);
 
-static uint64_t bound_of(const uint32_t *uses, size_t count, const uint64_t *bytes, uint32_t chunks,
-                         uint64_t budget, size_t from)
+static uint64_t solve(const uint32_t *uses, size_t count, const uint64_t *bytes, uint32_t chunks,
+                      uint64_t budget, size_t from, bool in_parts)
 {
     uint64_t result = UINT64_MAX;
     const struct bound_problem problem = {.uses = uses,
@@ -17,9 +17,17 @@ static uint64_t bound_of(const uint32_t *uses, size_t count, const uint64_t *byt
                                           .count = count,
                                           .chunks = chunks,
                                           .budget = budget,
-                                          .from = from};
+                                          .unit = 1,
+                                          .from = from,
+                                          .in_parts = in_parts};
     cr_assert_eq(bound_hit_bytes(&problem, &result), 0);
     return result;
+}
+
+static uint64_t bound_of(const uint32_t *uses, size_t count, const uint64_t *bytes, uint32_t chunks,
+                         uint64_t budget, size_t from)
+{
+    return solve(uses, count, bytes, chunks, budget, from, true);
 }
 
 Test(bound, by_hand)
@@ -31,6 +39,34 @@ Test(bound, by_hand)
     cr_assert_eq(bound_of(uses, 6, ones, 3, 1, 0), 0);
     /* 3 bytes beside the chunk in use: all of 0, half of 1, all of 2 */
     cr_assert_eq(bound_of(uses, 6, twos, 3, 5, 0), 5);
+}
+
+/* Beside a chunk of 2 fits one more of 2, or nothing. */
+Test(bound, whole_chunks_leave_less_room)
+{
+    const uint32_t uses[] = {0, 1, 2, 0, 1, 2};
+    const uint64_t twos[] = {2, 2, 2}, mixed[] = {3, 4, 5};
+    cr_assert_eq(solve(uses, 6, twos, 3, 5, 0, false), 4);
+    cr_assert_eq(solve(uses, 6, twos, 3, 6, 0, false), 6);
+    cr_assert_eq(solve(uses, 6, twos, 3, 3, 0, false), 0);
+    /* of 10: beside 3 all but 2 of 4 + 5, so 5; beside 4 the 5, not 6; beside 5 the 4 */
+    cr_assert_eq(solve(uses, 6, mixed, 3, 10, 0, true), 3 + 2 + 5);
+    cr_assert_eq(solve(uses, 6, mixed, 3, 10, 0, false), 3 + 1 + 4);
+}
+
+/* Sizes in units of 4: 1 … 4 take one, 5 … 8 two. */
+Test(bound, chunks_take_whole_units)
+{
+    const uint32_t uses[] = {0, 1, 0, 1};
+    const uint64_t bytes[] = {5, 4};
+    uint64_t result;
+    struct bound_problem problem = {
+        .uses = uses, .bytes = bytes, .count = 4, .chunks = 2, .budget = 11, .unit = 4};
+    cr_assert_eq(bound_hit_bytes(&problem, &result), 0);
+    cr_assert_eq(result, 0);
+    problem.budget = 12;
+    cr_assert_eq(bound_hit_bytes(&problem, &result), 0);
+    cr_assert_eq(result, 9);
 }
 
 Test(bound, a_use_leaves_room_for_itself_only)
@@ -176,7 +212,10 @@ Test(bound, is_beladys_optimum_for_equal_sizes)
         for (size_t i = 0; i < LONG_USES; i++)
             uses[i] = (uint32_t)rand() % 12;
         unsigned places = 1 + (unsigned)rand() % 11;
-        cr_assert_eq(bound_of(uses, LONG_USES, bytes, 12, places * UINT64_C(4096), 0),
-                     belady(uses, 12, places) * 4096);
+        uint64_t best = belady(uses, 12, places) * 4096;
+        cr_assert_eq(bound_of(uses, LONG_USES, bytes, 12, places * UINT64_C(4096), 0), best);
+        /* a budget that holds a part of one more chunk */
+        cr_assert_eq(solve(uses, LONG_USES, bytes, 12, places * UINT64_C(4096) + 1000, 0, false),
+                     best);
     }
 }

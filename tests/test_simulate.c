@@ -142,8 +142,12 @@ static uint64_t bound_now(uint64_t budget, size_t from)
 {
     static uint32_t uses[EVENTS_MAX];
     static uint64_t bytes[64];
-    struct bound_problem problem = {
-        .uses = uses, .bytes = bytes, .chunks = trace.chunk_count, .budget = budget, .from = from};
+    struct bound_problem problem = {.uses = uses,
+                                    .bytes = bytes,
+                                    .chunks = trace.chunk_count,
+                                    .budget = budget,
+                                    .unit = 4096,
+                                    .from = from};
     for (uint32_t i = 0; i < trace.chunk_count; i++)
         bytes[i] = chunks[i].bytes;
     for (size_t i = 0; i < trace.event_count; i++)
