@@ -43,9 +43,13 @@ static int open_kind(int directory, struct source **ret, struct swi_error *error
         return source_chunks_open(directory, ret, error);
     if (is_there(directory, HF_INDEX_FILE) || is_there(directory, HF_WEIGHTS_FILE))
         return source_hf_open(directory, ret, error);
+    if (is_there(directory, TORCH_INDEX_FILE) || is_there(directory, TORCH_WEIGHTS_FILE))
+        return source_torch_open(directory, false, ret, error);
+    if (is_there(directory, SWI_MANIFEST_FILE))
+        return source_torch_open(directory, true, ret, error);
     return swi_fail(error, -ENOENT,
-                    "neither " HF_WEIGHTS_FILE " nor " HF_INDEX_FILE " nor " SWI_MANIFEST_FILE
-                    " is there; SRC must be a Hugging Face model directory");
+                    "neither " HF_WEIGHTS_FILE " nor " TORCH_WEIGHTS_FILE " nor " SWI_MANIFEST_FILE
+                    " is there; SRC must be a model's directory");
 }
 
 static int open_at(const char *path, bool chunks_only, struct source **ret, struct swi_error *error)

@@ -4,12 +4,19 @@
 
 #include "programs/chunk/source.h"
 
-#define HF_WEIGHTS_FILE "model.safetensors"
-#define HF_INDEX_FILE   "model.safetensors.index.json"
+#define HF_WEIGHTS_FILE    "model.safetensors"
+#define HF_INDEX_FILE      "model.safetensors.index.json"
+#define TORCH_WEIGHTS_FILE "pytorch_model.bin"
+#define TORCH_INDEX_FILE   "pytorch_model.bin.index.json"
 
 /* config.json + model.safetensors, or shards with an index. The descriptor is borrowed for the
  * call. */
 int source_hf_open(int directory, struct source **ret, struct swi_error *error);
+
+/* config.json + pytorch_model.bin, or shards with an index; or a chunk directory of the older
+ * program. */
+int source_torch_open(int directory, bool older_chunks, struct source **ret,
+                      struct swi_error *error);
 
 /* A chunk directory of this format: panels and fused tensors undone. */
 int source_chunks_open(int directory, struct source **ret, struct swi_error *error);

@@ -1,0 +1,46 @@
+/* Reading the pickle inside a torch archive, without executing anything.
+ *
+ * A pickle is a program for a small stack machine that may call any function of Python. This reader
+ * knows only what torch.save writes for a dictionary of tensors: strings, numbers, tuples,
+ * dictionaries, storages, tensors and parameters. Any other opcode, and any global outside the
+ * short list in pickle.c, is an error that names it. Nothing is looked up, imported or called; a
+ * call in the pickle becomes a description.
+ *
+ * Pure: bytes in, descriptions out. Every count is limited, and values refer to each other by
+ * number, so that a pickle which contains itself is as harmless as any.
+ */
+#ifndef CHUNK_PICKLE_H
+#define CHUNK_PICKLE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <sw/client.h>
+
+#include "core/error.h"
+
+#define PICKLE_BYTES_MAX (16u << 20)
+
+/* A tensor of the dictionary, stored row by row without gaps. Texts are borrowed from the pickle's
+ * bytes, without a terminating zero and without one inside. */
+struct pickle_tensor {
+    const char *name, *storage;
+    size_t name_length, storage_length;
+    enum sw_dtype dtype;
+    uint64_t storage_elements; /* that the storage is said to have */
+    uint64_t offset; /* of the first element in the storage, in elements; all lie inside */
+    uint32_t rank;
+    uint64_t shape[SW_RANK_MAX];
+};
+
+struct pickle {
+    struct pickle_tensor *tensors; /* [count], in the order of the dictionary */
+    size_t count;
+};
+
+/* ret is owned by the caller: pickle_fini. Errors: SW_EFORMAT, SW_EUNSUPPORTED (an opcode, a global
+ * or a kind of value that is not on the list), -ENOMEM. */
+int pickle_parse(const void *data, size_t size, struct pickle *ret, struct swi_error *error);
+void pickle_fini(struct pickle *pickle);
+
+#endif
