@@ -1,6 +1,16 @@
 # bert: kernels, GEMM under every kind of micro-kernel, config, encoder, engine
 sw_test(bert-kernels SOURCES bert_kernels.c LIBRARIES sw-bert m)
 sw_test(bert-gemm SOURCES bert_gemm.c bert_random.c LIBRARIES sw-bert m)
+# a plain program, for ThreadSanitizer's sake, which also dislikes threads in a forked child
+add_executable(team-stress team_stress.c)
+target_link_libraries(team-stress PRIVATE sw-bert sw-flags)
+if(SW_SANITIZE MATCHES thread)
+  add_test(NAME team-stress COMMAND team-stress --no-fork)
+else()
+  add_test(NAME team-stress COMMAND team-stress)
+endif()
+set_tests_properties(team-stress PROPERTIES TIMEOUT 120)
+
 sw_test(bert-encoder
   SOURCES bert_encoder.c bert_model.c bert_reference.c bert_random.c
           ${PROJECT_SOURCE_DIR}/libsw/programs/chunk/synth_random.c

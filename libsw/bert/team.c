@@ -11,12 +11,15 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { SPINS = 4000 }; /* some 20–50 µs: longer than a step of small models is uneven */
+/* Some 20–50 µs: longer than the members' parts of a step differ. More members than processors do not
+ * spin at all: each would keep another from its work. */
+enum { SPINS = 1000 };
 
 struct member {
     swi_team *team;
@@ -27,6 +30,7 @@ struct member {
 struct swi_team {
     unsigned wanted;       /* members asked for */
     _Atomic unsigned size; /* members that meet; below wanted only while a failed start is undone */
+    unsigned spins;        /* looks at the phase before sleeping */
     pid_t owner;           /* whose threads these are; 0: nobody's */
     void (*function)(void *, unsigned);
     void *context; /* NULL function: the members leave */
@@ -88,7 +92,7 @@ static void *member_main(void *argument)
         if (!team->function)
             return NULL;
         team->function(team->context, member->number);
-        meet(team, SPINS);
+        meet(team, team->spins);
     }
 }
 
@@ -99,6 +103,12 @@ static void dismiss(swi_team *team, unsigned members)
     meet(team, 0);
     for (unsigned i = 1; i < members; i++)
         (void)pthread_join(team->members[i].thread, NULL);
+}
+
+static unsigned processors(void)
+{
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
 }
 
 /* On failure no thread is left, and the team may be started again. */
@@ -131,6 +141,7 @@ int swi_team_create(unsigned threads, swi_team **ret_team)
     atomic_init(&team->phase, 0);
     atomic_init(&team->next, 0);
     team->wanted = threads;
+    team->spins = threads <= processors() ? SPINS : 0;
     int r = start(team);
     if (r < 0) {
         free(team);
@@ -163,15 +174,15 @@ int swi_team_run(swi_team *team, void (*function)(void *context, unsigned member
     }
     team->function = function;
     team->context = context;
-    meet(team, SPINS);
+    meet(team, team->spins);
     function(context, 0);
-    meet(team, SPINS);
+    meet(team, team->spins);
     return 0;
 }
 
 void swi_team_wait(swi_team *team)
 {
-    meet(team, SPINS);
+    meet(team, team->spins);
 }
 
 uint32_t swi_team_next(swi_team *team)
