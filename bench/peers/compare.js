@@ -22,7 +22,7 @@ const check = require('./check');
 const report = require('./report');
 
 const DTYPES = ['f16', 'f32'];
-const CHOOSING_ROUNDS = 5;
+const CHOOSING_ROUNDS = 3;
 const TEXT_BATCH = 32,
     TEXT_BATCHES = 6;
 const COLD_STARTS = 5;
