@@ -14,6 +14,7 @@ static const struct command {
     {"acquire", "lease and release a resident chunk, beside mmap and Redis", bench_acquire},
     {"bert", "whole passes of a BERT model, tokens a second", bench_bert},
     {"gemm", "the engine's matrix multiplication, beside the core's peak", bench_gemm},
+    {"load", "load and verify a cold chunk, beside fio, mmap and read()", bench_load},
     {"policy", "replay a broker's trace under each eviction policy, beside a bound", bench_policy},
     {"tokenize", "turn text into token ids", bench_tokenize},
     {"serve", "time BERT passes on request, for comparisons with other engines", bench_serve},
