@@ -29,7 +29,9 @@ int bench_load(int argc, char **argv);
 int bench_policy(int argc, char **argv);
 int bench_tokenize(int argc, char **argv);
 int bench_serve(int argc, char **argv);
+int bench_flood(int argc, char **argv);
 int bench_stream(int argc, char **argv);
+int bench_touch(int argc, char **argv);
 int bench_workers(int argc, char **argv);
 
 /* Prints "swbench: …" and exits with 1. */

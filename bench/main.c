@@ -18,7 +18,9 @@ static const struct command {
     {"policy", "replay a broker's trace under each eviction policy, beside a bound", bench_policy},
     {"tokenize", "turn text into token ids", bench_tokenize},
     {"serve", "time BERT passes on request, for comparisons with other engines", bench_serve},
+    {"flood", "hits and misses of one client while 200 others misbehave", bench_flood},
     {"stream", "passes through a model larger than the arena: hits and time", bench_stream},
+    {"touch", "a new client's first touch of resident weights, beside small pages", bench_touch},
     {"workers", "memory of 1 to 8 workers on one model, beside private copies and mmap", bench_workers},
 };
 #define COMMANDS (sizeof commands / sizeof commands[0])
