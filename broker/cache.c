@@ -147,6 +147,7 @@ void cache_detach_page(struct cache *cache, uint32_t session)
 {
     assert(session < SWI_SESSIONS && cache->page[session]);
     cache->page[session] = NULL;
+    cache->scan_fresh = false;
     uint32_t at = 0;
     while (cache->sessions[at] != session)
         at++;
@@ -299,6 +300,7 @@ void cache_request(struct cache *cache, uint32_t id, enum cache_priority priorit
     struct chunk *chunk = cache->chunk[id];
     assert(chunk && !chunk->gone);
     cache->now_ns = now_ns;
+    cache->scan_fresh = false;
     if (waiter) {
         waiter->id = id;
         waiter->deadline_ns = now_ns + CACHE_ROOM_WAIT_NS;
@@ -393,6 +395,7 @@ static void run_tick(struct cache *cache)
 bool cache_dispatch(struct cache *cache, uint64_t now_ns)
 {
     cache->now_ns = now_ns;
+    cache->scan_fresh = false;
     bool more = loader_turn(cache->loader);
     run_tick(cache);
     if (swi_cache_wants_tidy(cache) && now_ns >= cache->tidy_ns) {

@@ -23,6 +23,7 @@
 #define CACHE_TICK_MAX_NS  UINT64_C(2000000000)
 /* an unchanged bad file is not read again before */
 #define CACHE_FAILURE_HOLD_NS UINT64_C(1000000000)
+#define CACHE_AHEAD_NS        UINT64_C(1000000000) /* so long a guess is safe from other guesses */
 #define CACHE_FIRST_BYTES     (UINT64_C(256) << 20)
 #define CACHE_LOADS_MAX       8u    /* at once */
 #define CACHE_PREFETCH_MAX    1024u /* queued; more are dropped */
@@ -55,6 +56,7 @@ struct chunk {
     uint64_t offset;              /* while loading or resident */
     uint32_t resident_at;         /* place in cache->resident while resident */
     uint32_t load_tick;           /* when it became resident */
+    uint64_t load_ns;             /* the same */
     uint64_t uses;                /* requests */
     struct waiter_list waiters;
     TAILQ_ENTRY(chunk) link; /* in cache->queue */
@@ -98,12 +100,16 @@ struct cache {
     uint32_t session_count;
     uint32_t merge_next; /* whose stamps are next */
 
-    uint32_t pinned_at[SWI_CHUNKS]; /* the scan that last saw a pin on it */
-    uint32_t scan;                  /* number of the last scan */
+    struct {
+        uint32_t scan, count; /* the scan that last saw a pin on it, and how many it saw */
+    } pins[SWI_CHUNKS];
+    uint32_t scan;   /* number of the last scan */
+    bool scan_fresh; /* made since the last dispatch or request */
     uint32_t scratch[SWI_CHUNKS];
 
     struct share share[SWI_SESSIONS + 1]; /* the last: operators' */
     uint64_t round;                       /* number of the last swi_cache_pump */
+    uint64_t prepared;                    /* the round that the policy was last prepared for */
     struct chunk_list queue[CACHE_PRIORITIES];
     uint32_t queue_count[CACHE_PRIORITIES];
     uint32_t loading, waiter_count;
@@ -146,9 +152,9 @@ enum room {
     ROOM_BUSY,    /* once reads have finished or pins have gone */
 };
 enum room swi_cache_make_room(struct cache *cache, struct chunk *chunk);
-/* Marks every pinned chunk in cache->pinned_at with the number of this scan. */
+/* Counts the pins of every chunk, under the number of this scan. */
 void swi_cache_scan_pins(struct cache *cache);
-bool swi_cache_pinned(const struct cache *cache, uint32_t id);
+uint32_t swi_cache_pins(const struct cache *cache, uint32_t id);
 /* Evicts those of ids that nobody pins; returns how many. all: none unless all. ids are resident.
  */
 uint32_t swi_cache_evict(struct cache *cache, const uint32_t *ids, uint32_t count, bool all);

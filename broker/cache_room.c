@@ -17,14 +17,19 @@ void swi_cache_scan_pins(struct cache *cache)
     cache->scan++;
     for (uint32_t i = 0; i < cache->session_count; i++) {
         uint32_t count = swi_page_list_pins(cache->page[cache->sessions[i]], ids, &bad);
-        for (uint32_t k = 0; k < count; k++)
-            cache->pinned_at[ids[k]] = cache->scan;
+        for (uint32_t k = 0; k < count; k++) {
+            if (cache->pins[ids[k]].scan != cache->scan)
+                cache->pins[ids[k]].count = 0;
+            cache->pins[ids[k]].scan = cache->scan;
+            cache->pins[ids[k]].count++;
+        }
     }
+    cache->scan_fresh = true;
 }
 
-bool swi_cache_pinned(const struct cache *cache, uint32_t id)
+uint32_t swi_cache_pins(const struct cache *cache, uint32_t id)
 {
-    return cache->pinned_at[id] == cache->scan;
+    return cache->pins[id].scan == cache->scan ? cache->pins[id].count : 0;
 }
 
 bool swi_cache_merge(struct cache *cache)
@@ -58,6 +63,7 @@ void swi_cache_became_resident(struct cache *cache, struct chunk *chunk)
     chunk->resident_at = cache->resident_count;
     cache->resident[cache->resident_count++] = chunk->id;
     chunk->load_tick = swi_cache_now_tick(cache);
+    chunk->load_ns = cache->now_ns;
     policy_touch(cache->policy, chunk->id, chunk->load_tick);
     policy_set_resident(cache->policy, chunk->id, true);
     cache->stats.resident_bytes += chunk->info.bytes;
@@ -86,11 +92,11 @@ uint32_t swi_cache_evict(struct cache *cache, const uint32_t *ids, uint32_t coun
     swi_cache_scan_pins(cache);
     uint32_t free_to_go = 0;
     for (uint32_t i = 0; i < count; i++)
-        free_to_go += !swi_cache_pinned(cache, ids[i]);
+        free_to_go += swi_cache_pins(cache, ids[i]) == 0;
     if (all && free_to_go < count)
         free_to_go = 0;
     for (uint32_t i = 0; i < count; i++) {
-        if (free_to_go == 0 || swi_cache_pinned(cache, ids[i]))
+        if (free_to_go == 0 || swi_cache_pins(cache, ids[i]) > 0)
             swi_entry_restore_evict(index, ids[i]);
         else
             evicted(cache, cache->chunk[ids[i]]);
@@ -107,11 +113,14 @@ static struct arena_regret regret_of(void *context, uint32_t id)
 {
     const struct asking *asking = context;
     struct cache *cache = asking->cache;
-    if (swi_cache_pinned(cache, id) || swi_entry_get(cache->index.index, id).state != SWI_RESIDENT)
+    if (swi_cache_pins(cache, id) > 0 ||
+        swi_entry_get(cache->index.index, id).state != SWI_RESIDENT)
         return (struct arena_regret){.keep = true};
-    /* a guess may not push out what is needed sooner, nor what an earlier guess brought */
+    /* a guess may not push out what is needed sooner, nor what another guess just brought */
+    const struct chunk *chunk = cache->chunk[id];
     if (asking->chunk->priority == CACHE_PREFETCH &&
-        (cache->chunk[id]->ahead || policy_needed_before(cache->policy, id, asking->chunk->id)))
+        ((chunk->ahead && cache->now_ns - chunk->load_ns < CACHE_AHEAD_NS) ||
+         policy_needed_before(cache->policy, id, asking->chunk->id)))
         return (struct arena_regret){.keep = true};
     return policy_regret(cache->policy, id);
 }
@@ -136,6 +145,18 @@ static bool grow_to(struct cache *cache, uint64_t goal)
     return true;
 }
 
+/* What is known of uses and pins, once for all chunks that one round tries. Pins that come later
+ * are seen by the eviction itself. */
+static void prepare(struct cache *cache)
+{
+    if (cache->prepared == cache->round)
+        return;
+    cache->prepared = cache->round;
+    (void)swi_cache_merge(cache);
+    policy_prepare(cache->policy, swi_cache_now_tick(cache), cache->now_ns);
+    swi_cache_scan_pins(cache);
+}
+
 enum room swi_cache_make_room(struct cache *cache, struct chunk *chunk)
 {
     uint64_t bytes = chunk->info.bytes;
@@ -146,9 +167,7 @@ enum room swi_cache_make_room(struct cache *cache, struct chunk *chunk)
         return ROOM_GROWING;
     if (cache->gone_count > 0)
         release_gone(cache);
-    (void)swi_cache_merge(cache);
-    policy_prepare(cache->policy, swi_cache_now_tick(cache), cache->now_ns);
-    swi_cache_scan_pins(cache);
+    prepare(cache);
     for (unsigned try = 0; try < WINDOW_TRIES; try++) {
         struct arena_window window;
         struct asking asking = {cache, chunk};
@@ -196,7 +215,7 @@ struct cache_cleared cache_clear(struct cache *cache, const char *model, const c
     result.pinned_chunks = count - gone;
     for (uint32_t i = 0; i < count; i++) {
         struct chunk *chunk = cache->chunk[cache->scratch[i]];
-        if (swi_cache_pinned(cache, chunk->id))
+        if (swi_cache_pins(cache, chunk->id) > 0)
             result.pinned_bytes += chunk->info.bytes;
         else if (chunk->gone)
             swi_cache_release_id(cache, chunk);
@@ -226,7 +245,7 @@ static void shrink_tail(struct cache *cache)
     (void)swi_cache_evict(cache, cache->scratch, resident, false);
     for (uint32_t i = 0; i < resident; i++) {
         struct chunk *chunk = cache->chunk[cache->scratch[i]];
-        if (chunk->gone && !swi_cache_pinned(cache, chunk->id))
+        if (chunk->gone && swi_cache_pins(cache, chunk->id) == 0)
             swi_cache_release_id(cache, chunk);
     }
     uint64_t end = arena_end(cache->arena);

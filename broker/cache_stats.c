@@ -29,7 +29,7 @@ static uint64_t pinned_bytes(struct cache *cache)
     uint64_t bytes = 0;
     swi_cache_scan_pins(cache);
     for (uint32_t i = 0; i < cache->resident_count; i++) {
-        if (swi_cache_pinned(cache, cache->resident[i]))
+        if (swi_cache_pins(cache, cache->resident[i]) > 0)
             bytes += cache->chunk[cache->resident[i]]->info.bytes;
     }
     return bytes;
@@ -66,12 +66,14 @@ void swi_cache_describe_holders(struct cache *cache, char *text, size_t size)
         length += snprintf(text + length, size - (size_t)length, "%s session %u holds %s",
                            i == 0 ? ":" : ",", top[i].session, bytes);
     }
+    if (length >= 0 && (size_t)length < size && cache->loading > 0)
+        length += snprintf(text + length, size - (size_t)length, "; %u chunks are being read",
+                           cache->loading);
     if (length >= 0 && (size_t)length < size && cache->refused.code != 0 &&
         cache->segment.reserved_bytes < cache->budget) {
         swi_size_format(cache->segment.reserved_bytes, reserved, sizeof reserved);
         (void)snprintf(text + length, size - (size_t)length,
-                       "%s only %s of it could be reserved (%.100s)", known > 0 ? ", and" : ",",
-                       reserved, cache->refused.text);
+                       "; only %s of it could be reserved (%.100s)", reserved, cache->refused.text);
     }
 }
 
@@ -98,18 +100,18 @@ bool cache_view(struct cache *cache, uint32_t id, struct cache_chunk_view *ret)
     const struct chunk *chunk = id < SWI_CHUNKS ? cache->chunk[id] : NULL;
     if (!chunk || chunk->gone)
         return false;
+    if (!cache->scan_fresh) /* one scan serves a listing of many chunks */
+        swi_cache_scan_pins(cache);
     struct cache_chunk_view view = {
         .chunk = &chunk->info,
         .entry = swi_entry_get(cache->index.index, id),
         .uses = chunk->uses,
         .last_use_tick = policy_last_use(cache->policy, id),
         .last_error = chunk->failure.code,
+        .pins = swi_cache_pins(cache, id),
     };
-    for (uint32_t i = 0; i < cache->session_count; i++) {
-        const struct swi_page *page = cache->page[cache->sessions[i]];
-        view.pins += swi_page_pins(page, id);
-        view.uses += swi_page_uses(page, id);
-    }
+    for (uint32_t i = 0; i < cache->session_count; i++)
+        view.uses += swi_page_uses(cache->page[cache->sessions[i]], id);
     *ret = view;
     return true;
 }

@@ -330,6 +330,33 @@ Test(cache_control, pins_of_a_session_that_left_do_not_count, .timeout = 60)
     fx_destroy(fx);
 }
 
+Test(cache_control, a_view_counts_pins_and_uses_of_all_sessions, .timeout = 60)
+{
+    struct fx *fx = fx_create(4 * FX_MIB, 0, CACHE_ENGINE_AUTO, CACHE_POLICY_LRU);
+    (void)fx_attach(fx, 1);
+    (void)fx_attach(fx, 2);
+    uint32_t a = fx_add(fx, "a", FX_MIB);
+    uint32_t b = fx_add(fx, "b", FX_MIB);
+    cr_assert_eq(fx_demand(fx, a), 0);
+    (void)fx_pin(fx, 1, a);
+    (void)fx_pin(fx, 1, a);
+    (void)fx_pin(fx, 2, a);
+    fx_settle(fx);
+    struct cache_chunk_view view;
+    cr_assert(cache_view(fx->cache, fx->file[a].id, &view));
+    cr_assert_eq(view.pins, 3);
+    cr_assert_eq(view.uses, 4, "three leases and the request");
+    cr_assert_eq(view.entry.state, SWI_RESIDENT);
+    cr_assert_str_eq(view.chunk->name, "a");
+    cr_assert(cache_view(fx->cache, fx->file[b].id, &view));
+    cr_assert_eq(view.pins, 0);
+    cr_assert_eq(view.entry.state, SWI_ABSENT);
+    cr_assert_eq(fx_stats(fx).pinned_bytes, FX_MIB, "each chunk once");
+    cr_assert_not(cache_view(fx->cache, 4711, &view));
+    cr_assert_not(cache_view(fx->cache, UINT32_MAX, &view));
+    fx_destroy(fx);
+}
+
 Test(cache_control, garbage_in_a_client_page_does_no_harm, .timeout = 60)
 {
     struct fx *fx = fx_create(4 * FX_MIB, 0, CACHE_ENGINE_AUTO, CACHE_POLICY_NEXT_USE);
