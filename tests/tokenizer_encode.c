@@ -105,7 +105,7 @@ Test(tokenizer_encode, longest_first_shares_the_room)
     static const unsigned cases[][4] = {
         {0, 0, 0, 0}, {0, 2, 0, 2}, {0, 4, 0, 4}, {0, 8, 0, 7}, {2, 0, 2, 0}, {2, 4, 2, 4},
         {2, 8, 2, 5}, {4, 0, 4, 0}, {4, 2, 4, 2}, {4, 4, 3, 4}, {4, 8, 3, 4}, {8, 0, 7, 0},
-        {8, 2, 5, 2}, {8, 4, 4, 3}, {8, 8, 3, 4}, {9, 8, 4, 3},
+        {8, 2, 5, 2}, {8, 4, 4, 3}, {8, 8, 3, 4}, {9, 8, 3, 4}, {8, 7, 3, 4}, {8, 6, 4, 3},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char text[32] = "", pair[32] = "";
@@ -130,6 +130,15 @@ Test(tokenizer_encode, one_of_a_pair_gives_up_tokens)
     expect_pair("a b a b", "b b", options, "[CLS] a [SEP] b b [SEP]");
     options.truncation = SW_TRUNCATE_SECOND;
     expect_pair("b b", "a b a b", options, "[CLS] b b [SEP] a [SEP]");
+}
+
+Test(tokenizer_encode, room_for_nothing_leaves_the_special_tokens)
+{
+    for (int strategy = SW_TRUNCATE_LONGEST_FIRST; strategy <= SW_TRUNCATE_SECOND; strategy++)
+        expect_pair("a b", "b",
+                    (struct sw_encode_options){.max_tokens = 3,
+                                               .truncation = (enum sw_truncation)strategy},
+                    "[CLS] [SEP] [SEP]");
 }
 
 Test(tokenizer_encode, what_cannot_be_cut_is_an_error)

@@ -17,9 +17,11 @@ typedef struct sw_tokenizer sw_tokenizer;
 /* Which text of a pair gives up tokens when the pair is too long. */
 enum sw_truncation {
     /* the longer, down to the shorter's length; then both, to half of the room each, of which the
-     * longer (the second, when they were equal) gets the odd token */
+     * longer (the second, when they were equal) gets the odd token. Of a text longer than max_tokens
+     * the words up to there count */
     SW_TRUNCATE_LONGEST_FIRST = 0,
-    SW_TRUNCATE_FIRST = 1,  /* -E2BIG when none of its tokens would be left */
+    SW_TRUNCATE_FIRST = 1,  /* -E2BIG when none of its tokens would be left, unless there is room
+                               for none at all */
     SW_TRUNCATE_SECOND = 2, /* the same; -EINVAL when there is no second text */
     SW_TRUNCATE_NEVER = 3 /* too long is an error: -E2BIG */
 };

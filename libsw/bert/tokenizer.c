@@ -65,6 +65,10 @@ static int share(const struct sw_encode_options *options, bool pair, uint32_t ro
     if (total <= room)
         return 0;
     uint64_t excess = total - room;
+    if (room == 0 && options->truncation != SW_TRUNCATE_NEVER) {
+        *first = *second = 0;
+        return 0;
+    }
     switch (options->truncation) {
     case SW_TRUNCATE_LONGEST_FIRST:
         if (pair)
@@ -90,14 +94,16 @@ static int share(const struct sw_encode_options *options, bool pair, uint32_t ro
     return -EINVAL;
 }
 
-/* The number of tokens past which more of a text changes nothing. Sharing between the two of a pair
- * depends on which is longer; dropping from the front needs the end. */
+/* How many tokens of one text are enough: at the end of the word that reaches this, its encoding
+ * stops, as it does in the crate since 0.23. Dropping from the front needs the end. */
 static uint32_t useful_tokens(const struct sw_tokenizer *tokenizer,
-                              const struct sw_encode_options *options, bool pair, uint32_t room)
+                              const struct sw_encode_options *options)
 {
-    bool all = (pair && options->truncation == SW_TRUNCATE_LONGEST_FIRST) ||
-               (tokenizer->truncate_left && options->truncation != SW_TRUNCATE_NEVER);
-    return all || room >= INT32_MAX ? INT32_MAX : room + 1;
+    bool all = tokenizer->truncate_left && options->truncation != SW_TRUNCATE_NEVER;
+    uint32_t most = options->max_tokens;
+    if (all || most == 0 || most >= INT32_MAX)
+        return INT32_MAX;
+    return options->truncation == SW_TRUNCATE_NEVER ? most + 1 : most;
 }
 
 /* ---- encoding ---------------------------------------------------------------------------------
@@ -150,7 +156,7 @@ static int encode(const struct sw_tokenizer *tokenizer, struct swi_text text, st
         return -EINVAL;
     if (options->max_tokens > 0)
         room = options->max_tokens - specials;
-    uint32_t useful = useful_tokens(tokenizer, options, pair, room);
+    uint32_t useful = useful_tokens(tokenizer, options);
     uint32_t first = 0, second = 0;
     int result = prepare(tokenizer, encoding);
     if (result == 0 && special)

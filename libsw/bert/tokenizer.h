@@ -61,7 +61,7 @@ struct swi_text {
     const char *data;
     size_t size;
     int32_t type;
-    uint32_t stop; /* may end early once the encoding has this many tokens */
+    uint32_t stop; /* no word is begun once the encoding has this many tokens */
 };
 
 /* Appends the text's tokens to the encoding, whose scratch exists. Returns 0, -ENOMEM or -E2BIG. */

@@ -15,6 +15,8 @@ struct words {
     struct sw_encoding *encoding;
     struct swi_scratch *scratch;
     int32_t type;
+    uint32_t stop;    /* the word that brings the encoding to this many tokens is the last */
+    bool enough;      /* … and has been seen. Added tokens alone never end a text early. */
     size_t size;      /* bytes of the word so far */
     size_t chars;     /* its code points */
     size_t run_start; /* marks may move forward to here, not beyond */
@@ -22,15 +24,24 @@ struct words {
     bool too_long;
 };
 
+/* A whole word, or a punctuation mark, of this id. */
+static int push_word(struct words *words, int32_t id, uint32_t start)
+{
+    int result = swi_encoding_push(words->encoding, id, words->type, start);
+    words->enough = words->encoding->count >= words->stop;
+    return result;
+}
+
 static int end_word(struct words *words)
 {
     int result = 0;
-    if (words->too_long)
-        result = swi_encoding_push(words->encoding, words->tokenizer->unknown, words->type,
-                                   words->start);
-    else if (words->size > 0)
+    if (words->too_long) {
+        result = push_word(words, words->tokenizer->unknown, words->start);
+    } else if (words->size > 0) {
         result = swi_wordpiece(words->tokenizer, words->scratch->word, words->size, words->type,
                                words->start, words->encoding);
+        words->enough = words->encoding->count >= words->stop;
+    }
     words->size = words->chars = words->run_start = 0;
     words->too_long = false;
     return result;
@@ -66,7 +77,7 @@ static int add_normal(struct words *words, struct swi_normal normal, uint32_t of
     int result = 0;
     if (alone || swi_is_space(normal.code))
         result = end_word(words);
-    if (result < 0 || (!alone && swi_is_space(normal.code)))
+    if (result < 0 || words->enough || (!alone && swi_is_space(normal.code)))
         return result;
     add_to_word(words, normal, offset);
     return alone ? end_word(words) : 0;
@@ -101,7 +112,7 @@ static int add_stretch(struct words *words, const struct swi_text *text, size_t 
 {
     const struct sw_tokenizer *tokenizer = words->tokenizer;
     int result = 0;
-    while (at < end && result == 0 && words->encoding->count < text->stop) {
+    while (at < end && result == 0 && !words->enough) {
         uint8_t byte = (uint8_t)text->data[at];
         switch ((enum swi_byte_class)tokenizer->byte_class[byte]) {
         case SWI_BYTE_WORD:
@@ -113,9 +124,8 @@ static int add_stretch(struct words *words, const struct swi_text *text, size_t 
             break;
         case SWI_BYTE_PUNCTUATION:
             result = end_word(words);
-            if (result == 0)
-                result = swi_encoding_push(words->encoding, tokenizer->byte_token[byte],
-                                           words->type, (uint32_t)at);
+            if (result == 0 && !words->enough)
+                result = push_word(words, tokenizer->byte_token[byte], (uint32_t)at);
             at++;
             break;
         case SWI_BYTE_DROP:
@@ -126,7 +136,7 @@ static int add_stretch(struct words *words, const struct swi_text *text, size_t 
             struct swi_normal normals[SWI_NORMAL_MAX];
             size_t length = swi_utf8_decode(text->data + at, end - at, &code);
             size_t count = swi_normalize(&tokenizer->normalizer, code, normals);
-            for (size_t i = 0; i < count && result == 0; i++)
+            for (size_t i = 0; i < count && result == 0 && !words->enough; i++)
                 result = add_normal(words, normals[i], (uint32_t)at);
             at += length;
             break;
@@ -144,7 +154,7 @@ static int add_normalized(struct words *words, size_t at, size_t end)
 {
     const struct swi_normalized *normalized = &words->scratch->normalized;
     int result = 0;
-    while (at < end && result == 0) {
+    while (at < end && result == 0 && !words->enough) {
         struct swi_normal normal = {0};
         size_t length = swi_utf8_decode(normalized->text + at, end - at, &normal.code);
         result = add_normal(words, normal, normalized->offsets[at]);
@@ -161,10 +171,9 @@ static int add_normalized_stretch(struct words *words, const struct swi_text *te
     int result = swi_normalize_text(&tokenizer->normalizer, text->data, at, end, normalized);
     struct swi_added_search search = {.text = normalized->text, .size = normalized->size};
     size_t from = 0;
-    while (result == 0 && words->encoding->count < text->stop &&
-           swi_added_next(&tokenizer->normal, &search)) {
+    while (result == 0 && !words->enough && swi_added_next(&tokenizer->normal, &search)) {
         result = add_normalized(words, from, search.start);
-        if (result == 0)
+        if (result == 0 && !words->enough)
             result = swi_encoding_push(words->encoding, search.item->id, words->type,
                                        normalized->offsets[search.start]);
         from = search.stop;
@@ -178,19 +187,20 @@ int swi_encode_text(const struct sw_tokenizer *tokenizer, const struct swi_text 
     struct words words = {.tokenizer = tokenizer,
                           .encoding = encoding,
                           .scratch = encoding->scratch,
-                          .type = text->type};
+                          .type = text->type,
+                          .stop = text->stop};
     int (*const add)(struct words *, const struct swi_text *, size_t, size_t) =
         tokenizer->normal.count > 0 ? add_normalized_stretch : add_stretch;
     struct swi_added_search search = {.text = text->data, .size = text->size};
     size_t from = 0;
-    while (encoding->count < text->stop && swi_added_next(&tokenizer->raw, &search)) {
+    while (!words.enough && swi_added_next(&tokenizer->raw, &search)) {
         int result = add(&words, text, from, search.start);
-        if (result == 0)
+        if (result == 0 && !words.enough)
             result =
                 swi_encoding_push(encoding, search.item->id, words.type, (uint32_t)search.start);
         if (result < 0)
             return result;
         from = search.stop;
     }
-    return encoding->count < text->stop ? add(&words, text, from, text->size) : 0;
+    return words.enough ? 0 : add(&words, text, from, text->size);
 }
