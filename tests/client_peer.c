@@ -125,6 +125,7 @@ static void welcome(struct peer *peer, uint32_t session, uint64_t tag)
     if (peer->page[session])
         munmap(peer->page[session], sizeof(struct swi_page));
     peer->page[session] = page;
+    peer->revoked[session] = false;
     pthread_mutex_unlock(&peer->moving);
     if (faults->page_less)
         MUST(ftruncate(page_fd, (off_t)((int64_t)sizeof(struct swi_page) - faults->page_less)) ==
@@ -168,14 +169,28 @@ static void send_file(struct peer *peer, int fd, uint64_t tag, const char *path)
     close(file);
 }
 
+/* A place that no chunk has, another one each time, so that old addresses meet new bytes. */
+static uint64_t free_place(struct peer *peer)
+{
+    for (;;) {
+        uint64_t offset = (uint64_t)(peer->next_place++ % (PEER_ARENA >> 20)) << 20;
+        bool taken = false;
+        for (uint32_t i = 0; i < PEER_COMPONENTS; i++) {
+            struct swi_entry_value entry = swi_entry_get(peer->index, i);
+            taken = taken || (entry.state != SWI_ABSENT && entry.offset == offset);
+        }
+        if (!taken)
+            return offset;
+    }
+}
+
 static void put_into_arena(struct peer *peer, uint32_t chunk)
 {
     pthread_mutex_lock(&peer->moving);
-    bool absent = swi_entry_get(peer->index, chunk).state == SWI_ABSENT;
-    uint64_t offset = (uint64_t)chunk << 20;
-    if (absent) {
-        memcpy(peer->arena + offset, peer->content[chunk], peer->bytes[chunk]);
+    if (swi_entry_get(peer->index, chunk).state == SWI_ABSENT) {
+        uint64_t offset = free_place(peer);
         swi_entry_begin_load(peer->index, chunk, peer->faults.offset_outside ? PEER_ARENA : offset);
+        memcpy(peer->arena + offset, peer->content[chunk], peer->bytes[chunk]);
         swi_entry_publish(peer->index, chunk);
     }
     pthread_mutex_unlock(&peer->moving);
@@ -355,7 +370,7 @@ uint32_t peer_pins(const struct peer *peer, uint32_t component)
 {
     uint32_t pins = 0;
     for (uint32_t i = 0; i < PEER_SESSIONS; i++)
-        if (peer->page[i])
+        if (peer->page[i] && !peer->revoked[i])
             pins += swi_page_pins(peer->page[i], component);
     return pins;
 }
@@ -379,6 +394,10 @@ bool peer_evict(struct peer *peer, uint32_t component)
 
 void peer_revoke(struct peer *peer)
 {
-    for (uint32_t i = 0; i < PEER_SESSIONS; i++)
+    pthread_mutex_lock(&peer->moving);
+    for (uint32_t i = 0; i < PEER_SESSIONS; i++) {
         (void)swi_session_revoke(peer->index, i);
+        peer->revoked[i] = true;
+    }
+    pthread_mutex_unlock(&peer->moving);
 }

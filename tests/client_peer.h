@@ -46,6 +46,8 @@ struct peer {
     struct swi_index *index;
     uint8_t *arena;
     struct swi_page *page[PEER_SESSIONS];
+    bool revoked[PEER_SESSIONS]; /* its pins do not count */
+    uint32_t next_place;         /* in the arena, one for each MiB */
     uint64_t incarnation;
     _Atomic uint32_t sessions; /* begun */
     _Atomic uint32_t loads;    /* LOADs received */
@@ -70,7 +72,7 @@ void peer_stop(struct peer *peer);
 /* Evicts a chunk if it is resident and not pinned; returns whether it did. */
 bool peer_evict(struct peer *peer, uint32_t component);
 uint32_t peer_pins(const struct peer *peer, uint32_t component);
-/* Takes the pins of every session away. */
+/* Takes the pins of every session away: what they held may be overwritten from now on. */
 void peer_revoke(struct peer *peer);
 
 /* The element [i] of every tensor of a component. */

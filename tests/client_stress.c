@@ -41,29 +41,59 @@ static bool is_right(const struct sw_lease *lease, uint32_t component)
     return true;
 }
 
+static void lease_two(sw_model *model, uint32_t round)
+{
+    struct sw_lease held[2];
+    uint32_t component[2] = {round % PEER_COMPONENTS, (round / 7) % PEER_COMPONENTS};
+    bool right[2];
+    for (int k = 0; k < 2; k++) {
+        int result = sw_lease_acquire(model, component[k], &held[k]);
+        if (result < 0)
+            fail("acquire", result);
+        right[k] = is_right(&held[k], component[k]);
+    }
+    for (int k = 0; k < 2; k++) {
+        int result = sw_lease_release(&held[k]);
+        if (result == SW_EREVOKED)
+            atomic_fetch_add_explicit(&revoked, 1, memory_order_relaxed);
+        else if (result < 0)
+            fail("release", result);
+        else if (!right[k])
+            fail("a confirmed lease held the wrong bytes", SW_EDIGEST);
+    }
+}
+
+/* The views must be those of this component, whatever was under them while they were made. */
+static void view_one(sw_model *model, uint32_t round)
+{
+    uint32_t component = round % PEER_COMPONENTS;
+    char number[2] = {(char)('0' + component), 0};
+    sw_component *handle;
+    int result = sw_component_acquire(model, component, &handle);
+    if (result == SW_EREVOKED)
+        return;
+    if (result < 0)
+        fail("component", result);
+    struct sw_tensor tensor = SW_INIT(struct sw_tensor);
+    const char *says = sw_component_metadata(handle, "component");
+    bool right =
+        sw_component_tensor(handle, "a.weight", &tensor) == 0 && says && strcmp(says, number) == 0;
+    for (uint32_t i = 0; i < 48 && right; i++)
+        right = ((const float *)tensor.data)[i] == peer_element(component, i);
+    result = sw_component_release(handle);
+    if (result < 0 && result != SW_EREVOKED)
+        fail("component's release", result);
+    if (result == 0 && !right)
+        fail("a confirmed component held the wrong tensors", SW_EDIGEST);
+}
+
 static void *lease_on(void *context)
 {
     sw_model *model = context;
     for (uint32_t i = 0; !atomic_load_explicit(&ending, memory_order_relaxed); i++) {
-        struct sw_lease held[2];
-        uint32_t component[2] = {i % PEER_COMPONENTS, (i / 7) % PEER_COMPONENTS};
-        bool right[2];
-        for (int k = 0; k < 2; k++) {
-            int result = sw_lease_acquire(model, component[k], &held[k]);
-            if (result < 0)
-                fail("acquire", result);
-            right[k] = is_right(&held[k], component[k]);
-        }
-        for (int k = 0; k < 2; k++) {
-            int result = sw_lease_release(&held[k]);
-            if (result == SW_EREVOKED)
-                atomic_fetch_add_explicit(&revoked, 1, memory_order_relaxed);
-            else if (result < 0)
-                fail("release", result);
-            else if (!right[k])
-                fail("a confirmed lease held the wrong bytes", SW_EDIGEST);
-        }
-        atomic_fetch_add_explicit(&leases, 2, memory_order_relaxed);
+        lease_two(model, i);
+        view_one(model, i);
+        atomic_fetch_add_explicit(&leases, 3, memory_order_relaxed);
     }
     return NULL;
 }
@@ -92,6 +122,7 @@ int main(int argc, char **argv)
         result = sw_model_open(client, "toy", &model);
     if (result < 0)
         fail("open", result);
+    sw_model_set_cache_size(model, 1); /* views are made again and again */
     pthread_t threads[THREADS];
     for (uint32_t i = 0; i < THREADS; i++)
         pthread_create(&threads[i], NULL, lease_on, model);
@@ -99,15 +130,16 @@ int main(int argc, char **argv)
     time_t end = time(NULL) + seconds;
     uint64_t deaths = 0;
     for (unsigned round = 0; time(NULL) < end; round++) {
-        pause_ms(3);
+        pause_ms(1);
         if (round % 4 == 1)
             peer_revoke(&peer);
-        if (round % 16 == 15) {
+        if (round % 64 == 63) {
             peer_stop(&peer);
             peer_start(&peer, path, NULL);
             deaths++;
         }
-        (void)peer_evict(&peer, round % PEER_COMPONENTS);
+        for (uint32_t i = 0; i < PEER_COMPONENTS; i++)
+            (void)peer_evict(&peer, i);
     }
     atomic_store_explicit(&ending, true, memory_order_relaxed);
     for (uint32_t i = 0; i < THREADS; i++)

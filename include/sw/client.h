@@ -7,7 +7,11 @@
  * Threads: every function may be called from several threads at once on the same handle, except that a
  *   handle must not be closed while another thread uses it, and a lease or component handle belongs to
  *   one thread at a time.
- * Fork: a child gets a session of its own at its first call; leases it inherited answer SW_EFORK.
+ * Fork: a child gets a session of its own at its first call; leases it inherited answer SW_EFORK. Their
+ *   bytes stay readable in the child until that call, as long as the parent holds the lease.
+ * Broker gone: what is mapped goes on serving hits; a miss connects again with back-off, and a process
+ *   that only hits moves to the next broker within a fraction of a second of its start. Held leases
+ *   stay readable, on the old arena.
  * Options structs begin with their own size, so that either side may be newer: use SW_INIT.
  */
 #ifndef SW_CLIENT_H
@@ -95,7 +99,8 @@ SW_API int sw_model_prefetch(sw_model *model, const uint32_t *components, size_t
 SW_API int sw_model_warmup(sw_model *model, const uint32_t *components, size_t count);
 
 /* Publishes where this model's pass is: the component in use, out of how many passes and how long one
- * step takes. Pure stores, no system call; the broker's eviction policy reads it. lane tells apart the
+ * step takes. Pure stores, no system call while the broker lives (when it has been silent for a moment
+ * this looks whether it has gone); the broker's eviction policy reads it. lane tells apart the
  * concurrent passes of one client (0 … SW_CURSOR_LANES-1). */
 #define SW_CURSOR_LANES 16
 SW_API void sw_model_publish_cursor(sw_model *model, unsigned lane, uint32_t component,

@@ -211,6 +211,13 @@ int sw_lease_try_acquire(sw_model *model, uint32_t component, struct sw_lease *r
                                             : acquire_slowly(model, component, false, ret_lease);
 }
 
+bool swi_lease_valid(const struct sw_lease *lease)
+{
+    const struct swi_attachment *attachment = lease->attachment;
+    return swi_pin_valid(attachment->index, attachment->session, lease->epoch, lease->chunk,
+                         lease->generation);
+}
+
 /* ---- release --------------------------------------------------------------------------------- */
 
 static __attribute__((noinline, cold)) int report_revoked(struct sw_client *client)
@@ -225,12 +232,12 @@ int sw_lease_release(struct sw_lease *lease)
     struct swi_attachment *attachment = lease->attachment;
     assert(attachment && "a lease is released once");
     struct sw_client *client = lease->model->client;
+    bool ours = swi_attachment_ours(attachment);
+    bool valid = ours && swi_lease_valid(lease);
     lease->attachment = NULL;
     lease->data = NULL;
-    if (__builtin_expect(!swi_attachment_ours(attachment), 0))
+    if (__builtin_expect(!ours, 0))
         return SW_EFORK;
-    bool valid = swi_pin_valid(attachment->index, attachment->session, lease->epoch, lease->chunk,
-                               lease->generation);
     drop(client, attachment, lease->slot);
     if (__builtin_expect(!valid, 0))
         return report_revoked(client);

@@ -96,6 +96,14 @@ static int parse(struct sw_model *model, uint32_t component, const struct sw_lea
     const struct swi_strings *strings;
     struct swi_error error = {0};
     int result = swi_view_parse(lease->data, lease->bytes, known, &view, &strings, &error);
+    if (result == 0 && !swi_lease_valid(lease)) {
+        /* A pin that was taken away while we read: the view may be that of other bytes. The
+         * caller's release will say so; what must not happen is that the view is kept. */
+        free(view);
+        if (strings != known)
+            free((void *)(uintptr_t)strings);
+        result = swi_fail(&error, SW_EREVOKED, "the broker took the lease away");
+    }
     if (result < 0) {
         (void)swi_fail_within(&error, result, "model %s, component %s: ", model->name,
                               model->components[component].name);

@@ -161,11 +161,21 @@ void swi_model_leave(struct sw_model *model, struct swi_connection *connection);
 /* SW_ENOCOMPONENT with a message unless the model has that component. */
 int swi_model_check(struct sw_model *model, uint32_t component);
 
+/* ---- acquire.c --------------------------------------------------------------------------------
+ */
+
+/* Whether what was read through the lease until now is right. */
+bool swi_lease_valid(const struct sw_lease *lease);
+
 /* ---- requests.c ------------------------------------------------------------------------------ */
 
 /* Asks for one chunk and waits until it is resident. */
 int swi_request_load(struct swi_connection *connection, const struct swi_binding *binding,
                      uint32_t component, uint64_t deadline, struct swi_error *error);
+
+/* Tells the broker that the session needs the model no more. Waits a second at most: a broker that
+ * does not take it in time learns it when the session ends. Lock not held. */
+void swi_request_close(struct swi_connection *connection, uint32_t wire_model);
 
 /* ---- component.c ----------------------------------------------------------------------------- */
 

@@ -128,14 +128,7 @@ void sw_model_close(sw_model *model)
     swi_unlock(client);
     if (!connection)
         return;
-    struct swi_wire_close close_it = {.model = wire_model};
-    uint8_t packet[sizeof(struct swi_wire_head) + sizeof close_it];
-    struct swi_wire_out out;
-    swi_wire_begin(&out, packet, sizeof packet, SWI_WIRE_CLOSE, 0);
-    swi_wire_put(&out, &close_it, sizeof close_it);
-    /* A broker that does not take it in time learns it when the session ends. */
-    struct swi_error unreported;
-    (void)swi_connection_post(connection, &out, swi_deadline_in(1000), &unreported);
+    swi_request_close(connection, wire_model);
     swi_lock(client);
     swi_connection_unref(connection);
     swi_unlock(client);

@@ -33,6 +33,17 @@ int swi_request_load(struct swi_connection *connection, const struct swi_binding
     return result;
 }
 
+void swi_request_close(struct swi_connection *connection, uint32_t wire_model)
+{
+    struct swi_wire_close close_it = {.model = wire_model};
+    uint8_t packet[sizeof(struct swi_wire_head) + sizeof close_it];
+    struct swi_wire_out out;
+    swi_wire_begin(&out, packet, sizeof packet, SWI_WIRE_CLOSE, 0);
+    swi_wire_put(&out, &close_it, sizeof close_it);
+    struct swi_error unreported;
+    (void)swi_connection_post(connection, &out, swi_deadline_in(1000), &unreported);
+}
+
 static int check_all(struct sw_model *model, const uint32_t *components, size_t count)
 {
     for (size_t i = 0; i < count; i++) {

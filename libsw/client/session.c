@@ -190,8 +190,12 @@ static int move_to(struct sw_client *client, struct swi_connection *connection,
         swi_model_unref(models[i]);
     }
     swi_unlock(client);
-    for (size_t i = 0; i < count && reopened; i++)
+    for (size_t i = 0; i < count && reopened; i++) {
+        struct swi_binding *unused = reopened[i].opened.binding; /* another revision */
+        if (result == 0 && unused)
+            swi_request_close(connection, unused->wire_model);
         swi_opened_fini(&reopened[i].opened);
+    }
     free(reopened);
     free(models);
     return result;

@@ -126,6 +126,7 @@ int swi_table_fetch(struct swi_connection *connection, struct swi_attachment *at
     opened.binding->wire_model = answer.model;
     result = fetch_rows(connection, attachment, deadline, &opened, error);
     if (result < 0) {
+        swi_request_close(connection, answer.model);
         swi_opened_fini(&opened);
         return result;
     }
