@@ -21,6 +21,7 @@ static void before_fork(void)
     struct swi_fork_lock *lock;
     LIST_FOREACH(lock, &locks, link)
     pthread_mutex_lock(&lock->mutex);
+    pthread_mutex_lock(&numbering);
 }
 
 static void after_fork(void)
