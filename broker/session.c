@@ -13,7 +13,6 @@
 #include "request.h"
 #include "warm.h"
 
-#define MESSAGES_A_TURN  8 /* of one session, so that no session keeps the others waiting */
 #define ACCEPTS_A_TURN   16
 #define RATE_A_SECOND    5000 /* a message costs one token or more */
 #define RATE_BURST       1000
@@ -224,9 +223,10 @@ static void socket_ready(struct loop_source *source, uint32_t events)
         loop_disarm(session->broker->loop, &session->stall); /* it took something */
         sent(session, outbox_flush(&session->outbox, source->fd));
     }
-    for (int i = 0; i < MESSAGES_A_TURN && session->state != SESSION_DOOMED; i++)
-        if (!outbox_empty(&session->outbox) || session->tokens < 0 || !read_message(session))
-            break;
+    /* One message, then the others' turn: however many sessions talk without a pause, one that asks
+     * for a single chunk waits for one message of each. */
+    if (session->state != SESSION_DOOMED && outbox_empty(&session->outbox) && session->tokens >= 0)
+        (void)read_message(session);
     /* Nobody is there any more, and what is unread would not be read soon either. */
     if ((events & (EPOLLHUP | EPOLLERR)) && !(source->events & EPOLLIN))
         session_doom(session, "hung up");
