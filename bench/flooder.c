@@ -14,6 +14,7 @@
 
 #define CLIENTS_MAX  64
 #define CHUNKS_KNOWN 64
+#define VERDICT_NS   UINT64_C(200000000) /* how long to wait for the answer to a malformed message */
 
 struct client {
     int fd;      /* -1: not connected */
@@ -22,6 +23,7 @@ struct client {
     uint32_t chunk[CHUNKS_KNOWN];
     uint32_t chunks;
     uint64_t operations;
+    uint64_t verdict_ns; /* it broke the protocol: says nothing before it is closed, or until then */
 };
 
 struct flooder {
@@ -48,6 +50,7 @@ static void hang_up(struct client *client)
     client->fd = -1;
     client->opened = false;
     client->chunks = 0;
+    client->verdict_ns = 0;
 }
 
 /* True when it went out. A full socket is the broker's right; a closed one is connected anew later.
@@ -270,7 +273,7 @@ static bool say_allowed(struct flooder *flooder, struct client *client)
     static bool (*const kinds[])(struct flooder *, struct client *) = {
         say_load, say_load, say_load,  say_prefetch, say_table,
         say_file, say_open, say_close, say_close,    say_nonsense};
-    if (dice(flooder, 50) == 0) {
+    if (dice(flooder, 500) == 0) {
         hang_up(client);
         return true;
     }
@@ -288,13 +291,15 @@ static bool act(struct flooder *flooder, struct client *client)
         connect_anew(flooder, client);
         return client->fd >= 0;
     }
-    if (!client->opened)
+    if (!client->opened || bench_now_ns() < client->verdict_ns)
         return false;
     bool malformed = dice(flooder, 10) == 0;
     if (!(malformed ? say_malformed : say_allowed)(flooder, client))
         return false;
     client->operations++;
     atomic_fetch_add_explicit(&flooder->count->operations, 1, memory_order_relaxed);
+    if (malformed)
+        client->verdict_ns = bench_now_ns() + VERDICT_NS;
     if (malformed)
         atomic_fetch_add_explicit(&flooder->count->malformed, 1, memory_order_relaxed);
     return true;
