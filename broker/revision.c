@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "beneath.h"
@@ -146,13 +147,24 @@ static int open_chunk(void *context, uint32_t ordinal, struct swi_error *error)
 }
 
 /* Best effort: without it, users of a replaced and deleted directory hear SW_ESTALE at their next
- * miss. */
+ * miss. Only the lower half of the descriptors that the process may have: the rest is for sessions
+ * and reads, which cannot do without. */
 static void hold_files(struct revision *revision)
 {
-    for (size_t i = 0; i < revision->manifest.count; i++)
-        if (revision->files[i] < 0)
-            revision->files[i] =
-                beneath_open(revision->directory, revision->manifest.chunks[i].file, O_PATH);
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    for (size_t i = 0; i < revision->manifest.count; i++) {
+        if (revision->files[i] >= 0)
+            continue;
+        int fd = beneath_open(revision->directory, revision->manifest.chunks[i].file, O_PATH);
+        if (fd >= 0 &&
+            (rlim_t)fd >= limit.rlim_cur / 2) { /* the kernel gives the lowest free one */
+            close(fd);
+            return;
+        }
+        revision->files[i] = fd;
+    }
 }
 
 /* ---- users ----------------------------------------------------------------------------------- */

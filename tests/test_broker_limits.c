@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -395,5 +396,30 @@ Test(broker_limits, many_come_and_go)
     expect_stat("clients", 0);
     expect_stat("pinned_bytes", 0);
     cr_assert_eq(sup_stat(&broker, "sessions"), 400);
+    stop();
+}
+
+/* Each model has more files than half of the descriptors that the broker may have. */
+Test(broker_limits, files_of_large_models_leave_descriptors_for_sessions)
+{
+    const char *const shape[] = {"--layers",       "60", "--hidden",     "32",  "--heads", "2",
+                                 "--intermediate", "64", "--vocab-size", "300", NULL};
+    const struct rlimit few = {96, 96};
+    start_with("16", NULL);
+    cr_assert_eq(sup_broker_stop(&broker), 0);
+    (void)sup_synth(sup_path("models"), "first", shape);
+    (void)sup_synth(sup_path("models"), "second", shape);
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+    broker = sup_broker_start(sup_path("models"), "16", SUP_ARGS("--max-sessions", "8"));
+    for (int i = 0; i < 4; i++) {
+        struct raw raw = raw_attach(&broker, "many");
+        struct raw_model first = raw_open(&raw, "first"), second = raw_open(&raw, "second");
+        for (uint32_t k = 0; k < 8; k++) {
+            cr_assert_eq(raw_load(&raw, &first, k, NULL), 0);
+            cr_assert_eq(raw_load(&raw, &second, second.opened.chunks - 1 - k, NULL), 0);
+        }
+    }
+    cr_assert_eq(sup_stat(&broker, "load_errors"), 0);
+    cr_assert_eq(sup_stat(&broker, "clients"), 4);
     stop();
 }
