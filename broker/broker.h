@@ -35,11 +35,12 @@ struct counters {
     uint64_t descriptors_refused; /* sent by clients, closed */
     uint64_t sessions_refused;    /* over the limit, or of another version */
     uint64_t requests_refused;    /* over the limit of queued requests or open models */
-    uint64_t rate_limited;        /* times a session was not read for a while */
-    uint64_t slow_readers;        /* closed: they did not take their answers */
-    uint64_t silent_closed;       /* closed: they said nothing */
-    uint64_t quota_revoked;       /* sessions that pinned too much */
-    uint64_t page_garbage;        /* sessions whose page held what no client of ours writes */
+    uint64_t ids_refused;   /* requests that named a handle or chunk not open to their client */
+    uint64_t rate_limited;  /* times a session was not read for a while */
+    uint64_t slow_readers;  /* closed: they did not take their answers */
+    uint64_t silent_closed; /* closed: they said nothing */
+    uint64_t quota_revoked; /* sessions that pinned too much */
+    uint64_t page_garbage;  /* sessions whose page held what no client of ours writes */
 };
 
 struct broker {

@@ -79,6 +79,7 @@ static const struct line {
     {"descriptors_refused", "descriptors refused", COUNT},
     {"sessions_refused", "sessions refused", COUNT},
     {"requests_refused", "requests refused", COUNT},
+    {"ids_refused", "others' ids refused", COUNT},
     {"rate_limited", "rate limited", COUNT},
     {"slow_readers", "slow readers closed", COUNT},
     {"silent_closed", "silent ones closed", COUNT},

@@ -112,6 +112,7 @@ static void put_counters(json_t *reply, const struct counters *counters)
     put(reply, "descriptors_refused", counters->descriptors_refused);
     put(reply, "sessions_refused", counters->sessions_refused);
     put(reply, "requests_refused", counters->requests_refused);
+    put(reply, "ids_refused", counters->ids_refused);
     put(reply, "rate_limited", counters->rate_limited);
     put(reply, "slow_readers", counters->slow_readers);
     put(reply, "silent_closed", counters->silent_closed);

@@ -30,6 +30,7 @@ static struct revision *handle(struct session *session, uint64_t tag, uint32_t m
     struct revision *revision = model < SESSION_MODELS ? session->models[model] : NULL;
     if (!revision) {
         char text[80];
+        session->broker->counters.ids_refused++;
         (void)snprintf(text, sizeof text, "model handle %u is not open in this session", model);
         session_done(session, tag, -EBADF, text);
     }
@@ -148,6 +149,7 @@ static void handle_load(struct session *session, uint64_t tag, const struct swi_
     }
     if (!belongs(revision, load->chunk)) {
         char text[SWI_NAME_MAX + 80];
+        session->broker->counters.ids_refused++;
         (void)snprintf(text, sizeof text, "chunk %u is none of model %s", load->chunk,
                        revision->name);
         session_done(session, tag, SW_ENOCOMPONENT, text);

@@ -324,6 +324,7 @@ Test(swctl, stats_hold_every_promised_key, .timeout = 60)
         "slow_readers",
         "quota_revoked",
         "page_garbage",
+        "ids_refused",
     };
     struct sup_broker broker = sup_broker_start(catalog(), "16", SUP_ARGS("--policy", "lru"));
     json_t *stats = sup_swctl(&broker, SUP_ARGS("stats"));
