@@ -33,11 +33,17 @@ const char *bench_program(const char *name, char *buffer, size_t size)
     self[length] = 0;
     char *slash = strrchr(self, '/');
     *slash = 0;
-    if ((size_t)snprintf(buffer, size, "%s/%s", self, name) >= size)
-        bench_die("the path of %s is too long", name);
-    if (access(buffer, X_OK) < 0)
-        bench_die("%s: %s; build it, swbench expects it beside itself", buffer, strerror(errno));
-    return buffer;
+    /* beside swbench where all was built, in sbin where it was installed */
+    static const char *const places[] = {"", "../sbin/"};
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        char path[PATH_MAX];
+        int written = snprintf(path, sizeof path, "%s/%s%s", self, places[i], name);
+        if (written < 0 || (size_t)written >= size)
+            bench_die("the path of %s is too long", name);
+        if (access(path, X_OK) == 0)
+            return strcpy(buffer, path);
+    }
+    bench_die("%s is not beside swbench in %s; build it", name, self);
 }
 
 bool bench_installed(const char *program)
