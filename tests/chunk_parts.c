@@ -17,9 +17,7 @@
 
 static struct swi_error error;
 
-/* ---- config
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- config ---------------------------------------------------------------------------------- */
 
 #define CONFIG(more)                                                                               \
     "{\"num_hidden_layers\":2,\"hidden_size\":128,\"num_attention_heads\":2,"                      \
@@ -54,9 +52,7 @@ Test(config, flipped_bytes_do_no_harm, .timeout = 60)
         }
 }
 
-/* ---- plan
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- plan ------------------------------------------------------------------------------------ */
 
 static const struct model_config small = {.layers = 2,
                                           .hidden = 40,
@@ -160,8 +156,7 @@ Test(plan, a_model_of_too_many_chunks_is_refused, .timeout = 20)
     cr_assert_not_null(strstr(error.text, "chunks"));
 }
 
-/* ---- staging
- * ---------------------------------------------------------------------------------------------- */
+/* ---- staging --------------------------------------------------------------------------------- */
 
 static const char *folder;
 
@@ -221,9 +216,7 @@ Test(staging, what_appears_meanwhile_is_not_replaced, .init = make_folder, .time
     cr_assert_eq(sup_count_entries(folder), 2);
 }
 
-/* ---- widening
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- widening -------------------------------------------------------------------------------- */
 
 Test(source, narrow_elements_are_widened_in_place, .timeout = 20)
 {

@@ -102,8 +102,7 @@ Test(refusal, a_tied_decoder_that_differs, .init = load, .timeout = 60)
     EXPECT_REFUSED("cls.predictions.decoder.bias is tied to cls.predictions.bias");
 }
 
-/* ---- values
- * ------------------------------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 static void set_value(const char *name, size_t element, float value)
 {
@@ -147,8 +146,7 @@ Test(refusal, a_large_bias_is_no_overflow, .init = load, .timeout = 60)
     (void)sup_run_ok(SUP_ARGS("swchunk", "import", model, sup_path("out")));
 }
 
-/* ---- the file itself
- * ------------------------------------------------------------------------------------ */
+/* ---- the file itself ------------------------------------------------------------------------- */
 
 /* Replaces a piece of the header by one of the same length. */
 static void patch(const char *from, const char *to)
@@ -207,8 +205,7 @@ Test(refusal, what_is_no_safetensors_file, .init = load, .timeout = 60)
     fixture_expect_import_refused(model, NULL, TEXTS("model.safetensors: not a regular file"));
 }
 
-/* ---- the config
- * ------------------------------------------------------------------------------------------- */
+/* ---- the config ------------------------------------------------------------------------------ */
 
 static void refuse_config(const char *key, json_t *value, const char *const texts[])
 {

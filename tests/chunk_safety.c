@@ -21,8 +21,7 @@ static void make_folder(void)
     sup_mkdir(folder);
 }
 
-/* ---- stopped on the way
- * ---------------------------------------------------------------------------------- */
+/* ---- stopped on the way ---------------------------------------------------------------------- */
 
 static bool something_there(void *context)
 {
@@ -80,9 +79,7 @@ Test(safety, a_killed_run_leaves_only_a_hidden_directory, .init = make_folder, .
     (void)sup_run_ok(SUP_ARGS("swchunk", "verify", out));
 }
 
-/* ---- disks
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- disks ----------------------------------------------------------------------------------- */
 
 Test(safety, a_file_size_limit_is_an_error_with_a_clean_up, .init = make_folder, .timeout = 60)
 {
@@ -118,8 +115,7 @@ Test(safety, a_full_disk_behind_stdout_is_noticed, .init = make_folder, .timeout
     cr_assert_not_null(strstr(result.err, "standard output"), "%s", result.err);
 }
 
-/* ---- what is there already
- * ----------------------------------------------------------------------------------- */
+/* ---- what is there already ------------------------------------------------------------------- */
 
 Test(safety, an_existing_out_is_refused_without_force, .init = make_folder, .timeout = 60)
 {
@@ -200,9 +196,7 @@ Test(safety, what_is_written_can_be_read_by_others, .init = make_folder, .timeou
     cr_assert_eq(status.st_mode & 0777, 0644);
 }
 
-/* ---- usage
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- usage ----------------------------------------------------------------------------------- */
 
 Test(safety, wrong_usage_is_one_line_and_status_2, .init = make_folder, .timeout = 60)
 {

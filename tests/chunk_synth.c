@@ -123,8 +123,7 @@ Test(synth, shapes_are_what_their_names_say, .timeout = 100)
     }
 }
 
-/* ---- vocabulary
- * ------------------------------------------------------------------------------------------ */
+/* ---- vocabulary ------------------------------------------------------------------------------ */
 
 static bool has_line(const char *text, const char *line)
 {

@@ -14,8 +14,7 @@
 
 static struct swi_error error;
 
-/* ---- writing pickles
- * --------------------------------------------------------------------------------- */
+/* ---- writing pickles ------------------------------------------------------------------------- */
 
 struct writer {
     char *bytes;
@@ -88,8 +87,7 @@ static struct writer pickle_of(const struct checkpoint *checkpoint)
     return writer;
 }
 
-/* ---- writing archives
- * ----------------------------------------------------------------------------------- */
+/* ---- writing archives ------------------------------------------------------------------------ */
 
 static void add_entry(zip_t *zip, const char *name, const void *data, size_t size)
 {
@@ -154,8 +152,7 @@ static void make_model(void)
     write_archive(file, &pickle, &checkpoint);
 }
 
-/* ---- good ones
- * ------------------------------------------------------------------------------------------- */
+/* ---- good ones ------------------------------------------------------------------------------- */
 
 static const char *manifest_of(const char *source, const char *folder)
 {
@@ -280,8 +277,7 @@ Test(torch, older_chunks_are_checked, .init = split_into_components, .timeout = 
     cr_assert_str_eq(manifest_of(model, "safetensors"), from_chunks);
 }
 
-/* ---- archives that are not what they should be
- * --------------------------------------------------------------- */
+/* ---- archives that are not what they should be ----------------------------------------------- */
 
 Test(torch, storages_are_held_against_the_tensors_in_them, .init = make_model, .timeout = 60)
 {
@@ -343,8 +339,7 @@ Test(torch, a_pickle_that_would_run_a_command_runs_none, .init = make_model, .ti
     cr_assert_not(sup_exists(witness));
 }
 
-/* ---- pickles, one by one
- * ------------------------------------------------------------------------------------ */
+/* ---- pickles, one by one --------------------------------------------------------------------- */
 
 static int parse(const void *bytes, size_t size, struct pickle *ret)
 {

@@ -164,9 +164,7 @@ Test(verify, a_directory_that_is_none_is_said_to_be, .init = make_model, .timeou
     fixture_expect_refusal(1, SUP_ARGS("verify", model), TEXTS("swchunk import"));
 }
 
-/* ---- info
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- info ------------------------------------------------------------------------------------ */
 
 Test(info, is_a_table_with_aligned_columns, .init = make_model, .timeout = 60)
 {
@@ -207,8 +205,7 @@ Test(info, as_json_holds_every_tensor, .init = make_model, .timeout = 60)
     json_decref(info);
 }
 
-/* ---- the manual
- * -------------------------------------------------------------------------------------------- */
+/* ---- the manual ------------------------------------------------------------------------------ */
 
 /* The long options in a text, as "--name\n" each, in order and once. */
 static bool mentions(const char *text, const char *option, const char *before)

@@ -202,8 +202,7 @@ Test(manifest, counts_are_limited, .timeout = 30)
                  "refused before it is looked at");
 }
 
-/* ---- from a directory
- * ---------------------------------------------------------------------------- */
+/* ---- from a directory ------------------------------------------------------------------------ */
 
 static char directory[] = "/tmp/sw-manifest-XXXXXX";
 

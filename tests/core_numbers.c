@@ -13,8 +13,7 @@
 #include "core/panel.h"
 #include "core/size.h"
 
-/* ---- half floats -------------------------------------------------------------------------------
- */
+/* ---- half floats ----------------------------------------------------------------------------- */
 
 static float float_of(uint32_t bits)
 {
@@ -139,8 +138,7 @@ Test(half, bf16_rounds_to_nearest_even_and_keeps_nan, .timeout = 60)
     cr_assert(isnan(swi_f16_to_f32(swi_f32_to_f16(float_of(0x7f800001)))));
 }
 
-/* ---- panels
- * -------------------------------------------------------------------------------------- */
+/* ---- panels ---------------------------------------------------------------------------------- */
 
 static void check_panels(uint64_t n, uint64_t k, size_t element)
 {
@@ -178,8 +176,7 @@ Test(panel, holds_every_element_where_the_layout_says, .timeout = 30)
         }
 }
 
-/* ---- sizes
- * ------------------------------------------------------------------------------------------ */
+/* ---- sizes ----------------------------------------------------------------------------------- */
 
 Test(size, reads_what_people_write, .timeout = 10)
 {
@@ -230,8 +227,7 @@ Test(size, writes_for_people, .timeout = 10)
     cr_assert_str_eq(small, "832", "cut to the room there is");
 }
 
-/* ---- digests
- * ---------------------------------------------------------------------------------------- */
+/* ---- digests --------------------------------------------------------------------------------- */
 
 Test(digest, is_xxh3_128_in_canonical_hex, .timeout = 10)
 {
@@ -285,8 +281,7 @@ Test(digest, text_goes_both_ways_and_nothing_else_is_read, .timeout = 10)
     }
 }
 
-/* ---- errors
- * ----------------------------------------------------------------------------------------- */
+/* ---- errors ---------------------------------------------------------------------------------- */
 
 Test(strerror, knows_every_code_of_both_kinds, .timeout = 10)
 {

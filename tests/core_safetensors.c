@@ -204,8 +204,7 @@ Test(safetensors, counts_of_tensors_are_limited, .timeout = 60)
     free(json);
 }
 
-/* ---- rendering
- * ------------------------------------------------------------------------------------ */
+/* ---- rendering ------------------------------------------------------------------------------- */
 
 static struct swi_tensor tensor_of(const char *name, enum sw_dtype dtype, uint64_t n, uint64_t k)
 {

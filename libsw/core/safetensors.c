@@ -18,8 +18,7 @@
 #define METADATA_KEY "__metadata__"
 #define FILLER_DTYPE "U8"
 
-/* ---- reading
- * ------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static bool is_filler_name(const char *name)
 {
@@ -327,8 +326,7 @@ const char *swi_safetensors_metadata(const struct swi_safetensors *file, const c
     return NULL;
 }
 
-/* ---- writing
- * ------------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 /* Takes over `value`, also on failure. A name twice is a caller's error that would lose a tensor.
  */

@@ -104,8 +104,7 @@ int chunk_directory_hash(struct chunk_directory *chunks, size_t chunk, struct pr
     return result;
 }
 
-/* ---- against the plan
- * ------------------------------------------------------------------------------ */
+/* ---- against the plan ------------------------------------------------------------------------ */
 
 static const struct swi_tensor *find(const struct chunk_directory *chunks, const char *chunk,
                                      const char *tensor)

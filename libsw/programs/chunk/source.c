@@ -9,8 +9,7 @@
 
 #define COMPARE_ELEMENTS 65536u
 
-/* ---- names
- * ----------------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 static bool ends_with(const char *text, const char *tail)
 {
@@ -110,8 +109,7 @@ int source_fail(const struct source *source, const struct source_tensor *tensor,
                     tensor->file ? ": " : "", tensor->name, text);
 }
 
-/* ---- settling
- * --------------------------------------------------------------------------------------- */
+/* ---- settling -------------------------------------------------------------------------------- */
 
 static void drop(struct source *source, const char *name)
 {
@@ -232,8 +230,7 @@ int source_settle(struct source *source, struct swi_error *error)
     return settle_mlm(source, error);
 }
 
-/* ---- checking against a plan
- * ------------------------------------------------------------------------ */
+/* ---- checking against a plan ----------------------------------------------------------------- */
 
 static void format_shape(char *text, size_t size, const uint64_t *shape, uint32_t rank)
 {
@@ -316,8 +313,7 @@ int source_check(const struct source *source, const struct plan *plan, bool drop
     return drop_extra ? 0 : check_leftover(source, plan, error);
 }
 
-/* ---- reading
- * ----------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 int source_read_rows(struct source *source, const struct plan_tensor *tensor, uint64_t first,
                      uint64_t count, float *out, struct swi_error *error)

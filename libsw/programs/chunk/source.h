@@ -50,8 +50,7 @@ int source_open(const char *path, struct source **ret, struct swi_error *error);
 int source_open_chunks(const char *path, struct source **ret, struct swi_error *error);
 void source_close(struct source *source);
 
-/* ---- for those who implement one
- * -------------------------------------------------------------------- */
+/* ---- for those who implement one ------------------------------------------------------------- */
 
 /* Adds a tensor under its settled name; buffers that are not weights (position_ids) are left out.
  */
@@ -70,8 +69,7 @@ void source_fini(struct source *source);
 int source_copy_directory(const struct source *source, int from, int to, const char *out,
                           struct swi_error *error);
 
-/* ---- for those who use one
- * -------------------------------------------------------------------------- */
+/* ---- for those who use one ------------------------------------------------------------------- */
 
 const struct source_tensor *source_find(const struct source *source, const char *name);
 

@@ -46,8 +46,7 @@ static int chunks_copy_files(struct source *base, int directory, const char *out
     return source_copy_directory(base, source->chunks.directory, directory, out, error);
 }
 
-/* ---- reading
- * ------------------------------------------------------------------------------------------ */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static int read_stored_rows(const struct piece *piece, uint64_t first, uint64_t count, float *out)
 {
@@ -136,8 +135,7 @@ static int chunks_read(struct source *base, const struct source_tensor *tensor, 
 static const struct source_ops chunks_ops = {
     .read = chunks_read, .copy_files = chunks_copy_files, .close = chunks_close};
 
-/* ---- opening
- * ------------------------------------------------------------------------------------------ */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static int add_piece(struct chunks_source *source, const struct piece *piece,
                      struct swi_error *error)

@@ -32,8 +32,7 @@ struct hf_source {
     size_t shard_count;
 };
 
-/* ---- elements
- * ---------------------------------------------------------------------------------------- */
+/* ---- elements -------------------------------------------------------------------------------- */
 
 void *source_narrow_part(float *out, uint64_t count, enum sw_dtype dtype)
 {
@@ -95,8 +94,7 @@ static void hf_close(struct source *base)
 static const struct source_ops hf_ops = {
     .read = hf_read, .copy_files = hf_copy_files, .close = hf_close};
 
-/* ---- shards
- * ------------------------------------------------------------------------------------------ */
+/* ---- shards ---------------------------------------------------------------------------------- */
 
 int source_read_header(int fd, uint64_t file_bytes, struct swi_safetensors *ret,
                        struct swi_error *error)

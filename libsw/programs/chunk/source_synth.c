@@ -36,8 +36,7 @@ static void synth_close(struct source *base)
     free(base);
 }
 
-/* ---- the files beside the weights
- * --------------------------------------------------------------------- */
+/* ---- the files beside the weights ------------------------------------------------------------ */
 
 /* Takes over `root`. */
 static int create_json(int directory, const char *name, json_t *root, struct swi_error *error)
@@ -116,8 +115,7 @@ static int synth_copy_files(struct source *base, int directory, const char *out,
 static const struct source_ops synth_ops = {
     .read = synth_read, .copy_files = synth_copy_files, .close = synth_close};
 
-/* ---- opening
- * ------------------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 /* Every tensor that a checkpoint of this shape has. */
 static int add_all(struct synth_source *source, struct swi_error *error)

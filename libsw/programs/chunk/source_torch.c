@@ -69,8 +69,7 @@ static void torch_close(struct source *base)
 static const struct source_ops torch_ops = {
     .read = torch_read, .copy_files = torch_copy_files, .close = torch_close};
 
-/* ---- archives
- * ---------------------------------------------------------------------------------------- */
+/* ---- archives -------------------------------------------------------------------------------- */
 
 /* Adds the tensors of one more file; prefix goes in front of their names. */
 static int add_archive(struct torch_source *source, const char *file, const char *prefix,
@@ -172,8 +171,7 @@ static int add_hugging_face(struct torch_source *source, struct swi_error *error
     return result;
 }
 
-/* ---- the older program's chunks
- * ------------------------------------------------------------------------ */
+/* ---- the older program's chunks -------------------------------------------------------------- */
 
 /* What a component's tensor names begin with in a checkpoint; false for a name that is none. */
 static bool prefix_of(const char *component, char *ret, size_t size)
@@ -224,8 +222,7 @@ static int add_older_chunks(struct torch_source *source, struct swi_error *error
     return result;
 }
 
-/* ---- opening
- * --------------------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static int open_all(struct torch_source *source, bool older_chunks, struct swi_error *error)
 {

@@ -32,8 +32,7 @@ static int fail_zip(zip_t *zip, struct swi_error *error, const char *what)
     return swi_fail(error, SW_EFORMAT, "%s: %s", what, zip_strerror(zip));
 }
 
-/* ---- reading entries
- * ------------------------------------------------------------------------------------ */
+/* ---- reading entries ------------------------------------------------------------------------- */
 
 /* Finds an entry that can be read in place. */
 static int find_entry(struct torch_archive *archive, const char *name, zip_uint64_t *ret_index,
@@ -130,8 +129,7 @@ static int read_small(struct torch_archive *archive, const char *name, size_t mo
     return 0;
 }
 
-/* ---- tensors
- * ---------------------------------------------------------------------------------------------- */
+/* ---- tensors --------------------------------------------------------------------------------- */
 
 static int find_storage(struct torch_archive *archive, const struct pickle_tensor *tensor,
                         zip_uint64_t *ret_index, uint64_t *ret_bytes, struct swi_error *error)
@@ -182,9 +180,7 @@ static int check_storages(struct torch_archive *archive, struct swi_error *error
     return 0;
 }
 
-/* ---- opening
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 /* The archive's one folder: that of data.pkl. */
 static int find_prefix(struct torch_archive *archive, struct swi_error *error)

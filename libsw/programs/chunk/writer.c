@@ -54,8 +54,7 @@ static int put_zeros(struct output *out, uint64_t until, struct swi_error *error
     return out->position < until ? put(out, zeros, (size_t)(until - out->position), error) : 0;
 }
 
-/* ---- one block
- * --------------------------------------------------------------------------------------- */
+/* ---- one block ------------------------------------------------------------------------------- */
 
 /* Rows of a block: a multiple of the panel width, so that blocks of panels follow each other in the
  * file. */
@@ -167,8 +166,7 @@ static int put_tensor(struct output *out, const struct plan_tensor *tensor, stru
     return 0;
 }
 
-/* ---- one file
- * ---------------------------------------------------------------------------------------- */
+/* ---- one file -------------------------------------------------------------------------------- */
 
 /* The planned tensors as a header to be rendered; names are borrowed from the plan. */
 static int header_of(const struct plan_tensor *tensors, size_t count,
@@ -253,8 +251,7 @@ int writer_file(const struct writer *writer, int fd, const char *name,
     return result;
 }
 
-/* ---- a directory
- * ------------------------------------------------------------------------------------- */
+/* ---- a directory ----------------------------------------------------------------------------- */
 
 static int write_chunk(const struct writer *writer, const struct staging *staging,
                        const struct plan *plan, const struct plan_chunk *chunk, struct written *ret,
