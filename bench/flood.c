@@ -106,27 +106,34 @@ struct component {
     struct swi_digest digest;
 };
 
-/* The components whose loading counts as a large miss. */
-static unsigned find_large(const struct stage *stage, sw_model *model, struct component *ret)
+/* The components whose loading counts as a large miss: those of 14 MB or more, or where the model
+ * has none, those of half its largest chunk's size. */
+static unsigned find_large(const struct stage *stage, sw_model *model, struct component *ret,
+                           uint64_t *ret_least)
 {
     char path[PATH_MAX];
     (void)snprintf(path, sizeof path, "%s/chunk_info.json", stage->model_path);
     json_error_t error;
     json_t *manifest = json_load_file(path, 0, &error);
     json_t *chunks = json_object_get(manifest, "chunks");
+    uint64_t most = 0;
     unsigned count = 0;
-    for (uint32_t i = 0; i < sw_model_component_count(model) && count < COMPONENTS_MAX; i++) {
-        struct sw_component_info info = SW_INIT(struct sw_component_info);
-        sw_model_component_info(model, i, &info);
+    struct sw_component_info info = SW_INIT(struct sw_component_info);
+    for (uint32_t i = 0; sw_model_component_info(model, i, &info) == 0; i++)
+        most = info.bytes > most ? info.bytes : most;
+    uint64_t least = most >= LARGE_BYTES ? LARGE_BYTES : most / 2;
+    *ret_least = most;
+    for (uint32_t i = 0; sw_model_component_info(model, i, &info) == 0; i++) {
         const char *digest =
             json_string_value(json_object_get(json_object_get(chunks, info.name), "xxh3_128"));
-        if (info.bytes < LARGE_BYTES || !digest)
+        if (info.bytes < least || count == COMPONENTS_MAX)
             continue;
         struct component *component = &ret[count++];
         component->number = i;
         (void)snprintf(component->name, sizeof component->name, "%.63s", info.name);
-        if (!swi_digest_parse(digest, &component->digest))
+        if (!digest || !swi_digest_parse(digest, &component->digest))
             bench_die("%s: %s has no digest", path, info.name);
+        *ret_least = info.bytes < *ret_least ? info.bytes : *ret_least;
     }
     json_decref(manifest);
     return count;
@@ -141,6 +148,7 @@ struct tame {
     sw_model *model;
     struct component large[COMPONENTS_MAX];
     unsigned large_count, next;
+    uint64_t least_bytes; /* of a large chunk */
     uint64_t wrong, not_missed;
 };
 
@@ -275,9 +283,11 @@ static void print(const struct settings *settings, struct tame *tame, struct pha
                   "hit, flooded, ns, median");
     report_number(&report, "hit_ns_p99_flooded", flooded_hit, 1, "  99th percentile");
     report_number(&report, "hit_p99_ratio", flooded_hit / idle_hit, 2, "  flooded / idle");
+    report_integer(&report, "miss_chunk_bytes", (int64_t)tame->least_bytes,
+                   "bytes of a missed chunk, at least");
     report_integer(&report, "misses_measured", (int64_t)flooded->misses.count, NULL);
     report_number(&report, "miss_ms_p50_idle", series_median(&idle->misses), 2,
-                  "miss of 14 MB or more, idle, ms, median");
+                  "miss, idle, ms, median");
     report_number(&report, "miss_ms_p99_idle", idle_miss, 2, "  99th percentile");
     report_number(&report, "miss_ms_p50_flooded", series_median(&flooded->misses), 2,
                   "miss, flooded, ms, median");
@@ -294,9 +304,7 @@ static void open_tame(struct tame *tame, const struct stage *stage)
     *tame = (struct tame){.stage = stage, .client = stage_connect(stage, "swbench flood")};
     bench_check(sw_model_open(tame->client, stage->model_name, &tame->model), tame->client,
                 "swbench");
-    tame->large_count = find_large(stage, tame->model, tame->large);
-    if (tame->large_count < 2)
-        bench_die("%s has fewer than two chunks of 14 MB", stage->model_name);
+    tame->large_count = find_large(stage, tame->model, tame->large, &tame->least_bytes);
     uint32_t count = sw_model_component_count(tame->model);
     for (uint32_t i = 0; i < count; i++)
         bench_check(sw_model_warmup(tame->model, &i, 1), tame->client, "swbench");

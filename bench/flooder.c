@@ -14,7 +14,7 @@
 
 #define CLIENTS_MAX  64
 #define CHUNKS_KNOWN 64
-#define VERDICT_NS   UINT64_C(200000000) /* how long to wait for the answer to a malformed message */
+#define VERDICT_NS   UINT64_C(20000000) /* how long to wait for the answer to a malformed message */
 
 struct client {
     int fd;      /* -1: not connected */

@@ -339,7 +339,10 @@ int bench_stream(int argc, char **argv)
     stage_prepare(&stage, &settings.stage);
     uint64_t model_bytes = stage_model_bytes(&stage);
     struct stage full = stage; /* the same model, another broker */
-    (void)snprintf(full.directory, sizeof full.directory, "%.50s/full", stage.directory);
+    size_t length = strlen(full.directory);
+    if (length + sizeof "/full" > sizeof full.directory)
+        bench_die("%s is too long for one more directory in it", stage.directory);
+    (void)snprintf(full.directory + length, sizeof full.directory - length, "/full");
     if (mkdir(full.directory, 0700) < 0)
         bench_die("%s: %s", full.directory, strerror(errno));
     stage_start_broker(&full, &settings.stage);
