@@ -116,7 +116,7 @@ int main(int argc, char **argv)
     struct sw_client_options options = SW_INIT(struct sw_client_options);
     options.socket_path = path;
     sw_client *client;
-    sw_model *model;
+    sw_model *model = NULL;
     int result = sw_client_open(&options, &client);
     if (result == 0)
         result = sw_model_open(client, "toy", &model);

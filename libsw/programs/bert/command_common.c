@@ -7,7 +7,8 @@
 
 #include "programs/bert/command.h"
 
-static void print_line(const char *command, const char *format, va_list arguments, const char *tail)
+__attribute__((format(printf, 2, 0))) static void
+print_line(const char *command, const char *format, va_list arguments, const char *tail)
 {
     char text[1024];
     (void)vsnprintf(text, sizeof text, format, arguments);
