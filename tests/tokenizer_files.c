@@ -122,6 +122,11 @@ Test(tokenizer_files, arguments_are_checked)
 Test(tokenizer_files, config_sets_case_and_accents)
 {
     expect(make(SMALL_VOCAB, "{}", NULL), "A caf\u00e9", "[CLS] a cafe [SEP]");
+    /* what Hugging Face writes for "no limit" is larger than any integer */
+    expect(make(SMALL_VOCAB,
+                "{\"model_max_length\": 1000000000000000019884624838656, \"do_lower_case\": false}",
+                NULL),
+           "A", "[CLS] A [SEP]");
     expect(make(SMALL_VOCAB, "{\"do_lower_case\": false}", NULL), "A caf\u00e9",
            "[CLS] A caf\u00e9 [SEP]");
     expect(make(SMALL_VOCAB, "{\"do_lower_case\": false, \"strip_accents\": true}", NULL),
@@ -370,11 +375,11 @@ Test(tokenizer_files, an_odd_json_is_refused)
     refuse(NULL, NULL,
            DOCUMENT(NORMALIZER("") ", " PRE_TOKENIZER ", \"model\": {\"type\": \"WordPiece\","
                                    " \"vocab\": {\"a\": -1}}"),
-           SW_EFORMAT, "id -1", "\"a\"");
+           SW_EFORMAT, "not a whole number", "\"a\"");
     refuse(NULL, NULL,
            DOCUMENT(NORMALIZER("") ", " PRE_TOKENIZER ", \"model\": {\"type\": \"WordPiece\","
-                                   " \"vocab\": {\"a\": 1e3}}"),
-           SW_EFORMAT, "\"a\"", "integer");
+                                   " \"vocab\": {\"a\": 1.5}}"),
+           SW_EFORMAT, "\"a\"", "whole");
     refuse(NULL, NULL,
            DOCUMENT(NORMALIZER("") ", " PRE_TOKENIZER ", \"model\": {\"type\": \"WordPiece\","
                                    " \"max_input_chars_per_word\": 0, \"vocab\": {\"a\": 0}}"),

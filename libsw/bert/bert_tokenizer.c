@@ -31,7 +31,7 @@ static bool says_it_all(const struct file *config, const struct file *added_toke
 {
     if (!config->data)
         return false;
-    json_t *document = json_loadb(config->data, config->size, 0, NULL);
+    json_t *document = json_loadb(config->data, config->size, JSON_DECODE_INT_AS_REAL, NULL);
     bool casing = json_is_boolean(json_object_get(document, "do_lower_case"));
     bool added = json_is_object(json_object_get(document, "added_tokens_decoder"));
     json_decref(document);

@@ -27,13 +27,14 @@ static int read_vocab_object(struct swi_vocab *vocab, json_t *object, const char
 {
     int result = swi_vocab_init(vocab, prefix, json_object_size(object), error);
     const char *text;
-    json_t *id;
-    json_object_foreach(object, text, id)
+    json_t *number;
+    json_object_foreach(object, text, number)
     {
-        if (result == 0 && !json_is_integer(id))
-            result = swi_fail(error, SW_EFORMAT, "the id of \"%.40s\" is not an integer", text);
+        int64_t id;
+        if (result == 0 && !swi_json_whole(number, &id))
+            result = swi_fail(error, SW_EFORMAT, "the id of \"%.40s\" is not a whole number", text);
         if (result == 0)
-            result = swi_vocab_add(vocab, json_integer_value(id), text, strlen(text), error);
+            result = swi_vocab_add(vocab, id, text, strlen(text), error);
         if (result < 0)
             break;
     }

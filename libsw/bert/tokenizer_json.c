@@ -77,13 +77,14 @@ static int read_added(json_t *document, struct swi_tokenizer_settings *settings,
     if (!json_is_array(list))
         return swi_fail(error, SW_EFORMAT, FILE_NAME ": \"added_tokens\" must be an array");
     for (size_t i = 0; i < json_array_size(list); i++) {
-        json_t *token = json_array_get(list, i), *id = json_object_get(token, "id");
-        if (!json_is_object(token) || (id && !json_is_integer(id)))
-            return swi_fail(
-                error, SW_EFORMAT,
-                FILE_NAME ": added_tokens[%zu] must be an object with an integer \"id\"", i);
-        int result = swi_tokenizer_settings_add(settings, FILE_NAME " added_tokens", token,
-                                                id ? json_integer_value(id) : -1, true, error);
+        json_t *token = json_array_get(list, i), *number = json_object_get(token, "id");
+        int64_t id = -1;
+        if (!json_is_object(token) || (number && !swi_json_whole(number, &id)))
+            return swi_fail(error, SW_EFORMAT,
+                            FILE_NAME ": added_tokens[%zu] must be an object with a whole \"id\"",
+                            i);
+        int result =
+            swi_tokenizer_settings_add(settings, FILE_NAME " added_tokens", token, id, true, error);
         if (result < 0)
             return result;
     }
@@ -105,22 +106,28 @@ static int read_processing_pair(json_t *part, const char *key, const char **ret_
     return 0;
 }
 
+static bool is_number(json_t *json, int64_t wanted)
+{
+    int64_t value;
+    return swi_json_whole(json, &value) && value == wanted;
+}
+
 /* The text of the special token that is this item of a template, or NULL. */
-static const char *template_special(json_t *list, size_t index, json_int_t type_id)
+static const char *template_special(json_t *list, size_t index, int64_t type_id)
 {
     json_t *item = json_object_get(json_array_get(list, index), "SpecialToken");
-    json_t *id = json_object_get(item, "id"), *type = json_object_get(item, "type_id");
-    if (!json_is_string(id) || !json_is_integer(type) || json_integer_value(type) != type_id)
+    json_t *id = json_object_get(item, "id");
+    if (!json_is_string(id) || !is_number(json_object_get(item, "type_id"), type_id))
         return NULL;
     return json_string_value(id);
 }
 
-static bool template_sequence(json_t *list, size_t index, const char *name, json_int_t type_id)
+static bool template_sequence(json_t *list, size_t index, const char *name, int64_t type_id)
 {
     json_t *item = json_object_get(json_array_get(list, index), "Sequence");
-    json_t *id = json_object_get(item, "id"), *type = json_object_get(item, "type_id");
+    json_t *id = json_object_get(item, "id");
     return json_is_string(id) && strcmp(json_string_value(id), name) == 0 &&
-           json_is_integer(type) && json_integer_value(type) == type_id;
+           is_number(json_object_get(item, "type_id"), type_id);
 }
 
 /* [CLS] A [SEP], and [CLS] A [SEP] B [SEP] with type 1 from B on; other templates are refused. */
@@ -192,8 +199,8 @@ static int read_model(json_t *document, struct swi_tokenizer_settings *settings,
     if (result < 0)
         return result;
     json_t *most = json_object_get(part, "max_input_chars_per_word");
-    json_int_t chars = most ? json_integer_value(most) : SWI_WORD_CHARS_DEFAULT;
-    if (chars < 1 || chars > SWI_WORD_CHARS_MAX)
+    int64_t chars = SWI_WORD_CHARS_DEFAULT;
+    if ((most && !swi_json_whole(most, &chars)) || chars < 1 || chars > SWI_WORD_CHARS_MAX)
         return swi_fail(error, SW_EFORMAT, "%s: \"max_input_chars_per_word\" must be 1 … %d", where,
                         SWI_WORD_CHARS_MAX);
     settings->word_chars_max = (uint32_t)chars;

@@ -12,6 +12,16 @@ static const char *const special_keys[SWI_SPECIALS] = {
     [SWI_SPECIAL_MASK] = "mask_token",
 };
 
+bool swi_json_whole(const json_t *number, int64_t *ret)
+{
+    double value = json_number_value(number);
+    if (!json_is_number(number) || !(value >= 0 && value < 0x1p31) ||
+        value != (double)(int64_t)value)
+        return false;
+    *ret = (int64_t)value;
+    return true;
+}
+
 int swi_json_bool(json_t *object, const char *where, const char *key, bool *value,
                   struct swi_error *error)
 {
@@ -216,7 +226,7 @@ static int parse(const char *name, const void *data, size_t size, json_t **ret_d
                  struct swi_error *error)
 {
     json_error_t problem;
-    json_t *document = json_loadb(data, size, JSON_ALLOW_NUL, &problem);
+    json_t *document = json_loadb(data, size, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &problem);
     if (!document)
         return swi_fail(error, SW_EFORMAT, "%s: line %d, column %d: %.120s", name, problem.line,
                         problem.column, problem.text);

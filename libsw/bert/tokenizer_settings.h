@@ -55,6 +55,11 @@ int swi_tokenizer_settings_add(struct swi_tokenizer_settings *settings, const ch
                                json_t *token, int64_t id, bool normalized_default,
                                struct swi_error *error);
 
+/* These documents are parsed with JSON_DECODE_INT_AS_REAL: Hugging Face writes 10^30 for "no
+ * limit", which jansson otherwise refuses. True when the number is whole and from 0 to below 2^31.
+ */
+bool swi_json_whole(const json_t *number, int64_t *ret);
+
 /* Typed members of an object: an absent key leaves *value alone, another type is SW_EFORMAT.
  * where names the file and object in the message. */
 int swi_json_bool(json_t *object, const char *where, const char *key, bool *value,

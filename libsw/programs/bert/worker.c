@@ -59,18 +59,18 @@ void worker_close(struct worker *worker)
         sw_client_close(worker->client);
 }
 
-/* Lowers *limit to a whole number of the file's, where the file and a sensible number are there.
- * Hugging Face writes 1e30 for "no limit". */
+/* Lowers *limit to a number of the file's, where the file and a sensible number are there. Hugging
+ * Face writes 10^30 for "no limit", which is no integer to jansson. */
 static void lower_limit(struct worker *worker, const char *path, const char *key, uint32_t *limit)
 {
     void *data;
     size_t size;
     if (sw_model_file(sw_bert_model(worker->bert), path, &data, &size) < 0)
         return;
-    json_t *document = json_loadb(data, size, 0, NULL), *value = json_object_get(document, key);
-    if (json_is_integer(value) && json_integer_value(value) >= 2 &&
-        json_integer_value(value) < *limit)
-        *limit = (uint32_t)json_integer_value(value);
+    json_t *document = json_loadb(data, size, JSON_DECODE_INT_AS_REAL, NULL);
+    double value = json_number_value(json_object_get(document, key));
+    if (value >= 2 && value < *limit)
+        *limit = (uint32_t)value;
     json_decref(document);
     free(data);
 }
