@@ -29,9 +29,11 @@
 #define CACHE_PREFETCH_MAX    1024u /* queued; more are dropped */
 #define CACHE_WAITERS_MAX     65536u
 #define CACHE_ATTEMPTS        32u /* queued chunks tried in one go when the first finds no room */
-#define CACHE_MERGE_MAX       65536u /* stamps taken over in one go */
-#define CACHE_PRIORITIES      3
-#define NO_SESSION            UINT32_MAX
+#define CACHE_ATTEMPTS_BEST                                                                        \
+    16u /* of these by order; the rest in turn, so that none waits for ever */
+#define CACHE_MERGE_MAX  65536u /* stamps taken over in one go */
+#define CACHE_PRIORITIES 3
+#define NO_SESSION       UINT32_MAX
 
 TAILQ_HEAD(waiter_list, cache_waiter);
 TAILQ_HEAD(chunk_list, chunk);
@@ -136,7 +138,9 @@ void swi_cache_enqueue(struct cache *cache, struct chunk *chunk, enum cache_prio
 void swi_cache_dequeue(struct cache *cache, struct chunk *chunk);
 void swi_cache_raise(struct cache *cache, struct chunk *chunk, enum cache_priority priority,
                      uint32_t session);
-struct chunk *swi_cache_next(struct cache *cache, enum cache_priority priority, uint64_t round);
+/* rotate: not the most deserving one but that which was tried longest ago. */
+struct chunk *swi_cache_next(struct cache *cache, enum cache_priority priority, uint64_t round,
+                             bool rotate);
 double swi_cache_share(const struct cache *cache, uint32_t session);
 void swi_cache_charge(struct cache *cache, const struct chunk *chunk);
 void swi_cache_forget_share(struct cache *cache, uint32_t session);

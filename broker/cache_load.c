@@ -194,7 +194,8 @@ void swi_cache_pump(struct cache *cache)
     cache->growth_goal = 0;
     for (unsigned priority = 0; priority < CACHE_PRIORITIES; priority++) {
         while (cache->loading < loads_allowed[priority] && attempts++ < CACHE_ATTEMPTS) {
-            struct chunk *chunk = swi_cache_next(cache, priority, round);
+            struct chunk *chunk =
+                swi_cache_next(cache, priority, round, attempts > CACHE_ATTEMPTS_BEST);
             if (!chunk)
                 break;
             enum attempt attempt = try_start(cache, chunk);

@@ -4,7 +4,8 @@
  * with the smallest share go first, so that a client with an occasional miss does not queue behind
  * those that keep missing; who is served becomes heavy by it, so nobody starves. A chunk that
  * several sessions wait for counts for the lightest of them. Operators' requests (session
- * SWI_SESSIONS) are one session. Warm-up and prefetch go in order of arrival.
+ * SWI_SESSIONS) are one session. Warm-up and prefetch go in order of arrival. Where many find no
+ * room, half of a round's attempts go to those that were tried longest ago.
  */
 #include <assert.h>
 #include <math.h>
@@ -75,8 +76,15 @@ void swi_cache_raise(struct cache *cache, struct chunk *chunk, enum cache_priori
     chunk->load.priority = chunk->priority;
 }
 
+static bool goes_before(const struct chunk *a, double share, const struct chunk *b, double other,
+                        bool rotate)
+{
+    return rotate && a->tried != b->tried ? a->tried < b->tried : share < other;
+}
+
 /* The next chunk of that priority to try in this round; NULL when all were tried. */
-struct chunk *swi_cache_next(struct cache *cache, enum cache_priority priority, uint64_t round)
+struct chunk *swi_cache_next(struct cache *cache, enum cache_priority priority, uint64_t round,
+                             bool rotate)
 {
     struct chunk *best = NULL;
     double least = 0;
@@ -86,12 +94,14 @@ struct chunk *swi_cache_next(struct cache *cache, enum cache_priority priority, 
     {
         if (chunk->tried == round)
             continue;
-        double share = chunk->session == NO_SESSION ? 0 : swi_cache_share(cache, chunk->session);
-        if (!best || share < least) {
+        double share = 0; /* warm-up and prefetch: order of arrival */
+        if (priority == CACHE_DEMAND && chunk->session != NO_SESSION)
+            share = swi_cache_share(cache, chunk->session);
+        if (!best || goes_before(chunk, share, best, least, rotate)) {
             best = chunk;
             least = share;
         }
-        if (priority != CACHE_DEMAND || ++seen == SCAN_MAX)
+        if (++seen == SCAN_MAX || (priority != CACHE_DEMAND && !rotate))
             break;
     }
     if (best)

@@ -147,6 +147,42 @@ Test(cache_order, a_light_client_does_not_queue_behind_a_heavy_one, .timeout = 6
     fx_destroy(fx);
 }
 
+/* More of them than one round tries; a small chunk behind them would fit. */
+Test(cache_order, any_number_of_chunks_without_room_do_not_hold_up_those_behind_them, .timeout = 60)
+{
+    enum { LARGE = 60 };
+    struct fx *fx = fx_create(2 * FX_MIB, 0, CACHE_ENGINE_AUTO, CACHE_POLICY_LRU);
+    struct swi_page *page = fx_attach(fx, 0);
+    uint32_t pinned = fx_add(fx, "pinned", FX_MIB + FX_MIB / 2);
+    uint32_t slot = fx_pin(fx, 0, pinned);
+    cr_assert_eq(fx_demand(fx, pinned), 0);
+    static struct fx_waiter large[LARGE], small;
+    uint32_t first = fx->count;
+    for (uint32_t i = 0; i < LARGE; i++) {
+        char name[32];
+        (void)snprintf(name, sizeof name, "large%u", i);
+        (void)fx_add(fx, name, FX_MIB / 2 + 4096);
+    }
+    uint32_t last = fx_add(fx, "small", 4096);
+    for (uint32_t i = 0; i < LARGE; i++)
+        fx_request(fx, first + i, CACHE_DEMAND, &large[i], i + 1);
+    fx_request(fx, last, CACHE_DEMAND, &small, LARGE + 1);
+    for (int i = 0; i < 50 && !small.done; i++) {
+        fx_settle(fx);
+        fx->now_ns += 20 * MS;
+    }
+    cr_assert(small.done, "it waits behind chunks that find no room");
+    cr_assert_eq(small.status, 0, "%s", small.message);
+    for (uint32_t i = 0; i < LARGE; i++)
+        cr_assert_not(large[i].done);
+    swi_pin_drop(page, slot);
+    for (uint32_t i = 0; i < LARGE; i++) {
+        fx_await(fx, &large[i]);
+        cr_assert_eq(large[i].status, 0, "%s", large[i].message);
+    }
+    fx_destroy(fx);
+}
+
 /* ---- next-use through client pages
  * ---------------------------------------------------------------------- */
 
