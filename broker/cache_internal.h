@@ -29,11 +29,10 @@
 #define CACHE_PREFETCH_MAX    1024u /* queued; more are dropped */
 #define CACHE_WAITERS_MAX     65536u
 #define CACHE_ATTEMPTS        32u /* queued chunks tried in one go when the first finds no room */
-#define CACHE_ATTEMPTS_BEST                                                                        \
-    16u /* of these by order; the rest in turn, so that none waits for ever */
-#define CACHE_MERGE_MAX  65536u /* stamps taken over in one go */
-#define CACHE_PRIORITIES 3
-#define NO_SESSION       UINT32_MAX
+#define CACHE_ATTEMPTS_BEST   16u /* of these by order; the rest in turn: none waits for ever */
+#define CACHE_MERGE_MAX       65536u /* stamps taken over in one go */
+#define CACHE_PRIORITIES      3
+#define NO_SESSION            UINT32_MAX
 
 TAILQ_HEAD(waiter_list, cache_waiter);
 TAILQ_HEAD(chunk_list, chunk);

@@ -1,5 +1,6 @@
 /* clear, resize, unregister, cancel: what is pinned stays, what was let go comes back. */
 #include <criterion/criterion.h>
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -221,17 +222,56 @@ Test(cache_control, a_callback_may_cancel_another_waiter_of_the_same_chunk, .tim
 {
     struct fx *fx = fx_create(8 * FX_MIB, 0, CACHE_ENGINE_AUTO, CACHE_POLICY_LRU);
     uint32_t chunk = fx_add(fx, "a", FX_MIB);
-    struct fx_waiter victim, last;
+    struct fx_waiter middle, last;
     struct canceller first = {
-        .base = {.waiter = {.done = cancel_other}}, .fx = fx, .victim = &victim.waiter};
+        .base = {.waiter = {.done = cancel_other}}, .fx = fx, .victim = &middle.waiter};
+    struct canceller third = {
+        .base = {.waiter = {.done = cancel_other}}, .fx = fx, .victim = &last.waiter};
     cache_request(fx->cache, fx->file[chunk].id, CACHE_DEMAND, &first.base.waiter, fx->now_ns);
-    fx_request(fx, chunk, CACHE_DEMAND, &victim, 1);
+    fx_request(fx, chunk, CACHE_DEMAND, &middle, 1);
+    cache_request(fx->cache, fx->file[chunk].id, CACHE_DEMAND, &third.base.waiter, fx->now_ns);
     fx_request(fx, chunk, CACHE_DEMAND, &last, 2);
+    fx_settle(fx);
+    cr_assert(first.base.done && third.base.done);
+    cr_assert_not(middle.done || last.done);
+    cr_assert_eq(first.base.status, 0);
+    (void)cache_clear(fx->cache, NULL, NULL);
+    fx_request(fx, chunk, CACHE_DEMAND, &last, 2); /* the chunk's list of waiters is in order */
     fx_await(fx, &last);
-    cr_assert(first.base.done);
-    cr_assert_not(victim.done);
     cr_assert_eq(last.status, 0);
     fx_destroy(fx);
+}
+
+static unsigned open_descriptors(void)
+{
+    DIR *directory = opendir("/proc/self/fd");
+    cr_assert_not_null(directory);
+    unsigned count = 0;
+    while (readdir(directory))
+        count++;
+    (void)closedir(directory);
+    return count;
+}
+
+Test(cache_control, destroying_reaps_the_reads_that_are_under_way, .timeout = 60)
+{
+    static const enum cache_engine engines[] = {CACHE_ENGINE_URING, CACHE_ENGINE_THREADS};
+    for (unsigned e = 0; e < 2; e++) {
+        unsigned before = open_descriptors();
+        struct fx *fx = fx_create(32 * FX_MIB, 0, engines[e], CACHE_POLICY_LRU);
+        struct fx_waiter waiters[8];
+        for (unsigned i = 0; i < 8; i++) {
+            char name[2] = {(char)('a' + (int)i), 0};
+            fx_request(fx, fx_add(fx, name, 4 * FX_MIB - 1), CACHE_DEMAND, &waiters[i], 0);
+        }
+        while (fx_stats(fx).loading == 0)
+            (void)cache_dispatch(fx->cache, fx->now_ns);
+        (void)cache_dispatch(fx->cache, fx->now_ns);
+        fx_destroy(fx);
+        for (unsigned i = 0; i < 8; i++)
+            cr_assert_not(waiters[i].done, "they belong to whoever takes the cache down");
+        cr_assert_eq(open_descriptors(), before);
+    }
 }
 
 /* ---- unregister

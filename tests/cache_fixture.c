@@ -62,6 +62,8 @@ static int open_source(void *context, uint32_t ordinal, struct swi_error *error)
     (void)ordinal;
     struct fx_file *file = context;
     file->opens++;
+    if (file->on_open)
+        file->on_open(file->on_open_context);
     int fd = open(file->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return swi_fail(error, SW_ELOAD, "cannot open %s: %s", file->path, strerror(errno));

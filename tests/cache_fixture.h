@@ -23,6 +23,8 @@ struct fx_file {
     uint64_t bytes;
     uint32_t id;
     unsigned opens;
+    void (*on_open)(void *context); /* NULL: nothing; runs in the middle of the cache's work */
+    void *on_open_context;
 };
 
 struct fx {

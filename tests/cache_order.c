@@ -183,6 +183,57 @@ Test(cache_order, any_number_of_chunks_without_room_do_not_hold_up_those_behind_
     fx_destroy(fx);
 }
 
+/* ---- a pin that appears after the cache has looked
+ * ------------------------------------------------------ */
+
+struct late_pin {
+    struct fx *fx;
+    uint32_t number, slot;
+    bool taken;
+};
+
+static void pin_now(void *context)
+{
+    struct late_pin *late = context;
+    if (!late->taken)
+        late->slot = fx_pin(late->fx, 0, late->number);
+    late->taken = true;
+}
+
+Test(cache_order, a_window_is_evicted_as_a_whole_or_not_at_all, .timeout = 60)
+{
+    struct fx *fx = fx_create(4 * FX_MIB, 0, CACHE_ENGINE_AUTO, CACHE_POLICY_LRU);
+    struct swi_page *page = fx_attach(fx, 0);
+    uint32_t a = fx_add(fx, "a", FX_MIB);
+    uint32_t b = fx_add(fx, "b", FX_MIB);
+    uint32_t c = fx_add(fx, "c", 2 * FX_MIB);
+    uint32_t too_big = fx_add(fx, "too_big", 3 * FX_MIB);
+    uint32_t fits = fx_add(fx, "fits", 2 * FX_MIB);
+    cr_assert_eq(fx_demand(fx, a), 0);
+    cr_assert_eq(fx_demand(fx, b), 0);
+    cr_assert_eq(fx_demand(fx, c), 0);
+    (void)fx_pin(fx, 0, c);
+    /* the first of the two makes the cache look at the pins; the second's file pins b after that */
+    struct late_pin late = {.fx = fx, .number = b};
+    fx->file[fits].on_open = pin_now;
+    fx->file[fits].on_open_context = &late;
+    struct fx_waiter waiters[2];
+    fx_request(fx, too_big, CACHE_DEMAND, &waiters[0], 1);
+    fx_request(fx, fits, CACHE_DEMAND, &waiters[1], 2);
+    fx_settle(fx);
+    cr_assert(late.taken);
+    cr_assert_not(waiters[0].done || waiters[1].done);
+    fx_check_bytes(fx, a);
+    fx_check_bytes(fx, b);
+    cr_assert_eq(fx_stats(fx).evictions, 0);
+    swi_pin_drop(page, late.slot);
+    fx_await(fx, &waiters[1]);
+    cr_assert_eq(waiters[1].status, 0);
+    fx_check_bytes(fx, fits);
+    cache_cancel(fx->cache, &waiters[0].waiter);
+    fx_destroy(fx);
+}
+
 /* ---- next-use through client pages
  * ---------------------------------------------------------------------- */
 
