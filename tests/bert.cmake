@@ -19,6 +19,8 @@ sw_test(bert-engine
   SOURCES bert_engine.c bert_model.c bert_reference.c bert_random.c
           ${PROJECT_SOURCE_DIR}/libsw/programs/chunk/synth_random.c
   LIBRARIES sw-bert sw-test-support m)
+sw_test(bert-heads SOURCES bert_heads.c LIBRARIES sw-bert sw-test-support m)
+add_dependencies(test-bert-heads swbrokerd swctl swchunk)
 add_dependencies(test-bert-engine swbrokerd swctl swchunk)
 foreach(function malloc calloc realloc aligned_alloc posix_memalign sw_component_release)
   target_link_options(test-bert-engine PRIVATE -Wl,--wrap=${function})

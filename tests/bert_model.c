@@ -336,7 +336,15 @@ void bert_model_forward(const struct bert_model *model, swi_encoder *encoder,
     prefix.text = "pooler.";
     cr_assert_eq(swi_bind_linear(&source, "dense", c->hidden, c->hidden, &dense, &error), 0, "%s",
                  error.text);
-    for (uint32_t s = 0, first = 0; s < batch->sequences; first += batch->lengths[s++])
-        swi_encoder_project(encoder, swi_encoder_hidden(encoder) + (size_t)first * c->hidden,
-                            c->hidden, 1, &dense, SWI_ACT_TANH, pooled + (size_t)s * c->hidden);
+    for (uint32_t s = 0, first = 0; s < batch->sequences; first += batch->lengths[s++]) {
+        struct swi_projection projection = {.x = swi_encoder_hidden(encoder) +
+                                                 (size_t)first * c->hidden,
+                                            .stride = c->hidden,
+                                            .rows = 1,
+                                            .linear = &dense,
+                                            .activation = SWI_ACT_TANH,
+                                            .out = pooled + (size_t)s * c->hidden,
+                                            .out_stride = c->hidden};
+        swi_encoder_project(encoder, &projection);
+    }
 }

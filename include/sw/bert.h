@@ -82,6 +82,36 @@ enum sw_pooling {
 SW_API int sw_bert_embed(sw_bert *bert, const struct sw_bert_batch *batch, enum sw_pooling pooling,
                          int normalize, float *embeddings);
 
+/* ---- heads ---------------------------------------------------------------------------------------- */
+
+/* What a classifier's logits mean (config.json's problem_type; without one: regression when there is one
+ * label, else single label). */
+enum sw_problem {
+    SW_PROBLEM_SINGLE_LABEL = 0, /* scores: softmax over the labels */
+    SW_PROBLEM_MULTI_LABEL = 1,  /* scores: a sigmoid of each */
+    SW_PROBLEM_REGRESSION = 2    /* scores: the logits themselves */
+};
+
+struct sw_classes {
+    size_t size; /* sizeof(struct sw_classes), set by the caller */
+    uint32_t count;
+    enum sw_problem problem;
+    const char *const *names; /* [count], id2label; borrowed, live as long as the handle */
+};
+/* Errors: SW_ENOCOMPONENT when the model has no head, SW_EFORMAT. */
+SW_API int sw_bert_get_classes(sw_bert *bert, struct sw_classes *classes);
+
+/* One pass, then the sequence classifier. logits, scores: [sequences, classes]; either may be NULL.
+ * Errors: those of sw_bert_forward; SW_ENOCOMPONENT when the model has no classifier or no pooler. */
+SW_API int sw_bert_classify(sw_bert *bert, const struct sw_bert_batch *batch, float *logits,
+                            float *scores);
+
+/* One pass, then the masked-language-model head at count tokens of the batch (numbers into ids, each in
+ * range; at most as many as the batch has tokens). logits: [count, vocab_size].
+ * Errors: those of sw_bert_forward; SW_ENOCOMPONENT when the model has no such head. */
+SW_API int sw_bert_fill(sw_bert *bert, const struct sw_bert_batch *batch, const uint32_t *tokens,
+                        uint32_t count, float *logits);
+
 /* The counterparts of the component cache calls, for the model behind this handle. warmup waits for
  * these layers; prefetch asks for the count layers after current. -EINVAL for a layer out of range. */
 SW_API int sw_bert_warmup(sw_bert *bert, const uint32_t *layers, size_t count);

@@ -109,6 +109,8 @@ static void destroy(sw_bert *bert)
         sw_model_close(bert->model);
     free(bert->layers);
     free(bert->words);
+    free(bert->logits);
+    swi_labels_destroy(bert->labels);
     pthread_mutex_destroy(&bert->lock);
     free(bert);
 }

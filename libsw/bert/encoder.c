@@ -374,25 +374,22 @@ int swi_encoder_layer(swi_encoder *e, const struct swi_layer_weights *weights)
 
 /* ---- after the layers ------------------------------------------------------------------------------ */
 
-void swi_encoder_project(swi_encoder *e, const float *x, size_t stride, uint32_t rows,
-                         const struct swi_linear *linear, enum swi_activation activation,
-                         float *out)
+void swi_encoder_project(swi_encoder *e, const struct swi_projection *p)
 {
-    const struct swi_matrix *w = &linear->weight;
-    uint32_t most = e->block;
+    const struct swi_matrix *w = &p->linear->weight;
     assert(w->k <= larger(e->config.intermediate, e->config.hidden));
-    for (uint32_t row = 0; row < rows; row += most) {
-        uint32_t count = rows - row < most ? rows - row : most;
+    for (uint32_t row = 0; row < p->rows; row += e->block) {
+        uint32_t count = p->rows - row < e->block ? p->rows - row : e->block;
         struct swi_gemm_input input = {
-            .x = x + row * stride, .stride = stride, .tokens = count, .k = w->k};
+            .x = p->x + row * p->stride, .stride = p->stride, .tokens = count, .k = w->k};
         swi_gemm_pack(&input, 0, swi_gemm_tiles(count), e->inner);
         struct swi_gemm_job job = {.packed = e->inner,
                                    .tokens = count,
                                    .weight = *w,
-                                   .bias = linear->bias,
-                                   .activation = activation,
-                                   .out = out + (size_t)row * w->n,
-                                   .out_stride = w->n};
+                                   .bias = p->linear->bias,
+                                   .activation = p->activation,
+                                   .out = p->out + row * p->out_stride,
+                                   .out_stride = p->out_stride};
         swi_gemm(&job, 0, swi_gemm_panels(w->n), e->scratch);
     }
 }

@@ -47,10 +47,18 @@ const float *swi_encoder_hidden(const swi_encoder *encoder);
 /* [tokens, 3 · hidden] of memory that nobody uses between the last layer and the next pass. */
 float *swi_encoder_spare(swi_encoder *encoder);
 
-/* out[rows, n] = activation(x[rows, k] · W^T + bias), for any number of rows (row stride of x in floats);
- * k is hidden or intermediate. By the calling thread alone. */
-void swi_encoder_project(swi_encoder *encoder, const float *x, size_t stride, uint32_t rows,
-                        const struct swi_linear *linear, enum swi_activation activation, float *out);
+/* out[rows, n] = activation(x[rows, k] · W^T + bias), for any number of rows; k is hidden or
+ * intermediate. By the calling thread alone. */
+struct swi_projection {
+    const float *x; /* [rows, k] */
+    size_t stride;  /* of x, in floats */
+    uint32_t rows;
+    const struct swi_linear *linear;
+    enum swi_activation activation;
+    float *out;        /* [rows, n] */
+    size_t out_stride; /* in floats */
+};
+void swi_encoder_project(swi_encoder *encoder, const struct swi_projection *projection);
 
 unsigned swi_encoder_threads(const swi_encoder *encoder);
 

@@ -23,7 +23,7 @@ int sw_bert_forward(sw_bert *bert, const struct sw_bert_batch *batch,
     int r = output->size < sizeof *output
                 ? swi_fail(&bert->error, -EINVAL,
                            "the output's size member is not set: use SW_INIT")
-                : swi_bert_pass(bert, batch, output->pooler_output ? &pooled : NULL);
+                : swi_bert_pass(bert, batch, output->pooler_output ? &pooled : NULL, NULL);
     if (r == 0 && output->last_hidden_state)
         memcpy(output->last_hidden_state, swi_encoder_hidden(bert->encoder),
                tokens_of(batch) * width * sizeof(float));
@@ -66,7 +66,7 @@ int sw_bert_embed(sw_bert *bert, const struct sw_bert_batch *batch, enum sw_pool
         pooling = bert->pooling;
     }
     if (r == 0)
-        r = swi_bert_pass(bert, batch, pooling == SW_POOLING_POOLER ? &pooled : NULL);
+        r = swi_bert_pass(bert, batch, pooling == SW_POOLING_POOLER ? &pooled : NULL, NULL);
     if (r == 0 && pooling == SW_POOLING_POOLER)
         memcpy(embeddings, pooled, batch->sequences * (size_t)width * sizeof(float));
     else if (r == 0)

@@ -34,9 +34,8 @@ static void prefetch_after(sw_bert *bert, uint32_t component)
         (void)sw_model_prefetch(bert->model, wanted, count);
 }
 
-/* Leases a component for its turn. On success *source finds its tensors. */
-static int begin_turn(sw_bert *bert, uint32_t component, sw_component **ret,
-                      struct swi_tensor_source *source)
+int swi_bert_begin_turn(sw_bert *bert, uint32_t component, sw_component **ret,
+                        struct swi_tensor_source *source)
 {
     struct sw_component_info info = SW_INIT(struct sw_component_info);
     (void)sw_model_component_info(bert->model, component, &info);
@@ -58,8 +57,7 @@ static int begin_turn(sw_bert *bert, uint32_t component, sw_component **ret,
     return 0;
 }
 
-/* Ends it. r is what came of the turn; a revoked lease overrides it, as what was read may be wrong. */
-static int end_turn(sw_bert *bert, sw_component *component, int r)
+int swi_bert_end_turn(sw_bert *bert, sw_component *component, int r)
 {
     int released = sw_component_release(component);
     if (released == SW_EREVOKED)
@@ -71,8 +69,7 @@ static int end_turn(sw_bert *bert, sw_component *component, int r)
 
 /* ---- embeddings ------------------------------------------------------------------------------------ */
 
-/* Where swchunk cuts: block k of n begins at row vocab · k / n. */
-static uint32_t block_start(const sw_bert *bert, uint32_t block)
+uint32_t swi_bert_block_start(const sw_bert *bert, uint32_t block)
 {
     return (uint32_t)((uint64_t)bert->config.vocab * block / bert->word_blocks);
 }
@@ -89,33 +86,43 @@ static int check_first_row(sw_bert *bert, const sw_component *component, uint32_
                     text ? text : "(none)", want);
 }
 
+int swi_bert_bind_block(sw_bert *bert, uint32_t block, const sw_component *component,
+                        const struct swi_tensor_source *source, struct swi_table *ret)
+{
+    uint32_t first = swi_bert_block_start(bert, block);
+    int r = check_first_row(bert, component, first);
+    if (r == 0)
+        r = swi_bind_table(source, "word_embeddings.weight",
+                           swi_bert_block_start(bert, block + 1) - first, bert->config.hidden, ret,
+                           &bert->error);
+    if (r == 0)
+        ret->first_row = first;
+    return r;
+}
+
 static int add_word_block(sw_bert *bert, uint32_t block)
 {
-    uint32_t first = block_start(bert, block), rows = block_start(bert, block + 1) - first;
-    if (!swi_encoder_uses_words(bert->encoder, first, rows))
+    uint32_t first = swi_bert_block_start(bert, block);
+    if (!swi_encoder_uses_words(bert->encoder, first,
+                                swi_bert_block_start(bert, block + 1) - first))
         return 0;
     sw_component *component = NULL;
     struct swi_tensor_source source;
-    int r = begin_turn(bert, bert->words[block], &component, &source);
+    int r = swi_bert_begin_turn(bert, bert->words[block], &component, &source);
     if (r < 0)
         return r;
     struct swi_table table;
-    r = check_first_row(bert, component, first);
+    r = swi_bert_bind_block(bert, block, component, &source, &table);
     if (r == 0)
-        r = swi_bind_table(&source, "word_embeddings.weight", rows, bert->config.hidden, &table,
-                           &bert->error);
-    if (r == 0) {
-        table.first_row = first;
         swi_encoder_add_words(bert->encoder, &table);
-    }
-    return end_turn(bert, component, r);
+    return swi_bert_end_turn(bert, component, r);
 }
 
 static int embed(sw_bert *bert)
 {
     sw_component *component = NULL;
     struct swi_tensor_source source;
-    int r = begin_turn(bert, bert->embeddings, &component, &source);
+    int r = swi_bert_begin_turn(bert, bert->embeddings, &component, &source);
     if (r < 0)
         return r;
     struct swi_embedding_weights weights;
@@ -131,7 +138,7 @@ static int embed(sw_bert *bert)
         r = add_word_block(bert, block);
     if (r == 0)
         swi_encoder_embed(bert->encoder, &weights);
-    return end_turn(bert, component, r);
+    return swi_bert_end_turn(bert, component, r);
 }
 
 /* ---- layers and pooler ------------------------------------------------------------------------------ */
@@ -140,7 +147,7 @@ static int run_layer(sw_bert *bert, uint32_t layer)
 {
     sw_component *component = NULL;
     struct swi_tensor_source source;
-    int r = begin_turn(bert, bert->layers[layer], &component, &source);
+    int r = swi_bert_begin_turn(bert, bert->layers[layer], &component, &source);
     if (r < 0)
         return r;
     struct swi_layer_weights weights;
@@ -151,7 +158,7 @@ static int run_layer(sw_bert *bert, uint32_t layer)
             (void)swi_fail(&bert->error, r, "cannot start %u threads in this child process",
                            swi_encoder_threads(bert->encoder));
     }
-    return end_turn(bert, component, r);
+    return swi_bert_end_turn(bert, component, r);
 }
 
 static int run_pooler(sw_bert *bert, const struct sw_bert_batch *batch, const float **ret_pooled)
@@ -159,7 +166,7 @@ static int run_pooler(sw_bert *bert, const struct sw_bert_batch *batch, const fl
     uint32_t hidden = bert->config.hidden;
     sw_component *component = NULL;
     struct swi_tensor_source source;
-    int r = begin_turn(bert, (uint32_t)bert->pooler, &component, &source);
+    int r = swi_bert_begin_turn(bert, (uint32_t)bert->pooler, &component, &source);
     if (r < 0)
         return r;
     struct swi_linear dense;
@@ -168,14 +175,21 @@ static int run_pooler(sw_bert *bert, const struct sw_bert_batch *batch, const fl
         float *first = swi_encoder_spare(bert->encoder);
         float *pooled = first + (size_t)batch->sequences * hidden;
         swi_pool(SW_POOLING_CLS, batch, swi_encoder_hidden(bert->encoder), hidden, first);
-        swi_encoder_project(bert->encoder, first, hidden, batch->sequences, &dense, SWI_ACT_TANH,
-                            pooled);
+        struct swi_projection projection = {.x = first,
+                                            .stride = hidden,
+                                            .rows = batch->sequences,
+                                            .linear = &dense,
+                                            .activation = SWI_ACT_TANH,
+                                            .out = pooled,
+                                            .out_stride = hidden};
+        swi_encoder_project(bert->encoder, &projection);
         *ret_pooled = pooled;
     }
-    return end_turn(bert, component, r);
+    return swi_bert_end_turn(bert, component, r);
 }
 
-static int pass_once(sw_bert *bert, const struct sw_bert_batch *batch, const float **ret_pooled)
+static int pass_once(sw_bert *bert, const struct sw_bert_batch *batch, const float **ret_pooled,
+                     const struct swi_head *head)
 {
     if (swi_encoder_begin(bert->encoder, batch) < 0)
         return swi_fail(&bert->error, -ENOMEM, "no memory for a batch of this size");
@@ -185,10 +199,13 @@ static int pass_once(sw_bert *bert, const struct sw_bert_batch *batch, const flo
         r = run_layer(bert, layer);
     if (r == 0 && ret_pooled)
         r = run_pooler(bert, batch, ret_pooled);
+    if (r == 0 && head)
+        r = head->run(bert, batch, ret_pooled ? *ret_pooled : NULL, head->context);
     return r;
 }
 
-int swi_bert_pass(sw_bert *bert, const struct sw_bert_batch *batch, const float **ret_pooled)
+int swi_bert_pass(sw_bert *bert, const struct sw_bert_batch *batch, const float **ret_pooled,
+                  const struct swi_head *head)
 {
     if (batch->size < sizeof *batch)
         return swi_fail(&bert->error, -EINVAL, "the batch's size member is not set: use SW_INIT");
@@ -200,9 +217,9 @@ int swi_bert_pass(sw_bert *bert, const struct sw_bert_batch *batch, const float 
         return swi_fail(&bert->error, SW_ENOCOMPONENT,
                         "this model has no pooler; take cls, mean or max pooling");
     uint64_t start = now_ns();
-    r = pass_once(bert, batch, ret_pooled);
+    r = pass_once(bert, batch, ret_pooled, head);
     if (r == SW_EREVOKED)
-        r = pass_once(bert, batch, ret_pooled);
+        r = pass_once(bert, batch, ret_pooled, head);
     if (r == 0)
         swi_latencies_add(&bert->latencies, now_ns() - start, tokens);
     return r;

@@ -33,7 +33,7 @@ static bool is_float(enum sw_dtype dtype)
     return dtype == SW_DTYPE_F32 || dtype == SW_DTYPE_F16 || dtype == SW_DTYPE_BF16;
 }
 
-static int bind_vector(const struct swi_tensor_source *source, const char *name, uint32_t n,
+int swi_bind_vector(const struct swi_tensor_source *source, const char *name, uint32_t n,
                        const float **ret, struct swi_error *error)
 {
     struct sw_tensor tensor;
@@ -49,7 +49,7 @@ static int bind_vector(const struct swi_tensor_source *source, const char *name,
     return 0;
 }
 
-static int bind_matrix(const struct swi_tensor_source *source, const char *name, uint32_t n,
+int swi_bind_matrix(const struct swi_tensor_source *source, const char *name, uint32_t n,
                        uint32_t k, struct swi_matrix *ret, struct swi_error *error)
 {
     struct sw_tensor tensor;
@@ -75,23 +75,23 @@ int swi_bind_linear(const struct swi_tensor_source *source, const char *prefix, 
 {
     char name[NAME_MAX_BYTES];
     (void)snprintf(name, sizeof name, "%s.weight", prefix);
-    int r = bind_matrix(source, name, n, k, &ret->weight, error);
+    int r = swi_bind_matrix(source, name, n, k, &ret->weight, error);
     if (r < 0)
         return r;
     (void)snprintf(name, sizeof name, "%s.bias", prefix);
-    return bind_vector(source, name, n, &ret->bias, error);
+    return swi_bind_vector(source, name, n, &ret->bias, error);
 }
 
-static int bind_norm(const struct swi_tensor_source *source, const char *prefix, uint32_t hidden,
+int swi_bind_norm(const struct swi_tensor_source *source, const char *prefix, uint32_t hidden,
                      struct swi_norm *ret, struct swi_error *error)
 {
     char name[NAME_MAX_BYTES];
     (void)snprintf(name, sizeof name, "%s.weight", prefix);
-    int r = bind_vector(source, name, hidden, &ret->gamma, error);
+    int r = swi_bind_vector(source, name, hidden, &ret->gamma, error);
     if (r < 0)
         return r;
     (void)snprintf(name, sizeof name, "%s.bias", prefix);
-    return bind_vector(source, name, hidden, &ret->beta, error);
+    return swi_bind_vector(source, name, hidden, &ret->beta, error);
 }
 
 int swi_bind_table(const struct swi_tensor_source *source, const char *name, uint32_t rows,
@@ -123,7 +123,7 @@ int swi_bind_embeddings(const struct swi_tensor_source *source,
         r = swi_bind_table(source, "token_type_embeddings.weight", config->types, config->hidden,
                            &ret->types, error);
     if (r == 0)
-        r = bind_norm(source, "LayerNorm", config->hidden, &ret->norm, error);
+        r = swi_bind_norm(source, "LayerNorm", config->hidden, &ret->norm, error);
     return r;
 }
 
@@ -153,12 +153,12 @@ int swi_bind_layer(const struct swi_tensor_source *source, const struct swi_bert
         r = swi_bind_linear(source, "attention.output.dense", hidden, hidden,
                             &ret->attention_output, error);
     if (r == 0)
-        r = bind_norm(source, "attention.output.LayerNorm", hidden, &ret->attention_norm, error);
+        r = swi_bind_norm(source, "attention.output.LayerNorm", hidden, &ret->attention_norm, error);
     if (r == 0)
         r = swi_bind_linear(source, "intermediate.dense", inner, hidden, &ret->intermediate, error);
     if (r == 0)
         r = swi_bind_linear(source, "output.dense", hidden, inner, &ret->output, error);
     if (r == 0)
-        r = bind_norm(source, "output.LayerNorm", hidden, &ret->output_norm, error);
+        r = swi_bind_norm(source, "output.LayerNorm", hidden, &ret->output_norm, error);
     return r;
 }

@@ -60,6 +60,12 @@ int swi_bind_embeddings(const struct swi_tensor_source *source,
 int swi_bind_table(const struct swi_tensor_source *source, const char *name, uint32_t rows,
                    uint32_t hidden, struct swi_table *ret, struct swi_error *error);
 /* Binds prefix.weight [n, k] and prefix.bias [n]. */
+int swi_bind_norm(const struct swi_tensor_source *source, const char *prefix, uint32_t hidden,
+                  struct swi_norm *ret, struct swi_error *error);
+int swi_bind_vector(const struct swi_tensor_source *source, const char *name, uint32_t n,
+                    const float **ret, struct swi_error *error);
+int swi_bind_matrix(const struct swi_tensor_source *source, const char *name, uint32_t n,
+                    uint32_t k, struct swi_matrix *ret, struct swi_error *error);
 int swi_bind_linear(const struct swi_tensor_source *source, const char *prefix, uint32_t n,
                     uint32_t k, struct swi_linear *ret, struct swi_error *error);
 

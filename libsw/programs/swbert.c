@@ -12,7 +12,9 @@ static const char help[] =
     "Usage: swbert COMMAND --model NAME [options]\n"
     "Run a BERT model on weights that swbrokerd shares between all workers of this machine.\n"
     "\n"
+    "  classify   texts, one a line, to labels and scores\n"
     "  embed      texts, one a line, to vectors\n"
+    "  fill       texts with [MASK] in them, one a line, to the likeliest words\n"
     "  forward    token ids to hidden states\n"
     "  tokenize   texts, one a line, to token ids\n"
     "\n"
@@ -23,7 +25,9 @@ static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
 } commands[] = {
+    {"classify", command_classify},
     {"embed", command_embed},
+    {"fill", command_fill},
     {"forward", command_forward},
     {"tokenize", command_tokenize},
 };

@@ -17,7 +17,9 @@
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
+int command_classify(int argc, char **argv);
 int command_embed(int argc, char **argv);
+int command_fill(int argc, char **argv);
 int command_forward(int argc, char **argv);
 int command_tokenize(int argc, char **argv);
 

@@ -1,0 +1,182 @@
+/* swbert classify: texts, or pairs of texts, to labels and scores. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "programs/bert/command.h"
+
+static const char help[] =
+    "Usage: swbert classify --model NAME [options] <TEXTS\n"
+    "Print {\"text\":…, \"label\":…, \"scores\":{LABEL:…}} for each line of standard input. For a model of\n"
+    "several labels at once, \"labels\" lists those that score 0.5 or more; for a regression there is\n"
+    "no label.\n"
+    "\n"
+    "  --pairs             each line is two texts with a tab between them\n"
+    "  --max-tokens N      cut texts to N tokens; default: what the model is made "
+    "for\n" COMMON_HELP;
+
+enum { OPTION_PAIRS = OPTION_OWN, OPTION_MAX_TOKENS };
+
+static const struct option options[] = {
+    COMMON_OPTIONS,
+    {"pairs", no_argument, NULL, OPTION_PAIRS},
+    {"max-tokens", required_argument, NULL, OPTION_MAX_TOKENS},
+    {0},
+};
+
+struct classify {
+    bool pairs;
+    struct worker worker;
+    const sw_tokenizer *tokenizer;
+    struct sw_classes classes;
+    struct sw_encode_options encode;
+    struct sw_encoding encoding;
+    struct lines lines;
+    float *scores; /* [classes] */
+};
+
+static int take(void *context, int option, const char *value)
+{
+    struct classify *classify = context;
+    if (option == OPTION_MAX_TOKENS)
+        return command_number("classify", "--max-tokens", value, 3, INT32_MAX,
+                              &classify->encode.max_tokens);
+    classify->pairs = true;
+    return EXIT_DONE;
+}
+
+static int begin(struct classify *classify)
+{
+    const struct sw_bert_config *config = &classify->worker.config;
+    if (classify->encode.max_tokens > config->max_positions)
+        return command_fail("classify", "--max-tokens %u: this model reads at most %u",
+                            classify->encode.max_tokens, config->max_positions);
+    if (classify->encode.max_tokens == 0)
+        classify->encode.max_tokens = worker_token_limit(&classify->worker);
+    int result = sw_bert_get_classes(classify->worker.bert, &classify->classes);
+    if (result < 0)
+        return worker_fail(&classify->worker, result);
+    classify->scores = calloc(classify->classes.count, sizeof *classify->scores);
+    if (!classify->scores)
+        return command_fail("classify", "no memory for %u scores", classify->classes.count);
+    return worker_tokenizer(&classify->worker, &classify->tokenizer);
+}
+
+static bool print_label(const struct classify *classify, uint32_t index)
+{
+    const char *name = classify->classes.names[index];
+    return print_string(name, strlen(name));
+}
+
+/* The "label" or "labels" member, with its comma. */
+static bool print_verdict(const struct classify *classify)
+{
+    const struct sw_classes *classes = &classify->classes;
+    uint32_t best = 0, listed = 0;
+    bool printed = true;
+    switch (classes->problem) {
+    case SW_PROBLEM_REGRESSION:
+        break;
+    case SW_PROBLEM_SINGLE_LABEL:
+        for (uint32_t i = 1; i < classes->count; i++)
+            best = classify->scores[i] > classify->scores[best] ? i : best;
+        (void)fputs(",\"label\":", stdout);
+        printed = print_label(classify, best);
+        break;
+    case SW_PROBLEM_MULTI_LABEL:
+        (void)fputs(",\"labels\":[", stdout);
+        for (uint32_t i = 0; printed && i < classes->count; i++) {
+            if (classify->scores[i] < 0.5f)
+                continue;
+            if (listed++ > 0)
+                (void)putchar(',');
+            printed = print_label(classify, i);
+        }
+        (void)putchar(']');
+        break;
+    }
+    return printed;
+}
+
+static int print_result(const struct classify *classify, const char *text, size_t size)
+{
+    uint32_t count = classify->classes.count;
+    if (first_odd(classify->scores, count) < count)
+        return command_fail("classify",
+                            "the scores of line %llu are not finite: are the weights sound? "
+                            "(swchunk verify)",
+                            (unsigned long long)classify->lines.number);
+    (void)fputs("{\"text\":", stdout);
+    bool printed = print_string(text, size) && print_verdict(classify);
+    (void)fputs(",\"scores\":{", stdout);
+    for (uint32_t i = 0; printed && i < count; i++) {
+        if (i > 0)
+            (void)putchar(',');
+        printed = print_label(classify, i);
+        (void)printf(":%.9g", (double)classify->scores[i]);
+    }
+    (void)fputs("}}\n", stdout);
+    return printed ? EXIT_DONE : command_fail("classify", "no memory to print a line");
+}
+
+static int classify_text(struct classify *classify, const char *text, size_t size)
+{
+    const char *tab = classify->pairs ? memchr(text, '\t', size) : NULL;
+    size_t first = tab ? (size_t)(tab - text) : size;
+    if (classify->pairs && !tab)
+        return command_fail("classify", "line %llu has no tab between two texts",
+                            (unsigned long long)classify->lines.number);
+    int result = sw_tokenizer_encode(classify->tokenizer, text, first, tab ? tab + 1 : NULL,
+                                     tab ? size - first - 1 : 0, &classify->encode,
+                                     &classify->encoding);
+    if (result < 0)
+        return command_fail("classify", "line %llu: %s",
+                            (unsigned long long)classify->lines.number, sw_strerror(result));
+    struct sw_bert_batch batch = SW_INIT(struct sw_bert_batch);
+    batch.sequences = 1;
+    batch.lengths = &classify->encoding.count;
+    batch.ids = classify->encoding.ids;
+    batch.type_ids = classify->encoding.type_ids;
+    result = sw_bert_classify(classify->worker.bert, &batch, NULL, classify->scores);
+    return result < 0 ? worker_fail(&classify->worker, result) : print_result(classify, text, size);
+}
+
+static int classify_lines(struct classify *classify)
+{
+    const char *text;
+    size_t size;
+    enum lines_next next;
+    while ((next = command_next_line("classify", &classify->lines, true, &text, &size)) ==
+           LINES_LINE) {
+        int status = classify_text(classify, text, size);
+        if (status != EXIT_DONE || ferror(stdout))
+            return status;
+    }
+    return next == LINES_END ? EXIT_DONE : EXIT_FAILED;
+}
+
+int command_classify(int argc, char **argv)
+{
+    static const struct command command = {
+        .name = "classify", .help = help, .options = options, .take = take};
+    struct command_options common = {.threads = 1};
+    struct classify classify = {.encode = SW_INIT(struct sw_encode_options),
+                                .classes = SW_INIT(struct sw_classes),
+                                .lines = {.fd = STDIN_FILENO}};
+    int status;
+    if (!command_parse(&command, argc, argv, &common, &classify, &status))
+        return status;
+    status = worker_open("classify", &common, &classify.worker);
+    if (status == EXIT_DONE)
+        status = begin(&classify);
+    if (status == EXIT_DONE)
+        status = classify_lines(&classify);
+    if (status == EXIT_DONE)
+        worker_print_stats(&classify.worker, classify.lines.number, 0);
+    free(classify.scores);
+    lines_fini(&classify.lines);
+    sw_encoding_fini(&classify.encoding);
+    worker_close(&classify.worker);
+    return status;
+}

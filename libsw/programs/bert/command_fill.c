@@ -1,0 +1,181 @@
+/* swbert fill: texts with [MASK] in them to the words that fit best there. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "programs/bert/command.h"
+
+static const char help[] =
+    "Usage: swbert fill --model NAME [options] <TEXTS\n"
+    "Print {\"text\":…, \"masks\":[[{\"token\":…, \"id\":…, \"score\":…}…]…]} for each line of standard\n"
+    "input: for each [MASK] in it the likeliest tokens, with their probabilities.\n"
+    "\n"
+    "  --top N             print N tokens for each mask, 1 to 100; default 5\n" COMMON_HELP;
+
+enum { OPTION_TOP = OPTION_OWN };
+#define MASK_TOKEN "[MASK]"
+
+static const struct option options[] = {
+    COMMON_OPTIONS,
+    {"top", required_argument, NULL, OPTION_TOP},
+    {0},
+};
+
+struct fill {
+    uint32_t top;
+    struct worker worker;
+    const sw_tokenizer *tokenizer;
+    int32_t mask_id;
+    struct sw_encode_options encode;
+    struct sw_encoding encoding;
+    struct lines lines;
+    uint32_t *masks; /* [max_positions] places of [MASK] in the text */
+    float *logits;   /* [capacity, vocab] */
+    uint32_t capacity;
+};
+
+static int take(void *context, int option, const char *value)
+{
+    struct fill *fill = context;
+    (void)option;
+    return command_number("fill", "--top", value, 1, 100, &fill->top);
+}
+
+static int begin(struct fill *fill)
+{
+    int status = worker_tokenizer(&fill->worker, &fill->tokenizer);
+    if (status != EXIT_DONE)
+        return status;
+    fill->mask_id = sw_tokenizer_id(fill->tokenizer, MASK_TOKEN);
+    if (fill->mask_id < 0)
+        return command_fail("fill", "the model %s has no token " MASK_TOKEN,
+                            fill->worker.options.model);
+    if (fill->top > fill->worker.config.vocab_size)
+        fill->top = fill->worker.config.vocab_size;
+    fill->encode.max_tokens = worker_token_limit(&fill->worker);
+    fill->masks = calloc(fill->encode.max_tokens, sizeof *fill->masks);
+    return fill->masks ? EXIT_DONE : command_fail("fill", "out of memory");
+}
+
+/* The best tokens of one mask, one after the other; takes each from the logits. */
+static int print_mask(const struct fill *fill, float *logits)
+{
+    uint32_t vocab = fill->worker.config.vocab_size;
+    if (first_odd(logits, vocab) < vocab)
+        return command_fail("fill", "the scores are not finite: are the weights sound? "
+                                    "(swchunk verify)");
+    double largest = -HUGE_VAL, sum = 0;
+    for (uint32_t i = 0; i < vocab; i++)
+        largest = fmax(largest, (double)logits[i]);
+    for (uint32_t i = 0; i < vocab; i++)
+        sum += exp((double)logits[i] - largest);
+    (void)putchar('[');
+    for (uint32_t n = 0; n < fill->top; n++) {
+        uint32_t best = 0;
+        for (uint32_t i = 1; i < vocab; i++)
+            best = logits[i] > logits[best] ? i : best;
+        const char *token = sw_tokenizer_token(fill->tokenizer, (int32_t)best);
+        token = token ? token : "";
+        (void)fputs(n ? ",{\"token\":" : "{\"token\":", stdout);
+        if (!print_string(token, strlen(token)))
+            return command_fail("fill", "no memory to print a token");
+        (void)printf(",\"id\":%u,\"score\":%.9g}", best,
+                     exp((double)logits[best] - largest) / sum);
+        logits[best] = -HUGE_VALF;
+    }
+    (void)putchar(']');
+    return EXIT_DONE;
+}
+
+static int fill_masks(struct fill *fill, uint32_t count)
+{
+    if (count > fill->capacity) {
+        free(fill->logits);
+        fill->capacity = count;
+        fill->logits =
+            calloc((size_t)count * fill->worker.config.vocab_size, sizeof *fill->logits);
+        if (!fill->logits) {
+            fill->capacity = 0;
+            return command_fail("fill", "no memory for %u masks on line %llu", count,
+                                (unsigned long long)fill->lines.number);
+        }
+    }
+    struct sw_bert_batch batch = SW_INIT(struct sw_bert_batch);
+    batch.sequences = 1;
+    batch.lengths = &fill->encoding.count;
+    batch.ids = fill->encoding.ids;
+    int result = sw_bert_fill(fill->worker.bert, &batch, fill->masks, count, fill->logits);
+    return result < 0 ? worker_fail(&fill->worker, result) : EXIT_DONE;
+}
+
+static int fill_text(struct fill *fill, const char *text, size_t size)
+{
+    int result = sw_tokenizer_encode(fill->tokenizer, text, size, NULL, 0, &fill->encode,
+                                     &fill->encoding);
+    if (result < 0)
+        return command_fail("fill", "line %llu: %s", (unsigned long long)fill->lines.number,
+                            sw_strerror(result));
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < fill->encoding.count; i++) {
+        if (fill->encoding.ids[i] == fill->mask_id)
+            fill->masks[count++] = i;
+    }
+    if (count == 0)
+        return command_fail("fill", "line %llu has no " MASK_TOKEN,
+                            (unsigned long long)fill->lines.number);
+    int status = fill_masks(fill, count);
+    if (status != EXIT_DONE)
+        return status;
+    (void)fputs("{\"text\":", stdout);
+    if (!print_string(text, size))
+        return command_fail("fill", "no memory to print a line");
+    (void)fputs(",\"masks\":[", stdout);
+    for (uint32_t i = 0; status == EXIT_DONE && i < count; i++) {
+        if (i > 0)
+            (void)putchar(',');
+        status = print_mask(fill, fill->logits + (size_t)i * fill->worker.config.vocab_size);
+    }
+    (void)fputs("]}\n", stdout);
+    return status;
+}
+
+static int fill_lines(struct fill *fill)
+{
+    const char *text;
+    size_t size;
+    enum lines_next next;
+    while ((next = command_next_line("fill", &fill->lines, true, &text, &size)) == LINES_LINE) {
+        int status = fill_text(fill, text, size);
+        if (status != EXIT_DONE || ferror(stdout))
+            return status;
+    }
+    return next == LINES_END ? EXIT_DONE : EXIT_FAILED;
+}
+
+int command_fill(int argc, char **argv)
+{
+    static const struct command command = {
+        .name = "fill", .help = help, .options = options, .take = take};
+    struct command_options common = {.threads = 1};
+    struct fill fill = {.top = 5,
+                        .encode = SW_INIT(struct sw_encode_options),
+                        .lines = {.fd = STDIN_FILENO}};
+    int status;
+    if (!command_parse(&command, argc, argv, &common, &fill, &status))
+        return status;
+    status = worker_open("fill", &common, &fill.worker);
+    if (status == EXIT_DONE)
+        status = begin(&fill);
+    if (status == EXIT_DONE)
+        status = fill_lines(&fill);
+    if (status == EXIT_DONE)
+        worker_print_stats(&fill.worker, fill.lines.number, 0);
+    free(fill.masks);
+    free(fill.logits);
+    lines_fini(&fill.lines);
+    sw_encoding_fini(&fill.encoding);
+    worker_close(&fill.worker);
+    return status;
+}
