@@ -273,6 +273,28 @@ static struct measured measure_read(const struct file *file)
     return measured;
 }
 
+/* How long a client that has just attached takes to reach every page of the chunk: milliseconds. */
+static double measure_first_touch(struct cache *cache, uint32_t id, const struct file *file)
+{
+    struct swi_entry_value entry = swi_entry_get(cache_index(cache), id);
+    uint64_t bytes = cache_max_bytes(cache);
+    uint8_t *room =
+        mmap(NULL, bytes + SWI_BLOCK_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (room == MAP_FAILED)
+        bench_die("out of address space");
+    uintptr_t base = ((uintptr_t)room + SWI_BLOCK_BYTES - 1) / SWI_BLOCK_BYTES * SWI_BLOCK_BYTES;
+    const volatile uint8_t *arena = mmap(room + (base - (uintptr_t)room), bytes, PROT_READ,
+                                         MAP_SHARED | MAP_FIXED, cache_arena_fd(cache), 0);
+    if (arena == MAP_FAILED || entry.state != SWI_RESIDENT)
+        bench_die("cannot map the arena: %s", strerror(errno));
+    uint64_t begun_ns = bench_now_ns();
+    for (uint64_t at = 0; at < file->bytes; at += 4096)
+        (void)arena[entry.offset + at];
+    double ms = (double)(bench_now_ns() - begun_ns) * 1e-6;
+    (void)munmap(room, bytes + SWI_BLOCK_BYTES);
+    return ms;
+}
+
 /* fio's own figures, so that its start does not count. */
 static struct measured measure_fio(const struct file *file)
 {
@@ -313,6 +335,7 @@ static const char *const way_labels[] = {"into free room of the arena",
 struct figures {
     struct series rate[WAYS], cpu[WAYS];
     struct series load_ratio, replace_ratio, mmap_ratio, read_ratio; /* of neighbours */
+    struct series first_touch_ms;
 };
 
 static struct measured note(struct figures *figures, enum way way, struct measured measured)
@@ -335,6 +358,7 @@ static void run_round(struct figures *figures, struct cache *cache, struct file 
     if (with_fio && !fio_first)
         fio = note(figures, FIO, measure_fio(&files[0]));
     struct measured replace = note(figures, REPLACE, measure_load(cache, ids[1], &files[1]));
+    series_add(&figures->first_touch_ms, measure_first_touch(cache, ids[1], &files[1]));
     struct measured mapped = note(figures, MMAP, measure_mmap(&files[0]));
     struct measured copied = note(figures, READ, measure_read(&files[0]));
     if (with_fio) {
@@ -387,6 +411,8 @@ static void print(const struct settings *settings, struct figures *figures,
     put_ratio(&report, "replace_ratio", &figures->replace_ratio, "replacing / fio");
     put_ratio(&report, "ratio_mmap", &figures->mmap_ratio, "free room / mmap");
     put_ratio(&report, "ratio_read", &figures->read_ratio, "free room / read()");
+    report_number(&report, "first_touch_ms", series_median(&figures->first_touch_ms), 2,
+                  "first touch of the chunk by a new client, ms");
     json_object_del(report.root, "");
     report_print(&report, settings->json);
 }
@@ -426,6 +452,7 @@ int bench_load(int argc, char **argv)
         series_fini(&figures.rate[way]);
         series_fini(&figures.cpu[way]);
     }
+    series_fini(&figures.first_touch_ms);
     series_fini(&figures.load_ratio);
     series_fini(&figures.replace_ratio);
     series_fini(&figures.mmap_ratio);
