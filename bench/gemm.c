@@ -145,7 +145,7 @@ static void pass(const struct work *w)
                                        .out = w->out + (size_t)token * w->like.n,
                                        .out_stride = w->like.n};
             job.weight.data = w->weights + layer * w->each;
-            swi_gemm_pack(&input, 0, swi_gemm_tiles(count), w->packed);
+            swi_gemm_pack(&input, 0, swi_gemm_tiling(count).count, w->packed);
             swi_gemm(&job, 0, swi_gemm_panels(w->like.n), w->scratch);
         }
     }
@@ -240,8 +240,8 @@ int bench_gemm(int argc, char **argv)
     const struct swi_gemm_shape *tile = swi_gemm_shape();
     char kernel[64];
     report_init(&report, "gemm");
-    (void)snprintf(kernel, sizeof kernel, "%u tokens x %u features%s", tile->token_width,
-                   tile->feature_width, tile->transposed ? ", by columns" : "");
+    (void)snprintf(kernel, sizeof kernel, "%s: %u tokens x %u features", tile->kind,
+                   tile->token_width, tile->feature_width);
     report_string(&report, "shape", shape->name, "shape");
     report_string(&report, "layout", settings.layout, "layout");
     report_string(&report, "micro_kernel", kernel, "micro-kernel");

@@ -27,7 +27,7 @@ static struct problem make_problem(uint32_t tokens, uint32_t n, uint32_t k, enum
     p.packed = aligned_bytes(swi_gemm_packed_floats(tokens, k) * sizeof(float));
     p.scratch = aligned_bytes(swi_gemm_scratch_floats() * sizeof(float));
     swi_gemm_pack(&(struct swi_gemm_input){.x = p.x, .stride = k, .tokens = tokens, .k = k}, 0,
-                  swi_gemm_tiles(tokens), p.packed);
+                  swi_gemm_tiling(tokens).count, p.packed);
     return p;
 }
 
@@ -138,7 +138,7 @@ Test(gemm, a_token_does_not_depend_on_its_neighbours, .timeout = 60)
         uint32_t first = parts[i][0], count = parts[i][1];
         struct swi_gemm_input input = {
             .x = p.x + (size_t)first * p.k, .stride = p.k, .tokens = count, .k = p.k};
-        swi_gemm_pack(&input, 0, swi_gemm_tiles(count), p.packed);
+        swi_gemm_pack(&input, 0, swi_gemm_tiling(count).count, p.packed);
         float *alone = aligned_bytes((size_t)count * p.n * sizeof(float));
         struct swi_gemm_job part = job_of(&p, alone);
         part.tokens = count;
@@ -157,7 +157,7 @@ Test(gemm, ranges_of_panels_and_tiles_make_the_same_bits, .timeout = 60)
     float *whole = aligned_bytes((size_t)p.tokens * p.n * sizeof(float));
     float *parts = aligned_bytes((size_t)p.tokens * p.n * sizeof(float));
     struct swi_gemm_job job = job_of(&p, whole);
-    uint32_t panels = swi_gemm_panels(p.n), tiles = swi_gemm_tiles(p.tokens);
+    uint32_t panels = swi_gemm_panels(p.n), tiles = swi_gemm_tiling(p.tokens).count;
     swi_gemm(&job, 0, panels, p.scratch);
     struct swi_gemm_input input = {.x = p.x, .stride = p.k, .tokens = p.tokens, .k = p.k};
     swi_gemm_pack(&input, tiles / 2, tiles, p.packed);
@@ -232,7 +232,7 @@ Test(gemm, packed_output_is_the_next_input, .timeout = 60)
         swi_gemm(&job, 0, swi_gemm_panels(p.n), p.scratch);
         swi_gemm_pack(
             &(struct swi_gemm_input){.x = out, .stride = p.n, .tokens = p.tokens, .k = p.n}, 0,
-            swi_gemm_tiles(p.tokens), repacked);
+            swi_gemm_tiling(p.tokens).count, repacked);
         job.out = direct;
         job.packed_out = true;
         swi_gemm(&job, 0, swi_gemm_panels(p.n), p.scratch);

@@ -1,6 +1,7 @@
 /* The vector kernels of every instruction set that this CPU has, against the definitions in double. */
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -165,37 +166,54 @@ Test(kernels, layer_norm_is_its_definition, .timeout = 10)
     }
 }
 
-Test(kernels, softmax_is_stable_and_ends_at_its_length, .timeout = 10)
+Test(kernels, softmax_is_stable_and_ends_at_its_size, .timeout = 10)
 {
+    static const size_t widths[] = {4, 8, 16, 32};
     EACH_TABLE(k)
     {
-        for (size_t l = 0; l < LENGTHS; l++) {
-            size_t n = lengths[l];
-            float x[808], row[808];
-            fill(x, n, 300.0f); /* exp(300) overflows: the largest must be taken off first */
-            memcpy(row, x, n * sizeof *x);
-            row[n] = 42.0f;
-            float sum = k->softmax(row, n);
-            double most = -1e9, total = 0;
-            for (size_t i = 0; i < n; i++)
-                most = fmax(most, (double)x[i]);
-            for (size_t i = 0; i < n; i++)
-                total += exp((double)x[i] - most);
-            for (size_t i = 0; i < n; i++)
-                cr_expect(fabs((double)row[i] - exp((double)x[i] - most)) < 3e-7);
-            cr_expect(fabs((double)sum / total - 1.0) < 1e-6, "%s n %zu", k->name, n);
-            cr_expect(row[n] == 42.0f, "%s wrote past %zu", k->name, n);
+        for (size_t l = 0; l < 2 * LENGTHS * 4; l++) {
+            size_t n = lengths[l / 8] % 200 + 1, width = widths[l / 2 % 4];
+            bool masked = l % 2 && n > 1;
+            static float x[201 * 32], s[201 * 32 + 1];
+            uint8_t mask[201];
+            float sums[33];
+            fill(x, n * width, 900.0f); /* 2^900 overflows: the largest must be taken off first */
+            memcpy(s, x, n * width * sizeof *x);
+            s[n * width] = sums[width] = 42.0f;
+            for (size_t r = 0; r < n; r++)
+                mask[r] = r % 3 ? 255 : 0;
+            k->softmax(s, n, width, masked ? mask : NULL, sums);
+            for (size_t c = 0; c < width; c++) {
+                double most = -1e9, total = 0;
+                for (size_t r = 0; r < n; r++)
+                    if (!masked || mask[r])
+                        most = fmax(most, (double)x[r * width + c]);
+                for (size_t r = 0; r < n; r++) {
+                    double want = masked && !mask[r] ? 0 : exp2((double)x[r * width + c] - most);
+                    total += want;
+                    cr_expect(fabs((double)s[r * width + c] - want) < 2e-7);
+                }
+                cr_expect(fabs((double)sums[c] / total - 1.0) < 1e-6, "%s n %zu", k->name, n);
+            }
+            cr_expect(s[n * width] == 42.0f && sums[width] == 42.0f, "%s wrote past", k->name);
         }
     }
 }
 
-Test(kernels, softmax_gives_hidden_keys_nothing, .timeout = 10)
+Test(kernels, softmax_gives_hidden_keys_nothing_and_equals_when_all_are, .timeout = 10)
 {
     EACH_TABLE(k)
     {
-        float row[5] = {1.0f, -3.402823466e38f, 0.5f, -3.402823466e38f, 1.0f};
-        k->softmax(row, 5);
-        cr_expect(row[1] == 0.0f && row[3] == 0.0f && row[0] == 1.0f && row[4] == 1.0f);
+        float s[3 * 16], sums[16];
+        const uint8_t some[3] = {1, 0, 1}, none[3] = {0, 0, 0};
+        for (int i = 0; i < 48; i++)
+            s[i] = i < 16 || i >= 32 ? 1.0f : 1e30f;
+        k->softmax(s, 3, 16, some, sums);
+        for (int i = 0; i < 16; i++)
+            cr_expect(s[i] == 1.0f && s[16 + i] == 0.0f && s[32 + i] == 1.0f && sums[i] == 2.0f);
+        k->softmax(s, 3, 16, none, sums);
+        for (int i = 0; i < 16; i++)
+            cr_expect(s[i] == 1.0f && s[16 + i] == 1.0f && s[32 + i] == 1.0f && sums[i] == 3.0f);
     }
 }
 
@@ -231,29 +249,82 @@ Test(kernels, widening_is_exact_for_every_half, .timeout = 60)
 
 Test(kernels, interleave_transposes_any_width, .timeout = 10)
 {
-    static const size_t widths[] = {4, 6, 8, 12, 16, 32, 5};
+    static const size_t widths[] = {1, 2, 3, 4, 6, 8, 12, 16, 23, 24, 32, 5};
     EACH_TABLE(k)
     {
         for (size_t w = 0; w < sizeof widths / sizeof widths[0]; w++) {
             size_t width = widths[w];
             for (size_t rows = 1; rows <= width; rows += 3) {
-                enum { K = 23, STRIDE = 29 };
-                float in[32 * STRIDE], out[K * 32 + 1];
+                enum { K = 23, STRIDE = 29, OUT = 40 };
+                float in[32 * STRIDE], out[K * OUT + 1];
                 uint16_t halves[32 * STRIDE];
                 for (size_t i = 0; i < 32 * STRIDE; i++) {
                     in[i] = (float)i;
                     halves[i] = swi_f32_to_bf16((float)(i % 128));
                 }
-                out[K * width] = -1.0f;
-                k->interleave(out, in, STRIDE, rows, K, width);
+                for (size_t i = 0; i <= K * OUT; i++)
+                    out[i] = -1.0f;
+                k->interleave(out, OUT, in, STRIDE, rows, K, width);
                 for (size_t c = 0; c < K; c++)
-                    for (size_t r = 0; r < width; r++)
-                        cr_assert_eq(out[c * width + r], in[(r < rows ? r : rows - 1) * STRIDE + c]);
+                    for (size_t r = 0; r < OUT; r++)
+                        cr_assert_eq(out[c * OUT + r],
+                                     r < width ? in[(r < rows ? r : rows - 1) * STRIDE + c] : -1.0f);
                 k->interleave_any(out, halves, STRIDE, rows, K, width, SW_DTYPE_BF16);
                 for (size_t c = 0; c < K; c++)
                     for (size_t r = 0; r < rows; r++)
                         cr_assert_eq(out[c * width + r], (float)((r * STRIDE + c) % 128));
-                cr_assert_eq(out[K * width], -1.0f, "%s wrote past its end", k->name);
+                cr_assert_eq(out[K * OUT], -1.0f, "%s wrote past its end", k->name);
+            }
+        }
+    }
+}
+
+/* every height × type of every instruction set's tiles */
+Test(kernels, tiles_are_their_definition_and_agree_to_the_bit, .timeout = 60)
+{
+    enum { K = 70, STRIDE = 20 };
+    static _Alignas(64) float features[K * 16], tokens[24 * K], packed[24 * K], c[24 * STRIDE + 1];
+    static _Alignas(64) uint16_t halves[2][K * 16];
+    static float first[24][16];
+    fill(tokens, 24 * K, 0.0f);
+    fill(features, K * 16, 0.0f);
+    for (size_t i = 0; i < K * 16; i++) {
+        halves[1][i] = swi_f32_to_bf16(features[i]);
+        features[i] = swi_bf16_to_f32(halves[1][i]);
+        halves[0][i] = swi_f32_to_f16(features[i]); /* bf16 has fewer digits: exact */
+    }
+    EACH_TABLE(k)
+    {
+        for (uint32_t rows = 1; k->tiler && rows <= k->tiler->rows; rows++) {
+            for (int dtype = 0; dtype < 3; dtype++) {
+                k->interleave(packed, rows, tokens, K, rows, K, rows);
+                for (size_t i = 0; i <= 24 * STRIDE; i++)
+                    c[i] = 0.5f;
+                struct swi_tile tile = {.tokens = packed,
+                                        .features = dtype ? (void *)halves[dtype - 1] : features,
+                                        .c = c,
+                                        .stride = STRIDE,
+                                        .ahead = (const char *)packed,
+                                        .k = K,
+                                        .rows = rows,
+                                        .scale = 0.25f,
+                                        .dtype = (enum sw_dtype)dtype,
+                                        .add = true};
+                k->tiler->run(&tile);
+                for (size_t r = 0; r < rows; r++)
+                    for (size_t f = 0; f < 16; f++) {
+                        double want = 2.0; /* 0.5 / 0.25 */
+                        for (size_t i = 0; i < K; i++)
+                            want += (double)tokens[r * K + i] * (double)features[i * 16 + f];
+                        float got = c[r * STRIDE + f];
+                        cr_assert(fabs((double)got - want * 0.25) < 2e-5, "%s %u rows", k->name, rows);
+                        if (dtype == 0 && r + 1 == rows) /* this row for the first time */
+                            first[r][f] = got;
+                        cr_assert(!memcmp(&first[r][f], &got, sizeof got), "%s %u rows of type %d",
+                                  k->name, rows, dtype);
+                    }
+                cr_assert_eq(c[(rows - 1) * STRIDE + 16], 0.5f, "wrote past the row");
+                cr_assert_eq(c[rows * STRIDE], 0.5f, "wrote past the tile");
             }
         }
     }

@@ -236,7 +236,7 @@ static void pack(const struct step *s, const float *x, uint32_t count)
 {
     uint32_t first, end, hidden = s->encoder->config.hidden;
     struct swi_gemm_input input = {.x = x, .stride = hidden, .tokens = count, .k = hidden};
-    swi_team_share(s->encoder->team, s->member, swi_gemm_tiles(count), &first, &end);
+    swi_team_share(s->encoder->team, s->member, swi_gemm_tiling(count).count, &first, &end);
     swi_gemm_pack(&input, first, end, s->encoder->packed);
     swi_team_wait(s->encoder->team);
 }
@@ -246,12 +246,14 @@ static void normalise(const struct step *s, const struct swi_norm *norm, uint32_
                       uint32_t count, bool packing)
 {
     swi_encoder *e = s->encoder;
-    uint32_t first, end, hidden = e->config.hidden, width = swi_gemm_shape()->token_width;
+    uint32_t first, end, hidden = e->config.hidden;
+    struct swi_tiling tiling = swi_gemm_tiling(count);
     float *rows = e->hidden + (size_t)token * hidden;
     struct swi_gemm_input input = {.x = rows, .stride = hidden, .tokens = count, .k = hidden};
-    swi_team_share(e->team, s->member, swi_gemm_tiles(count), &first, &end);
+    swi_team_share(e->team, s->member, tiling.count, &first, &end);
     for (uint32_t tile = first; tile < end; tile++) {
-        for (uint32_t row = tile * width; row < count && row < (tile + 1) * width; row++)
+        uint32_t row = swi_tile_first(&tiling, tile), past = row + swi_tile_height(&tiling, tile);
+        for (; row < count && row < past; row++)
             swi_kernels()->layer_norm(rows + (size_t)row * hidden, e->sums + (size_t)row * hidden,
                                       norm->gamma, norm->beta, hidden, e->config.epsilon);
         if (packing)
@@ -382,7 +384,7 @@ void swi_encoder_project(swi_encoder *e, const struct swi_projection *p)
         uint32_t count = p->rows - row < e->block ? p->rows - row : e->block;
         struct swi_gemm_input input = {
             .x = p->x + row * p->stride, .stride = p->stride, .tokens = count, .k = w->k};
-        swi_gemm_pack(&input, 0, swi_gemm_tiles(count), e->inner);
+        swi_gemm_pack(&input, 0, swi_gemm_tiling(count).count, e->inner);
         struct swi_gemm_job job = {.packed = e->inner,
                                    .tokens = count,
                                    .weight = *w,

@@ -2,21 +2,19 @@
 #include "bert/gemm.h"
 
 #include <assert.h>
-#include <blis.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-/* ---- what BLIS offers -------------------------------------------------------------------------- */
+#include "bert/gemm_blis.h"
 
 static struct {
     struct swi_gemm_shape shape;
-    sgemm_ukr_ft kernel;
-    cntx_t *context;
     const struct swi_kernels *maths;
+    const struct swi_tiler *tiler; /* NULL: BLIS's micro-kernel */
 } gemm;
 
-static pthread_once_t gemm_once = PTHREAD_ONCE_INIT;
+/* ---- what this CPU has ---------------------------------------------------------------------------- */
 
 static uint32_t round_up(uint32_t value, uint32_t multiple)
 {
@@ -25,68 +23,39 @@ static uint32_t round_up(uint32_t value, uint32_t multiple)
 
 static void choose(void)
 {
-    cntx_t *context = bli_gks_query_cntx();
-    gemm.context = context;
-    void *kernel = bli_cntx_get_l3_nat_ukr_dt(BLIS_FLOAT, BLIS_GEMM_UKR, context);
-    memcpy(&gemm.kernel, &kernel, sizeof kernel); /* ISO C has no cast for this */
-    gemm.maths = swi_kernels();
     struct swi_gemm_shape *shape = &gemm.shape;
-    shape->transposed = !bli_cntx_l3_nat_ukr_prefers_rows_dt(BLIS_FLOAT, BLIS_GEMM_UKR, context);
-    uint32_t mr = (uint32_t)bli_cntx_get_blksz_def_dt(BLIS_FLOAT, BLIS_MR, context);
-    uint32_t nr = (uint32_t)bli_cntx_get_blksz_def_dt(BLIS_FLOAT, BLIS_NR, context);
-    /* packed operands have the width of the tile in every configuration of x86-64 and arm64 */
-    assert(mr == (uint32_t)bli_cntx_get_blksz_max_dt(BLIS_FLOAT, BLIS_MR, context));
-    assert(nr == (uint32_t)bli_cntx_get_blksz_max_dt(BLIS_FLOAT, BLIS_NR, context));
-    shape->token_width = shape->transposed ? nr : mr;
-    shape->feature_width = shape->transposed ? mr : nr;
+    uint32_t block;
+    gemm.maths = swi_kernels();
+    gemm.tiler = getenv("BLIS_ARCH_TYPE") ? NULL : gemm.maths->tiler;
+    if (gemm.tiler) {
+        shape->kind = gemm.maths->name;
+        shape->token_width = gemm.tiler->rows;
+        shape->feature_width = SW_PANEL_WIDTH;
+        shape->k_block = gemm.tiler->k_block;
+        block = 192;
+    } else {
+        /* BLIS keeps MC × KC of its first operand in the second-level cache; so do we, of the
+         * activations, with a longer K, because sums here are written to a small buffer and not to a wide
+         * matrix. */
+        const struct swi_blis *blis = swi_blis();
+        shape->kind = "blis";
+        shape->token_width = blis->token_width;
+        shape->feature_width = blis->feature_width;
+        shape->k_block = round_up(blis->kc + blis->kc / 2, 32);
+        shape->whole_tiles = true;
+        block = blis->mc > 96 ? blis->mc : 96;
+    }
     assert(shape->token_width <= SWI_TILE_MAX && shape->feature_width <= SWI_TILE_MAX);
-
-    /* BLIS keeps MC × KC of its first operand in the second-level cache; so do we, of the activations,
-     * with a longer K, because sums here are written to a small buffer and not to a wide matrix. */
-    uint32_t kc = (uint32_t)bli_cntx_get_blksz_def_dt(BLIS_FLOAT, BLIS_KC, context);
-    uint32_t mc = (uint32_t)bli_cntx_get_blksz_def_dt(BLIS_FLOAT, BLIS_MC, context);
-    shape->k_block = round_up(kc + kc / 2, 32);
-    uint32_t block = mc > 96 ? mc : 96;
     shape->token_block = round_up(block, shape->token_width);
     shape->feature_panels = 256 / shape->feature_width ? 256 / shape->feature_width : 1;
 }
 
 const struct swi_gemm_shape *swi_gemm_shape(void)
 {
-    pthread_once(&gemm_once, choose);
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, choose);
     return &gemm.shape;
 }
-
-/* BLIS's prototypes lack const; its kernels only read these. */
-static float *mutable(const float *operand)
-{
-    return (float *)(uintptr_t)operand;
-}
-
-static inline void micro_kernel(uint32_t k, float scale, const float *tokens, const float *features,
-                                float beta, float *c, size_t stride, auxinfo_t *next)
-{
-    const struct swi_gemm_shape *shape = &gemm.shape;
-    if (shape->transposed)
-        gemm.kernel((dim_t)shape->feature_width, (dim_t)shape->token_width, (dim_t)k, &scale,
-                    mutable(features), mutable(tokens), &beta, c, 1, (inc_t)stride, next,
-                    gemm.context);
-    else
-        gemm.kernel((dim_t)shape->token_width, (dim_t)shape->feature_width, (dim_t)k, &scale,
-                    mutable(tokens), mutable(features), &beta, c, (inc_t)stride, 1, next,
-                    gemm.context);
-}
-
-void swi_gemm_tile(uint32_t k, float scale, const float *tokens, const float *features, bool add,
-                   float *c, size_t stride)
-{
-    auxinfo_t next;
-    memset(&next, 0, sizeof next);
-    bli_auxinfo_set_next_ab(mutable(tokens), mutable(features), &next);
-    micro_kernel(k, scale, tokens, features, add ? 1.0f : 0.0f, c, stride, &next);
-}
-
-/* ---- the split of K ------------------------------------------------------------------------------ */
 
 /* Equal stretches, each a multiple of 32 but for the last. Depends on k alone. */
 uint32_t swi_gemm_k_step(uint32_t k)
@@ -96,20 +65,26 @@ uint32_t swi_gemm_k_step(uint32_t k)
     return round_up((k + parts - 1) / parts, 32);
 }
 
-/* ---- packing activations ---------------------------------------------------------------------- */
+/* ---- tiles of tokens ------------------------------------------------------------------------------- */
 
-/* A packed block: for each stretch of K, for each tile of tokens, [stretch, token_width]. So the tile t of
- * the stretch that starts at k0 lies at k0 · (tiles · token_width) + t · stretch · token_width. */
-
-uint32_t swi_gemm_tiles(uint32_t tokens)
+struct swi_tiling swi_gemm_tiling(uint32_t tokens)
 {
-    uint32_t width = swi_gemm_shape()->token_width;
-    return (tokens + width - 1) / width;
+    const struct swi_gemm_shape *shape = swi_gemm_shape();
+    struct swi_tiling tiling = {.count = (tokens + shape->token_width - 1) / shape->token_width};
+    if (shape->whole_tiles) {
+        tiling.height = shape->token_width;
+        tiling.padded = tiling.count * shape->token_width;
+    } else {
+        tiling.height = tokens / tiling.count;
+        tiling.taller = tokens % tiling.count;
+        tiling.padded = tokens;
+    }
+    return tiling;
 }
 
 size_t swi_gemm_packed_floats(uint32_t tokens, uint32_t k)
 {
-    return (size_t)swi_gemm_tiles(tokens) * swi_gemm_shape()->token_width * k;
+    return (size_t)swi_gemm_tiling(tokens).padded * k;
 }
 
 uint32_t swi_gemm_panels(uint32_t n)
@@ -118,20 +93,24 @@ uint32_t swi_gemm_panels(uint32_t n)
     return (n + width - 1) / width;
 }
 
+/* A packed block: for each stretch of K, for each tile of tokens, [stretch, height]. So the tile whose first
+ * row is f lies, in the stretch that starts at k0, at k0 · padded + f · stretch. */
+
 /* Packs columns [k0, k0 + columns) of x, which lie within one stretch; x points at the first of them. */
 static void pack_columns(const struct swi_gemm_input *input, uint32_t k0, uint32_t columns,
                          uint32_t first_tile, uint32_t end_tile, float *packed)
 {
-    uint32_t width = gemm.shape.token_width, tiles = swi_gemm_tiles(input->tokens);
+    struct swi_tiling tiling = swi_gemm_tiling(input->tokens);
     uint32_t step = swi_gemm_k_step(input->k), start = k0 / step * step;
     uint32_t stretch = input->k - start < step ? input->k - start : step;
     assert(k0 + columns <= start + stretch);
-    float *block = packed + (size_t)start * tiles * width;
+    float *block = packed + (size_t)start * tiling.padded;
     for (uint32_t tile = first_tile; tile < end_tile; tile++) {
-        uint32_t token = tile * width, rows = input->tokens - token;
-        gemm.maths->interleave(block + ((size_t)tile * stretch + (k0 - start)) * width,
-                               input->x + token * input->stride, input->stride,
-                               rows < width ? rows : width, columns, width);
+        uint32_t first = swi_tile_first(&tiling, tile), height = swi_tile_height(&tiling, tile);
+        uint32_t rows = input->tokens - first;
+        float *out = block + (size_t)first * stretch + (size_t)(k0 - start) * height;
+        gemm.maths->interleave(out, height, input->x + first * input->stride, input->stride,
+                               rows < height ? rows : height, columns, height);
     }
 }
 
@@ -150,31 +129,22 @@ void swi_gemm_pack(const struct swi_gemm_input *input, uint32_t first_tile, uint
 
 /* ---- panels of weights --------------------------------------------------------------------------- */
 
+/* A stretch of a panel as the tiles read it: [k, feature_width] of dtype. */
+struct panel {
+    const void *data;
+    enum sw_dtype dtype;
+};
+
 static const char *element(const struct swi_matrix *w, size_t index)
 {
     return (const char *)w->data + index * sw_dtype_size(w->dtype);
 }
 
-/* Rows [n0, n0 + width) of the stretch [k0, k0 + k) as one panel [k, width], in place where it already
- * lies so, else in buffer. Lanes past the last row hold anything finite. */
-static const float *panel_of(const struct swi_matrix *w, uint32_t n0, uint32_t k0, uint32_t k,
-                             float *buffer)
+/* Panels of 16 → a panel of another width, in buffer. */
+static void change_width(const struct swi_matrix *w, uint32_t n0, uint32_t k0, uint32_t k,
+                         float *buffer)
 {
     uint32_t width = gemm.shape.feature_width;
-    const struct swi_kernels *maths = gemm.maths;
-    if (w->layout == SW_LAYOUT_ROWS) {
-        uint32_t rows = w->n - n0 < width ? w->n - n0 : width;
-        maths->interleave_any(buffer, element(w, (size_t)n0 * w->k + k0), w->k, rows, k, width,
-                              w->dtype);
-        return buffer;
-    }
-    size_t start = ((size_t)(n0 / SW_PANEL_WIDTH) * w->k + k0) * SW_PANEL_WIDTH;
-    if (width == SW_PANEL_WIDTH) {
-        if (w->dtype == SW_DTYPE_F32)
-            return (const float *)w->data + start;
-        maths->widen(buffer, element(w, start), (size_t)k * width, w->dtype);
-        return buffer;
-    }
     for (uint32_t done = 0; done < width;) {
         uint32_t n = n0 + done, lane = n % SW_PANEL_WIDTH;
         uint32_t count = SW_PANEL_WIDTH - lane < width - done ? SW_PANEL_WIDTH - lane : width - done;
@@ -182,14 +152,37 @@ static const float *panel_of(const struct swi_matrix *w, uint32_t n0, uint32_t k
             for (uint32_t row = 0; row < k; row++)
                 for (uint32_t i = done; i < width; i++)
                     buffer[row * width + i] = buffer[row * width];
-            break;
+            return;
         }
-        start = ((size_t)(n / SW_PANEL_WIDTH) * w->k + k0) * SW_PANEL_WIDTH + lane;
-        maths->copy_columns(buffer + done, width, element(w, start), SW_PANEL_WIDTH, count, k,
-                            w->dtype);
+        size_t start = ((size_t)(n / SW_PANEL_WIDTH) * w->k + k0) * SW_PANEL_WIDTH + lane;
+        gemm.maths->copy_columns(buffer + done, width, element(w, start), SW_PANEL_WIDTH, count, k,
+                                 w->dtype);
         done += count;
     }
-    return buffer;
+}
+
+/* Rows [n0, n0 + width) of the stretch [k0, k0 + k): in place where tiles can read them there, else made in
+ * buffer. Lanes past the last row hold anything finite. */
+static struct panel panel_of(const struct swi_matrix *w, uint32_t n0, uint32_t k0, uint32_t k,
+                             float *buffer)
+{
+    uint32_t width = gemm.shape.feature_width;
+    struct panel made = {.data = buffer, .dtype = SW_DTYPE_F32};
+    if (w->layout == SW_LAYOUT_ROWS) {
+        uint32_t rows = w->n - n0 < width ? w->n - n0 : width;
+        gemm.maths->interleave_any(buffer, element(w, (size_t)n0 * w->k + k0), w->k, rows, k, width,
+                                   w->dtype);
+        return made;
+    }
+    if (width != SW_PANEL_WIDTH) {
+        change_width(w, n0, k0, k, buffer);
+        return made;
+    }
+    const void *start = element(w, ((size_t)(n0 / SW_PANEL_WIDTH) * w->k + k0) * SW_PANEL_WIDTH);
+    if (gemm.tiler || w->dtype == SW_DTYPE_F32)
+        return (struct panel){.data = start, .dtype = w->dtype};
+    gemm.maths->widen(buffer, start, (size_t)k * width, w->dtype);
+    return made;
 }
 
 /* Where the bytes of a panel's stretch lie, to fetch them ahead: `runs` runs of `bytes` each. */
@@ -228,6 +221,77 @@ static void fetch(const struct source *source, uint32_t part, uint32_t parts)
     for (uint32_t run = 0; run < source->runs; run++)
         for (size_t line = first; line < end; line++)
             __builtin_prefetch(source->start + run * source->stride + line * 64, 0, 2);
+}
+
+/* ---- tiles ---------------------------------------------------------------------------------------- */
+
+/* One panel × one stretch of K by tiles of our own, which fetch what is next while they compute. */
+static void multiply_by_tiler(const struct swi_gemm_job *job, uint32_t k0, uint32_t k,
+                              const struct panel *panel, const struct source *next, float *sums)
+{
+    struct swi_tiling tiling = swi_gemm_tiling(job->tokens);
+    const float *tokens = job->packed + (size_t)k0 * tiling.padded;
+    size_t share = (next->bytes + tiling.count - 1) / tiling.count;
+    struct swi_tile tile = {.features = panel->data,
+                            .dtype = panel->dtype,
+                            .k = k,
+                            .scale = 1.0f,
+                            .add = k0 > 0,
+                            .stride = SW_PANEL_WIDTH,
+                            .ahead = panel->data};
+    bool single = next->runs == 1;
+    for (uint32_t i = 0; i < tiling.count; i++) {
+        uint32_t first = swi_tile_first(&tiling, i);
+        tile.tokens = tokens + (size_t)first * k;
+        tile.rows = swi_tile_height(&tiling, i);
+        tile.c = sums + (size_t)first * SW_PANEL_WIDTH;
+        if (single) {
+            tile.ahead = next->start + i * share;
+            tile.ahead_step = (share + k - 1) / k;
+        } else if (next->runs) {
+            fetch(next, i, tiling.count);
+        }
+        gemm.tiler->run(&tile);
+    }
+}
+
+/* The same by BLIS's micro-kernel. */
+static void multiply_by_blis(const struct swi_gemm_job *job, uint32_t k0, uint32_t k,
+                             const struct panel *panel, const struct source *next, float *sums)
+{
+    const struct swi_gemm_shape *shape = &gemm.shape;
+    struct swi_tiling tiling = swi_gemm_tiling(job->tokens);
+    const float *tokens = job->packed + (size_t)k0 * tiling.padded;
+    for (uint32_t i = 0; i < tiling.count; i++) {
+        size_t first = (size_t)i * shape->token_width;
+        fetch(next, i, tiling.count);
+        swi_blis_tile(k, 1.0f, tokens + first * k, panel->data, k0 > 0,
+                      sums + first * shape->feature_width, shape->feature_width);
+    }
+}
+
+void swi_gemm_product(const struct swi_product *p)
+{
+    uint32_t step = swi_gemm_k_step(p->k), width = gemm.shape.feature_width;
+    for (uint32_t k0 = 0; k0 < p->k; k0 += step) {
+        uint32_t k = p->k - k0 < step ? p->k - k0 : step;
+        const float *tokens = p->tokens + (size_t)k0 * p->rows;
+        const float *features = p->features + (size_t)k0 * width;
+        if (!gemm.tiler) {
+            swi_blis_tile(k, p->scale, tokens, features, k0 > 0, p->c, p->stride);
+            continue;
+        }
+        struct swi_tile tile = {.tokens = tokens,
+                                .features = features,
+                                .c = p->c,
+                                .stride = p->stride,
+                                .ahead = (const char *)features,
+                                .k = k,
+                                .rows = p->rows,
+                                .scale = p->scale,
+                                .add = k0 > 0};
+        gemm.tiler->run(&tile);
+    }
 }
 
 /* ---- the driver ----------------------------------------------------------------------------------- */
@@ -271,29 +335,24 @@ static void finish(const struct swi_gemm_job *job, uint32_t panel, float *sums)
         uint32_t columns = left < room ? left : room;
         struct swi_gemm_input input = {
             .x = sums + done, .stride = width, .tokens = job->tokens, .k = n};
-        pack_columns(&input, k0, columns, 0, swi_gemm_tiles(job->tokens), job->out);
+        pack_columns(&input, k0, columns, 0, swi_gemm_tiling(job->tokens).count, job->out);
         done += columns;
     }
 }
 
-/* One panel × one stretch of K: all tiles of tokens. */
-static void multiply_panel(const struct swi_gemm_job *job, uint32_t k0, uint32_t k,
-                           const float *features, const struct source *next, float *sums)
+/* What the loops of swi_gemm come to after (panel, k0): of the group [first, end), then the next group. */
+static struct source next_source(const struct swi_matrix *w, uint32_t panel, uint32_t k0,
+                                 uint32_t first, uint32_t end, uint32_t end_panel)
 {
-    const struct swi_gemm_shape *shape = &gemm.shape;
-    uint32_t tiles = swi_gemm_tiles(job->tokens), width = shape->token_width;
-    size_t tile_sums = (size_t)width * shape->feature_width;
-    const float *tokens = job->packed + (size_t)k0 * tiles * width;
-    float beta = k0 ? 1.0f : 0.0f;
-    auxinfo_t aux;
-    memset(&aux, 0, sizeof aux);
-    for (uint32_t tile = 0; tile < tiles; tile++) {
-        const float *here = tokens + (size_t)tile * k * width;
-        bli_auxinfo_set_next_ab(mutable(here + (size_t)k * width), mutable(features), &aux);
-        fetch(next, tile, tiles);
-        micro_kernel(k, 1.0f, here, features, beta, sums + tile * tile_sums, shape->feature_width,
-                     &aux);
-    }
+    uint32_t width = gemm.shape.feature_width, step = swi_gemm_k_step(w->k);
+    uint32_t k1 = k0 + step;
+    if (panel + 1 < end)
+        return source_of(w, (panel + 1) * width, k0, w->k - k0 < step ? w->k - k0 : step);
+    if (k1 < w->k)
+        return source_of(w, first * width, k1, w->k - k1 < step ? w->k - k1 : step);
+    if (end < end_panel)
+        return source_of(w, end * width, 0, step < w->k ? step : w->k);
+    return (struct source){0};
 }
 
 void swi_gemm(const struct swi_gemm_job *job, uint32_t first_panel, uint32_t end_panel,
@@ -305,7 +364,7 @@ void swi_gemm(const struct swi_gemm_job *job, uint32_t first_panel, uint32_t end
     assert((uintptr_t)scratch % 64 == 0);
     uint32_t width = shape->feature_width, step = swi_gemm_k_step(w->k);
     float *buffer = scratch, *sums = scratch + panel_floats();
-    size_t strip = (size_t)swi_gemm_tiles(job->tokens) * shape->token_width * width;
+    size_t strip = (size_t)swi_gemm_tiling(job->tokens).padded * width;
     /* with a single stretch nothing waits for a second one: one strip, always in the first-level cache */
     uint32_t group = step >= w->k ? 1 : shape->feature_panels;
     for (uint32_t first = first_panel; first < end_panel; first += group) {
@@ -313,17 +372,13 @@ void swi_gemm(const struct swi_gemm_job *job, uint32_t first_panel, uint32_t end
         for (uint32_t k0 = 0; k0 < w->k; k0 += step) {
             uint32_t k = w->k - k0 < step ? w->k - k0 : step;
             for (uint32_t panel = first; panel < end; panel++) {
-                const float *features = panel_of(w, panel * width, k0, k, buffer);
-                struct source next = {0};
-                if (panel + 1 < end)
-                    next = source_of(w, (panel + 1) * width, k0, k);
-                else if (k0 + step < w->k)
-                    next = source_of(w, first * width, k0 + k,
-                                     w->k - k0 - k < step ? w->k - k0 - k : step);
-                else if (end < end_panel)
-                    next = source_of(w, end * width, 0, step < w->k ? step : w->k);
+                struct panel features = panel_of(w, panel * width, k0, k, buffer);
+                struct source next = next_source(w, panel, k0, first, end, end_panel);
                 float *mine = sums + (panel - first) * strip;
-                multiply_panel(job, k0, k, features, &next, mine);
+                if (gemm.tiler)
+                    multiply_by_tiler(job, k0, k, &features, &next, mine);
+                else
+                    multiply_by_blis(job, k0, k, &features, &next, mine);
                 if (k0 + k == w->k)
                     finish(job, panel, mine);
             }

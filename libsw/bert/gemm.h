@@ -1,25 +1,25 @@
-/* out[tokens, N] = activations[tokens, K] · W[N, K]^T, by BLIS's micro-kernel for this CPU.
+/* out[tokens, N] = activations[tokens, K] · W[N, K]^T.
  *
  * One driver serves every layout, element type and number of tokens:
  *
- *   swi_gemm_pack     activations, one block of tokens at most, into the order the micro-kernel reads
+ *   swi_gemm_pack     activations, one block of tokens at most, into the order the tiles read
  *   swi_gemm          a range of W's rows; sums leave the cache once, with bias, activation and residual
  *                     applied, as rows or packed for the next GEMM
  *
  *   for each block of features           its sums stay in the second-level cache
  *     for each block of K                a fixed split: a sum's order depends on K alone
- *       for each panel of features       read in place, or widened / re-panelled into a small buffer,
- *         for each tile of tokens        the next panel being fetched meanwhile
- *           micro-kernel
+ *       for each panel of features       read in place, the next one being fetched meanwhile
+ *         for each tile of tokens        tile.h on CPUs with AVX2 or AVX-512, else BLIS's micro-kernel
  *
- * A micro-kernel that prefers columns computes the transposed problem: W in the first place, tokens in
- * the second; its column-stored tile is the same row-stored tile of ours, so nothing else differs.
+ * Panels of any type are read in place by the tiles of tile.h. `rows` weights, and whatever BLIS's
+ * micro-kernel cannot read (halves; its own width where that is not 16), go through a buffer of one panel
+ * × block of K, which stays in the first-level cache: there are no private copies of weights.
+ * $BLIS_ARCH_TYPE, where it is set, asks for BLIS's micro-kernel of that architecture.
  *
- * Invariants: tiles are always computed whole (padding is computed and dropped), so that a token's
- * result depends on its own row and W alone, bit for bit: not on its neighbours, their number, or how
- * the features are shared among threads.
+ * Invariant: a token's result depends on its own row and W alone, bit for bit: not on its neighbours, their
+ * number, or how the features are shared among threads.
  *
- * The only user of blis.h. Knows nothing of BERT, models or leases.
+ * Knows nothing of BERT, models or leases.
  */
 #ifndef SWI_GEMM_H
 #define SWI_GEMM_H
@@ -28,32 +28,51 @@
 
 #include "bert/kernels.h"
 
-/* What BLIS's single-precision micro-kernel on this CPU computes at once, and blocks that suit its
- * caches. Fixed for the life of the process. */
+/* The tiles of this CPU, and blocks that suit its caches. Fixed for the life of the process. */
 struct swi_gemm_shape {
-    uint32_t token_width;    /* tokens of a tile */
+    const char *kind;        /* "avx512", "avx2" or "blis" */
+    uint32_t token_width;    /* most tokens of a tile */
     uint32_t feature_width;  /* features of a tile */
     uint32_t k_block;        /* longest stretch of K summed in registers; a multiple of 32 */
     uint32_t token_block;    /* tokens of one packed block at most; a multiple of token_width */
     uint32_t feature_panels; /* panels of feature_width whose sums are kept at once */
-    bool transposed;         /* the micro-kernel prefers columns */
+    bool whole_tiles;        /* tiles are computed whole: tokens are padded to token_width */
 };
 const struct swi_gemm_shape *swi_gemm_shape(void);
 
 /* A weight matrix W[n, k], borrowed. */
 struct swi_matrix {
-    const void *data; /* rows [n, k], or panels [ceil(n/16), k, 16] */
+    const void *data; /* rows [n, k], or panels [ceil(n/16), k, 16]; 64-byte aligned */
     uint32_t n, k;
     enum sw_dtype dtype;
     enum sw_layout layout;
 };
 
+/* ---- tiles of tokens -------------------------------------------------------------------------------- */
+
+/* `tokens` rows are cut into tiles of nearly equal height. */
+struct swi_tiling {
+    uint32_t count;  /* tiles */
+    uint32_t height; /* of the last ones; the first `taller` have one row more */
+    uint32_t taller;
+    uint32_t padded; /* rows in all: more than there are tokens only where tiles are computed whole */
+};
+struct swi_tiling swi_gemm_tiling(uint32_t tokens);
+/* First row and height of a tile. */
+static inline uint32_t swi_tile_first(const struct swi_tiling *tiling, uint32_t tile)
+{
+    return tile * tiling->height + (tile < tiling->taller ? tile : tiling->taller);
+}
+static inline uint32_t swi_tile_height(const struct swi_tiling *tiling, uint32_t tile)
+{
+    return tiling->height + (tile < tiling->taller);
+}
+
 /* Floats of a packed block of tokens × k. */
 size_t swi_gemm_packed_floats(uint32_t tokens, uint32_t k);
 
 /* Packs x[tokens, k] (row stride in floats); 0 < tokens ≤ token_block. [first, end) are the tiles of
- * token_width tokens to pack, so that threads can share the work; all: 0, swi_gemm_tiles(tokens). */
-uint32_t swi_gemm_tiles(uint32_t tokens);
+ * swi_gemm_tiling(tokens) to pack, so that threads can share the work. */
 struct swi_gemm_input {
     const float *x; /* [tokens, k] */
     size_t stride;
@@ -61,6 +80,8 @@ struct swi_gemm_input {
 };
 void swi_gemm_pack(const struct swi_gemm_input *input, uint32_t first_tile, uint32_t end_tile,
                    float *packed);
+
+/* ---- the product -------------------------------------------------------------------------------------- */
 
 struct swi_gemm_job {
     const float *packed; /* from swi_gemm_pack */
@@ -88,12 +109,18 @@ void swi_gemm(const struct swi_gemm_job *job, uint32_t first_panel, uint32_t end
 /* ---- for attention, which packs its own operands -------------------------------------------------- */
 
 /* The length of the stretches that a sum over k is split into: the first ones are that long, the last may
- * be shorter. Whoever calls swi_gemm_tile for each stretch in turn gets what swi_gemm gets. */
+ * be shorter. */
 uint32_t swi_gemm_k_step(uint32_t k);
 
-/* One tile: c[token_width, feature_width] (+)= scale · tokens[k, token_width]^T · features[k, feature_width].
- * c has a row stride in floats, is 64-byte aligned, and is written whole. */
-void swi_gemm_tile(uint32_t k, float scale, const float *tokens, const float *features, bool add,
-                   float *c, size_t stride);
+/* c[rows, feature_width] = scale · tokens[k, rows]^T · features[k, feature_width], over all stretches of k. rows
+ * is a tile's height; c has a row stride in floats. Operands are 64-byte aligned. */
+struct swi_product {
+    const float *tokens, *features;
+    float *c;
+    size_t stride;
+    uint32_t k, rows;
+    float scale;
+};
+void swi_gemm_product(const struct swi_product *product);
 
 #endif

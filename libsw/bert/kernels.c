@@ -2,6 +2,8 @@
 #include "bert/kernels.h"
 
 #include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
 
 #ifdef __x86_64__
 #include <cpuid.h>
@@ -43,8 +45,12 @@ static pthread_once_t best_once = PTHREAD_ONCE_INIT;
 
 static void choose(void)
 {
-    for (unsigned i = 0; swi_kernels_at(i); i++)
+    const char *wanted = getenv("SW_CPU");
+    for (unsigned i = 0; swi_kernels_at(i); i++) {
         best = swi_kernels_at(i);
+        if (wanted && strcmp(best->name, wanted) == 0)
+            break;
+    }
 }
 
 /* Chosen once: inside a virtual machine a CPUID instruction traps to the hypervisor, tens of

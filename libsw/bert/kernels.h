@@ -16,6 +16,8 @@
 
 #include <sw/base.h>
 
+#include "bert/tile.h"
+
 enum swi_activation {
     SWI_ACT_NONE = 0,
     SWI_ACT_GELU = 1,      /* x/2 · (1 + erf(x/√2)) */
@@ -40,6 +42,8 @@ struct swi_strip {
 
 struct swi_kernels {
     const char *name; /* "portable", "avx2", "avx512" */
+    /* NULL: none of its own, BLIS's micro-kernel is used */
+    const struct swi_tiler *tiler;
 
     /* out[n] = f(in[n]); in place allowed. exp: x ≤ 88; below -87.3 the result is 0. */
     void (*exp)(float *out, const float *in, size_t n);
@@ -51,9 +55,11 @@ struct swi_kernels {
     void (*layer_norm)(float *out, const float *in, const float *gamma, const float *beta, size_t n,
                        float epsilon);
 
-    /* row[n] becomes exp(row - max(row)); returns the sum of these. The caller divides later, where
-     * fewer numbers are left to divide. n > 0. */
-    float (*softmax)(float *row, size_t n);
+    /* Softmax down each column of s[rows, width], scores in units of ln 2 (that is, times log2 e): an
+     * element becomes 2^(itself - the column's largest), and sums[width] the column's sum: the caller
+     * divides later, where fewer numbers are left to divide. Rows whose mask is 0 become 0 and count for
+     * nothing; mask NULL hides none; when all are hidden, all count alike. rows > 0. */
+    void (*softmax)(float *s, size_t rows, size_t width, const uint8_t *mask, float *sums);
 
     /* out[n] = in[n] of any float dtype, widened; and the same, added to what is there. */
     void (*widen)(float *out, const void *in, size_t n, enum sw_dtype dtype);
@@ -61,19 +67,23 @@ struct swi_kernels {
 
     void (*finish)(const struct swi_strip *strip);
 
-    /* out[k, width] = the transpose of in[rows, k] (row stride in floats). rows ≤ width; lanes past
-     * rows repeat the last row: they are finite and nobody reads what comes of them. rows > 0. */
-    void (*interleave)(float *out, const float *in, size_t stride, size_t rows, size_t k,
-                       size_t width);
-    /* The same from any dtype. */
-    void (*interleave_any)(float *out, const void *in, size_t stride, size_t rows, size_t k,
+    /* out[k, width] (row stride out_stride) = the transpose of in[rows, k] (row stride in_stride), all in
+     * floats or in elements of dtype. rows ≤ width; lanes past rows repeat the last row: they are finite
+     * and nobody reads what comes of them. rows > 0. */
+    void (*interleave)(float *out, size_t out_stride, const float *in, size_t in_stride,
+                       size_t rows, size_t k, size_t width);
+    /* The same from any dtype, packed: out_stride is width. */
+    void (*interleave_any)(float *out, const void *in, size_t in_stride, size_t rows, size_t k,
                            size_t width, enum sw_dtype dtype);
+    /* row[i] *= by[i] for each of rows, row stride in floats. */
+    void (*scale_columns)(float *rows, size_t stride, size_t count, const float *by, size_t n);
     /* out[k, out_width] columns [0, n) = in[k, in_width] columns [0, n), widened. */
     void (*copy_columns)(float *out, size_t out_width, const void *in, size_t in_width, size_t n,
                          size_t k, enum sw_dtype dtype);
 };
 
-/* The fastest table that this CPU can run. Thread-safe. */
+/* The fastest table that this CPU can run, or the one that $SW_CPU names, where it can run that. Fixed
+ * for the life of the process. Thread-safe. */
 const struct swi_kernels *swi_kernels(void);
 /* Every table that this CPU can run, slowest first: index 0, 1, …; NULL past the last. For tests. */
 const struct swi_kernels *swi_kernels_at(unsigned index);

@@ -4,3 +4,10 @@
 #define SWI_TABLE swi_kernels_avx2
 #define SWI_TABLE_NAME "avx2"
 #include "bert/kernels_body.h"
+
+#define SWI_TILE_ROWS 6
+#include "bert/tile_body.h"
+
+static const struct swi_tiler tiler = {.rows = SWI_TILE_ROWS, .k_block = 384, .run = run_tile};
+#define SWI_TILER &tiler
+#include "bert/kernels_table.h"

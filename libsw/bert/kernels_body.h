@@ -48,6 +48,20 @@ INLINE void store_part(float *to, vf value, size_t n)
     memcpy(to, &value, n * sizeof(float));
 }
 
+/* n ≤ V */
+INLINE vf load_some(const float *from, size_t n)
+{
+    return n == V ? load(from) : load_part(from, n);
+}
+
+INLINE void store_some(float *to, vf value, size_t n)
+{
+    if (n == V)
+        store(to, value);
+    else
+        store_part(to, value, n);
+}
+
 INLINE vf splat(float value)
 {
     return value - (vf){0};
@@ -58,14 +72,27 @@ INLINE vf pick(vi mask, vf yes, vf no)
     return (vf)(((vi)yes & mask) | ((vi)no & ~mask));
 }
 
+/* one instruction where the set has it, which compilers do not see in the comparison */
 INLINE vf vmin(vf a, vf b)
 {
+#if V == 16
+    return (vf)_mm512_min_ps((__m512)a, (__m512)b);
+#elif V == 8
+    return (vf)_mm256_min_ps((__m256)a, (__m256)b);
+#else
     return pick(a < b, a, b);
+#endif
 }
 
 INLINE vf vmax(vf a, vf b)
 {
+#if V == 16
+    return (vf)_mm512_max_ps((__m512)a, (__m512)b);
+#elif V == 8
+    return (vf)_mm256_max_ps((__m256)a, (__m256)b);
+#else
     return pick(a > b, a, b);
+#endif
 }
 
 /* ---- functions -------------------------------------------------------------------------------- */
@@ -207,16 +234,6 @@ INLINE float lanes_sum(vf v)
     return lane[0];
 }
 
-INLINE float lanes_max(vf v)
-{
-    float lane[V];
-    memcpy(lane, &v, sizeof lane);
-    float most = lane[0];
-    for (unsigned i = 1; i < V; i++)
-        most = lane[i] > most ? lane[i] : most;
-    return most;
-}
-
 /* Two passes: the variance of differences from the mean, as the definition has it, loses nothing. */
 static void layer_norm(float *out, const float *in, const float *gamma, const float *beta, size_t n,
                        float epsilon)
@@ -258,42 +275,82 @@ static void layer_norm(float *out, const float *in, const float *gamma, const fl
     }
 }
 
-static float softmax(float *row, size_t n)
+/* 2^x, for x ≤ 0; below -126 as for -126, which is nothing beside a largest element of 1. */
+INLINE vf exp2_of(vf x)
 {
-    size_t whole = n / V * V;
-    float most = row[0];
-    if (whole) {
-        vf best = load(row);
-        for (size_t i = V; i < whole; i += V)
-            best = vmax(best, load(row + i));
-        most = lanes_max(best);
-    }
-    for (size_t i = whole; i < n; i++)
-        most = row[i] > most ? row[i] : most;
+    const float round = 0x1.8p23f;
+    vf safe = vmax(x, splat(-126.0f));
+    vf shifted = safe + round;
+    vf r = safe - (shifted - round); /* exact: in [-0.5, 0.5] */
+    vf p = r * 1.535334159e-04f + 1.339890063e-03f;
+    p = p * r + 9.618437849e-03f;
+    p = p * r + 5.550332367e-02f;
+    p = p * r + 2.402264774e-01f;
+    p = p * r + 6.931471825e-01f;
+    p = p * r + 1.0f;
+    return (vf)((vi)p + ((vi)shifted << 23)); /* p is in [0.7, 1.5]: its exponent takes n */
+}
 
-    vf sum0 = {0}, sum1 = {0};
-    size_t i = 0;
-    for (; i + 2 * V <= whole; i += 2 * V) {
-        vf a = exp_of(load(row + i) - most), b = exp_of(load(row + i + V) - most);
-        store(row + i, a);
-        store(row + i + V, b);
-        sum0 += a;
-        sum1 += b;
+/* n columns, at most V, of the rows that are not hidden */
+INLINE void softmax_columns(float *s, size_t rows, size_t width, size_t n, const uint8_t *mask,
+                            float *sums)
+{
+    vf most = splat(-3.402823466e38f), other = most;
+    size_t r = 0;
+    for (; !mask && r + 2 <= rows; r += 2) { /* two chains, for one would wait for itself */
+        most = vmax(most, load_some(s + r * width, n));
+        other = vmax(other, load_some(s + (r + 1) * width, n));
     }
-    if (i < whole) {
-        vf a = exp_of(load(row + i) - most);
-        store(row + i, a);
-        sum0 += a;
+    for (; r < rows; r++)
+        if (!mask || mask[r])
+            most = vmax(most, load_some(s + r * width, n));
+    most = vmax(most, other);
+    vf sum = {0};
+    for (r = 0; r < rows; r++) {
+        vf value = {0};
+        if (!mask || mask[r])
+            value = exp2_of(load_some(s + r * width, n) - most);
+        store_some(s + r * width, value, n);
+        sum += value;
     }
-    if (whole < n) {
-        size_t rest = n - whole;
-        vf a = exp_of(load_part(row + whole, rest) - most);
-        vf kept = {0};
-        memcpy(&kept, &a, rest * sizeof(float));
-        store_part(row + whole, kept, rest);
-        sum1 += kept;
+    store_some(sums, sum, n);
+}
+
+static int all_hidden(const uint8_t *mask, size_t rows)
+{
+    for (size_t r = 0; r < rows; r++)
+        if (mask[r])
+            return 0;
+    return 1;
+}
+
+static void softmax(float *s, size_t rows, size_t width, const uint8_t *mask, float *sums)
+{
+    if (mask && all_hidden(mask, rows)) {
+        for (size_t i = 0; i < rows * width; i++)
+            s[i] = 1.0f;
+        for (size_t i = 0; i < width; i++)
+            sums[i] = (float)rows;
+        return;
     }
-    return lanes_sum(sum0 + sum1);
+    for (size_t i = 0; i < width; i += V) {
+        if (width - i >= V && !mask)
+            softmax_columns(s + i, rows, width, V, NULL, sums + i);
+        else
+            softmax_columns(s + i, rows, width, width - i < V ? width - i : V, mask, sums + i);
+    }
+}
+
+static void scale_columns(float *rows, size_t stride, size_t count, const float *by, size_t n)
+{
+    for (size_t r = 0; r < count; r++) {
+        float *row = rows + r * stride;
+        size_t i = 0;
+        for (; i + V <= n; i += V)
+            store(row + i, load(row + i) * load(by + i));
+        if (i < n)
+            store_part(row + i, load_part(row + i, n - i) * load_part(by + i, n - i), n - i);
+    }
 }
 
 /* ---- widening ------------------------------------------------------------------------------------ */
@@ -408,52 +465,51 @@ static void widen_add(float *out, const void *in, size_t n, enum sw_dtype dtype)
 
 /* ---- the end of a GEMM --------------------------------------------------------------------------- */
 
-INLINE void finish_row(const struct swi_strip *s, const float *bias, size_t row,
-                       enum swi_activation activation)
+/* n columns, at most V, of every row: the bias stays in a register */
+INLINE void finish_columns(const struct swi_strip *s, const float *bias, size_t i, size_t n,
+                           enum swi_activation activation)
 {
-    const float *sums = s->sums + row * s->width;
-    const float *residual = s->residual ? s->residual + row * s->residual_stride : NULL;
-    float *out = s->out + row * s->out_stride;
-    size_t i = 0;
-    for (; i + V <= s->columns; i += V) {
-        vf value = activation_of(load(sums + i) + load(bias + i), activation);
-        store(out + i, residual ? value + load(residual + i) : value);
-    }
-    if (i < s->columns) {
-        size_t n = s->columns - i;
-        vf value = activation_of(load_part(sums + i, n) + load_part(bias + i, n), activation);
-        if (residual)
-            value += load_part(residual + i, n);
-        store_part(out + i, value, n);
+    vf added = load(bias + i);
+    for (size_t row = 0; row < s->rows; row++) {
+        vf value = load_some(s->sums + row * s->width + i, n) + added;
+        value = activation_of(value, activation);
+        if (s->residual)
+            value += load_some(s->residual + row * s->residual_stride + i, n);
+        store_some(s->out + row * s->out_stride + i, value, n);
     }
 }
 
-static void finish(const struct swi_strip *s)
+INLINE void finish_as(const struct swi_strip *s, enum swi_activation activation)
 {
     float bias[SWI_TILE_MAX] = {0};
     if (s->bias)
         memcpy(bias, s->bias, s->columns * sizeof *bias);
-#define ROWS(activation)                                                                           \
-    for (size_t row = 0; row < s->rows; row++)                                                     \
-    finish_row(s, bias, row, activation)
+    size_t i = 0;
+    for (; i + V <= s->columns; i += V)
+        finish_columns(s, bias, i, V, activation);
+    if (i < s->columns)
+        finish_columns(s, bias, i, s->columns - i, activation);
+}
+
+static void finish(const struct swi_strip *s)
+{
     switch (s->activation) {
     case SWI_ACT_NONE:
-        ROWS(SWI_ACT_NONE);
+        finish_as(s, SWI_ACT_NONE);
         break;
     case SWI_ACT_GELU:
-        ROWS(SWI_ACT_GELU);
+        finish_as(s, SWI_ACT_GELU);
         break;
     case SWI_ACT_GELU_TANH:
-        ROWS(SWI_ACT_GELU_TANH);
+        finish_as(s, SWI_ACT_GELU_TANH);
         break;
     case SWI_ACT_RELU:
-        ROWS(SWI_ACT_RELU);
+        finish_as(s, SWI_ACT_RELU);
         break;
     case SWI_ACT_TANH:
-        ROWS(SWI_ACT_TANH);
+        finish_as(s, SWI_ACT_TANH);
         break;
     }
-#undef ROWS
 }
 
 /* ---- into the micro-kernel's order -------------------------------------------------------------- */
@@ -470,60 +526,67 @@ INLINE void transpose4(v4 r[4])
     r[3] = __builtin_shufflevector(c, d, 2, 3, 6, 7);
 }
 
-/* `lanes` (1 … 4) rows, k columns → out[k, width], lanes columns wide */
-INLINE void interleave_lanes(float *out, const void *in, const size_t at[4], size_t k, size_t width,
-                             size_t lanes, enum sw_dtype dtype)
+/* `lanes` (1 … 4) rows, k columns → out[k, lanes] */
+INLINE void interleave_lanes(float *out, size_t out_stride, const void *in, const size_t at[4],
+                             size_t k, size_t lanes, enum sw_dtype dtype)
 {
-    for (size_t column = 0; column < k; column += 4) {
-        size_t n = k - column < 4 ? k - column : 4;
+    size_t column = 0;
+    for (; column + 4 <= k; column += 4) {
         v4 r[4];
-        for (size_t lane = 0; lane < 4; lane++) {
-            size_t from = at[lane] + column;
-            r[lane] = n == 4 ? wide_4(in, from, dtype) : wide_part(in, from, n, dtype);
-        }
+        for (size_t lane = 0; lane < 4; lane++)
+            r[lane] = wide_4(in, at[lane] + column, dtype);
         transpose4(r);
-        for (size_t i = 0; i < n; i++)
-            memcpy(out + (column + i) * width, &r[i], lanes * sizeof(float));
+        for (size_t i = 0; i < 4; i++)
+            memcpy(out + (column + i) * out_stride, &r[i], lanes * sizeof(float));
     }
+    if (column == k)
+        return;
+    v4 r[4];
+    for (size_t lane = 0; lane < 4; lane++)
+        r[lane] = wide_part(in, at[lane] + column, k - column, dtype);
+    transpose4(r);
+    for (size_t i = 0; column + i < k; i++)
+        memcpy(out + (column + i) * out_stride, &r[i], lanes * sizeof(float));
 }
 
-INLINE void interleave_width(float *out, const void *in, size_t stride, size_t rows, size_t k,
-                             size_t width, enum sw_dtype dtype)
+INLINE void interleave_all(float *out, size_t out_stride, const void *in, size_t in_stride,
+                           size_t rows, size_t k, size_t width, enum sw_dtype dtype)
 {
     for (size_t first = 0; first < width; first += 4) {
         size_t at[4];
         for (size_t lane = 0; lane < 4; lane++)
-            at[lane] = (first + lane < rows ? first + lane : rows - 1) * stride;
-        size_t lanes = width - first < 4 ? width - first : 4;
-        switch (lanes) { /* constants, so that each copy is one or two moves */
-        case 4:
-            interleave_lanes(out + first, in, at, k, width, 4, dtype);
+            at[lane] = (first + lane < rows ? first + lane : rows - 1) * in_stride;
+        switch (width - first) { /* constants, so that each copy is one or two moves */
+        case 1:
+            interleave_lanes(out + first, out_stride, in, at, k, 1, dtype);
             break;
         case 2:
-            interleave_lanes(out + first, in, at, k, width, 2, dtype);
+            interleave_lanes(out + first, out_stride, in, at, k, 2, dtype);
+            break;
+        case 3:
+            interleave_lanes(out + first, out_stride, in, at, k, 3, dtype);
             break;
         default:
-            interleave_lanes(out + first, in, at, k, width, lanes, dtype);
+            interleave_lanes(out + first, out_stride, in, at, k, 4, dtype);
         }
     }
 }
 
-static void interleave(float *out, const float *in, size_t stride, size_t rows, size_t k,
-                       size_t width)
+static void interleave(float *out, size_t out_stride, const float *in, size_t in_stride,
+                       size_t rows, size_t k, size_t width)
 {
-    if (width == 6) /* the usual one */
-        interleave_width(out, in, stride, rows, k, 6, SW_DTYPE_F32);
-    else
-        interleave_width(out, in, stride, rows, k, width, SW_DTYPE_F32);
+    interleave_all(out, out_stride, in, in_stride, rows, k, width, SW_DTYPE_F32);
 }
 
-static void interleave_any(float *out, const void *in, size_t stride, size_t rows, size_t k,
+static void interleave_any(float *out, const void *in, size_t in_stride, size_t rows, size_t k,
                            size_t width, enum sw_dtype dtype)
 {
     if (width == 16)
-        BY_DTYPE(dtype, interleave_width(out, in, stride, rows, k, 16, (enum sw_dtype)D));
+        BY_DTYPE(dtype,
+                 interleave_all(out, 16, in, in_stride, rows, k, 16, (enum sw_dtype)D));
     else
-        BY_DTYPE(dtype, interleave_width(out, in, stride, rows, k, width, (enum sw_dtype)D));
+        BY_DTYPE(dtype,
+                 interleave_all(out, width, in, in_stride, rows, k, width, (enum sw_dtype)D));
 }
 
 INLINE void copy_columns_as(float *out, size_t out_width, const void *in, size_t in_width, size_t n,
@@ -547,20 +610,3 @@ static void copy_columns(float *out, size_t out_width, const void *in, size_t in
 {
     BY_DTYPE(dtype, copy_columns_as(out, out_width, in, in_width, n, k, (enum sw_dtype)D));
 }
-
-extern const struct swi_kernels SWI_TABLE;
-const struct swi_kernels SWI_TABLE = {
-    .name = SWI_TABLE_NAME,
-    .exp = map_exp,
-    .erf = map_erf,
-    .tanh = map_tanh,
-    .activate = activate,
-    .layer_norm = layer_norm,
-    .softmax = softmax,
-    .widen = widen,
-    .widen_add = widen_add,
-    .finish = finish,
-    .interleave = interleave,
-    .interleave_any = interleave_any,
-    .copy_columns = copy_columns,
-};

@@ -3,3 +3,6 @@
 #define SWI_TABLE swi_kernels_portable
 #define SWI_TABLE_NAME "portable"
 #include "bert/kernels_body.h"
+
+#define SWI_TILER NULL
+#include "bert/kernels_table.h"

@@ -1,0 +1,20 @@
+/* The table of what kernels_body.h, and tile_body.h where SWI_TILER is not NULL, have defined. The last
+ * include of each kernels_<instruction set>.c. */
+extern const struct swi_kernels SWI_TABLE;
+const struct swi_kernels SWI_TABLE = {
+    .name = SWI_TABLE_NAME,
+    .exp = map_exp,
+    .erf = map_erf,
+    .tanh = map_tanh,
+    .activate = activate,
+    .layer_norm = layer_norm,
+    .softmax = softmax,
+    .widen = widen,
+    .widen_add = widen_add,
+    .finish = finish,
+    .interleave = interleave,
+    .interleave_any = interleave_any,
+    .copy_columns = copy_columns,
+    .scale_columns = scale_columns,
+    .tiler = SWI_TILER,
+};
