@@ -356,25 +356,35 @@ void cache_cancel(struct cache *cache, struct cache_waiter *waiter)
 
 /* ---- dispatch ------------------------------------------------------- */
 
-/* Memory is reserved while the disk leaves time for it, and at once when a queued chunk needs it.
- */
+/* Memory is reserved behind the requests, while nothing is read, a block every few milliseconds;
+ * and without a pause when a queued chunk needs it. */
 static bool wants_reserve(const struct cache *cache)
 {
     return cache->segment.reserved_bytes < cache->budget &&
            (cache->loading == 0 || cache->growth_goal > 0);
 }
 
-/* A refusal is not fatal: the cache works within what it has and asks again later. */
+static uint64_t reserve_due_ns(const struct cache *cache)
+{
+    bool patient = cache->growth_goal == 0 && cache->reserve_pace_ns > cache->reserve_again_ns;
+    return patient ? cache->reserve_pace_ns : cache->reserve_again_ns;
+}
+
+/* A refusal is not fatal: the cache works within what it has and asks again later. Returns true
+ * when a queued chunk waits for more. */
 static bool reserve_some(struct cache *cache)
 {
-    if (!wants_reserve(cache) || cache->now_ns < cache->reserve_again_ns)
+    if (!wants_reserve(cache) || cache->now_ns < reserve_due_ns(cache))
         return false;
     bool failed =
         segment_reserve(&cache->segment, cache->budget, DISPATCH_BLOCKS, &cache->refused) < 0;
     if (failed)
         cache->reserve_again_ns = cache->now_ns + CACHE_FAILURE_HOLD_NS;
+    cache->reserve_pace_ns = cache->now_ns + CACHE_RESERVE_PACE_NS;
     swi_cache_apply_limit(cache);
-    if (cache->growth_goal > 0 && (failed || arena_limit(cache->arena) >= cache->growth_goal))
+    if (cache->growth_goal == 0)
+        return false;
+    if (failed || arena_limit(cache->arena) >= cache->growth_goal)
         cache->pump_wanted = true;
     return true;
 }
@@ -433,7 +443,7 @@ int cache_timeout_ms(const struct cache *cache, uint64_t now_ns)
     if (cache->session_count > 0)
         sooner(&at, cache->tick_ns);
     if (wants_reserve(cache))
-        sooner(&at, cache->reserve_again_ns);
+        sooner(&at, reserve_due_ns(cache));
     if (at == UINT64_MAX)
         return -1;
     if (at <= now_ns)

@@ -24,6 +24,7 @@
 /* an unchanged bad file is not read again before */
 #define CACHE_FAILURE_HOLD_NS UINT64_C(1000000000)
 #define CACHE_AHEAD_NS        UINT64_C(1000000000) /* so long a guess is safe from other guesses */
+#define CACHE_RESERVE_PACE_NS UINT64_C(8000000)
 #define CACHE_FIRST_BYTES     (UINT64_C(256) << 20)
 #define CACHE_LOADS_MAX       8u    /* at once */
 #define CACHE_PREFETCH_MAX    1024u /* queued; more are dropped */
@@ -119,6 +120,7 @@ struct cache {
     uint64_t growth_goal; /* a queued chunk fits once the arena reaches so far; 0: none */
     uint64_t retry_ns;    /* when to try the queue again; 0: not waiting for pins */
     uint64_t retry_step_ns;
+    uint64_t reserve_pace_ns;  /* when the next block is due that nobody waits for */
     uint64_t reserve_again_ns; /* after a refused reservation */
     struct swi_error refused;  /* why it was */
     uint64_t tick_ns, tick_step_ns;

@@ -80,6 +80,11 @@ Test(cache_control, growing_makes_room_without_evicting, .timeout = 60)
     cr_assert_eq(stats.evictions, 0);
     cr_assert_eq(stats.arena_bytes, 16 * FX_MIB);
     cr_assert_eq(cache_max_bytes(fx->cache), 16 * FX_MIB);
+    for (unsigned i = 0; i < 10; i++) { /* the rest follows behind the requests */
+        fx->now_ns += 10000000;
+        fx_settle(fx);
+    }
+    cr_assert_eq(fx_stats(fx).reserved_bytes, 16 * FX_MIB);
     cr_assert_eq(cache_resize(fx->cache, 17 * FX_MIB, &error), -EINVAL);
     cr_assert_eq(cache_resize(fx->cache, 0, &error), -EINVAL);
     cr_assert_eq(fx_stats(fx).arena_bytes, 16 * FX_MIB);
