@@ -106,8 +106,8 @@ Test(cache_order, too_many_prefetches_are_dropped, .timeout = 60)
 
 Test(cache_order, demands_go_before_warm_ups_and_those_before_prefetches, .timeout = 60)
 {
-    struct fx *fx = fx_create(60 * FX_MIB, 0, CACHE_ENGINE_AUTO, CACHE_POLICY_LRU);
-    add_many(fx, 30, 2 * FX_MIB);
+    struct fx *fx = fx_create(30 * FX_MIB, 0, CACHE_ENGINE_AUTO, CACHE_POLICY_LRU);
+    add_many(fx, 30, FX_MIB);
     struct fx_waiter waiters[30];
     for (uint32_t i = 0; i < 10; i++) {
         fx_request(fx, i, CACHE_PREFETCH, &waiters[i], 0);
@@ -130,8 +130,8 @@ Test(cache_order, demands_go_before_warm_ups_and_those_before_prefetches, .timeo
 
 Test(cache_order, a_light_client_does_not_queue_behind_a_heavy_one, .timeout = 60)
 {
-    struct fx *fx = fx_create(128 * FX_MIB, 0, CACHE_ENGINE_AUTO, CACHE_POLICY_LRU);
-    add_many(fx, 31, 4 * FX_MIB);
+    struct fx *fx = fx_create(32 * FX_MIB, 0, CACHE_ENGINE_AUTO, CACHE_POLICY_LRU);
+    add_many(fx, 31, FX_MIB);
     struct fx_waiter heavy[30], light;
     for (uint32_t i = 0; i < 30; i++)
         fx_request(fx, i, CACHE_DEMAND, &heavy[i], 4);
