@@ -13,6 +13,7 @@ static const struct command {
 } commands[] = {
     {"acquire", "lease and release a resident chunk, beside mmap and Redis", bench_acquire},
     {"bert", "whole passes of a BERT model, tokens a second", bench_bert},
+    {"coldstart", "a new worker's way to its first embedding", bench_coldstart},
     {"gemm", "the engine's matrix multiplication, beside the core's peak", bench_gemm},
     {"load", "load and verify a cold chunk, beside fio, mmap and read()", bench_load},
     {"policy", "replay a broker's trace under each eviction policy, beside a bound", bench_policy},

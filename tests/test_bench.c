@@ -69,6 +69,22 @@ Test(bench, acquire_prints_one_object_and_leaves_nothing)
     cr_expect_eq(sup_count_entries(directory), 0);
 }
 
+Test(bench, coldstart_tells_a_start_from_a_warm_pass)
+{
+    const char *directory = work();
+    const char *model = sup_synth(sup_dir(), "tiny", NULL);
+    const char *said = sup_run_ok(
+        SUP_ARGS("swbench", "coldstart", "--json", "--rounds", "2", "--model", model));
+    json_t *report = json_loads(said, 0, NULL);
+    cr_assert(json_is_object(report), "%s", said);
+    double first = json_real_value(json_object_get(report, "first_embedding_ms_p50"));
+    double warm = json_real_value(json_object_get(report, "warm_forward_ms_p50"));
+    cr_expect_gt(warm, 0);
+    cr_expect_gt(first, 0);
+    json_decref(report);
+    cr_expect_eq(sup_count_entries(directory), 0);
+}
+
 static bool has_entries(void *directory)
 {
     return sup_count_entries(directory) > 0;
