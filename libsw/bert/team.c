@@ -17,9 +17,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Some 20–50 µs: longer than the members' parts of a step differ. More members than processors do not
+/* Some 100–200 µs: longer than the members' parts of a step differ, or than the caller works between two
+ * runs of a pass; waking a processor of a virtual machine takes about as long. More members than processors do not
  * spin at all: each would keep another from its work. */
-enum { SPINS = 1000 };
+enum { SPINS = 4000 };
 
 struct member {
     swi_team *team;
@@ -88,7 +89,8 @@ static void *member_main(void *argument)
     struct member *member = argument;
     swi_team *team = member->team;
     for (;;) {
-        meet(team, 0);
+        /* the next run of a pass comes within microseconds, and waking a sleeper costs more than that */
+        meet(team, team->spins);
         if (!team->function)
             return NULL;
         team->function(team->context, member->number);
