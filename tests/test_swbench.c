@@ -67,6 +67,8 @@ Test(swbench, stream)
     json_t *report = run(SUP_ARGS("swbench", "stream", "--model", model(), "--tokens", "4",
                                   "--passes", "3", "--rounds", "1", "--json"));
     json_t *runs = json_object_get(report, "runs");
+    cr_assert_eq(number(report, "arena_percent"), 50);
+    (void)number(report, "byte_hit_rate");
     cr_assert_eq(json_array_size(runs), 6);
     for (size_t i = 0; i < 6; i++) {
         json_t *one = json_array_get(runs, i);
