@@ -21,6 +21,18 @@ add_dependencies(test-client-broker swbrokerd swctl swchunk example-worker)
 add_test(NAME interface COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/interface.py
   ${PROJECT_SOURCE_DIR} ${CMAKE_BINARY_DIR} ${CMAKE_C_COMPILER} ${CMAKE_CXX_COMPILER})
 set_tests_properties(interface PROPERTIES TIMEOUT 120)
+add_test(NAME abi COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/abi.py
+  ${PROJECT_SOURCE_DIR} ${CMAKE_C_COMPILER})
+add_test(NAME abi-rules COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/abi_rules.py
+  ${PROJECT_SOURCE_DIR} ${CMAKE_C_COMPILER})
+set_tests_properties(abi abi-rules PROPERTIES TIMEOUT 240 SKIP_RETURN_CODE 77)
+# the manual's programs, with real brokers
+if(SW_SANITIZE)
+  set(sanitized -fsanitize=${SW_SANITIZE})
+endif()
+add_test(NAME examples COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/examples.py
+  ${PROJECT_SOURCE_DIR} ${CMAKE_BINARY_DIR} ${CMAKE_C_COMPILER} ${sanitized})
+set_tests_properties(examples PROPERTIES TIMEOUT 180)
 # programs outside would need the sanitizers' run time too
 if(NOT SW_SANITIZE AND NOT SW_BLIS_SHARED)
   add_test(NAME package COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/package.sh

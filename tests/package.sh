@@ -20,12 +20,14 @@ libraries=$(cd "${pc%/*}/.." && pwd)
 # ---- pkg-config
 cflags=$(pkg-config --cflags sw)
 shared=$(pkg-config --libs sw)
-static="-l:libsw.a $(pkg-config --static --libs sw | sed 's/-lsw\b//')"
+static=$(pkg-config --libs sw-static)
+whole=$(pkg-config --static --libs sw)
 strict="-Wall -Wextra -Wpedantic -Werror"
 # shellcheck disable=SC2086 # flags are words
 {
     "$cc" -std=c99 $strict -o "$work/c-shared" "$source/tests/consumer.c" $cflags $shared
     "$cc" -std=c99 $strict -o "$work/c-static" "$source/tests/consumer.c" $cflags $static
+    "$cc" -std=c99 $strict -static -o "$work/c-whole" "$source/tests/consumer.c" $cflags $whole
     "$cxx" -std=c++17 $strict -x c++ -o "$work/cxx-shared" "$source/tests/consumer.c" -x none $cflags $shared
     "$cxx" -std=c++17 $strict -x c++ -o "$work/cxx-static" "$source/tests/consumer.c" -x none $cflags $static
 }
@@ -51,16 +53,30 @@ cmake -G Ninja -S "$work/project" -B "$work/project/build" -DCMAKE_C_COMPILER="$
 
 # ---- what came out
 expected="$version 1 1"
-for program in "$work"/{c,cxx}-{shared,static} "$work"/project/build/{c,cxx}-{sw,static}; do
+for program in "$work"/{c,cxx}-{shared,static} "$work/c-whole" "$work"/project/build/{c,cxx}-{sw,static}; do
     said=$(LD_LIBRARY_PATH=$libraries "$program") || fail "$program failed"
     [ "$said" = "$expected" ] || fail "$program said $said, not $expected"
 done
-for program in "$work"/{c,cxx}-static "$work"/project/build/{c,cxx}-static; do
+for program in "$work"/{c,cxx}-static "$work/c-whole" "$work"/project/build/{c,cxx}-static; do
     readelf -d "$program" | grep -q 'NEEDED.*libsw' && fail "$program needs libsw.so"
     nm -g --defined-only "$program" | grep -Eq ' (sgemm_|cblas_sgemm|bli_|swi_)' &&
         fail "$program got symbols of BLIS, or internal ones"
 done
 readelf -d "$work/c-shared" | grep -q 'NEEDED.*\[libsw\.so\.1\]' || fail "c-shared does not need libsw.so.1"
+readelf -V "$work/c-shared" | grep -q 'Name: SW_1 ' || fail "c-shared does not ask for a version of the symbols"
 readelf -d "$libraries/libsw.so" | grep -q 'SONAME.*\[libsw\.so\.1\]' || fail "libsw.so has another SONAME"
 nm -D --defined-only "$libraries/libsw.so" | grep -Eq ' (sgemm_|cblas_sgemm)' && fail "libsw.so exports BLAS"
-echo "package: 8 consumers of $version built and ran"
+
+# ---- the manual, a page by each function's name
+manual=$work/prefix/share/man
+functions=0
+while read -r function; do
+    page=$manual/man3/$function.3
+    [ -f "$page" ] || fail "there is no page $function(3)"
+    target=$manual/$(sed -n 's/^\.so //p' "$page")
+    grep -q "^\.Fo $function\$" "$target" || fail "$function(3) leads to ${target#"$manual"/}, which does not tell of it"
+    functions=$((functions + 1))
+done < <(nm -D --defined-only "$libraries/libsw.so" | sed -n 's/.* T \(sw_[a-z_]*\).*/\1/p')
+[ "$functions" -ge 40 ] || fail "only $functions functions found: the search itself is broken"
+
+echo "package: 9 consumers of $version built and ran; $functions functions have a page"
