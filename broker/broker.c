@@ -138,6 +138,19 @@ static int create_cache(struct broker *broker, struct swi_error *error)
     return loop_add(broker->loop, &broker->cache_source, EPOLLIN);
 }
 
+/* The manager's socket where it passes one, else one of our own. */
+static int open_listener(struct broker *broker, struct swi_error *error)
+{
+    const struct broker_options *options = &broker->options;
+    int fd = store_take_activation(&broker->store);
+    if (fd < 0)
+        return listener_open(options->socket_path, options->socket_mode, &broker->listener, error);
+    int result = listener_activate(fd, &broker->listener, error);
+    if (result < 0)
+        close(fd);
+    return result;
+}
+
 /* The cheap checks first: a second broker on the same socket ends before it reserves an arena. */
 static int broker_start(struct broker *broker, struct swi_error *error)
 {
@@ -152,8 +165,9 @@ static int broker_start(struct broker *broker, struct swi_error *error)
     if (result == 0)
         result = catalog_create(options->chunks_dir, &broker->catalog, error);
     if (result == 0)
-        result =
-            listener_open(options->socket_path, options->socket_mode, &broker->listener, error);
+        result = store_open(&broker->store, error);
+    if (result == 0)
+        result = open_listener(broker, error);
     if (result == 0)
         result = create_cache(broker, error);
     if (result == 0)
@@ -164,6 +178,7 @@ static int broker_start(struct broker *broker, struct swi_error *error)
         result = sessions_start(broker, error);
     if (result < 0)
         return result;
+    store_close(&broker->store);
     broker->check_timer.fire = check_due;
     loop_arm(broker->loop, &broker->check_timer, loop_now() + CHECK_EVERY_NS);
     return 0;
@@ -179,7 +194,8 @@ static void broker_stop(struct broker *broker)
         loop_remove(broker->loop, &broker->cache_source);
         loop_remove(broker->loop, &broker->signal_source);
     }
-    listener_close(&broker->listener);
+    listener_close(&broker->listener, false);
+    store_close(&broker->store);
     trace_close(broker->trace, loop_now());
     catalog_destroy(broker->catalog);
     if (broker->cache)
@@ -230,7 +246,7 @@ int broker_run(const struct broker_options *options, struct swi_error *error)
         char size[32];
         swi_size_format(options->cache_bytes, size, sizeof size);
         log_info("serving %u models from %s with %s of cache on %s", broker.catalog->count,
-                 broker.catalog->path, size, options->socket_path);
+                 broker.catalog->path, size, broker.listener.path);
         notify_manager("READY=1");
         run(&broker);
         notify_manager("STOPPING=1");

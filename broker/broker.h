@@ -8,6 +8,7 @@
 #include "catalog.h"
 #include "listener.h"
 #include "loop.h"
+#include "store.h"
 #include "trace.h"
 
 struct session;
@@ -48,6 +49,7 @@ struct broker {
     struct loop *loop;
     struct cache *cache;
     struct catalog *catalog;
+    struct store store;
     struct listener listener;
     struct loop_source accept_source, cache_source, signal_source;
     struct loop_timer accept_timer, check_timer, trace_timer;

@@ -3,7 +3,7 @@
 #   bash broker/dependencies.sh [--tests]
 set -euo pipefail
 packages=(gcc g++ cmake ninja-build pkg-config liburing-dev libxxhash-dev libblis-serial-dev
-    libjansson-dev libutf8proc-dev libzip-dev)
+    libjansson-dev libutf8proc-dev libzip-dev libsystemd-dev)
 if [ "${1:-}" = --tests ]; then
     packages+=(libcriterion-dev mandoc python3 spin)
 fi

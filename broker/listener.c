@@ -3,9 +3,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -51,18 +53,66 @@ int listener_open(const char *path, mode_t mode, struct listener *ret, struct sw
         close(lock);
     if (fd < 0)
         return fd;
-    *ret =
-        (struct listener){.fd = fd, .path = path, .device = status.st_dev, .inode = status.st_ino};
+    *ret = (struct listener){.fd = fd, .device = status.st_dev, .inode = status.st_ino};
+    (void)snprintf(ret->path, sizeof ret->path, "%s", path);
     return 0;
 }
 
-void listener_close(struct listener *listener)
+static int option_of(int fd, int option)
+{
+    int value = -1;
+    socklen_t size = sizeof value;
+    return getsockopt(fd, SOL_SOCKET, option, &value, &size) < 0 ? -1 : value;
+}
+
+/* Where clients find it. False: no Unix socket of packets that somebody listens on. */
+static bool look_at(int fd, struct listener *ret)
+{
+    struct sockaddr_un address = {0};
+    socklen_t size = sizeof address;
+    if (option_of(fd, SO_DOMAIN) != AF_UNIX || option_of(fd, SO_TYPE) != SOCK_SEQPACKET ||
+        option_of(fd, SO_ACCEPTCONN) != 1 ||
+        getsockname(fd, (struct sockaddr *)&address, &size) < 0 ||
+        fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
+        return false;
+    *ret = (struct listener){.fd = fd};
+    (void)snprintf(ret->path, sizeof ret->path, "%.*s", (int)sizeof address.sun_path,
+                   address.sun_path);
+    return true;
+}
+
+int listener_activate(int fd, struct listener *ret, struct swi_error *error)
+{
+    if (!look_at(fd, ret))
+        return swi_fail(error, -EINVAL,
+                        "the socket that the service manager passes is no Unix socket of packets; "
+                        "its unit needs ListenSequentialPacket=");
+    ret->borrowed = true;
+    return 0;
+}
+
+bool listener_adopt(int fd, const char *path, mode_t mode, dev_t device, ino_t inode,
+                    struct listener *ret)
+{
+    struct stat status;
+    struct listener listener;
+    if (!look_at(fd, &listener) || strcmp(listener.path, path) != 0 || lstat(path, &status) < 0 ||
+        status.st_dev != device || status.st_ino != inode || !S_ISSOCK(status.st_mode) ||
+        chmod(path, mode) < 0)
+        return false;
+    listener.device = device;
+    listener.inode = inode;
+    *ret = listener;
+    return true;
+}
+
+void listener_close(struct listener *listener, bool keep)
 {
     if (listener->fd < 0)
         return;
     struct stat status;
-    if (lstat(listener->path, &status) == 0 && status.st_dev == listener->device &&
-        status.st_ino == listener->inode)
+    if (!keep && !listener->borrowed && lstat(listener->path, &status) == 0 &&
+        status.st_dev == listener->device && status.st_ino == listener->inode)
         (void)unlink(listener->path);
     close(listener->fd);
     listener->fd = -1;

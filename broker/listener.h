@@ -2,21 +2,32 @@
 #ifndef SWB_LISTENER_H
 #define SWB_LISTENER_H
 
+#include <stdbool.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
 #include "core/error.h"
 
 struct listener {
     int fd;
-    const char *path; /* borrowed */
-    dev_t device;     /* of the socket file that this process made */
+    char path[sizeof((struct sockaddr_un *)0)->sun_path + 1];
+    bool borrowed; /* the service manager's: neither its file nor its mode is ours */
+    dev_t device;  /* of the socket file that this process, or its predecessor, made */
     ino_t inode;
 };
 
 /* Two brokers that start at once on one path do not take it from each other: one of them gets
  * -EADDRINUSE. */
 int listener_open(const char *path, mode_t mode, struct listener *ret, struct swi_error *error);
-/* Closes, and removes the socket file when it is still the one that listener_open made. */
-void listener_close(struct listener *listener);
+/* Takes a socket that the service manager listens on. The descriptor is the listener's on success.
+ */
+int listener_activate(int fd, struct listener *ret, struct swi_error *error);
+/* Takes a predecessor's socket over, which listener_open made: false when it is not what clients
+ * find at this path (any more). The descriptor is the listener's on success. */
+bool listener_adopt(int fd, const char *path, mode_t mode, dev_t device, ino_t inode,
+                    struct listener *ret);
+/* Closes, and removes the socket file when it is still the one that listener_open made. keep: a
+ * successor takes it over, so the file stays. */
+void listener_close(struct listener *listener, bool keep);
 
 #endif

@@ -1,32 +1,30 @@
-/* Telling the service manager how far the broker is. */
+/* Talking with the service manager, through libsystemd. */
 #include "notify.h"
 
 #include <errno.h>
-#include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
+
+#include <systemd/sd-daemon.h>
 
 #include <sw/base.h>
 
 #include "log.h"
 
+_Static_assert(NOTIFY_FIRST_FD == SD_LISTEN_FDS_START, "as sd_listen_fds(3) has it");
+
 void notify_manager(const char *state)
 {
-    const char *path = getenv("NOTIFY_SOCKET");
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    size_t length = path ? strlen(path) : 0;
-    if (length == 0 || length >= sizeof address.sun_path || (path[0] != '/' && path[0] != '@'))
-        return;
-    memcpy(address.sun_path, path, length);
-    if (path[0] == '@')
-        address.sun_path[0] = 0; /* the abstract namespace */
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || sendto(fd, state, strlen(state), MSG_NOSIGNAL, (const struct sockaddr *)&address,
-                         (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length)) < 0)
-        log_warning("cannot tell the service manager at %s: %s", path, sw_strerror(-errno));
-    if (fd >= 0)
-        close(fd);
+    int result = sd_notify(0, state);
+    if (result < 0)
+        log_warning("cannot tell the service manager: %s", sw_strerror(result));
+}
+
+int notify_send_fds(const char *state, const int *fds, unsigned count)
+{
+    int result = sd_pid_notify_with_fds(0, 0, state, fds, count);
+    return result > 0 ? 0 : result == 0 ? -ENOENT : result;
+}
+
+int notify_take_fds(char ***ret_names)
+{
+    return sd_listen_fds_with_names(1, ret_names);
 }

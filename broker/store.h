@@ -1,0 +1,75 @@
+/* The service manager's descriptor store: what of the broker outlives its process.
+ *
+ * The manager keeps copies of descriptors under names and passes them to the next process of the
+ * service (FileDescriptorStoreMax= in systemd.service(5)). It does so when $NOTIFY_SOCKET and
+ * $FDSTORE are set; $FDSTORE is how many it keeps (systemd sets it from version 254 on, the unit
+ * file before). Anywhere else the store is inactive, and all of this does nothing.
+ *
+ *   name                    descriptors
+ *   sw-arena                the arena, read-write
+ *   sw-index                the index, read-write
+ *   sw-ledger               what of the broker's own state a successor needs (ledger.h)
+ *   sw-listen               the listening socket, unless the manager made it
+ *   sw-session-N-EPOCH      the page and the socket of session N
+ *
+ * It moves descriptors and knows nothing of what is in them.
+ */
+#ifndef SWB_STORE_H
+#define SWB_STORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/error.h"
+
+#define STORE_ARENA  "sw-arena"
+#define STORE_INDEX  "sw-index"
+#define STORE_LEDGER "sw-ledger"
+#define STORE_LISTEN "sw-listen"
+#define STORE_PREFIX "sw-"
+#define STORE_SHARED 4u  /* descriptors that belong to no session: those with the first four names \
+                          */
+#define STORE_SESSION 2u /* descriptors of a session */
+#define STORE_NAME    64u
+
+struct store_item {
+    char *name;
+    int fd; /* -1: taken */
+};
+
+struct store {
+    bool active;
+    uint32_t capacity;        /* descriptors; 0: inactive */
+    struct store_item *items; /* what the manager has passed */
+    uint32_t count;
+};
+
+/* Takes what the manager passes. Without a manager the store is inactive and empty. */
+int store_open(struct store *store, struct swi_error *error);
+/* Closes what nobody has taken, and takes it out of the manager's store. */
+void store_close(struct store *store);
+
+/* How many sessions can be stored; UINT32_MAX when the store is inactive. */
+uint32_t store_sessions(const struct store *store);
+
+/* The descriptor of that name, the caller's from here on; -1: there is none. When there are several
+ * the others stay. */
+int store_take(struct store *store, const char *name);
+/* The name of something that nobody has taken and that begins so; NULL: nothing. Valid until it is
+ * taken. */
+const char *store_find(const struct store *store, const char *prefix);
+/* A listening socket that is not the broker's own, but the manager's; -1: none. */
+int store_take_activation(struct store *store);
+
+/* Copies into the manager's store. 0, or why it could not be sent: the manager does not say whether
+ * it had room. */
+int store_put(const struct store *store, const char *name, const int *fds, unsigned count);
+void store_drop(const struct store *store, const char *name);
+/* A descriptor that hangs up once the manager has done all that it was told before; or -errno. */
+int store_barrier(const struct store *store);
+
+void store_session_name(char name[static STORE_NAME], uint32_t number, uint64_t epoch);
+/* False when it is no such name. */
+bool store_parse_session(const char *name, uint32_t *ret_number, uint64_t *ret_epoch);
+
+#endif
