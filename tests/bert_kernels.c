@@ -279,52 +279,64 @@ Test(kernels, interleave_transposes_any_width, .timeout = 10)
     }
 }
 
-/* every height × type of every instruction set's tiles */
+/* every height × number of panels × type of every instruction set's tiles */
 Test(kernels, tiles_are_their_definition_and_agree_to_the_bit, .timeout = 60)
 {
-    enum { K = 70, STRIDE = 20 };
-    static _Alignas(64) float features[K * 16], tokens[24 * K], packed[24 * K], c[24 * STRIDE + 1];
-    static _Alignas(64) uint16_t halves[2][K * 16];
-    static float first[24][16];
-    fill(tokens, 24 * K, 0.0f);
-    fill(features, K * 16, 0.0f);
-    for (size_t i = 0; i < K * 16; i++) {
-        halves[1][i] = swi_f32_to_bf16(features[i]);
-        features[i] = swi_bf16_to_f32(halves[1][i]);
-        halves[0][i] = swi_f32_to_f16(features[i]); /* bf16 has fewer digits: exact */
+    enum { K = 70, STRIDE = 20, ROWS = 24, PANELS = SWI_TILE_PANELS_MAX };
+    static _Alignas(64) float features[PANELS][K * 16], tokens[ROWS * K], packed[ROWS * K];
+    static _Alignas(64) float c[PANELS][ROWS * STRIDE + 1];
+    static _Alignas(64) uint16_t halves[2][PANELS][K * 16];
+    static float first[PANELS][ROWS][16];
+    fill(tokens, ROWS * K, 0.0f);
+    for (size_t p = 0; p < PANELS; p++)
+        fill(features[p], K * 16, (float)p * 0.25f);
+    for (size_t at = 0; at < PANELS * K * 16; at++) {
+        size_t p = at / (K * 16), i = at % (K * 16);
+        halves[1][p][i] = swi_f32_to_bf16(features[p][i]);
+        features[p][i] = swi_bf16_to_f32(halves[1][p][i]);
+        halves[0][p][i] = swi_f32_to_f16(features[p][i]); /* bf16 has fewer digits: exact */
     }
     EACH_TABLE(k)
     {
-        for (uint32_t rows = 1; k->tiler && rows <= k->tiler->rows; rows++) {
-            for (int dtype = 0; dtype < 3; dtype++) {
-                k->interleave(packed, rows, tokens, K, rows, K, rows);
-                for (size_t i = 0; i <= 24 * STRIDE; i++)
-                    c[i] = 0.5f;
-                struct swi_tile tile = {.tokens = packed,
-                                        .features = dtype ? (void *)halves[dtype - 1] : features,
-                                        .c = c,
-                                        .stride = STRIDE,
-                                        .ahead = (const char *)packed,
-                                        .k = K,
-                                        .rows = rows,
-                                        .scale = 0.25f,
-                                        .dtype = (enum sw_dtype)dtype,
-                                        .add = true};
-                k->tiler->run(&tile);
-                for (size_t r = 0; r < rows; r++)
-                    for (size_t f = 0; f < 16; f++) {
-                        double want = 2.0; /* 0.5 / 0.25 */
-                        for (size_t i = 0; i < K; i++)
-                            want += (double)tokens[r * K + i] * (double)features[i * 16 + f];
-                        float got = c[r * STRIDE + f];
-                        cr_assert(fabs((double)got - want * 0.25) < 2e-5, "%s %u rows", k->name, rows);
-                        if (dtype == 0 && r + 1 == rows) /* this row for the first time */
-                            first[r][f] = got;
-                        cr_assert(!memcmp(&first[r][f], &got, sizeof got), "%s %u rows of type %d",
-                                  k->name, rows, dtype);
-                    }
-                cr_assert_eq(c[(rows - 1) * STRIDE + 16], 0.5f, "wrote past the row");
-                cr_assert_eq(c[rows * STRIDE], 0.5f, "wrote past the tile");
+        uint32_t most = k->tiler ? k->tiler->rows * k->tiler->panels * 3 : 0;
+        for (uint32_t each = 0; each < most; each++) {
+            uint32_t dtype = each % 3, panels = each / 3 % k->tiler->panels + 1;
+            uint32_t rows = each / 3 / k->tiler->panels + 1;
+            cr_assert(rows < ROWS && panels <= PANELS);
+            k->interleave(packed, rows, tokens, K, rows, K, rows);
+            struct swi_tile tile = {.tokens = packed,
+                                    .stride = STRIDE,
+                                    .k = K,
+                                    .rows = rows,
+                                    .panels = panels,
+                                    .scale = 0.25f,
+                                    .dtype = (enum sw_dtype)dtype,
+                                    .add = true};
+            for (uint32_t p = 0; p < PANELS; p++) {
+                for (size_t i = 0; i <= ROWS * STRIDE; i++)
+                    c[p][i] = 0.5f;
+                tile.c[p] = c[p];
+                tile.ahead[p] = (const char *)packed;
+                tile.features[p] =
+                    dtype ? (const void *)halves[dtype - 1][p] : (const void *)features[p];
+            }
+            k->tiler->run(&tile);
+            for (size_t at = 0; at < panels * rows * 16; at++) {
+                size_t p = at / 16 / rows, r = at / 16 % rows, f = at % 16;
+                double want = 2.0; /* 0.5 / 0.25 */
+                for (size_t i = 0; i < K; i++)
+                    want += (double)tokens[r * K + i] * (double)features[p][i * 16 + f];
+                float got = c[p][r * STRIDE + f];
+                cr_assert(fabs((double)got - want * 0.25) < 2e-5, "%s %u rows", k->name, rows);
+                if (dtype == 0 && r + 1 == rows && p + 1 == panels) /* for the first time */
+                    first[p][r][f] = got;
+                cr_assert(!memcmp(&first[p][r][f], &got, sizeof got),
+                          "%s %u rows of %u panels of type %u", k->name, rows, panels, dtype);
+            }
+            for (uint32_t p = 0; p < PANELS; p++) {
+                bool used = p < panels;
+                cr_assert_eq(c[p][used ? (rows - 1) * STRIDE + 16 : 0], 0.5f, "past the row");
+                cr_assert_eq(c[p][rows * STRIDE], 0.5f, "wrote past the tile");
             }
         }
     }

@@ -14,7 +14,8 @@ static struct {
     const struct swi_tiler *tiler; /* NULL: BLIS's micro-kernel */
 } gemm;
 
-/* ---- what this CPU has ---------------------------------------------------------------------------- */
+/* ---- what this CPU has
+ * ---------------------------------------------------------------------------- */
 
 static uint32_t round_up(uint32_t value, uint32_t multiple)
 {
@@ -31,16 +32,18 @@ static void choose(void)
         shape->kind = gemm.maths->name;
         shape->token_width = gemm.tiler->rows;
         shape->feature_width = SW_PANEL_WIDTH;
+        shape->tile_panels = gemm.tiler->panels;
         shape->k_block = gemm.tiler->k_block;
         block = 192;
     } else {
         /* BLIS keeps MC × KC of its first operand in the second-level cache; so do we, of the
-         * activations, with a longer K, because sums here are written to a small buffer and not to a wide
-         * matrix. */
+         * activations, with a longer K, because sums here are written to a small buffer and not to
+         * a wide matrix. */
         const struct swi_blis *blis = swi_blis();
         shape->kind = "blis";
         shape->token_width = blis->token_width;
         shape->feature_width = blis->feature_width;
+        shape->tile_panels = 1;
         shape->k_block = round_up(blis->kc + blis->kc / 2, 32);
         shape->whole_tiles = true;
         block = blis->mc > 96 ? blis->mc : 96;
@@ -65,7 +68,8 @@ uint32_t swi_gemm_k_step(uint32_t k)
     return round_up((k + parts - 1) / parts, 32);
 }
 
-/* ---- tiles of tokens ------------------------------------------------------------------------------- */
+/* ---- tiles of tokens
+ * ------------------------------------------------------------------------------- */
 
 struct swi_tiling swi_gemm_tiling(uint32_t tokens)
 {
@@ -93,10 +97,11 @@ uint32_t swi_gemm_panels(uint32_t n)
     return (n + width - 1) / width;
 }
 
-/* A packed block: for each stretch of K, for each tile of tokens, [stretch, height]. So the tile whose first
- * row is f lies, in the stretch that starts at k0, at k0 · padded + f · stretch. */
+/* A packed block: for each stretch of K, for each tile of tokens, [stretch, height]. So the tile
+ * whose first row is f lies, in the stretch that starts at k0, at k0 · padded + f · stretch. */
 
-/* Packs columns [k0, k0 + columns) of x, which lie within one stretch; x points at the first of them. */
+/* Packs columns [k0, k0 + columns) of x, which lie within one stretch; x points at the first of
+ * them. */
 static void pack_columns(const struct swi_gemm_input *input, uint32_t k0, uint32_t columns,
                          uint32_t first_tile, uint32_t end_tile, float *packed)
 {
@@ -127,7 +132,8 @@ void swi_gemm_pack(const struct swi_gemm_input *input, uint32_t first_tile, uint
     }
 }
 
-/* ---- panels of weights --------------------------------------------------------------------------- */
+/* ---- panels of weights
+ * --------------------------------------------------------------------------- */
 
 /* A stretch of a panel as the tiles read it: [k, feature_width] of dtype. */
 struct panel {
@@ -147,7 +153,8 @@ static void change_width(const struct swi_matrix *w, uint32_t n0, uint32_t k0, u
     uint32_t width = gemm.shape.feature_width;
     for (uint32_t done = 0; done < width;) {
         uint32_t n = n0 + done, lane = n % SW_PANEL_WIDTH;
-        uint32_t count = SW_PANEL_WIDTH - lane < width - done ? SW_PANEL_WIDTH - lane : width - done;
+        uint32_t count =
+            SW_PANEL_WIDTH - lane < width - done ? SW_PANEL_WIDTH - lane : width - done;
         if (n >= round_up(w->n, SW_PANEL_WIDTH)) { /* past the last panel: repeat what is there */
             for (uint32_t row = 0; row < k; row++)
                 for (uint32_t i = done; i < width; i++)
@@ -161,8 +168,8 @@ static void change_width(const struct swi_matrix *w, uint32_t n0, uint32_t k0, u
     }
 }
 
-/* Rows [n0, n0 + width) of the stretch [k0, k0 + k): in place where tiles can read them there, else made in
- * buffer. Lanes past the last row hold anything finite. */
+/* Rows [n0, n0 + width) of the stretch [k0, k0 + k): in place where tiles can read them there, else
+ * made in buffer. Lanes past the last row hold anything finite. */
 static struct panel panel_of(const struct swi_matrix *w, uint32_t n0, uint32_t k0, uint32_t k,
                              float *buffer)
 {
@@ -223,50 +230,58 @@ static void fetch(const struct source *source, uint32_t part, uint32_t parts)
             __builtin_prefetch(source->start + run * source->stride + line * 64, 0, 2);
 }
 
-/* ---- tiles ---------------------------------------------------------------------------------------- */
+/* ---- tiles
+ * ---------------------------------------------------------------------------------------- */
 
-/* One panel × one stretch of K by tiles of our own, which fetch what is next while they compute. */
-static void multiply_by_tiler(const struct swi_gemm_job *job, uint32_t k0, uint32_t k,
-                              const struct panel *panel, const struct source *next, float *sums)
+/* One stretch of K of the panels that a tile takes at once. */
+struct stretch {
+    uint32_t k0, k, panels;
+    struct panel panel[SWI_TILE_PANELS_MAX];
+    struct source next[SWI_TILE_PANELS_MAX]; /* what is needed after it */
+    float *sums[SWI_TILE_PANELS_MAX];
+};
+
+/* By tiles of our own, which fetch what is next while they compute. */
+static void multiply_by_tiler(const struct swi_gemm_job *job, const struct stretch *s)
 {
     struct swi_tiling tiling = swi_gemm_tiling(job->tokens);
-    const float *tokens = job->packed + (size_t)k0 * tiling.padded;
-    size_t share = (next->bytes + tiling.count - 1) / tiling.count;
-    struct swi_tile tile = {.features = panel->data,
-                            .dtype = panel->dtype,
-                            .k = k,
+    const float *tokens = job->packed + (size_t)s->k0 * tiling.padded;
+    size_t share = (s->next[0].bytes + tiling.count - 1) / tiling.count;
+    struct swi_tile tile = {.dtype = s->panel[0].dtype,
+                            .k = s->k,
+                            .panels = s->panels,
                             .scale = 1.0f,
-                            .add = k0 > 0,
-                            .stride = SW_PANEL_WIDTH,
-                            .ahead = panel->data};
-    bool single = next->runs == 1;
+                            .add = s->k0 > 0,
+                            .stride = SW_PANEL_WIDTH};
+    bool single = s->next[0].runs == 1; /* in a line: the tiles can follow it */
+    tile.ahead_step = single ? (share + s->k - 1) / s->k : 0;
     for (uint32_t i = 0; i < tiling.count; i++) {
         uint32_t first = swi_tile_first(&tiling, i);
-        tile.tokens = tokens + (size_t)first * k;
+        tile.tokens = tokens + (size_t)first * s->k;
         tile.rows = swi_tile_height(&tiling, i);
-        tile.c = sums + (size_t)first * SW_PANEL_WIDTH;
-        if (single) {
-            tile.ahead = next->start + i * share;
-            tile.ahead_step = (share + k - 1) / k;
-        } else if (next->runs) {
-            fetch(next, i, tiling.count);
+        for (uint32_t p = 0; p < s->panels; p++) {
+            const struct source *next = &s->next[p];
+            tile.features[p] = s->panel[p].data;
+            tile.c[p] = s->sums[p] + (size_t)first * SW_PANEL_WIDTH;
+            tile.ahead[p] = single && next->runs ? next->start + i * share : s->panel[p].data;
+            if (!single)
+                fetch(next, i, tiling.count);
         }
         gemm.tiler->run(&tile);
     }
 }
 
-/* The same by BLIS's micro-kernel. */
-static void multiply_by_blis(const struct swi_gemm_job *job, uint32_t k0, uint32_t k,
-                             const struct panel *panel, const struct source *next, float *sums)
+/* By BLIS's micro-kernel, which takes one panel. */
+static void multiply_by_blis(const struct swi_gemm_job *job, const struct stretch *s)
 {
     const struct swi_gemm_shape *shape = &gemm.shape;
     struct swi_tiling tiling = swi_gemm_tiling(job->tokens);
-    const float *tokens = job->packed + (size_t)k0 * tiling.padded;
+    const float *tokens = job->packed + (size_t)s->k0 * tiling.padded;
     for (uint32_t i = 0; i < tiling.count; i++) {
         size_t first = (size_t)i * shape->token_width;
-        fetch(next, i, tiling.count);
-        swi_blis_tile(k, 1.0f, tokens + first * k, panel->data, k0 > 0,
-                      sums + first * shape->feature_width, shape->feature_width);
+        fetch(&s->next[0], i, tiling.count);
+        swi_blis_tile(s->k, 1.0f, tokens + first * s->k, s->panel[0].data, s->k0 > 0,
+                      s->sums[0] + first * shape->feature_width, shape->feature_width);
     }
 }
 
@@ -282,21 +297,24 @@ void swi_gemm_product(const struct swi_product *p)
             continue;
         }
         struct swi_tile tile = {.tokens = tokens,
-                                .features = features,
-                                .c = p->c,
+                                .features = {features},
+                                .c = {p->c},
                                 .stride = p->stride,
-                                .ahead = (const char *)features,
+                                .ahead = {(const char *)features},
                                 .k = k,
                                 .rows = p->rows,
+                                .panels = 1,
                                 .scale = p->scale,
                                 .add = k0 > 0};
         gemm.tiler->run(&tile);
     }
 }
 
-/* ---- the driver ----------------------------------------------------------------------------------- */
+/* ---- the driver
+ * ----------------------------------------------------------------------------------- */
 
-/* scratch: one panel [k_block, feature_width], then sums [feature_panels][token_block, feature_width] */
+/* scratch: tile_panels panels [k_block, feature_width], then sums [feature_panels][token_block,
+ * feature_width] */
 static size_t panel_floats(void)
 {
     const struct swi_gemm_shape *shape = swi_gemm_shape();
@@ -306,7 +324,7 @@ static size_t panel_floats(void)
 size_t swi_gemm_scratch_floats(void)
 {
     const struct swi_gemm_shape *shape = swi_gemm_shape();
-    return panel_floats() +
+    return shape->tile_panels * panel_floats() +
            (size_t)shape->feature_panels * shape->token_block * shape->feature_width;
 }
 
@@ -340,19 +358,41 @@ static void finish(const struct swi_gemm_job *job, uint32_t panel, float *sums)
     }
 }
 
-/* What the loops of swi_gemm come to after (panel, k0): of the group [first, end), then the next group. */
-static struct source next_source(const struct swi_matrix *w, uint32_t panel, uint32_t k0,
-                                 uint32_t first, uint32_t end, uint32_t end_panel)
+/* Where in its loops swi_gemm is: panels [panel, panel + panels) of the group [first, end) of all
+ * before end_panel. */
+struct place {
+    uint32_t first, end, end_panel;
+    uint32_t panel, panels;
+};
+
+/* What the loops come to, ordinal `p` of what a tile takes, after the stretch at k0: of the group,
+ * then of the next group. */
+static struct source next_source(const struct swi_matrix *w, const struct place *at, uint32_t k0,
+                                 uint32_t p)
 {
     uint32_t width = gemm.shape.feature_width, step = swi_gemm_k_step(w->k);
-    uint32_t k1 = k0 + step;
-    if (panel + 1 < end)
-        return source_of(w, (panel + 1) * width, k0, w->k - k0 < step ? w->k - k0 : step);
-    if (k1 < w->k)
-        return source_of(w, first * width, k1, w->k - k1 < step ? w->k - k1 : step);
-    if (end < end_panel)
-        return source_of(w, end * width, 0, step < w->k ? step : w->k);
-    return (struct source){0};
+    uint32_t panel = at->panel + at->panels + p, most = at->end, k = k0;
+    if (at->panel + at->panels >= at->end) {
+        panel = at->first + p, k = k0 + step;
+        if (k >= w->k)
+            panel = at->end + p, k = 0, most = at->end_panel;
+    }
+    if (panel >= most)
+        return (struct source){0};
+    return source_of(w, panel * width, k, w->k - k < step ? w->k - k : step);
+}
+
+/* The stretch at k0 of the panels at a place; those that must be made are, in buffer. */
+static struct stretch stretch_of(const struct swi_matrix *w, const struct place *at, uint32_t k0,
+                                 float *buffer)
+{
+    uint32_t width = gemm.shape.feature_width, step = swi_gemm_k_step(w->k);
+    struct stretch s = {.k0 = k0, .k = w->k - k0 < step ? w->k - k0 : step, .panels = at->panels};
+    for (uint32_t p = 0; p < at->panels; p++) {
+        s.panel[p] = panel_of(w, (at->panel + p) * width, k0, s.k, buffer + p * panel_floats());
+        s.next[p] = next_source(w, at, k0, p);
+    }
+    return s;
 }
 
 void swi_gemm(const struct swi_gemm_job *job, uint32_t first_panel, uint32_t end_panel,
@@ -362,25 +402,28 @@ void swi_gemm(const struct swi_gemm_job *job, uint32_t first_panel, uint32_t end
     const struct swi_matrix *w = &job->weight;
     assert(job->tokens > 0 && job->tokens <= shape->token_block);
     assert((uintptr_t)scratch % 64 == 0);
-    uint32_t width = shape->feature_width, step = swi_gemm_k_step(w->k);
-    float *buffer = scratch, *sums = scratch + panel_floats();
-    size_t strip = (size_t)swi_gemm_tiling(job->tokens).padded * width;
-    /* with a single stretch nothing waits for a second one: one strip, always in the first-level cache */
-    uint32_t group = step >= w->k ? 1 : shape->feature_panels;
-    for (uint32_t first = first_panel; first < end_panel; first += group) {
-        uint32_t end = end_panel - first < group ? end_panel : first + group;
+    uint32_t step = swi_gemm_k_step(w->k);
+    float *sums = scratch + shape->tile_panels * panel_floats();
+    size_t strip = (size_t)swi_gemm_tiling(job->tokens).padded * shape->feature_width;
+    /* with a single stretch nothing waits for a second one: few strips, always in the first-level
+     * cache */
+    uint32_t group = step >= w->k ? shape->tile_panels : shape->feature_panels;
+    struct place at = {.end_panel = end_panel};
+    for (at.first = first_panel; at.first < end_panel; at.first = at.end) {
+        at.end = end_panel - at.first < group ? end_panel : at.first + group;
         for (uint32_t k0 = 0; k0 < w->k; k0 += step) {
-            uint32_t k = w->k - k0 < step ? w->k - k0 : step;
-            for (uint32_t panel = first; panel < end; panel++) {
-                struct panel features = panel_of(w, panel * width, k0, k, buffer);
-                struct source next = next_source(w, panel, k0, first, end, end_panel);
-                float *mine = sums + (panel - first) * strip;
+            for (at.panel = at.first; at.panel < at.end; at.panel += at.panels) {
+                uint32_t left = at.end - at.panel;
+                at.panels = left < shape->tile_panels ? left : shape->tile_panels;
+                struct stretch s = stretch_of(w, &at, k0, scratch);
+                for (uint32_t p = 0; p < at.panels; p++)
+                    s.sums[p] = sums + (at.panel - at.first + p) * strip;
                 if (gemm.tiler)
-                    multiply_by_tiler(job, k0, k, &features, &next, mine);
+                    multiply_by_tiler(job, &s);
                 else
-                    multiply_by_blis(job, k0, k, &features, &next, mine);
-                if (k0 + k == w->k)
-                    finish(job, panel, mine);
+                    multiply_by_blis(job, &s);
+                for (uint32_t p = 0; k0 + s.k == w->k && p < at.panels; p++)
+                    finish(job, at.panel + p, s.sums[p]);
             }
         }
     }

@@ -12,8 +12,8 @@
  *         for each tile of tokens        tile.h on CPUs with AVX2 or AVX-512, else BLIS's micro-kernel
  *
  * Panels of any type are read in place by the tiles of tile.h. `rows` weights, and whatever BLIS's
- * micro-kernel cannot read (halves; its own width where that is not 16), go through a buffer of one panel
- * × block of K, which stays in the first-level cache: there are no private copies of weights.
+ * micro-kernel cannot read (halves; its own width where that is not 16), go through a buffer of as
+ * many panels as a tile takes × block of K, which stays in the first-level cache: there are no private copies of weights.
  * $BLIS_ARCH_TYPE, where it is set, asks for BLIS's micro-kernel of that architecture.
  *
  * Invariant: a token's result depends on its own row and W alone, bit for bit: not on its neighbours, their
@@ -32,7 +32,8 @@
 struct swi_gemm_shape {
     const char *kind;        /* "avx512", "avx2" or "blis" */
     uint32_t token_width;    /* most tokens of a tile */
-    uint32_t feature_width;  /* features of a tile */
+    uint32_t feature_width;  /* features of a panel as the tiles read it */
+    uint32_t tile_panels;    /* panels that a tile reads at once, at most */
     uint32_t k_block;        /* longest stretch of K summed in registers; a multiple of 32 */
     uint32_t token_block;    /* tokens of one packed block at most; a multiple of token_width */
     uint32_t feature_panels; /* panels of feature_width whose sums are kept at once */

@@ -6,8 +6,9 @@
 #include "bert/kernels_body.h"
 
 #define SWI_TILE_ROWS 6
+#define SWI_TILE_PANELS 1
 #include "bert/tile_body.h"
 
-static const struct swi_tiler tiler = {.rows = SWI_TILE_ROWS, .k_block = 384, .run = run_tile};
+static const struct swi_tiler tiler = {.rows = SWI_TILE_ROWS, .panels = SWI_TILE_PANELS, .k_block = 384, .run = run_tile};
 #define SWI_TILER &tiler
 #include "bert/kernels_table.h"

@@ -5,9 +5,10 @@
 #define SWI_TABLE_NAME "avx512"
 #include "bert/kernels_body.h"
 
-#define SWI_TILE_ROWS 24
+#define SWI_TILE_ROWS 12
+#define SWI_TILE_PANELS 2
 #include "bert/tile_body.h"
 
-static const struct swi_tiler tiler = {.rows = SWI_TILE_ROWS, .k_block = 768, .run = run_tile};
+static const struct swi_tiler tiler = {.rows = SWI_TILE_ROWS, .panels = SWI_TILE_PANELS, .k_block = 768, .run = run_tile};
 #define SWI_TILER &tiler
 #include "bert/kernels_table.h"

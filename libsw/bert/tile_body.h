@@ -1,62 +1,79 @@
 /* The tile kernels of one instruction set: see tile.h. Included by kernels_<instruction set>.c after
- * kernels_body.h, which has the vector types; SWI_TILE_ROWS is how many rows of sums the registers hold. */
+ * kernels_body.h, which has the vector types; SWI_TILE_ROWS × SWI_TILE_PANELS is how many sums of 16 its
+ * registers hold. */
 #include "bert/tile.h"
 
 #define PARTS (16 / V) /* vector registers in a row of 16 */
 
+/* before the sums are given registers: what is unrolled later lives on the stack */
 #ifdef __clang__
-#define UNROLL _Pragma("unroll")
+#define UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define UNROLL _Pragma("GCC unroll 32")
 #endif
 
-INLINE void tile_of(const struct swi_tile *tile, const size_t rows, enum sw_dtype dtype)
+INLINE void tile_of(const struct swi_tile *tile, const size_t rows, const size_t panels,
+                    enum sw_dtype dtype)
 {
     const float *tokens = tile->tokens;
-    const char *ahead = tile->ahead;
-    vf sum[SWI_TILE_ROWS][PARTS];
+    const char *ahead[2] = {tile->ahead[0], tile->ahead[panels - 1]};
+    vf sum[SWI_TILE_ROWS][SWI_TILE_PANELS * PARTS];
     UNROLL for (size_t r = 0; r < rows; r++)
-        UNROLL for (size_t p = 0; p < PARTS; p++)
+        UNROLL for (size_t p = 0; p < panels * PARTS; p++)
             sum[r][p] = (vf){0};
     for (size_t k = 0; k < tile->k; k++) {
-        vf features[PARTS];
-        UNROLL for (size_t p = 0; p < PARTS; p++)
-            features[p] = wide_v(tile->features, k * 16 + p * V, dtype);
-        UNROLL for (size_t r = 0; r < rows; r++)
-            UNROLL for (size_t p = 0; p < PARTS; p++)
-                sum[r][p] = features[p] * tokens[r] + sum[r][p];
+        vf features[SWI_TILE_PANELS * PARTS];
+        UNROLL for (size_t p = 0; p < panels * PARTS; p++)
+            features[p] = wide_v(tile->features[p / PARTS], k * 16 + p % PARTS * V, dtype);
+        UNROLL for (size_t r = 0; r < rows; r++) {
+            vf token = splat(tokens[r]);
+            UNROLL for (size_t p = 0; p < panels * PARTS; p++)
+                sum[r][p] = features[p] * token + sum[r][p];
+        }
         tokens += rows;
-        __builtin_prefetch(ahead, 0, 2);
-        ahead += tile->ahead_step;
+        UNROLL for (size_t p = 0; p < panels; p++)
+        {
+            __builtin_prefetch(ahead[p], 0, 2);
+            ahead[p] += tile->ahead_step;
+        }
     }
     float scale = tile->scale;
-    UNROLL for (size_t r = 0; r < rows; r++) {
-        UNROLL for (size_t p = 0; p < PARTS; p++) {
-            float *c = tile->c + r * tile->stride + p * V;
+    UNROLL for (size_t p = 0; p < panels * PARTS; p++)
+    {
+        float *c = tile->c[p / PARTS] + p % PARTS * V;
+        UNROLL for (size_t r = 0; r < rows; r++, c += tile->stride)
             store(c, tile->add ? sum[r][p] * scale + load(c) : sum[r][p] * scale);
-        }
     }
 }
 
-#define TILE(rows)                                                                                 \
-    static void tile_##rows(const struct swi_tile *tile)                                           \
+#define TILE(rows, panels)                                                                         \
+    static void tile_##rows##_##panels(const struct swi_tile *tile)                                \
     {                                                                                              \
-        BY_DTYPE(tile->dtype, tile_of(tile, rows, (enum sw_dtype)D));                              \
+        BY_DTYPE(tile->dtype, tile_of(tile, rows, panels, (enum sw_dtype)D));                      \
     }
-TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6)
-#if SWI_TILE_ROWS == 24
-TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12) TILE(13) TILE(14) TILE(15) TILE(16) TILE(17)
-TILE(18) TILE(19) TILE(20) TILE(21) TILE(22) TILE(23) TILE(24)
+#define ROWS_1_TO_6(with, panels)                                                                  \
+    with(1, panels) with(2, panels) with(3, panels) with(4, panels) with(5, panels) with(6, panels)
+#define ROWS_7_TO_12(with, panels)                                                                 \
+    with(7, panels) with(8, panels) with(9, panels) with(10, panels) with(11, panels) with(12, panels)
+#if SWI_TILE_ROWS == 12
+#define ALL_ROWS(with, panels) ROWS_1_TO_6(with, panels) ROWS_7_TO_12(with, panels)
+#else
+#define ALL_ROWS(with, panels) ROWS_1_TO_6(with, panels)
 #endif
 
+ALL_ROWS(TILE, 1)
+#if SWI_TILE_PANELS == 2
+ALL_ROWS(TILE, 2)
+#endif
+
+#define NAME(rows, panels) tile_##rows##_##panels,
 static void run_tile(const struct swi_tile *tile)
 {
-    static void (*const of_rows[SWI_TILE_ROWS])(const struct swi_tile *) = {
-        tile_1,  tile_2,  tile_3,  tile_4,  tile_5,  tile_6,
-#if SWI_TILE_ROWS == 24
-        tile_7,  tile_8,  tile_9,  tile_10, tile_11, tile_12, tile_13, tile_14, tile_15,
-        tile_16, tile_17, tile_18, tile_19, tile_20, tile_21, tile_22, tile_23, tile_24,
+    static void (*const of[SWI_TILE_PANELS][SWI_TILE_ROWS])(const struct swi_tile *) = {
+        {ALL_ROWS(NAME, 1)},
+#if SWI_TILE_PANELS == 2
+        {ALL_ROWS(NAME, 2)},
 #endif
     };
-    of_rows[tile->rows - 1](tile);
+    of[tile->panels - 1][tile->rows - 1](tile);
 }
