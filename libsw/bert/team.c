@@ -1,9 +1,14 @@
 /* Threads in step: see team.h.
  *
- * One barrier does everything. Its counter `arrived` takes each member's arrival; the last one resets it
- * and advances `phase`, which the others watch: by spinning at first, then in a futex. A run is: the
- * caller stores function and context and meets the others at the barrier; all run; all meet again.
- * Arrivals are acquire-release, so what a member wrote before the barrier is seen by all after it.
+ * One barrier does everything. Its counter `arrived` takes each member's arrival; the last one
+ * resets it and advances `phase`, which the others watch: by spinning at first, then in a futex. A
+ * run is: the caller stores function and context and meets the others at the barrier; all run; all
+ * meet again. Arrivals are acquire-release, so what a member wrote before the barrier is seen by
+ * all after it.
+ *
+ * Members that spin look busy to the scheduler, which may leave two of them on one processor while
+ * another is idle: each then waits for whoever waits for it. So at the start of a run each says
+ * where it is, and one that finds a lower number on its own processor moves away.
  */
 #include "bert/team.h"
 
@@ -17,15 +22,16 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Some 100–200 µs: longer than the members' parts of a step differ, or than the caller works between two
- * runs of a pass; waking a processor of a virtual machine takes about as long. More members than processors do not
- * spin at all: each would keep another from its work. */
+/* Some 100–200 µs: longer than the members' parts of a step differ, or than the caller works
+ * between two runs of a pass; waking a processor of a virtual machine takes about as long. More
+ * members than processors do not spin at all: each would keep another from its work. */
 enum { SPINS = 4000 };
 
 struct member {
     swi_team *team;
     unsigned number;
     pthread_t thread;
+    _Atomic int processor; /* where it was at its latest run: a hint */
 };
 
 struct swi_team {
@@ -84,15 +90,46 @@ static void meet(swi_team *team, unsigned spins)
     atomic_fetch_sub_explicit(&team->sleepers, 1, memory_order_relaxed);
 }
 
+/* Leaves the processor it is on, if it may run elsewhere. Its own mask is the same again
+ * afterwards. */
+static void move_away(int processor)
+{
+    cpu_set_t allowed, others;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) < 0 || CPU_COUNT(&allowed) < 2)
+        return;
+    others = allowed;
+    CPU_CLR((size_t)processor, &others);
+    if (CPU_COUNT(&others) > 0 && sched_setaffinity(0, sizeof others, &others) == 0)
+        (void)sched_setaffinity(0, sizeof allowed, &allowed);
+}
+
+/* Says where the member is; no two should be in one place. */
+static void take_place(swi_team *team, unsigned number)
+{
+    int processor = sched_getcpu();
+    if (team->spins == 0 || processor < 0 || processor >= CPU_SETSIZE)
+        return;
+    for (unsigned i = 0; i < number; i++) {
+        if (atomic_load_explicit(&team->members[i].processor, memory_order_relaxed) != processor)
+            continue;
+        move_away(processor);
+        processor = sched_getcpu();
+        break;
+    }
+    atomic_store_explicit(&team->members[number].processor, processor, memory_order_relaxed);
+}
+
 static void *member_main(void *argument)
 {
     struct member *member = argument;
     swi_team *team = member->team;
     for (;;) {
-        /* the next run of a pass comes within microseconds, and waking a sleeper costs more than that */
+        /* the next run of a pass comes within microseconds, and waking a sleeper costs more than
+         * that */
         meet(team, team->spins);
         if (!team->function)
             return NULL;
+        take_place(team, member->number);
         team->function(team->context, member->number);
         meet(team, team->spins);
     }
@@ -120,7 +157,9 @@ static int start(swi_team *team)
     atomic_store(&team->sleepers, 0);
     atomic_store(&team->size, team->wanted);
     team->owner = getpid();
+    atomic_store(&team->members[0].processor, -1);
     for (unsigned i = 1; i < team->wanted; i++) {
+        atomic_store(&team->members[i].processor, -1);
         team->members[i].team = team;
         team->members[i].number = i;
         if (pthread_create(&team->members[i].thread, NULL, member_main, &team->members[i])) {
@@ -176,6 +215,8 @@ int swi_team_run(swi_team *team, void (*function)(void *context, unsigned member
     }
     team->function = function;
     team->context = context;
+    if (team->wanted > 1)
+        take_place(team, 0);
     meet(team, team->spins);
     function(context, 0);
     meet(team, team->spins);

@@ -1,8 +1,8 @@
 /* The threads of one engine, working in step on one pass.
  *
  * swi_team_run calls one function on every member, the caller being member 0; inside, members share out
- * work by their number and meet at swi_team_wait. Between runs the others sleep; inside one they spin for
- * a short while before they sleep, since the next step is microseconds away.
+ * work by their number and meet at swi_team_wait. Whoever waits spins for a fraction of a millisecond before it
+ * sleeps, since the next step, or the next run of the same pass, is microseconds away.
  *
  * Not for use by two threads at once. A child after fork has no members but itself: the team notices and
  * starts new ones at its first run there.
