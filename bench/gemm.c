@@ -1,9 +1,12 @@
 /* swbench gemm: the engine's GEMM by itself, beside the peak of the core.
  *
- * For each shape of a model's linear layers and each number of tokens: as many weight matrices as the
- * model has layers, one after the other, so that weights come from memory as in a pass. Activations are
- * packed inside the clock. The peak of the core's multipliers is measured in turn with it: a machine
- * whose clock or neighbours change spoils neither figure alone.
+ * For each shape of a model's linear layers and each number of tokens: as many weight matrices as
+ * the model has layers, one after the other, so that weights come from memory as in a pass.
+ * Activations are packed inside the clock. The peak of the core's multipliers is measured in turn
+ * with it: a machine whose clock or neighbours change spoils neither figure alone.
+ *
+ * At few tokens in f32, in turn with it: the faster of bli_sgemm over rows and of a plain loop of
+ * BLIS's micro-kernel over panels, on the same weights.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -16,6 +19,7 @@
 #include "bert/gemm.h"
 #include "core/half.h"
 #include "core/panel.h"
+#include "gemm_peers.h"
 #include "peak.h"
 
 struct settings {
@@ -108,18 +112,22 @@ static char *make_weights(const struct swi_matrix *like, uint32_t layers, size_t
     size_t size = sw_dtype_size(like->dtype);
     size_t each = (elements * size + 63) / 64 * 64;
     char *memory = allocate(each * layers);
-    for (uint32_t layer = 0; layer < layers; layer++) {
-        for (size_t i = 0; i < elements; i++) {
-            float value = (float)(i * 2654435761u % 1000) * 1e-4f - 0.05f;
-            uint16_t half =
-                like->dtype == SW_DTYPE_F16 ? swi_f32_to_f16(value) : swi_f32_to_bf16(value);
-            memcpy(memory + layer * each + i * size, size == 2 ? (void *)&half : (void *)&value,
-                   size);
-        }
+    for (size_t i = 0; i < elements; i++) {
+        float value = (float)(i * 2654435761u % 1000) * 1e-4f - 0.05f;
+        uint16_t half =
+            like->dtype == SW_DTYPE_F16 ? swi_f32_to_f16(value) : swi_f32_to_bf16(value);
+        if (size == sizeof half)
+            memcpy(memory + i * sizeof half, &half, sizeof half);
+        else
+            memcpy(memory + i * sizeof value, &value, sizeof value);
     }
+    for (uint32_t layer = 1; layer < layers; layer++)
+        memcpy(memory + layer * each, memory, each);
     *ret_each = each;
     return memory;
 }
+
+enum { FEW_TOKENS = 16 };
 
 struct work {
     struct swi_matrix like;
@@ -127,6 +135,7 @@ struct work {
     size_t each;
     uint32_t layers, tokens;
     float *x, *out, *packed, *scratch;
+    float *peer_packed; /* NULL: measured by itself */
 };
 
 static void pass(const struct work *w)
@@ -151,35 +160,77 @@ static void pass(const struct work *w)
     }
 }
 
-/* Median GFLOP/s, and its median share of the peak measured next to each round. */
-static void measure(struct work *w, unsigned rounds, double *ret_rate, double *ret_share)
+/* All layers by one of the peers, which read the same bytes as what they expect. */
+static uint64_t peer_pass(const struct work *w, bool panels)
 {
-    struct series rate = {0}, share = {0};
+    struct gemm_peer_job job = {
+        .x = w->x, .out = w->out, .tokens = w->tokens, .n = w->like.n, .k = w->like.k};
+    uint64_t start = bench_now_ns();
+    for (uint32_t layer = 0; layer < w->layers; layer++) {
+        job.weights = (const float *)(const void *)(w->weights + layer * w->each);
+        if (panels)
+            gemm_peer_panels(&job, w->peer_packed);
+        else
+            gemm_peer_sgemm(&job);
+    }
+    return bench_now_ns() - start;
+}
+
+static uint64_t fastest_peer(const struct work *w)
+{
+    uint64_t sgemm = peer_pass(w, false);
+    uint64_t panels = gemm_peer_has_panels() ? peer_pass(w, true) : sgemm;
+    return panels < sgemm ? panels : sgemm;
+}
+
+/* Medians over rounds. */
+struct rates {
+    double gflops;
+    double of_peak;  /* the peak measured next to each round */
+    double of_peers; /* times as fast as the faster peer next to each round */
+};
+
+static void measure_rounds(const struct work *w, unsigned rounds, struct rates *ret)
+{
+    struct series rate = {0}, of_peak = {0}, of_peers = {0};
     double flops = 2.0 * w->like.n * w->like.k * w->tokens * w->layers;
-    w->x = allocate((size_t)w->tokens * w->like.k * sizeof(float));
-    w->out = allocate((size_t)w->tokens * w->like.n * sizeof(float));
-    w->packed =
-        allocate(swi_gemm_packed_floats(swi_gemm_shape()->token_block, w->like.k) * sizeof(float));
-    w->scratch = allocate(swi_gemm_scratch_floats() * sizeof(float));
-    for (size_t i = 0; i < (size_t)w->tokens * w->like.k; i++)
-        w->x[i] = (float)(i % 17) * 0.1f - 0.8f;
     pass(w);
     for (unsigned round = 0; round < rounds; round++) {
         double peak = bench_peak_gflops(20);
         uint64_t start = bench_now_ns();
         pass(w);
-        double mine = flops / (double)(bench_now_ns() - start);
-        series_add(&rate, mine);
-        series_add(&share, mine / peak);
+        uint64_t took = bench_now_ns() - start;
+        series_add(&rate, flops / (double)took);
+        series_add(&of_peak, flops / (double)took / peak);
+        if (w->peer_packed)
+            series_add(&of_peers, (double)fastest_peer(w) / (double)took);
     }
-    *ret_rate = series_median(&rate);
-    *ret_share = series_median(&share);
+    ret->gflops = series_median(&rate);
+    ret->of_peak = series_median(&of_peak);
+    ret->of_peers = w->peer_packed ? series_median(&of_peers) : 0;
     series_fini(&rate);
-    series_fini(&share);
+    series_fini(&of_peak);
+    series_fini(&of_peers);
+}
+
+static void measure(struct work *w, unsigned rounds, struct rates *ret)
+{
+    bool has_peers = w->like.dtype == SW_DTYPE_F32 && w->tokens <= FEW_TOKENS;
+    w->x = allocate((size_t)w->tokens * w->like.k * sizeof(float));
+    w->out = allocate((size_t)w->tokens * w->like.n * sizeof(float));
+    w->packed =
+        allocate(swi_gemm_packed_floats(swi_gemm_shape()->token_block, w->like.k) * sizeof(float));
+    w->scratch = allocate(swi_gemm_scratch_floats() * sizeof(float));
+    w->peer_packed =
+        has_peers ? allocate(gemm_peer_packed_floats(w->tokens, w->like.k) * sizeof(float)) : NULL;
+    for (size_t i = 0; i < (size_t)w->tokens * w->like.k; i++)
+        w->x[i] = (float)(i % 17) * 0.1f - 0.8f;
+    measure_rounds(w, rounds, ret);
     free(w->x);
     free(w->out);
     free(w->packed);
     free(w->scratch);
+    free(w->peer_packed);
 }
 
 /* One weight shape in one type: every number of tokens. */
@@ -195,18 +246,23 @@ static void measure_shape(struct report *report, const struct settings *settings
         if (end == at || (*end && *end != ',') || tokens == 0 || tokens > 65536)
             bench_die("--tokens takes numbers from 1 to 65536, not %s", settings->tokens);
         at = *end ? end + 1 : end;
-        double rate, share;
+        struct rates rates;
         work.tokens = (uint32_t)tokens;
-        measure(&work, settings->rounds, &rate, &share);
+        measure(&work, settings->rounds, &rates);
         const char *dtype = like->dtype == SW_DTYPE_F32   ? "f32"
                             : like->dtype == SW_DTYPE_F16 ? "f16"
                                                           : "bf16";
         (void)snprintf(key, sizeof key, "%s_n%u_k%u_t%lu_gflops", dtype, like->n, like->k, tokens);
         (void)snprintf(label, sizeof label, "%s [%u, %u] at %lu tokens, GFLOP/s", dtype, like->n,
                        like->k, tokens);
-        report_number(report, key, rate, 1, label);
+        report_number(report, key, rates.gflops, 1, label);
         (void)snprintf(key, sizeof key, "%s_n%u_k%u_t%lu_of_peak", dtype, like->n, like->k, tokens);
-        report_number(report, key, share, 3, "  of the core's peak");
+        report_number(report, key, rates.of_peak, 3, "  of the core's peak");
+        if (rates.of_peers > 0) {
+            (void)snprintf(key, sizeof key, "%s_n%u_k%u_t%lu_of_blis_ratio", dtype, like->n,
+                           like->k, tokens);
+            report_number(report, key, rates.of_peers, 2, "  times as fast as BLIS");
+        }
     }
     free(weights);
 }
@@ -241,7 +297,7 @@ int bench_gemm(int argc, char **argv)
     char kernel[64];
     report_init(&report, "gemm");
     (void)snprintf(kernel, sizeof kernel, "%s: %u tokens x %u features", tile->kind,
-                   tile->token_width, tile->feature_width);
+                   tile->token_width, tile->tile_panels * tile->feature_width);
     report_string(&report, "shape", shape->name, "shape");
     report_string(&report, "layout", settings.layout, "layout");
     report_string(&report, "micro_kernel", kernel, "micro-kernel");
