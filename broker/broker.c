@@ -151,13 +151,23 @@ static int open_listener(struct broker *broker, struct swi_error *error)
     return result;
 }
 
+static int start_redis(struct broker *broker, struct swi_error *error)
+{
+    const struct redis_options *options = &broker->options.redis;
+    if (!options->url)
+        return 0;
+    return redis_tier_create(options, broker->loop, broker->cache, &broker->redis, error);
+}
+
 /* The cheap checks first: a second broker on the same socket ends before it reserves an arena. */
 static int broker_start(struct broker *broker, struct swi_error *error)
 {
     const struct broker_options *options = &broker->options;
     struct catalog_changes changes;
     raise_file_limit(broker);
-    int result = loop_create(&broker->loop, error);
+    int result = options->redis.url ? redis_tier_check(&options->redis, error) : 0;
+    if (result == 0)
+        result = loop_create(&broker->loop, error);
     if (result == 0)
         result = take_signals(broker, error);
     if (result == 0)
@@ -170,6 +180,8 @@ static int broker_start(struct broker *broker, struct swi_error *error)
         result = open_listener(broker, error);
     if (result == 0)
         result = create_cache(broker, error);
+    if (result == 0)
+        result = start_redis(broker, error);
     if (result == 0)
         result = broker_reload(broker, &changes, error);
     if (result == 0)
@@ -197,6 +209,7 @@ static void broker_stop(struct broker *broker)
     listener_close(&broker->listener, false);
     store_close(&broker->store);
     trace_close(broker->trace, loop_now());
+    redis_tier_destroy(broker->redis);
     catalog_destroy(broker->catalog);
     if (broker->cache)
         cache_destroy(broker->cache);

@@ -8,6 +8,7 @@
 #include "catalog.h"
 #include "listener.h"
 #include "loop.h"
+#include "redis_tier.h"
 #include "store.h"
 #include "trace.h"
 
@@ -25,6 +26,7 @@ struct broker_options {
     enum cache_engine engine;
     mode_t socket_mode;
     uint32_t max_sessions;
+    struct redis_options redis;
     bool verbose;
 };
 
@@ -54,6 +56,7 @@ struct broker {
     struct loop_source accept_source, cache_source, signal_source;
     struct loop_timer accept_timer, check_timer, trace_timer;
     struct trace *trace; /* NULL: none */
+    struct redis_tier *redis; /* NULL: none */
     struct counters counters;
     uint64_t started_ns;
     bool stopping;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include "cache_internal.h"
 #include "core/size.h"
@@ -87,10 +88,13 @@ void cache_destroy(struct cache *cache)
 {
     if (!cache)
         return;
+    cache->closing = true;
+    cache_set_remote(cache, NULL);
     loader_destroy(cache->loader); /* waits for reads that write into the arena */
     for (uint32_t id = 0; id < SWI_CHUNKS; id++) {
         if (cache->chunk[id]) {
             swi_cache_forget_failure(cache->chunk[id]);
+            swi_cache_forget_tries(cache->chunk[id]);
             free(cache->chunk[id]);
         }
     }
@@ -197,10 +201,18 @@ void swi_cache_release_id(struct cache *cache, struct chunk *chunk)
     swi_entry_assign(cache->index.index, id, 0, 0, 0, 0);
     policy_remove_chunk(cache->policy, id);
     swi_cache_forget_failure(chunk);
+    swi_cache_forget_tries(chunk);
     cache->chunk[id] = NULL;
     cache->free_ids[(cache->free_first + cache->free_count++) % SWI_CHUNKS] = id;
     cache->gone_count--;
     free(chunk);
+}
+
+static void cancel_load(struct cache *cache, struct chunk *chunk)
+{
+    loader_cancel(cache->loader, &chunk->load);
+    if (chunk->remote && cache->remote.fetch)
+        cache->remote.cancel(cache->remote.context, &chunk->load);
 }
 
 void cache_unregister(struct cache *cache, uint32_t id)
@@ -215,13 +227,68 @@ void cache_unregister(struct cache *cache, uint32_t id)
     TAILQ_CONCAT(&waiters, &chunk->waiters, link);
     enum swi_state state = swi_entry_get(cache->index.index, id).state;
     if (state == SWI_LOADING)
-        loader_cancel(cache->loader, &chunk->load); /* its completion releases the id */
+        cancel_load(cache, chunk); /* its completion releases the id */
     else if (state == SWI_ABSENT)
         swi_cache_release_id(cache, chunk);
     else if (swi_cache_evict(cache, &id, 1, true) == 1)
         swi_cache_release_id(cache, chunk);
     cache->pump_wanted = true;
     swi_cache_answer(cache, &waiters, SW_ESTALE, sw_strerror(SW_ESTALE));
+}
+
+/* ---- the remote, and reads beside the arena ------------------------------------------------------- */
+
+void cache_set_remote(struct cache *cache, const struct cache_remote *remote)
+{
+    if (cache->remote.fetch) { /* what it still brings is given back: those loads go elsewhere */
+        struct swi_error gone;
+        (void)swi_fail(&gone, SW_ELOAD, "the Redis tier is being closed");
+        for (uint32_t id = 0; id < SWI_CHUNKS && cache->remote_loading > 0; id++) {
+            struct chunk *chunk = cache->chunk[id];
+            if (!chunk || swi_entry_get(cache->index.index, id).state != SWI_LOADING ||
+                !chunk->remote)
+                continue;
+            loader_refuse(&chunk->load, &gone);
+            cache->remote.cancel(cache->remote.context, &chunk->load);
+        }
+    }
+    cache->remote = remote ? *remote : (struct cache_remote){.context = NULL};
+}
+
+const uint8_t *cache_peek(const struct cache *cache, uint32_t id, struct swi_digest digest)
+{
+    const struct chunk *chunk = id < SWI_CHUNKS ? cache->chunk[id] : NULL;
+    if (!chunk || !swi_digest_equal(chunk->info.digest, digest) ||
+        swi_entry_get(cache->index.index, id).state != SWI_RESIDENT)
+        return NULL;
+    return cache->segment.base + chunk->offset;
+}
+
+int cache_read_apart(struct cache *cache, uint32_t id, struct load *load, struct swi_error *error)
+{
+    const struct chunk *chunk = cache->chunk[id];
+    assert(chunk && !chunk->gone && chunk->info.source.open);
+    struct load_identity identity;
+    int fd = chunk->info.source.open(chunk->info.source.context, chunk->info.ordinal, error);
+    if (fd < 0)
+        return fd;
+    int result = loader_check_file(fd, chunk->info.bytes, &identity, error);
+    if (result < 0) {
+        (void)close(fd);
+        return result;
+    }
+    load->fd = fd;
+    load->bytes = chunk->info.bytes;
+    load->digest = chunk->info.digest;
+    load->priority = CACHE_PRIORITIES;
+    load->order = 0;
+    loader_start(cache->loader, load);
+    return 0;
+}
+
+void cache_cancel_apart(struct cache *cache, struct load *load)
+{
+    loader_cancel(cache->loader, load);
 }
 
 /* ---- requests ------------------------------------------------------- */
@@ -407,6 +474,8 @@ bool cache_dispatch(struct cache *cache, uint64_t now_ns)
     cache->now_ns = now_ns;
     cache->scan_fresh = false;
     bool more = loader_turn(cache->loader);
+    if (cache->remote_loading > 0 && cache->remote.fetch)
+        cache->remote.turn(cache->remote.context);
     run_tick(cache);
     if (swi_cache_wants_tidy(cache) && now_ns >= cache->tidy_ns) {
         swi_cache_tidy(cache);

@@ -5,7 +5,9 @@ add_library(sw-cache STATIC
   cache_load.c
   cache_queue.c
   cache_room.c
+  cache_source.c
   cache_stats.c
+  latency.c
   loader.c
   loader_threads.c
   loader_uring.c

@@ -15,6 +15,7 @@
 #include "core/digest.h"
 #include "core/error.h"
 #include "core/lease.h"
+#include "latency.h"
 
 struct cache;
 
@@ -59,7 +60,7 @@ void cache_detach_page(struct cache *cache, uint32_t session);
 /* ---- chunks ------------------------------------------------------------------------------------ */
 
 struct cache_source {
-    /* Opens the chunk's file for reading: a descriptor that the cache closes, or -errno / SW_E… with a message.
+    /* NULL: the chunk has no file here and comes from the remote alone. Opens the chunk's file for reading: a descriptor that the cache closes, or -errno / SW_E… with a message.
      * Called for each attempt to load. With O_NONBLOCK, so that a FIFO under a chunk's name cannot hang the loop. */
     int (*open)(void *context, uint32_t ordinal, struct swi_error *error);
     void *context;
@@ -103,6 +104,57 @@ void cache_request(struct cache *cache, uint32_t id, enum cache_priority priorit
 /* The waiter will not be called any more. The read goes on. */
 void cache_cancel(struct cache *cache, struct cache_waiter *waiter);
 
+/* ---- another place to load from ---------------------------------------------------------------- */
+
+enum cache_remote_state {
+    CACHE_REMOTE_READY,
+    CACHE_REMOTE_SOON, /* perhaps in a moment: a chunk that has no file waits for it */
+    CACHE_REMOTE_DOWN,
+};
+
+struct load; /* loader.h */
+
+/* Where chunks may be had from beside their files, by their digests: the Redis tier. Such a load goes
+ * through the loader as any other and is verified by it; what fails there is tried here, and the
+ * other way round, without the chunk's leaving the state of loading:
+ *
+ *     first:                  remote ──miss, failure──▶ file ──failure──▶ waiters hear of it
+ *     otherwise:              file ──failure──▶ remote ──miss, failure──▶ waiters hear of it
+ *     a chunk without file:   remote ──miss──▶ waiters hear of it;
+ *                                    ──unreachable──▶ tried again as long as the waiters' patience
+ *
+ * All of it is called on the loop's thread, from cache_dispatch and cache_unregister. */
+struct cache_remote {
+    void *context;
+    bool first; /* asked before the chunk's file; otherwise only when that fails */
+    /* why: filled unless it is ready. */
+    enum cache_remote_state (*state)(void *context, struct swi_error *why);
+    /* Brings the load's bytes from now on (loader_want, loader_brought …). */
+    void (*fetch)(void *context, struct load *load);
+    /* Gives back what it still wants of the load, which is about to be over. */
+    void (*cancel)(void *context, struct load *load);
+    /* The load has ended with load->status. True: it failed only because the remote could not be
+     * reached. */
+    bool (*over)(void *context, struct load *load);
+    /* In every dispatch while such loads run. */
+    void (*turn)(void *context);
+    /* A chunk became resident that was read from its file. wrong: what the remote holds of it did
+     * not hash to its digest. */
+    void (*was_read)(void *context, uint32_t id, const struct cache_chunk *chunk, bool wrong);
+};
+/* Copied. NULL: none any more; of the old one nothing is called after this. */
+void cache_set_remote(struct cache *cache, const struct cache_remote *remote);
+
+/* A resident chunk's bytes, for as long as nothing else is called here; NULL when it is not resident,
+ * or when the id is another chunk's by now. */
+const uint8_t *cache_peek(const struct cache *cache, uint32_t id, struct swi_digest digest);
+
+/* Reads a chunk's file into the caller's memory instead of the arena, behind every other load. The
+ * caller has set target, done and context; done comes as from any load. On failure it does not. */
+int cache_read_apart(struct cache *cache, uint32_t id, struct load *load, struct swi_error *error);
+/* Its done comes soon. */
+void cache_cancel_apart(struct cache *cache, struct load *load);
+
 /* ---- control ----------------------------------------------------------------------------------- */
 
 struct cache_cleared {
@@ -122,6 +174,10 @@ struct cache_stats {
     uint64_t arena_bytes, reserved_bytes, resident_bytes, pinned_bytes, huge_bytes, collapse_refused;
     uint64_t chunks_resident, misses, coalesced, evictions, loads, load_bytes, load_errors, digest_errors;
     uint64_t prefetches, prefetch_used, prefetch_dropped, loading, queued;
+    uint64_t file_loads, file_bytes;     /* of loads: those that came from their files */
+    uint64_t remote_loads, remote_bytes; /* … and from the remote */
+    uint64_t remote_to_file, file_to_remote; /* loads that one could not serve and the other did */
+    struct latency file_latency, remote_latency; /* from the first read of a load to its verification */
     const char *io_engine; /* "io_uring" or "threads"; static */
     const char *policy;    /* "lru" or "next-use"; static */
 };

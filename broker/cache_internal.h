@@ -1,5 +1,6 @@
 /* What the files of the cache share. cache.c: life, chunks, requests, dispatch; cache_queue.c: who
- * is next; cache_load.c: reads; cache_room.c: pins, eviction, the budget; cache_stats.c: what it
+ * is next; cache_load.c: reads;
+ * cache_source.c: where from; cache_room.c: pins, eviction, the budget; cache_stats.c: what it
  * tells about itself.
  *
  * States of a chunk: its entry in the index says absent, loading, resident (EVICTING never outlasts
@@ -52,6 +53,11 @@ struct chunk {
     bool queued;
     bool gone;                    /* unregistered; info.model and info.name are no longer there */
     bool ahead;                   /* came by prefetch and was not used yet */
+    bool remote;                  /* while loading: its bytes come from the remote */
+    bool tried_file, tried_remote; /* since it was last queued */
+    bool remote_wrong;            /* the remote's bytes did not hash to its digest */
+    char *file_problem, *remote_problem; /* why those tries failed; NULL: they did not */
+    int file_code;                       /* of file_problem */
     enum cache_priority priority; /* while queued or loading */
     uint32_t session;             /* whose share its read counts in; NO_SESSION: nobody's */
     uint64_t tried;               /* the round of swi_cache_pump that last tried it */
@@ -59,6 +65,7 @@ struct chunk {
     uint32_t resident_at;         /* place in cache->resident while resident */
     uint32_t load_tick;           /* when it became resident */
     uint64_t load_ns;             /* the same */
+    uint64_t read_ns;             /* when the read under way began */
     uint64_t uses;                /* requests */
     struct waiter_list waiters;
     TAILQ_ENTRY(chunk) link; /* in cache->queue */
@@ -87,6 +94,8 @@ struct cache {
     struct arena *arena;
     struct policy *policy;
     struct loader *loader;
+    struct cache_remote remote; /* fetch NULL: there is none */
+    bool closing;               /* a load that fails now is not tried elsewhere */
     uint64_t now_ns;
 
     struct chunk *chunk[SWI_CHUNKS];
@@ -115,6 +124,7 @@ struct cache {
     struct chunk_list queue[CACHE_PRIORITIES];
     uint32_t queue_count[CACHE_PRIORITIES];
     uint32_t loading, waiter_count;
+    uint32_t remote_loading; /* of those that are loading */
     struct answering *answering;
     bool pump_wanted;     /* something changed since the queue was last tried */
     uint64_t growth_goal; /* a queued chunk fits once the arena reaches so far; 0: none */
@@ -148,6 +158,26 @@ void swi_cache_forget_share(struct cache *cache, uint32_t session);
 
 /* cache_load.c */
 void swi_cache_pump(struct cache *cache);
+
+/* cache_source.c: where a chunk is read from, and what is kept of a failure */
+enum origin {
+    ORIGIN_FILE,
+    ORIGIN_REMOTE,
+    ORIGIN_LATER,  /* from the remote, once that is there; *why says what is the matter with it */
+    ORIGIN_NOWHERE /* both are given up; the chunk's problems say why */
+};
+/* Where to try next. For a file, *ret_fd is open and checked. */
+enum origin swi_cache_choose_origin(struct cache *cache, struct chunk *chunk, int *ret_fd,
+                                    struct load_identity *ret_identity, struct swi_error *why);
+/* The read that was under way, or the opening of the file, has failed. identity: of the file, if it
+ * was seen. */
+void swi_cache_file_failed(struct cache *cache, struct chunk *chunk, const struct swi_error *error,
+                           const struct load_identity *identity);
+void swi_cache_remote_failed(struct chunk *chunk, const struct swi_error *error);
+/* Both problems in one sentence. */
+void swi_cache_describe_failure(const struct chunk *chunk, struct swi_error *ret);
+/* A new round of tries begins. */
+void swi_cache_forget_tries(struct chunk *chunk);
 void swi_cache_forget_failure(struct chunk *chunk);
 
 /* cache_room.c */

@@ -11,40 +11,6 @@
 
 /* ---- failures ------------------------------------------------------- */
 
-void swi_cache_forget_failure(struct chunk *chunk)
-{
-    free(chunk->failure.text);
-    chunk->failure = (struct failure){.code = 0};
-}
-
-static void remember_failure(struct cache *cache, struct chunk *chunk,
-                             const struct swi_error *error, const struct load_identity *identity)
-{
-    swi_cache_forget_failure(chunk);
-    chunk->failure.code = error->code;
-    chunk->failure.at_ns = cache->now_ns;
-    chunk->failure.text = strdup(error->text);
-    if (identity) {
-        chunk->failure.seen_file = true;
-        chunk->failure.identity = *identity;
-    }
-}
-
-static bool same_file(const struct load_identity *a, const struct load_identity *b)
-{
-    return a->device == b->device && a->inode == b->inode && a->size == b->size &&
-           a->modified_ns == b->modified_ns && a->changed_ns == b->changed_ns;
-}
-
-/* Whether reading this file again would only fail again. */
-static bool would_fail_again(const struct cache *cache, const struct chunk *chunk,
-                             const struct load_identity *identity)
-{
-    const struct failure *failure = &chunk->failure;
-    return failure->code != 0 && failure->seen_file && same_file(&failure->identity, identity) &&
-           cache->now_ns - failure->at_ns < CACHE_FAILURE_HOLD_NS;
-}
-
 /* Tells everybody who waits for the chunk. The chunk may be gone afterwards. */
 static void answer_all(struct cache *cache, struct chunk *chunk, int status, const char *message)
 {
@@ -53,63 +19,26 @@ static void answer_all(struct cache *cache, struct chunk *chunk, int status, con
     swi_cache_answer(cache, &waiters, status, message);
 }
 
-/* The chunk cannot be read. */
-static void fail_chunk(struct cache *cache, struct chunk *chunk, struct swi_error *error,
-                       const struct load_identity *identity)
+/* The chunk cannot be had from anywhere. */
+static void fail_chunk(struct cache *cache, struct chunk *chunk)
 {
-    if (error->code == SW_EDIGEST)
-        cache->stats.digest_errors++;
-    else
+    struct swi_error error;
+    swi_cache_describe_failure(chunk, &error);
+    if (!chunk->tried_file) /* else it was counted when its file failed */
         cache->stats.load_errors++;
-    (void)swi_fail_within(error, error->code, "%s/%s: ", chunk->info.model, chunk->info.name);
-    remember_failure(cache, chunk, error, identity);
+    swi_cache_forget_tries(chunk);
     chunk->ahead = false;
-    answer_all(cache, chunk, error->code, error->text);
+    answer_all(cache, chunk, error.code, error.text);
 }
 
 /* ---- starting ------------------------------------------------------- */
 
-/* Opens and checks the chunk's file. On failure everybody who waits was told. */
-static int open_file(struct cache *cache, struct chunk *chunk, struct load_identity *ret_identity)
-{
-    struct swi_error error = {.code = 0};
-    int fd = chunk->info.source.open(chunk->info.source.context, chunk->info.ordinal, &error);
-    int result = fd;
-    bool seen = false;
-    if (fd >= 0) {
-        memset(ret_identity, 0, sizeof *ret_identity);
-        result = loader_check_file(fd, chunk->info.bytes, ret_identity, &error);
-        seen = true;
-    } else if (error.code == 0) {
-        (void)swi_fail(&error, fd, "cannot open: %s", sw_strerror(fd));
-    }
-    if (result >= 0 && !would_fail_again(cache, chunk, ret_identity))
-        return fd;
-    if (fd >= 0)
-        (void)close(fd);
-    swi_cache_dequeue(cache, chunk);
-    if (result < 0) {
-        fail_chunk(cache, chunk, &error, seen ? ret_identity : NULL);
-        return -1;
-    }
-    char text[SWI_ERROR_TEXT];
-    int code = chunk->failure.code;
-    (void)snprintf(text, sizeof text, "%s",
-                   chunk->failure.text ? chunk->failure.text : sw_strerror(code));
-    answer_all(cache, chunk, code, text);
-    return -1;
-}
-
 static void load_done(struct load *load);
 
-static void start_load(struct cache *cache, struct chunk *chunk, int fd,
+/* The range is the chunk's, and its entry says loading. fd -1: the remote brings it. */
+static void start_read(struct cache *cache, struct chunk *chunk, int fd,
                        const struct load_identity *identity)
 {
-    swi_cache_dequeue(cache, chunk);
-    cache->loading++;
-    swi_cache_forget_failure(chunk);
-    chunk->failure.identity = *identity; /* kept for the case that this read fails */
-    swi_entry_begin_load(cache->index.index, chunk->id, chunk->offset);
     chunk->load = (struct load){
         .fd = fd,
         .target = cache->segment.base + chunk->offset,
@@ -120,13 +49,45 @@ static void start_load(struct cache *cache, struct chunk *chunk, int fd,
         .done = load_done,
         .context = chunk,
     };
-    swi_cache_charge(cache, chunk);
-    loader_start(cache->loader, &chunk->load);
+    chunk->read_ns = cache->now_ns;
+    chunk->remote = fd < 0;
+    if (fd >= 0) {
+        swi_cache_forget_failure(chunk);
+        chunk->failure.identity = *identity; /* kept for the case that this read fails */
+        loader_start(cache->loader, &chunk->load);
+    } else {
+        chunk->tried_remote = true;
+        cache->remote_loading++;
+        loader_start_brought(cache->loader, &chunk->load);
+        cache->remote.fetch(cache->remote.context, &chunk->load);
+    }
 }
 
-/* Waiters whose patience with a full arena is over. Returns true when nobody is left to read the
- * chunk for. */
-static bool expire_waiters(struct cache *cache, struct chunk *chunk)
+static void start_load(struct cache *cache, struct chunk *chunk, int fd,
+                       const struct load_identity *identity)
+{
+    swi_cache_dequeue(cache, chunk);
+    cache->loading++;
+    swi_entry_begin_load(cache->index.index, chunk->id, chunk->offset);
+    swi_cache_charge(cache, chunk);
+    start_read(cache, chunk, fd, identity);
+}
+
+static void describe_full_arena(struct cache *cache, const struct chunk *chunk,
+                                struct swi_error *ret)
+{
+    char holders[256], need[32];
+    swi_cache_describe_holders(cache, holders, sizeof holders);
+    swi_size_format(chunk->info.bytes, need, sizeof need);
+    (void)swi_fail(ret, SW_EARENAFULL,
+                   "no room for %.80s/%.80s (%s): %s; release leases or enlarge the cache (swctl "
+                   "resize)",
+                   chunk->info.model, chunk->info.name, need, holders);
+}
+
+/* Waiters whose patience is over, with a full arena or (why) with a remote that does not come.
+ * Returns true when nobody is left to read the chunk for. */
+static bool expire_waiters(struct cache *cache, struct chunk *chunk, struct swi_error *why)
 {
     struct waiter_list expired = TAILQ_HEAD_INITIALIZER(expired);
     struct cache_waiter *waiter = TAILQ_FIRST(&chunk->waiters);
@@ -148,15 +109,12 @@ static bool expire_waiters(struct cache *cache, struct chunk *chunk)
     }
     if (TAILQ_EMPTY(&expired))
         return abandoned;
-    char holders[256], need[32];
     struct swi_error error;
-    swi_cache_describe_holders(cache, holders, sizeof holders);
-    swi_size_format(chunk->info.bytes, need, sizeof need);
-    (void)swi_fail(&error, SW_EARENAFULL,
-                   "no room for %.80s/%.80s (%s): %s; release leases or enlarge the cache (swctl "
-                   "resize)",
-                   chunk->info.model, chunk->info.name, need, holders);
-    swi_cache_answer(cache, &expired, SW_EARENAFULL, error.text);
+    if (why)
+        error = *why;
+    else
+        describe_full_arena(cache, chunk, &error);
+    swi_cache_answer(cache, &expired, error.code, error.text);
     return true; /* a callback may have changed the queue */
 }
 
@@ -165,18 +123,31 @@ enum attempt { STARTED, CHANGED, BLOCKED, GROWING /* swi_cache_make_room has set
 static enum attempt try_start(struct cache *cache, struct chunk *chunk)
 {
     struct load_identity identity;
-    int fd = open_file(cache, chunk, &identity);
-    if (fd < 0)
+    struct swi_error why;
+    int fd = -1;
+    swi_cache_forget_tries(chunk);
+    switch (swi_cache_choose_origin(cache, chunk, &fd, &identity, &why)) {
+    case ORIGIN_LATER:
+        (void)swi_fail_within(&why, why.code, "%.100s/%.100s: ", chunk->info.model,
+                              chunk->info.name);
+        return expire_waiters(cache, chunk, &why) ? CHANGED : BLOCKED;
+    case ORIGIN_NOWHERE:
+        swi_cache_dequeue(cache, chunk);
+        fail_chunk(cache, chunk);
         return CHANGED;
+    default:
+        break;
+    }
     enum room room = swi_cache_make_room(cache, chunk);
     if (room == ROOM_MADE) {
         start_load(cache, chunk, fd, &identity);
         return STARTED;
     }
-    (void)close(fd);
+    if (fd >= 0)
+        (void)close(fd);
     if (room == ROOM_GROWING)
         return GROWING;
-    return expire_waiters(cache, chunk) ? CHANGED : BLOCKED;
+    return expire_waiters(cache, chunk, NULL) ? CHANGED : BLOCKED;
 }
 
 /* Less urgent reads leave part of the loader free for a demand that may come. */
@@ -220,32 +191,113 @@ void swi_cache_pump(struct cache *cache)
 
 /* ---- finishing ------------------------------------------------------- */
 
+static void count_load(struct cache *cache, const struct chunk *chunk, uint64_t now_ns)
+{
+    struct cache_stats *stats = &cache->stats;
+    uint64_t bytes = chunk->info.bytes;
+    uint64_t took_ns = now_ns > chunk->read_ns ? now_ns - chunk->read_ns : 0;
+    stats->loads++;
+    stats->load_bytes += bytes;
+    if (chunk->remote) {
+        stats->remote_loads++;
+        stats->remote_bytes += bytes;
+        stats->file_to_remote += chunk->tried_file;
+        latency_note(&stats->remote_latency, took_ns);
+    } else {
+        stats->file_loads++;
+        stats->file_bytes += bytes;
+        stats->remote_to_file += chunk->tried_remote;
+        latency_note(&stats->file_latency, took_ns);
+    }
+}
+
+static void load_succeeded(struct cache *cache, struct chunk *chunk)
+{
+    count_load(cache, chunk, cache->now_ns);
+    bool wrong = chunk->remote_wrong;
+    chunk->remote_wrong = false;
+    swi_cache_forget_tries(chunk);
+    swi_cache_tick(cache);
+    swi_entry_publish(cache->index.index, chunk->id);
+    swi_cache_became_resident(cache, chunk);
+    if (!chunk->remote && cache->remote.fetch)
+        cache->remote.was_read(cache->remote.context, chunk->id, &chunk->info, wrong);
+    answer_all(cache, chunk, 0, "");
+}
+
+/* Notes why the read failed. Returns true when it was the remote and it could not be reached. */
+static bool note_failure(struct cache *cache, struct chunk *chunk, bool unreachable)
+{
+    struct load *load = &chunk->load;
+    struct swi_error error = load->error;
+    error.code = load->status;
+    if (!chunk->remote) {
+        struct load_identity identity = chunk->failure.identity;
+        swi_cache_file_failed(cache, chunk, &error, &identity);
+        return false;
+    }
+    if (load->status == SW_EDIGEST) {
+        chunk->remote_wrong = true;
+        (void)swi_fail(&error, SW_EDIGEST, "what Redis holds of it has another digest");
+    }
+    swi_cache_remote_failed(chunk, &error);
+    return unreachable;
+}
+
+/* Goes on with the chunk's other origin, in the range that it has. */
+static bool try_elsewhere(struct cache *cache, struct chunk *chunk)
+{
+    struct load_identity identity;
+    struct swi_error why;
+    int fd = -1;
+    enum origin origin = swi_cache_choose_origin(cache, chunk, &fd, &identity, &why);
+    if (origin != ORIGIN_FILE && origin != ORIGIN_REMOTE)
+        return false;
+    start_read(cache, chunk, fd, &identity);
+    return true;
+}
+
+/* A chunk without a file, and a remote that went away: the waiters that still have patience get
+ * another try. */
+static void try_again_later(struct cache *cache, struct chunk *chunk)
+{
+    struct swi_error why;
+    swi_cache_describe_failure(chunk, &why);
+    swi_cache_enqueue(cache, chunk, chunk->priority);
+    (void)expire_waiters(cache, chunk, &why);
+}
+
 static void load_done(struct load *load)
 {
     struct chunk *chunk = load->context;
     struct cache *cache = chunk->cache;
-    cache->loading--;
+    bool unreachable = false;
+    if (chunk->remote) {
+        cache->remote_loading--;
+        if (cache->remote.fetch)
+            unreachable = cache->remote.over(cache->remote.context, load);
+    }
     cache->pump_wanted = true;
+    bool failed = load->status != 0 && load->status != -ECANCELED && !chunk->gone;
+    if (failed) {
+        unreachable = note_failure(cache, chunk, unreachable);
+        if (!cache->closing && try_elsewhere(cache, chunk))
+            return;
+    }
+    cache->loading--;
     if (load->status == 0 && !chunk->gone) {
-        cache->stats.loads++;
-        cache->stats.load_bytes += chunk->info.bytes;
-        swi_cache_tick(cache);
-        swi_entry_publish(cache->index.index, chunk->id);
-        swi_cache_became_resident(cache, chunk);
-        answer_all(cache, chunk, 0, "");
+        load_succeeded(cache, chunk);
         return;
     }
     /* No read is under way any more, so the range may be used again. */
     swi_entry_fail_load(cache->index.index, chunk->id);
     arena_free(cache->arena, chunk->offset);
-    if (chunk->gone) {
+    if (chunk->gone)
         swi_cache_release_id(cache, chunk);
+    else if (!failed) /* the cache is being destroyed */
         return;
-    }
-    if (load->status == -ECANCELED) /* the cache is being destroyed */
-        return;
-    struct swi_error error = load->error;
-    error.code = load->status;
-    struct load_identity identity = chunk->failure.identity;
-    fail_chunk(cache, chunk, &error, &identity);
+    else if (unreachable && !chunk->info.source.open && !TAILQ_EMPTY(&chunk->waiters))
+        try_again_later(cache, chunk);
+    else
+        fail_chunk(cache, chunk);
 }

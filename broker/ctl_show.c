@@ -117,6 +117,30 @@ static void print_line(const json_t *reply, const struct line *line)
     }
 }
 
+/* Only where a broker has the tier. */
+static void show_redis(const json_t *redis, bool colour)
+{
+    static const struct line redis_lines[] = {
+        {"url", "server", TEXT},
+        {"breaker", "breaker", TEXT},
+        {"hits", "chunks from it", COUNT},
+        {"hit_bytes", "bytes from it", BYTES},
+        {"misses", "misses", COUNT},
+        {"wrong", "wrong values", COUNT},
+        {"failures", "failures", COUNT},
+        {"fallbacks", "read from files then", COUNT},
+        {"stores", "chunks written to it", COUNT},
+        {"store_bytes", "bytes written to it", BYTES},
+        {"store_failures", "failed writes", COUNT},
+        {"out_of_memory", "times out of memory", COUNT},
+    };
+    if (!redis)
+        return;
+    (void)printf("%s%s%s\n", colour ? "\033[1m" : "", "redis", colour ? "\033[0m" : "");
+    for (size_t i = 0; i < sizeof redis_lines / sizeof redis_lines[0]; i++)
+        print_line(redis, &redis_lines[i]);
+}
+
 void ctl_show_stats(const json_t *reply)
 {
     bool colour = ctl_colour();
@@ -127,6 +151,7 @@ void ctl_show_stats(const json_t *reply)
         else
             print_line(reply, &lines[i]);
     }
+    show_redis(json_object_get(reply, "redis"), colour);
 }
 
 /* ---- listings -------------------------------------------------------------------------------- */

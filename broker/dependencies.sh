@@ -3,9 +3,9 @@
 #   bash broker/dependencies.sh [--tests]
 set -euo pipefail
 packages=(gcc g++ cmake ninja-build pkg-config liburing-dev libxxhash-dev libblis-serial-dev
-    libjansson-dev libutf8proc-dev libzip-dev libsystemd-dev)
+    libjansson-dev libutf8proc-dev libzip-dev libsystemd-dev libhiredis-dev)
 if [ "${1:-}" = --tests ]; then
-    packages+=(libcriterion-dev mandoc python3 spin)
+    packages+=(libcriterion-dev mandoc python3 spin redis-server redis-tools)
 fi
 missing=()
 for package in "${packages[@]}"; do
@@ -21,7 +21,15 @@ if [ "$(id -u)" -ne 0 ]; then
     }
     as_root=sudo
 fi
+# Debian starts a freshly installed redis-server as a service; the tests start their own.
+quiet=
+if [[ " ${missing[*]} " == *" redis-server "* ]] && [ -d /run/systemd/system ]; then
+    quiet=redis-server
+fi
 echo "installing ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
 $as_root apt-get update -qq
 $as_root apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+if [ -n "$quiet" ]; then
+    $as_root systemctl disable --now --quiet "$quiet"
+fi

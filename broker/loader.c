@@ -114,7 +114,7 @@ static bool set_direct(int fd, bool direct)
     return fcntl(fd, F_SETFL, flags) == 0;
 }
 
-void loader_start(struct loader *loader, struct load *load)
+static void begin(struct loader *loader, struct load *load)
 {
     assert(load->bytes > 0 && (uintptr_t)load->target % ALIGNMENT == 0);
     load->status = 0;
@@ -125,9 +125,21 @@ void loader_start(struct loader *loader, struct load *load)
     load->hasher = swi_hasher_create();
     if (!load->hasher)
         fail_load(load, swi_fail(&load->error, -ENOMEM, "out of memory"));
-    load->direct = set_direct(load->fd, true);
     TAILQ_INSERT_TAIL(&loader->loads, load, link);
     loader->active++;
+}
+
+void loader_start(struct loader *loader, struct load *load)
+{
+    assert(load->fd >= 0);
+    begin(loader, load);
+    load->direct = set_direct(load->fd, true);
+}
+
+void loader_start_brought(struct loader *loader, struct load *load)
+{
+    load->fd = -1;
+    begin(loader, load);
 }
 
 void loader_cancel(struct loader *loader, struct load *load)
@@ -165,10 +177,16 @@ static void submit(struct loader *loader, struct loader_read *read)
     loader->ops->submit(loader->engine, read);
 }
 
-static bool can_issue(const struct load *load)
+/* Whether another segment is to be asked for, from its file or from who brings it. */
+static bool wants(const struct load *load)
 {
     return load->status == 0 && load->issued < load->bytes &&
            segment_of(load->issued) < segment_of(load->hashed) + LOADER_WINDOW;
+}
+
+static bool can_issue(const struct load *load)
+{
+    return load->fd >= 0 && wants(load);
 }
 
 static bool goes_before(const struct load *a, const struct load *b)
@@ -274,6 +292,42 @@ static void take_completed(struct loader *loader, bool wait)
     }
 }
 
+/* ---- segments that are brought ------------------------------------------------------- */
+
+bool loader_want(struct load *load, uint64_t *ret_offset, uint32_t *ret_bytes)
+{
+    assert(load->fd < 0);
+    if (!wants(load))
+        return false;
+    *ret_offset = load->issued;
+    load->issued = min_u64(load->issued + LOADER_SEGMENT_BYTES, load->bytes);
+    *ret_bytes = (uint32_t)(load->issued - *ret_offset);
+    load->outstanding++;
+    return true;
+}
+
+void loader_brought(struct load *load, uint64_t offset)
+{
+    assert(load->fd < 0 && load->outstanding > 0);
+    load->outstanding--;
+    load->arrived[segment_of(offset) % LOADER_WINDOW] = 1;
+}
+
+void loader_refuse(struct load *load, const struct swi_error *error)
+{
+    if (load->status != 0)
+        return;
+    load->error = *error;
+    fail_load(load, error->code);
+}
+
+void loader_not_brought(struct load *load, const struct swi_error *error)
+{
+    assert(load->fd < 0 && load->outstanding > 0);
+    load->outstanding--;
+    loader_refuse(load, error);
+}
+
 /* ---- hashing and finishing ------------------------------------------------------- */
 
 static bool can_hash(const struct load *load)
@@ -333,7 +387,8 @@ static void finish(struct loader *loader, struct load *load)
         loader->hash_next = TAILQ_NEXT(load, link);
     TAILQ_REMOVE(&loader->loads, load, link);
     loader->active--;
-    (void)close(load->fd);
+    if (load->fd >= 0)
+        (void)close(load->fd);
     load->fd = -1;
     swi_hasher_destroy(load->hasher);
     load->hasher = NULL;

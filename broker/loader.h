@@ -15,6 +15,11 @@
  * The file is read with O_DIRECT where its file system allows it (also when it refuses only at the
  * first read), else through the page cache. It does not know what a chunk is, whom it is for, or
  * what the arena is.
+ *
+ * A load may also have no file: then somebody else brings its segments, in any order, and the loader
+ * only verifies them, in the same turns as those that it reads. The bringer writes into the target
+ * on the loop's own thread and only between loader_want and loader_brought, so that such a load,
+ * once it has failed, is over as soon as the bringer has given back what it wanted.
  */
 #ifndef SWB_LOADER_H
 #define SWB_LOADER_H
@@ -44,7 +49,7 @@ struct load_identity {
 
 struct load {
     /* Set by the caller. */
-    int fd;                   /* owned by the loader from loader_start on */
+    int fd;                   /* owned by the loader from loader_start on; -1: brought */
     uint8_t *target;          /* [round_up(bytes, 4096)], 4096-aligned */
     uint64_t bytes;           /* what the file must hold, over zero */
     unsigned priority;        /* 0 is the most urgent; may change while the load runs */
@@ -82,9 +87,21 @@ int loader_check_file(int fd, uint64_t bytes, struct load_identity *ret_identity
 
 /* Takes the load and its descriptor over. The caller has checked the file by loader_check_file. */
 void loader_start(struct loader *loader, struct load *load);
+/* Takes a load without a file over: load->fd is -1. */
+void loader_start_brought(struct loader *loader, struct load *load);
+/* The next segment to bring. False: none now (all are asked for, or enough ahead of the hash; or the
+ * load has failed). Each that is returned must be given back by one of the two below. */
+bool loader_want(struct load *load, uint64_t *ret_offset, uint32_t *ret_bytes);
+/* Its bytes are in the target. */
+void loader_brought(struct load *load, uint64_t offset);
+/* It will not come; the load fails with that error, unless it has failed already. */
+void loader_not_brought(struct load *load, const struct swi_error *error);
+
 /* No further reads are issued for it; done follows with -ECANCELED once those under way have
  * completed. */
 void loader_cancel(struct loader *loader, struct load *load);
+/* Fails a brought load of which nothing is wanted back. */
+void loader_refuse(struct load *load, const struct swi_error *error);
 
 /* Takes in completed reads, issues new ones, hashes at most one segment. Returns true when there is
  * more to hash or to report, so that it should be called again at once. */

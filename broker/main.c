@@ -35,6 +35,15 @@ static const char help[] =
     "  --max-sessions N       clients at once, 1 to 1024; default 256\n"
     "  --max-pinned SIZE      what one client may pin before its leases are revoked; default half\n"
     "                         of the cache\n"
+    "  --redis-url URL        share chunks with other hosts through a Redis: redis://HOST:PORT/DB,\n"
+    "                         unix:///PATH; default $SW_REDIS_URL (a password on the command line\n"
+    "                         shows in ps)\n"
+    "  --redis-mode MODE      read-write (default), read-only or write-only\n"
+    "  --redis-order ORDER    local-first (default): Redis serves what the files cannot;\n"
+    "                         redis-first: files serve what Redis cannot\n"
+    "  --redis-timeout MS     for one answer; default 500\n"
+    "  --redis-ttl SECONDS    how long what is written stays; default 0: as long as Redis keeps it\n"
+    "  --redis-prefix PREFIX  of every key; default sw\n"
     "  --trace FILE           write every use of a chunk to FILE, for swbench policy\n"
     "  --verbose              log every client and model\n"
     "  --version\n"
@@ -58,6 +67,12 @@ enum option_id {
     OPTION_MAX_SESSIONS,
     OPTION_MAX_PINNED,
     OPTION_TRACE,
+    OPTION_REDIS_URL,
+    OPTION_REDIS_MODE,
+    OPTION_REDIS_ORDER,
+    OPTION_REDIS_TIMEOUT,
+    OPTION_REDIS_TTL,
+    OPTION_REDIS_PREFIX,
     OPTION_VERBOSE,
     OPTION_VERSION,
     OPTION_HELP,
@@ -74,6 +89,12 @@ static const struct option long_options[] = {
     {"max-sessions", required_argument, NULL, OPTION_MAX_SESSIONS},
     {"max-pinned", required_argument, NULL, OPTION_MAX_PINNED},
     {"trace", required_argument, NULL, OPTION_TRACE},
+    {"redis-url", required_argument, NULL, OPTION_REDIS_URL},
+    {"redis-mode", required_argument, NULL, OPTION_REDIS_MODE},
+    {"redis-order", required_argument, NULL, OPTION_REDIS_ORDER},
+    {"redis-timeout", required_argument, NULL, OPTION_REDIS_TIMEOUT},
+    {"redis-ttl", required_argument, NULL, OPTION_REDIS_TTL},
+    {"redis-prefix", required_argument, NULL, OPTION_REDIS_PREFIX},
     {"verbose", no_argument, NULL, OPTION_VERBOSE},
     {"version", no_argument, NULL, OPTION_VERSION},
     {"help", no_argument, NULL, OPTION_HELP},
@@ -91,10 +112,48 @@ static bool parse_number(const char *text, int base, unsigned long most, unsigne
     return true;
 }
 
+static const char *take_redis(struct redis_options *options, int id, const char *value)
+{
+    unsigned long number;
+    switch (id) {
+    case OPTION_REDIS_URL:
+        options->url = value;
+        return value[0] ? NULL : "a URL";
+    case OPTION_REDIS_MODE:
+        options->mode = value[0] == 'w'    ? REDIS_WRITE_ONLY
+                        : value[5] == 'w' ? REDIS_READ_WRITE
+                                          : REDIS_READ_ONLY;
+        return strcmp(value, "read-write") == 0 || strcmp(value, "read-only") == 0 ||
+                       strcmp(value, "write-only") == 0
+                   ? NULL
+                   : "read-write, read-only or write-only";
+    case OPTION_REDIS_ORDER:
+        options->order = value[0] == 'l' ? REDIS_LOCAL_FIRST : REDIS_REDIS_FIRST;
+        return strcmp(value, "local-first") == 0 || strcmp(value, "redis-first") == 0
+                   ? NULL
+                   : "local-first or redis-first";
+    case OPTION_REDIS_TIMEOUT:
+        if (!parse_number(value, 10, REDIS_TIMEOUT_MS_MAX, &number) || number == 0)
+            return "milliseconds from 1 to 60000";
+        options->timeout_ms = (uint32_t)number;
+        return NULL;
+    case OPTION_REDIS_TTL:
+        if (!parse_number(value, 10, REDIS_TTL_S_MAX, &number))
+            return "seconds, or 0";
+        options->ttl_s = (uint32_t)number;
+        return NULL;
+    default:
+        options->prefix = value;
+        return value[0] ? NULL : "a prefix";
+    }
+}
+
 /* Returns what is expected when the value is not that, else NULL. */
 static const char *take_value(struct broker_options *options, int id, const char *value)
 {
     unsigned long number;
+    if (id >= OPTION_REDIS_URL && id <= OPTION_REDIS_PREFIX)
+        return take_redis(&options->redis, id, value);
     switch (id) {
     case OPTION_CHUNKS_DIR:
         options->chunks_dir = value;
@@ -193,7 +252,10 @@ int main(int argc, char **argv)
                                      .socket_mode = 0660,
                                      .policy = CACHE_POLICY_NEXT_USE,
                                      .engine = CACHE_ENGINE_AUTO,
-                                     .max_sessions = DEFAULT_SESSIONS};
+                                     .max_sessions = DEFAULT_SESSIONS,
+                                     .redis = {.url = getenv("SW_REDIS_URL"),
+                                               .timeout_ms = REDIS_TIMEOUT_MS_DEFAULT,
+                                               .prefix = REDIS_PREFIX_DEFAULT}};
     int done = parse_options(argc, argv, &options);
     if (done >= 0)
         return done;

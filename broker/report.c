@@ -120,6 +120,75 @@ static void put_counters(json_t *reply, const struct counters *counters)
     put(reply, "page_garbage", counters->page_garbage);
 }
 
+/* {"le_us":[…],"count":[… and one more],"sum_us":N}: each bucket's own count. */
+static json_t *describe_latency(const struct latency *latency)
+{
+    json_t *bounds = json_array(), *counts = json_array();
+    for (unsigned i = 0; i <= LATENCY_BOUNDS; i++) {
+        if (i < LATENCY_BOUNDS)
+            (void)json_array_append_new(bounds, json_integer((json_int_t)latency_bound_us[i]));
+        (void)json_array_append_new(counts, json_integer((json_int_t)latency->count[i]));
+    }
+    return json_pack("{s:o, s:o, s:I}", "le_us", bounds, "count", counts, "sum_us",
+                     (json_int_t)latency->sum_us);
+}
+
+static json_t *describe_connection(const struct redis_connection_stats *stats)
+{
+    if (!stats->used)
+        return json_null();
+    json_t *object = json_pack("{s:b, s:s}", "up", stats->up, "breaker", stats->breaker);
+    put(object, "breaker_opened", stats->breaker_opened);
+    put(object, "connects", stats->connects);
+    put(object, "connect_failures", stats->connect_failures);
+    put(object, "refused", stats->refused);
+    put(object, "timeouts", stats->timeouts);
+    put(object, "closed", stats->closed);
+    put(object, "garbage", stats->garbage);
+    return object;
+}
+
+static json_t *describe_redis(struct redis_tier *tier, const struct cache_stats *cache)
+{
+    struct redis_tier_stats stats;
+    redis_tier_get_stats(tier, &stats);
+    json_t *object = json_pack("{s:o, s:s, s:s, s:s}", "url", report_text(stats.url), "mode",
+                               stats.mode, "order", stats.order, "breaker", stats.reads.breaker);
+    put(object, "hits", stats.hits);
+    put(object, "misses", stats.misses);
+    put(object, "wrong", stats.wrong);
+    put(object, "failures", stats.failures);
+    put(object, "hit_bytes", stats.hit_bytes);
+    put(object, "fallbacks", cache->remote_to_file);
+    put(object, "rescues", cache->file_to_remote);
+    put(object, "stores", stats.stores);
+    put(object, "store_bytes", stats.store_bytes);
+    put(object, "store_present", stats.store_present);
+    put(object, "store_elsewhere", stats.store_elsewhere);
+    put(object, "store_dropped", stats.store_dropped);
+    put(object, "store_failures", stats.store_failures);
+    put(object, "stores_queued", stats.writes_queued);
+    (void)json_object_set_new(object, "stores_paused", json_boolean(stats.writes_paused));
+    put(object, "out_of_memory", stats.out_of_memory);
+    put(object, "read_only", stats.read_only);
+    put(object, "other_errors", stats.other_errors);
+    (void)json_object_set_new(object, "reads", describe_connection(&stats.reads));
+    (void)json_object_set_new(object, "writes", describe_connection(&stats.writes));
+    (void)json_object_set_new(object, "latency", describe_latency(&cache->remote_latency));
+    return object;
+}
+
+/* What each tier below the arena did. */
+static void put_tiers(json_t *reply, struct broker *broker, const struct cache_stats *stats)
+{
+    (void)json_object_set_new(reply, "disk",
+                              json_pack("{s:I, s:I, s:o}", "loads", (json_int_t)stats->file_loads,
+                                        "bytes", (json_int_t)stats->file_bytes, "latency",
+                                        describe_latency(&stats->file_latency)));
+    if (broker->redis)
+        (void)json_object_set_new(reply, "redis", describe_redis(broker->redis, stats));
+}
+
 json_t *report_stats(struct broker *broker)
 {
     json_t *reply = json_pack("{s:b}", "ok", 1);
@@ -136,6 +205,7 @@ json_t *report_stats(struct broker *broker)
     put(reply, "clients", broker->session_count);
     put(reply, "connections", broker->connection_count);
     put_counters(reply, &broker->counters);
+    put_tiers(reply, broker, &stats);
     uint32_t bad = 0;
     const struct catalog_model *model;
     TAILQ_FOREACH(model, &broker->catalog->models, link)

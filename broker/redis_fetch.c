@@ -1,0 +1,284 @@
+/* Reading chunks from the Redis: the loads that the cache hands over, stripe by stripe. */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "redis_tier_internal.h"
+
+enum outcome { FETCH_RUNNING, FETCH_MISSED, FETCH_WRONG, FETCH_UNREACHABLE };
+
+struct fetch {
+    TAILQ_ENTRY(fetch) link;
+    struct redis_tier *tier;
+    struct load *load;
+    enum outcome outcome;
+    bool full;     /* wanted nothing in this turn */
+    bool admitted; /* by the breaker, which has not heard of its end yet */
+    unsigned outstanding;
+    struct redis_call *calls[FETCH_PIECES_MAX];
+};
+
+_Static_assert(REDIS_STRIPE_BYTES == LOADER_SEGMENT_BYTES, "a stripe is a segment");
+
+static struct fetch *find(struct redis_tier *tier, const struct load *load)
+{
+    struct fetch *fetch;
+    TAILQ_FOREACH(fetch, &tier->fetches, link)
+    {
+        if (fetch->load == load)
+            return fetch;
+    }
+    return NULL;
+}
+
+static void drop_call(struct fetch *fetch, const struct redis_call *call)
+{
+    unsigned at = 0;
+    while (fetch->calls[at] != call)
+        at++;
+    fetch->calls[at] = fetch->calls[--fetch->outstanding];
+    fetch->tier->pieces--;
+}
+
+/* Nothing more will be brought; what is still on its way goes nowhere. */
+static void give_back(struct fetch *fetch, const struct swi_error *error)
+{
+    while (fetch->outstanding > 0) {
+        struct redis_call *call = fetch->calls[fetch->outstanding - 1];
+        redis_call_forget(call);
+        drop_call(fetch, call);
+        loader_not_brought(fetch->load, error);
+    }
+}
+
+static void fail(struct fetch *fetch, enum outcome outcome, const struct swi_error *error)
+{
+    if (fetch->outcome == FETCH_RUNNING)
+        fetch->outcome = outcome;
+    loader_refuse(fetch->load, error);
+    give_back(fetch, error);
+}
+
+/* ---- replies ----------------------------------------------------------------------------------
+ */
+
+/* What a reply that is not the stripe says about the load. Returns the sentence that the breaker is
+ * to hear, or NULL. */
+static const char *judge(struct fetch *fetch, const struct redis_reply *reply,
+                         enum outcome *ret_outcome, struct swi_error *ret_error)
+{
+    const char *name = redis_link_name(fetch->tier->reads);
+    *ret_outcome = FETCH_WRONG;
+    if (!reply) {
+        fetch->admitted = false; /* the link has told the breaker */
+        *ret_outcome = FETCH_UNREACHABLE;
+        (void)swi_fail(ret_error, SW_ELOAD, "%s", redis_link_problem(fetch->tier->reads));
+        return NULL;
+    }
+    if (reply->type == REDIS_NIL) {
+        *ret_outcome = FETCH_MISSED;
+        (void)swi_fail(ret_error, SW_ELOAD,
+                       "Redis at %s has not all of it; swctl push puts a model there", name);
+        return NULL;
+    }
+    if (reply->type != REDIS_ERROR) {
+        (void)swi_fail(ret_error, SW_EDIGEST, "what Redis holds of it has another length");
+        return NULL;
+    }
+    (void)swi_tier_count_error(fetch->tier, reply);
+    if (strncmp(reply->text, "WRONGTYPE", 9) == 0) { /* a key of ours that holds something else */
+        (void)swi_fail(ret_error, SW_EDIGEST, "Redis holds something else under its name");
+        return NULL;
+    }
+    fetch->admitted = false; /* the caller tells the breaker */
+    *ret_outcome = FETCH_UNREACHABLE;
+    (void)swi_fail(ret_error, SW_ELOAD, "Redis at %s answers: %.120s", name, reply->text);
+    return reply->text;
+}
+
+static void arrived(struct redis_call *call, const struct redis_reply *reply)
+{
+    struct fetch *fetch = call->context;
+    struct redis_tier *tier = fetch->tier;
+    drop_call(fetch, call);
+    if (reply && reply->type == REDIS_VALUE && reply->placed) {
+        loader_brought(fetch->load, call->offset);
+    } else {
+        enum outcome outcome;
+        struct swi_error error;
+        const char *disappointment = judge(fetch, reply, &outcome, &error);
+        loader_not_brought(fetch->load, &error);
+        fail(fetch, outcome, &error);
+        if (disappointment)
+            redis_link_disappointed(tier->reads, disappointment);
+    }
+    swi_tier_turn(tier);
+}
+
+/* ---- asking -----------------------------------------------------------------------------------
+ */
+
+static bool goes_before(const struct load *a, const struct load *b)
+{
+    return a->priority < b->priority || (a->priority == b->priority && a->order < b->order);
+}
+
+/* The most urgent load that wants another stripe. */
+static struct fetch *next_to_ask(struct redis_tier *tier, uint64_t *ret_offset, uint32_t *ret_bytes)
+{
+    for (;;) {
+        struct fetch *best = NULL;
+        struct fetch *fetch;
+        TAILQ_FOREACH(fetch, &tier->fetches, link)
+        {
+            if (fetch->outcome == FETCH_RUNNING && !fetch->full &&
+                (!best || goes_before(fetch->load, best->load)))
+                best = fetch;
+        }
+        if (!best || loader_want(best->load, ret_offset, ret_bytes))
+            return best;
+        best->full = true;
+    }
+}
+
+static bool ask(struct fetch *fetch, uint64_t offset, uint32_t bytes)
+{
+    struct redis_tier *tier = fetch->tier;
+    const struct redis_key key = redis_key_stripe(tier->prefix, fetch->load->digest,
+                                                  (uint32_t)(offset / REDIS_STRIPE_BYTES));
+    struct redis_command get = {.count = 0};
+    redis_command_text(&get, "GET");
+    redis_command_add(&get, key.text, key.length);
+    struct redis_call *call = redis_link_call(tier->reads, &get);
+    if (!call)
+        return false;
+    call->done = arrived;
+    call->context = fetch;
+    call->offset = offset;
+    call->into = fetch->load->target + offset;
+    call->into_bytes = bytes;
+    fetch->calls[fetch->outstanding++] = call;
+    tier->pieces++;
+    return true;
+}
+
+void swi_tier_turn(void *context)
+{
+    struct redis_tier *tier = context;
+    uint64_t offset;
+    uint32_t bytes;
+    struct fetch *fetch;
+    bool asked = false;
+    TAILQ_FOREACH(fetch, &tier->fetches, link)
+    fetch->full = false;
+    while (tier->pieces < FETCH_PIECES_MAX && (fetch = next_to_ask(tier, &offset, &bytes))) {
+        if (ask(fetch, offset, bytes)) {
+            asked = true;
+            continue;
+        }
+        struct swi_error error;
+        (void)swi_fail(&error, SW_ELOAD, "%s", redis_link_problem(tier->reads));
+        loader_not_brought(fetch->load, &error);
+        fail(fetch, FETCH_UNREACHABLE, &error);
+    }
+    if (asked)
+        redis_link_flush(tier->reads);
+}
+
+/* ---- the cache's remote -----------------------------------------------------------------------
+ */
+
+enum cache_remote_state swi_tier_state(void *context, struct swi_error *why)
+{
+    struct redis_tier *tier = context;
+    if (!tier->reads) {
+        (void)swi_fail(why, SW_ELOAD, "--redis-mode write-only: Redis is not read");
+        return CACHE_REMOTE_DOWN;
+    }
+    if (redis_link_usable(tier->reads))
+        return CACHE_REMOTE_READY;
+    (void)swi_fail(why, SW_ELOAD, "%s", redis_link_problem(tier->reads));
+    return redis_link_down_ns(tier->reads, loop_now()) < REMOTE_PATIENCE_NS ? CACHE_REMOTE_SOON
+                                                                            : CACHE_REMOTE_DOWN;
+}
+
+void swi_tier_fetch(void *context, struct load *load)
+{
+    struct redis_tier *tier = context;
+    struct swi_error error;
+    struct fetch *fetch = calloc(1, sizeof *fetch);
+    if (!fetch) {
+        (void)swi_fail(&error, -ENOMEM, "out of memory");
+        loader_refuse(load, &error);
+        return;
+    }
+    *fetch = (struct fetch){.tier = tier, .load = load};
+    TAILQ_INSERT_TAIL(&tier->fetches, fetch, link);
+    fetch->admitted = redis_link_admit(tier->reads);
+    if (!fetch->admitted) {
+        (void)swi_fail(&error, SW_ELOAD, "%s", redis_link_problem(tier->reads));
+        fail(fetch, FETCH_UNREACHABLE, &error);
+        return;
+    }
+    swi_tier_turn(tier);
+}
+
+void swi_tier_cancel(void *context, struct load *load)
+{
+    struct fetch *fetch = find(context, load);
+    struct swi_error error;
+    (void)swi_fail(&error, -ECANCELED, "cancelled");
+    if (fetch)
+        give_back(fetch, &error);
+}
+
+static void tell_breaker(struct redis_tier *tier, const struct fetch *fetch, const char *wrong)
+{
+    if (!fetch->admitted)
+        return;
+    if (wrong)
+        redis_link_disappointed(tier->reads, wrong);
+    else if (fetch->load->status == 0 || fetch->outcome == FETCH_MISSED)
+        redis_link_succeeded(tier->reads);
+    else
+        redis_link_abandoned(tier->reads);
+}
+
+bool swi_tier_over(void *context, struct load *load)
+{
+    struct redis_tier *tier = context;
+    struct fetch *fetch = find(tier, load);
+    if (!fetch)
+        return false;
+    assert(fetch->outstanding == 0);
+    const char *wrong = NULL;
+    if (load->status == 0) {
+        tier->stats.hits++;
+        tier->stats.hit_bytes += load->bytes;
+    } else if (load->status == -ECANCELED) {
+        ;
+    } else if (fetch->outcome == FETCH_MISSED) {
+        tier->stats.misses++;
+    } else if (fetch->outcome == FETCH_UNREACHABLE) {
+        tier->stats.failures++;
+    } else if (load->status == SW_EDIGEST) {
+        tier->stats.wrong++;
+        wrong = "it holds bytes of another length or digest than their names say";
+    }
+    bool unreachable = fetch->outcome == FETCH_UNREACHABLE;
+    TAILQ_REMOVE(&tier->fetches, fetch, link);
+    tell_breaker(tier, fetch, wrong);
+    free(fetch);
+    return unreachable;
+}
+
+void swi_tier_stop_fetching(struct redis_tier *tier)
+{
+    struct fetch *fetch;
+    while ((fetch = TAILQ_FIRST(&tier->fetches))) {
+        assert(fetch->outstanding == 0 && "the cache has taken its loads back");
+        TAILQ_REMOVE(&tier->fetches, fetch, link);
+        free(fetch);
+    }
+}

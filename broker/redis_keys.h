@@ -1,0 +1,50 @@
+/* Names and pieces of what is kept in a Redis. Pure.
+ *
+ *   PREFIX:chunk:XXH3:STRIPE      bytes STRIPE × 1 MiB … of the chunk file that hashes to XXH3
+ *   PREFIX:lock:XXH3              somebody is writing that chunk (short-lived)
+ *   PREFIX:model:NAME             "REVISION BYTES": the model's current revision, and how long it
+ * is PREFIX:model:NAME:REVISION    its bundle: manifest and small files; REVISION is its XXH3
+ *
+ * XXH3 and REVISION are 32 hex digits. Chunks and bundles are named by what they hold, so nothing
+ * is ever invalidated: a changed file has another name. Only PREFIX:model:NAME is overwritten, and
+ * it is the last thing that a push writes. Whatever comes back is checked by length and digest.
+ */
+#ifndef SWB_REDIS_KEYS_H
+#define SWB_REDIS_KEYS_H
+
+#include "core/digest.h"
+#include "core/wire.h" /* SWI_NAME_MAX */
+
+#define REDIS_STRIPE_BYTES (1u << 20)
+#define REDIS_PREFIX_MAX   63u
+#define REDIS_BUNDLE_MAX   (128u << 20) /* bytes of manifest and small files */
+
+struct redis_key {
+    char text[REDIS_PREFIX_MAX + SWI_NAME_MAX + SWI_DIGEST_HEX + 32];
+    size_t length;
+};
+
+/* 1 … 63 printable characters without spaces. */
+bool redis_prefix_ok(const char *prefix);
+
+struct redis_key redis_key_stripe(const char *prefix, struct swi_digest digest, uint32_t stripe);
+struct redis_key redis_key_lock(const char *prefix, struct swi_digest digest);
+struct redis_key redis_key_model(const char *prefix, const char *name);
+struct redis_key redis_key_revision(const char *prefix, const char *name, struct swi_digest digest);
+
+uint32_t redis_stripe_count(uint64_t bytes);
+/* Of the given stripe of something that long; stripe < redis_stripe_count(bytes). */
+uint32_t redis_stripe_length(uint64_t bytes, uint32_t stripe);
+
+/* The value of PREFIX:model:NAME. */
+struct redis_current {
+    struct swi_digest revision;
+    uint64_t bytes;
+};
+#define REDIS_CURRENT_TEXT 64u
+void redis_current_format(const struct redis_current *current,
+                          char text[static REDIS_CURRENT_TEXT]);
+/* False for anything that redis_current_format does not write, or over REDIS_BUNDLE_MAX bytes. */
+bool redis_current_parse(const char *text, size_t length, struct redis_current *ret);
+
+#endif

@@ -1,0 +1,104 @@
+/* What the files of the tier share. redis_tier.c: life and figures; redis_fetch.c: reading;
+ * redis_store.c: writing. */
+#ifndef SWB_REDIS_TIER_INTERNAL_H
+#define SWB_REDIS_TIER_INTERNAL_H
+
+#include <sys/queue.h>
+
+#include "loader.h"
+#include "redis_keys.h"
+#include "redis_link.h"
+#include "redis_tier.h"
+
+#define FETCH_PIECES_MAX   8u /* stripes under way, over all loads */
+#define WRITE_PIECES_MAX   2u
+#define STORE_QUEUE_MAX    1024u
+#define STORE_TRIES_MAX   3u
+#define STORE_LOCK_MS      "10000"
+#define STORE_PAUSE_MIN_NS LOOP_NS_PER_S
+#define STORE_PAUSE_MAX_NS (60 * LOOP_NS_PER_S)
+#define REMOTE_PATIENCE_NS (5 * LOOP_NS_PER_S) /* away for longer: nobody waits for it any more */
+
+struct fetch;
+TAILQ_HEAD(fetch_list, fetch);
+
+/* Something of a digest being written stripe by stripe. The owner's memory until over. */
+struct redis_writing {
+    struct swi_digest digest;
+    uint64_t bytes;
+    bool anyway; /* without asking whether it is there */
+    bool alone;  /* only if nobody else is at it */
+    /* The bytes at offset, readable up to the next call into the cache; NULL: they are gone. */
+    const uint8_t *(*stripe)(struct redis_writing *writing, uint64_t offset);
+    /* status: 0 written; 1 it was there or somebody else is at it; -ENODATA its bytes are gone;
+     * SW_ELOAD the server refused, -EAGAIN the connection was lost; both with a sentence.
+     * May start or queue others. */
+    void (*over)(struct redis_writing *writing, int status, const char *why);
+    /* The tier's own. */
+    struct redis_tier *tier;
+    TAILQ_ENTRY(redis_writing) link;
+    uint32_t asked, next; /* stripes that EXISTS was sent for; stripes sent */
+    uint64_t present;
+    unsigned outstanding;
+    struct redis_call *calls[WRITE_PIECES_MAX];
+};
+TAILQ_HEAD(writing_list, redis_writing);
+
+struct store_item {
+    uint32_t id;
+    bool wrong;
+    unsigned tries; /* that ended with the connection */
+    uint64_t bytes;
+    struct swi_digest digest;
+};
+
+struct redis_tier {
+    struct loop *loop;
+    struct cache *cache;
+    char prefix[REDIS_PREFIX_MAX + 1];
+    char token[24]; /* this broker's, in locks */
+    char ttl[16];   /* seconds; empty: none */
+    enum redis_mode mode;
+    enum redis_order order;
+    struct redis_link *reads, *writes; /* NULL: not in this mode */
+    struct redis_tier_stats stats;     /* the counters; the rest is filled when asked */
+
+    struct fetch_list fetches;
+    unsigned pieces;
+
+    struct writing_list writings; /* the first is the one being written */
+    bool writing;
+    struct store_item queue[STORE_QUEUE_MAX]; /* ring */
+    uint32_t queue_first, queue_count;
+    struct store_item storing;
+    struct redis_writing store; /* of `storing` */
+    bool store_busy;
+    uint64_t paused_until_ns, pause_ns;
+    struct loop_timer pause_timer;
+};
+
+/* Counts an error that the server answered with. True: one that says "do not write". */
+bool swi_tier_count_error(struct redis_tier *tier, const struct redis_reply *reply);
+
+/* redis_fetch.c: the cache_remote's functions */
+enum cache_remote_state swi_tier_state(void *context, struct swi_error *why);
+void swi_tier_fetch(void *context, struct load *load);
+void swi_tier_cancel(void *context, struct load *load);
+bool swi_tier_over(void *context, struct load *load);
+void swi_tier_turn(void *context);
+void swi_tier_stop_fetching(struct redis_tier *tier);
+
+/* redis_store.c */
+void swi_tier_was_read(void *context, uint32_t id, const struct cache_chunk *chunk, bool wrong);
+/* Queues it; it begins when those before it are over and the server can be written to. */
+void swi_tier_write(struct redis_tier *tier, struct redis_writing *writing);
+/* over will not be called. */
+void swi_tier_forget_writing(struct redis_tier *tier, struct redis_writing *writing);
+void swi_tier_write_more(struct redis_tier *tier);
+void swi_tier_stop_writing(struct redis_tier *tier);
+void swi_tier_pause_over(struct loop_timer *timer, uint64_t now_ns);
+/* SET key value, with the TTL. NULL: as redis_link_call. */
+struct redis_call *swi_tier_set(struct redis_tier *tier, const struct redis_key *key,
+                                const void *value, size_t size);
+
+#endif

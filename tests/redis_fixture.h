@@ -1,0 +1,33 @@
+/* What the tests of the Redis tier with real brokers share. */
+#ifndef SW_TESTS_REDIS_FIXTURE_H
+#define SW_TESTS_REDIS_FIXTURE_H
+
+#include "support/raw.h"
+#include "support/redis.h"
+
+/* A folder with the model "mini": 3 layers, chunks of one stripe and of many. */
+const char *redis_models(void);
+
+/* A broker on redis_models() with this Redis, waiting up to 20 s for an answer unless extra says
+ * otherwise, and connected to it once this returns. */
+struct sup_broker redis_broker(const char *url, const char *const extra[]);
+/* The same without waiting for the connection. */
+struct sup_broker redis_broker_alone(const char *url, const char *const extra[]);
+
+/* stats: redis.KEY, and redis.PART.KEY; the test fails when there is no such number. */
+int64_t redis_stat(const struct sup_broker *broker, const char *key);
+int64_t redis_link_stat(const struct sup_broker *broker, const char *part, const char *key);
+const char *redis_breaker(const struct sup_broker *broker);
+int64_t redis_disk_loads(const struct sup_broker *broker);
+bool redis_is_up(const struct sup_broker *broker, const char *part);
+
+/* Loads every chunk of "mini" and checks its bytes against its digest. */
+void redis_expect_all(const struct sup_broker *broker);
+#define REDIS_CHUNKS 7 /* of "mini" */
+
+/* Until redis.KEY reaches at least this; the test fails after 20 s. */
+void redis_wait_for(const struct sup_broker *broker, const char *key, int64_t least);
+void redis_wait_for_link(const struct sup_broker *broker, const char *part, const char *key,
+                         int64_t least);
+
+#endif

@@ -1,0 +1,69 @@
+/* Redis servers for tests: the real one, in the test's own directory and on a Unix socket there,
+ * and a fake that says what the real one cannot be made to say. */
+#ifndef SUP_REDIS_H
+#define SUP_REDIS_H
+
+#include "support.h"
+
+/* ---- the real one -----------------------------------------------------------------------------
+ */
+
+struct sup_redis {
+    pid_t pid;
+    const char *socket;
+    const char *url; /* unix://… */
+    const char *const *extra;
+};
+
+/* Starts redis-server and waits until it answers. extra: more words of its command line, or NULL.
+ * Skips the test where redis-server is not installed. */
+struct sup_redis sup_redis_start(const char *const extra[]);
+/* The same one again, on the same socket, after it was killed: empty. */
+void sup_redis_restart(struct sup_redis *redis);
+void sup_redis_kill(struct sup_redis *redis);
+/* What redis-cli prints; the test fails when it exits other than 0. */
+char *sup_redis_cli(const struct sup_redis *redis, const char *const words[]);
+
+/* ---- the fake ---------------------------------------------------------------------------------
+ */
+
+/* What it does when it is asked for a value, or (REFUSE…) given one. It greets as Redis does except
+ * where a name says otherwise, takes every SET, and says that nothing EXISTS. */
+enum fake_manner {
+    FAKE_NIL,          /* a well-behaved empty Redis */
+    FAKE_NO_PROTOCOL,  /* "HTTP/1.1 400 Bad Request" */
+    FAKE_STATUS,       /* +OK */
+    FAKE_INTEGER,      /* :5 */
+    FAKE_ARRAY,        /* a small one */
+    FAKE_HUGE_ARRAY,   /* the head of one with 2147483647 elements, and elements without end */
+    FAKE_HUGE_VALUE,   /* the head of one of 2^62 bytes, and bytes without end */
+    FAKE_NEGATIVE,     /* $-5 */
+    FAKE_ENDLESS_LINE, /* an error that does not end */
+    FAKE_SHORT,        /* a value of one byte */
+    FAKE_WRONG_BYTES,  /* 1 MiB of zeros, or what the length file says */
+    FAKE_CUT,          /* half of a value, and hangs up */
+    FAKE_DRIP,         /* a value, a byte each 20 ms */
+    FAKE_HANG_UP,      /* at once */
+    FAKE_SILENT,       /* never answers */
+    FAKE_UNASKED,      /* two answers for one question */
+    FAKE_LOADING,      /* -LOADING … */
+    FAKE_SILENT_GREETING,
+    FAKE_ODD_GREETING, /* values instead of +OK and +PONG */
+    FAKE_ECHO_AUTH,    /* refuses AUTH, repeating what it was sent */
+    FAKE_REFUSE_OOM,   /* SET: -OOM … */
+    FAKE_REFUSE_ODDLY, /* SET: :1 */
+};
+
+struct sup_fake {
+    const char *url;
+    struct fake *state;
+};
+
+/* Serves from a thread until the test's process ends. */
+struct sup_fake sup_fake_start(enum fake_manner manner);
+/* From the next command on. */
+void sup_fake_set(struct sup_fake *fake, enum fake_manner manner);
+/* How many commands came whose first word is this one. */
+unsigned sup_fake_count(struct sup_fake *fake, const char *word);
+
+#endif

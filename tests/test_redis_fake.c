@@ -1,0 +1,121 @@
+/* Brokers with a server that misbehaves as the real one cannot be made to: each manner costs a
+ * counter and a line in the log, and every load comes from its file. */
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "redis_fixture.h"
+
+TestSuite(redis_fake, .timeout = 110);
+
+static struct sup_broker with(struct sup_fake *fake, enum fake_manner manner)
+{
+    *fake = sup_fake_start(manner);
+    return redis_broker_alone(fake->url,
+                              SUP_ARGS("--redis-order", "redis-first", "--redis-timeout", "300"));
+}
+
+/* part NULL: a counter of the tier's, else of one of its connections. */
+static void expect_harmless(enum fake_manner manner, const char *part, const char *counter,
+                            const char *logged)
+{
+    struct sup_fake fake = sup_fake_start(FAKE_NIL);
+    struct sup_broker broker =
+        redis_broker(fake.url, SUP_ARGS("--redis-order", "redis-first", "--redis-timeout", "300"));
+    sup_fake_set(&fake, manner);
+    redis_expect_all(&broker);
+    cr_assert_eq(redis_disk_loads(&broker), REDIS_CHUNKS);
+    cr_assert_eq(sup_stat(&broker, "load_errors") + sup_stat(&broker, "digest_errors"), 0);
+    redis_wait_for_link(&broker, part, counter, 1);
+    const char *log = sup_read(broker.log, NULL);
+    cr_assert_not_null(strstr(log, logged), "%s", log);
+    cr_assert_eq(sup_broker_stop(&broker), 0, "%s", log);
+}
+
+#define HARMLESS(name, ...)                                                                        \
+    Test(redis_fake, name)                                                                         \
+    {                                                                                              \
+        expect_harmless(__VA_ARGS__);                                                              \
+    }
+
+HARMLESS(no_protocol, FAKE_NO_PROTOCOL, "reads", "garbage", "not Redis's protocol")
+HARMLESS(a_status_for_a_value, FAKE_STATUS, NULL, "wrong", "another length")
+HARMLESS(a_number_for_a_value, FAKE_INTEGER, NULL, "wrong", "another length")
+HARMLESS(an_array_for_a_value, FAKE_ARRAY, NULL, "wrong", "another length")
+HARMLESS(an_array_without_end, FAKE_HUGE_ARRAY, "reads", "timeouts", "no answer within")
+HARMLESS(a_value_without_end, FAKE_HUGE_VALUE, "reads", "garbage", "over 1048576 bytes")
+HARMLESS(a_negative_length, FAKE_NEGATIVE, "reads", "garbage", "not Redis's protocol")
+HARMLESS(a_line_without_end, FAKE_ENDLESS_LINE, "reads", "garbage", "over 1048576 bytes")
+HARMLESS(a_short_value, FAKE_SHORT, NULL, "wrong", "another length")
+HARMLESS(other_bytes, FAKE_WRONG_BYTES, NULL, "wrong", "another length or digest")
+HARMLESS(a_value_cut_in_half, FAKE_CUT, "reads", "closed", "it was closed")
+HARMLESS(a_value_that_drips, FAKE_DRIP, "reads", "timeouts", "no answer within 300 ms")
+HARMLESS(a_hang_up, FAKE_HANG_UP, "reads", "closed", "it was closed")
+HARMLESS(silence, FAKE_SILENT, "reads", "timeouts", "no answer within 300 ms")
+HARMLESS(an_answer_nobody_asked_for, FAKE_UNASKED, "reads", "garbage", "not asked")
+HARMLESS(a_server_that_is_loading, FAKE_LOADING, NULL, "failures", "LOADING")
+HARMLESS(no_room_for_a_set, FAKE_REFUSE_OOM, NULL, "out_of_memory", "OOM command not allowed")
+HARMLESS(an_odd_answer_to_a_set, FAKE_REFUSE_ODDLY, NULL, "store_failures", "does not answer SET")
+
+Test(redis_fake, a_well_behaved_one_gets_everything_written)
+{
+    struct sup_fake fake = sup_fake_start(FAKE_NIL);
+    struct sup_broker broker = redis_broker(fake.url, SUP_ARGS("--redis-order", "redis-first"));
+    redis_expect_all(&broker);
+    redis_wait_for(&broker, "stores", REDIS_CHUNKS);
+    cr_assert_eq(redis_stat(&broker, "misses"), REDIS_CHUNKS);
+    cr_assert_gt(sup_fake_count(&fake, "SET"), 30);
+    cr_assert_eq(sup_broker_stop(&broker), 0);
+}
+
+Test(redis_fake, a_silent_greeting_is_given_up)
+{
+    struct sup_fake fake;
+    struct sup_broker broker = with(&fake, FAKE_SILENT_GREETING);
+    redis_expect_all(&broker);
+    redis_wait_for_link(&broker, "reads", "connect_failures", 1);
+    cr_assert_not_null(strstr(sup_read(broker.log, NULL), "no connection in time"));
+    cr_assert_eq(sup_broker_stop(&broker), 0);
+}
+
+Test(redis_fake, a_greeting_that_is_none_is_told)
+{
+    struct sup_fake fake;
+    struct sup_broker broker = with(&fake, FAKE_ODD_GREETING);
+    redis_wait_for_link(&broker, "reads", "garbage", 1);
+    redis_expect_all(&broker);
+    cr_assert_eq(sup_broker_stop(&broker), 0);
+}
+
+Test(redis_fake, no_server_makes_the_log_repeat_a_password)
+{
+    struct sup_fake fake = sup_fake_start(FAKE_ECHO_AUTH);
+    struct sup_broker broker =
+        redis_broker_alone(sup_format("unix://:hushhush@%s", fake.url + 7), NULL);
+    redis_wait_for_link(&broker, "reads", "refused", 1);
+    const char *log = sup_read(broker.log, NULL);
+    cr_assert_not_null(strstr(log, "turns the broker away"), "%s", log);
+    cr_assert_null(strstr(log, "hushhush"), "%s", log);
+    cr_assert_eq(sup_broker_stop(&broker), 0);
+}
+
+/* Garbage three times in a row opens the breaker: what follows does not even ask. */
+Test(redis_fake, garbage_opens_the_breaker_and_sense_closes_it)
+{
+    struct sup_fake fake;
+    struct sup_broker broker = with(&fake, FAKE_HANG_UP);
+    redis_wait_for_link(&broker, "reads", "connects", 1);
+    struct raw raw = raw_attach(&broker, "test");
+    struct raw_model model = raw_open(&raw, "mini");
+    for (uint32_t i = 0; i < 3; i++) {
+        redis_wait_for_link(&broker, "reads", "connects", i + 1);
+        (void)raw_pin(&raw, &model, i);
+    }
+    cr_assert_eq(redis_link_stat(&broker, "reads", "breaker_opened"), 1);
+    sup_fake_set(&fake, FAKE_NIL);
+    redis_wait_for_link(&broker, "reads", "connects", 4);
+    (void)raw_pin(&raw, &model, 3);
+    cr_assert_str_eq(redis_breaker(&broker), "closed");
+    cr_assert_eq(redis_stat(&broker, "misses"), 1);
+    raw_close(&raw);
+    cr_assert_eq(sup_broker_stop(&broker), 0);
+}
