@@ -26,6 +26,14 @@ foreach(function malloc calloc realloc aligned_alloc posix_memalign sw_component
   target_link_options(test-bert-engine PRIVATE -Wl,--wrap=${function})
 endforeach()
 
+# the calls that a worker makes around passes
+foreach(suite ancestor submit)
+  sw_test(${suite} SOURCES ${suite}.c bert_fixture.c LIBRARIES sw-bert sw-test-support m)
+  target_link_options(test-${suite} PRIVATE -Wl,--wrap=sw_component_acquire_within)
+  add_dependencies(test-${suite} swbrokerd swctl swchunk)
+endforeach()
+sw_test(hit-rate SOURCES test_hit_rate.c LIBRARIES sw-bert)
+
 # The same programs with what other CPUs would run. $SW_CPU names an instruction set of the engine's own;
 # BLIS_ARCH_TYPE takes the number of the architecture in BLIS's enumeration: 0 skx (32x12, prefers
 # columns, needs AVX-512), 3 haswell (6x16, rows), 4 sandybridge (8x8, columns), 5 penryn (8x4, columns),

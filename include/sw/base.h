@@ -39,7 +39,8 @@ enum sw_error {
     SW_ESTALE = -5013,       /* the model revision is gone: open the model again */
     SW_ELOAD = -5014,        /* the broker could not read the chunk */
     SW_EUNSUPPORTED = -5015, /* valid, but not a thing this build can do */
-    SW_EDISCONNECTED = -5016 /* the broker went away and did not come back in time */
+    SW_EDISCONNECTED = -5016, /* the broker went away and did not come back in time */
+    SW_EFULL = -5017          /* as many requests are in flight as the executor takes: collect some */
 };
 
 /* A short English sentence for a code of any of the two kinds. Never NULL; static storage.

@@ -1,12 +1,17 @@
 /* Surfing Weights BERT: a forward pass that computes in place on the shared weights.
  *
- * Threads: calls on one sw_bert are serialised by the handle; open one per thread to compute in
- *   parallel, or set options.threads. Handles of one client share its session.
+ * Threads: every function may be called from several threads at once on the same handle, except that it
+ *   must not be closed while another call uses it. A handle runs one pass at a time; open one per thread
+ *   to compute in parallel, or set options.threads. Only what runs a pass, and what reads a file of the
+ *   model for the first time, waits for a pass that is under way. Handles of one client share its
+ *   session.
+ * Fork: a handle works in the child, with threads of its own where it has threads.
  */
 #ifndef SW_BERT_H
 #define SW_BERT_H
 
 #include <sw/client.h>
+#include <sw/executor.h>
 #include <sw/tokenizer.h>
 
 #ifdef __cplusplus
@@ -23,6 +28,8 @@ struct sw_bert_options {
     int no_prefetch;         /* 1: never prefetch */
     char *error;             /* NULL, or where a failed open writes its message */
     size_t error_size;
+    uint64_t cache_bytes;  /* see sw_model_set_cache_bytes; 0: no limit */
+    sw_executor *executor; /* runs what is submitted; borrowed. NULL: nothing can be submitted */
 };
 
 /* Opens a BERT model of the client's catalog: reads its config, checks it against the manifest, loads
@@ -30,6 +37,11 @@ struct sw_bert_options {
  * Errors: those of sw_model_open; SW_EUNSUPPORTED and SW_EFORMAT for a config that is not BERT's. */
 SW_API int sw_bert_open(sw_client *client, const char *name, const struct sw_bert_options *options,
                         sw_bert **ret_bert);
+
+/* Requests that were submitted and are not done are cancelled first, and what runs is waited for: the
+ * present layer's time, or 20 ms of a wait for the broker. Afterwards the library uses no memory that
+ * they pointed to; their completions stay with the executor until they are collected. Not to be called
+ * from a callback of the handle. NULL is allowed. */
 SW_API void sw_bert_close(sw_bert *bert);
 
 /* As sw_client_message, for this handle. */
@@ -112,13 +124,63 @@ SW_API int sw_bert_classify(sw_bert *bert, const struct sw_bert_batch *batch, fl
 SW_API int sw_bert_fill(sw_bert *bert, const struct sw_bert_batch *batch, const uint32_t *tokens,
                         uint32_t count, float *logits);
 
+/* ---- requests: a pass with everything that can be said about it -------------------------------------- */
+
+enum sw_work {
+    SW_WORK_FORWARD = 1,  /* as sw_bert_forward: last_hidden_state, pooler_output */
+    SW_WORK_EMBED = 2,    /* as sw_bert_embed: embeddings */
+    SW_WORK_CLASSIFY = 3, /* as sw_bert_classify: logits, scores */
+    SW_WORK_FILL = 4      /* as sw_bert_fill: logits */
+};
+
+struct sw_bert_request {
+    size_t size; /* sizeof(struct sw_bert_request) */
+    enum sw_work work;
+    const struct sw_bert_batch *batch; /* copied at submission; what it points to is borrowed */
+
+    int timeout_ms; /* from the call on, waiting in the queue included; 0: no deadline but the
+                       client's on each wait for the broker; < 0: -EINVAL. When it has passed: -ETIMEDOUT */
+    int no_prefetch;         /* 1: not in this pass */
+    uint32_t prefetch_count; /* 0: as the handle was opened; else, in this pass, also where it was not */
+    const int32_t *cancelled; /* sw_bert_run only. NULL, or a word that any thread may set by an atomic
+                                 store, to be heard before the next layer: -ECANCELED */
+    void *context;            /* comes back with the completion */
+
+    float *last_hidden_state;  /* SW_WORK_FORWARD: [tokens, hidden_size], or NULL */
+    float *pooler_output;      /* SW_WORK_FORWARD: [sequences, hidden_size], or NULL */
+    enum sw_pooling pooling;   /* SW_WORK_EMBED */
+    int normalize;             /* SW_WORK_EMBED */
+    float *embeddings;         /* SW_WORK_EMBED: [sequences, hidden_size] */
+    float *logits;             /* SW_WORK_CLASSIFY: [sequences, classes], or NULL;
+                                  SW_WORK_FILL: [token_count, vocab_size] */
+    float *scores;             /* SW_WORK_CLASSIFY: [sequences, classes], or NULL */
+    const uint32_t *tokens;    /* SW_WORK_FILL: [token_count] numbers into ids */
+    uint32_t token_count;      /* SW_WORK_FILL */
+};
+
+/* Runs the request and returns when it is done. The four calls above are short for this. Errors: theirs;
+ * -ETIMEDOUT, -ECANCELED, -EINVAL. */
+SW_API int sw_bert_run(sw_bert *bert, const struct sw_bert_request *request);
+
+/* Gives the request to the handle's executor and returns at once, without waiting for anything;
+ * *ret_id, never 0, names it until its completion has been collected. What is wrong with the contents of
+ * the arrays shows in the completion only. Errors: -EINVAL (also without options.executor), SW_EFULL,
+ * -ESHUTDOWN (the executor has been destroyed), -ENOMEM, -EAGAIN (no thread can be started). */
+SW_API int sw_bert_submit(sw_bert *bert, const struct sw_bert_request *request, uint64_t *ret_id);
+
+/* ---- the component cache ------------------------------------------------------------------------------ */
+
 /* The counterparts of the component cache calls, for the model behind this handle. warmup waits for
  * these layers; prefetch asks for the count layers after current. -EINVAL for a layer out of range. */
 SW_API int sw_bert_warmup(sw_bert *bert, const uint32_t *layers, size_t count);
 SW_API int sw_bert_prefetch_next_layers(sw_bert *bert, uint32_t current, uint32_t count);
 SW_API int sw_bert_get_cache_info(sw_bert *bert, struct sw_cache_info *info);
+SW_API int sw_bert_cached_names(sw_bert *bert, const char **names, size_t capacity);
 SW_API int sw_bert_set_cache_size(sw_bert *bert, uint32_t components);
+SW_API int sw_bert_set_cache_bytes(sw_bert *bert, uint64_t bytes);
 SW_API void sw_bert_clear_cache(sw_bert *bert);
+
+/* ---- figures ------------------------------------------------------------------------------------------ */
 
 struct sw_inference_stats {
     size_t size; /* sizeof(struct sw_inference_stats), set by the caller */
@@ -126,8 +188,46 @@ struct sw_inference_stats {
     double mean_ms, p50_ms, p99_ms; /* of the latest 1024 passes */
     double cache_hit_rate;          /* of the component cache, 0 … 1 */
     uint64_t scratch_bytes;         /* private working memory of the engine */
+    double arena_hit_rate;          /* components that were resident when their turn came, 0 … 1 */
+    uint64_t failed_passes;         /* that ended in an error, a deadline or a cancellation */
 };
+/* Since the handle was opened, or the figures were reset. */
 SW_API int sw_bert_get_inference_stats(sw_bert *bert, struct sw_inference_stats *stats);
+SW_API void sw_bert_reset_inference_stats(sw_bert *bert);
+
+/* What a watch looks at. */
+enum sw_hits {
+    SW_HITS_CACHE = 0, /* components found parsed in the component cache */
+    SW_HITS_ARENA = 1  /* components that were resident when their turn came */
+};
+
+struct sw_hit_rate {
+    size_t size; /* sizeof(struct sw_hit_rate), set by the library */
+    sw_bert *bert;
+    double rate; /* hits / uses */
+    uint64_t hits, uses;
+    uint32_t passes; /* that they were counted over */
+};
+
+struct sw_hit_rate_watch {
+    size_t size; /* sizeof(struct sw_hit_rate_watch) */
+    enum sw_hits hits;
+    uint32_t window;   /* the latest passes that count; 0: 16; at most 1024 */
+    double below;      /* the callback is called when the rate over a full window is below this, 0 … 1 … */
+    double recovered;  /* … and not again until it has been at least this; 0, or less than below: below */
+    void (*fell)(void *context, const struct sw_hit_rate *rate);
+    void *context;
+};
+
+/* Has a callback called when the hit rate falls. It is called at the end of the pass in which it fell, on
+ * the thread that ran it: the caller's own, or a thread of the executor, where it holds up the requests
+ * behind it. The pass is over by then and no lock is held, so it may call anything on the handle (passes
+ * too) but sw_bert_close, and nothing that destroys the executor. One callback at a time runs per handle;
+ * a window that fills while it runs is judged at the next pass.
+ * watch NULL, or without fell: no more; when that returns, on another thread than the callback's, none is
+ * running. One watch per handle: a new one takes the place of the old, with an empty window.
+ * Errors: -EINVAL. */
+SW_API int sw_bert_watch_hit_rate(sw_bert *bert, const struct sw_hit_rate_watch *watch);
 
 /* The model behind the handle, for the generic calls of client.h. Borrowed. */
 SW_API sw_model *sw_bert_model(sw_bert *bert);

@@ -130,6 +130,19 @@ SW_API int sw_lease_acquire(sw_model *model, uint32_t component, struct sw_lease
 /* The same, but -EAGAIN instead of waiting when the chunk is not resident (a load is not started). */
 SW_API int sw_lease_try_acquire(sw_model *model, uint32_t component, struct sw_lease *ret_lease);
 
+/* How long one call may wait, where the client's own deadline is not the right one. */
+struct sw_wait {
+    size_t size;    /* sizeof(struct sw_wait) */
+    int timeout_ms; /* 0: the client's; < 0: none */
+    /* NULL, or a word that any thread may set by an atomic store: once it is not 0 the call waits no
+     * more and answers -ECANCELED, 20 ms later at most. Borrowed for the call. */
+    const int32_t *cancelled;
+};
+
+/* As sw_lease_acquire, waiting no longer than wait says (NULL: as sw_lease_acquire does). */
+SW_API int sw_lease_acquire_within(sw_model *model, uint32_t component, const struct sw_wait *wait,
+                                   struct sw_lease *ret_lease);
+
 /* Ends the lease. SW_EREVOKED: the broker took the pin away meanwhile, so whatever was read may be
  * wrong and must be discarded. SW_EFORK: the lease is the parent process's; nothing was touched. */
 SW_API int sw_lease_release(struct sw_lease *lease);
@@ -154,6 +167,9 @@ struct sw_tensor {
  * are there. Release with sw_component_release; at most SW_EBUSY-many at once (see sw_lease_acquire for
  * errors; also SW_EFORMAT when the chunk is not a well-formed safetensors file). */
 SW_API int sw_component_acquire(sw_model *model, uint32_t component, sw_component **ret_component);
+/* The same, waiting no longer than wait says. */
+SW_API int sw_component_acquire_within(sw_model *model, uint32_t component,
+                                       const struct sw_wait *wait, sw_component **ret_component);
 SW_API int sw_component_release(sw_component *component);
 
 SW_API uint32_t sw_component_tensor_count(const sw_component *component);
@@ -175,6 +191,8 @@ struct sw_cache_info {
     uint64_t misses;
     uint64_t private_bytes; /* heap of this process held by the parsed views */
     uint64_t mapped_bytes;  /* arena bytes that the kept components describe */
+    uint64_t capacity_bytes; /* mapped_bytes at most; 0: no limit */
+    uint64_t evictions;      /* components given up for another, or by shrinking */
 };
 SW_API int sw_model_get_cache_info(sw_model *model, struct sw_cache_info *info);
 
@@ -184,6 +202,9 @@ SW_API int sw_model_cached_names(sw_model *model, const char **names, size_t cap
 
 /* How many components to keep; shrinking evicts at once, least recently used first. 0 keeps none. */
 SW_API int sw_model_set_cache_size(sw_model *model, uint32_t components);
+/* A second limit beside it: the sum of the kept components' chunk bytes. Shrinking evicts at once; a
+ * component larger than the limit is used and not kept. 0: no limit, as after sw_model_open. */
+SW_API int sw_model_set_cache_bytes(sw_model *model, uint64_t bytes);
 SW_API void sw_model_clear_cache(sw_model *model);
 
 #ifdef __cplusplus

@@ -5,6 +5,7 @@
 #include <sw/base.h>
 #include <sw/bert.h>
 #include <sw/client.h>
+#include <sw/executor.h>
 #include <sw/tokenizer.h>
 
 #endif

@@ -1,4 +1,5 @@
-/* A handle of the engine: opening and closing it, and what it tells of itself. Passes are in forward.c. */
+/* A handle of the engine: opening and closing it, and what it tells of itself. Passes are in
+ * forward.c. */
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -8,29 +9,36 @@
 #include "bert/handle.h"
 #include "bert/pooling.h"
 #include "bert/team.h"
+#include "client/connection.h"
+#include "client/sized.h"
 
-/* ---- errors ---------------------------------------------------------------------------------------- */
+/* ---- errors ---------------------------------------------------------------------------------- */
 
-int swi_bert_client_failure(sw_bert *bert, int code, const char *what)
+static int client_failure(sw_bert *bert, struct swi_error *error, int code, const char *what)
 {
     char text[SWI_ERROR_TEXT] = "";
     int theirs = sw_client_message(bert->client, text, sizeof text);
-    return swi_fail(&bert->error, code, "%s: %s", what,
+    return swi_fail(error, code, "%s: %s", what,
                     theirs == code && *text ? text : sw_strerror(code));
+}
+
+int swi_bert_client_failure(sw_bert *bert, int code, const char *what)
+{
+    return client_failure(bert, &bert->error, code, what);
 }
 
 int sw_bert_message(const sw_bert *bert, char *text, size_t size)
 {
     sw_bert *mutable = (sw_bert *)(uintptr_t)bert; /* a lock may be taken on what is only read */
-    pthread_mutex_lock(&mutable->lock);
-    int code = bert->error.code;
+    swi_bert_note(mutable);
+    int code = bert->last.code;
     if (size)
-        (void)snprintf(text, size, "%s", bert->error.text);
-    pthread_mutex_unlock(&mutable->lock);
+        (void)snprintf(text, size, "%s", bert->last.text);
+    swi_bert_noted(mutable);
     return code;
 }
 
-/* ---- opening ----------------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static int need_component(sw_bert *bert, const char *name, uint32_t *ret)
 {
@@ -85,14 +93,17 @@ static int read_config(sw_bert *bert)
 static int apply_options(sw_bert *bert, const struct sw_bert_options *options)
 {
     uint32_t threads = options->threads ? options->threads : 1;
-    uint32_t cache_size = options->cache_size ? options->cache_size
-                                              : sw_model_component_count(bert->model);
-    bert->prefetch_count =
-        options->no_prefetch ? 0 : options->prefetch_count ? options->prefetch_count : 2;
+    uint32_t cache_size =
+        options->cache_size ? options->cache_size : sw_model_component_count(bert->model);
+    bert->prefetch_count = options->no_prefetch      ? 0
+                           : options->prefetch_count ? options->prefetch_count
+                                                     : 2;
     if (threads > SWI_TEAM_MAX)
         return swi_fail(&bert->error, -EINVAL, "%u threads asked for; at most %u are possible",
                         threads, SWI_TEAM_MAX);
     int r = sw_model_set_cache_size(bert->model, cache_size);
+    if (r == 0 && options->cache_bytes)
+        r = sw_model_set_cache_bytes(bert->model, options->cache_bytes);
     if (r < 0)
         return swi_bert_client_failure(bert, r, "component cache");
     r = swi_encoder_create(&bert->config, threads, &bert->encoder);
@@ -103,6 +114,8 @@ static int apply_options(sw_bert *bert, const struct sw_bert_options *options)
 
 static void destroy(sw_bert *bert)
 {
+    swi_lane_close(&bert->requests); /* first: what runs uses all the rest */
+    swi_bert_watch_fini(bert);
     swi_encoder_destroy(bert->encoder);
     sw_tokenizer_destroy(bert->tokenizer);
     if (bert->model)
@@ -112,6 +125,8 @@ static void destroy(sw_bert *bert)
     free(bert->logits);
     swi_labels_destroy(bert->labels);
     pthread_mutex_destroy(&bert->lock);
+    pthread_cond_destroy(&bert->told);
+    swi_fork_lock_fini(&bert->notes);
     free(bert);
 }
 
@@ -122,23 +137,31 @@ static unsigned next_lane(void)
     return atomic_fetch_add_explicit(&lanes, 1, memory_order_relaxed) % SW_CURSOR_LANES;
 }
 
-int sw_bert_open(sw_client *client, const char *name, const struct sw_bert_options *options,
-                 sw_bert **ret_bert)
+static int create(sw_client *client, const struct sw_bert_options *options, sw_bert **ret)
 {
-    const struct sw_bert_options defaults = SW_INIT(struct sw_bert_options);
-    if (!client || !name || !ret_bert || (options && options->size < sizeof *options))
-        return -EINVAL;
     sw_bert *bert = calloc(1, sizeof *bert);
     if (!bert)
         return -ENOMEM;
-    if (pthread_mutex_init(&bert->lock, NULL)) {
+    int r = swi_fork_lock_init(&bert->notes);
+    if (r < 0) {
         free(bert);
-        return -ENOMEM;
+        return r;
     }
+    (void)pthread_mutex_init(&bert->lock, NULL);
+    (void)swi_condition_init(&bert->told);
+    bert->process = swi_process();
     bert->client = client;
     bert->lane = next_lane();
     bert->pooler = bert->head = -1;
-    int r = sw_model_open(client, name, &bert->model);
+    swi_lane_open(&bert->requests, options->executor);
+    *ret = bert;
+    return 0;
+}
+
+/* Opens model and engine. */
+static int set_up(sw_bert *bert, const char *name, const struct sw_bert_options *options)
+{
+    int r = sw_model_open(bert->client, name, &bert->model);
     if (r < 0)
         (void)swi_bert_client_failure(bert, r, "opening");
     if (r == 0)
@@ -146,15 +169,35 @@ int sw_bert_open(sw_client *client, const char *name, const struct sw_bert_optio
     if (r == 0)
         r = find_components(bert);
     if (r == 0)
-        r = apply_options(bert, options ? options : &defaults);
-    if (r < 0) {
-        if (options && options->error && options->error_size)
-            (void)snprintf(options->error, options->error_size, "%s: %s", name, bert->error.text);
-        destroy(bert);
-        return r;
+        r = apply_options(bert, options);
+    return r;
+}
+
+int sw_bert_open(sw_client *client, const char *name, const struct sw_bert_options *options,
+                 sw_bert **ret_bert)
+{
+    struct sw_bert_options known = {0};
+    struct swi_error error = {0};
+    sw_bert *bert = NULL;
+    if (!client || !name || !ret_bert)
+        return -EINVAL;
+    int r = swi_sized_in(&known, sizeof known, options, options ? options->size : 0, &error);
+    if (r == 0)
+        r = create(client, &known, &bert);
+    if (r == 0) {
+        r = set_up(bert, name, &known);
+        error = bert->error;
+    } else if (error.code == 0) {
+        (void)swi_fail(&error, r, "cannot set up a handle: %s", sw_strerror(r));
     }
-    *ret_bert = bert;
-    return 0;
+    if (r == 0) {
+        *ret_bert = bert;
+        return 0;
+    }
+    if (known.error && known.error_size)
+        (void)snprintf(known.error, known.error_size, "%s: %s", name, error.text);
+    sw_bert_close(bert);
+    return r;
 }
 
 void sw_bert_close(sw_bert *bert)
@@ -163,7 +206,7 @@ void sw_bert_close(sw_bert *bert)
         destroy(bert);
 }
 
-/* ---- what a handle tells ------------------------------------------------------------------------------ */
+/* ---- what a handle tells --------------------------------------------------------------------- */
 
 sw_model *sw_bert_model(sw_bert *bert)
 {
@@ -172,11 +215,8 @@ sw_model *sw_bert_model(sw_bert *bert)
 
 int sw_bert_get_config(const sw_bert *bert, struct sw_bert_config *config)
 {
-    if (config->size < sizeof *config)
-        return -EINVAL;
     const struct swi_bert_config *c = &bert->config;
-    *config = (struct sw_bert_config){
-        .size = config->size,
+    const struct sw_bert_config now = {
         .layers = c->layers,
         .hidden_size = c->hidden,
         .heads = c->heads,
@@ -187,27 +227,48 @@ int sw_bert_get_config(const sw_bert *bert, struct sw_bert_config *config)
         .labels = bert->head >= 0 ? c->labels : 0,
         .has_pooler = bert->pooler >= 0,
     };
-    return 0;
+    return swi_sized_out(config, config->size, &now, sizeof now);
 }
 
 int sw_bert_get_inference_stats(sw_bert *bert, struct sw_inference_stats *stats)
 {
     struct sw_cache_info cache = SW_INIT(struct sw_cache_info);
-    if (stats->size < sizeof *stats)
-        return -EINVAL;
+    struct sw_inference_stats now = {0};
     int r = sw_model_get_cache_info(bert->model, &cache);
     if (r < 0)
         return r;
-    uint64_t looks = cache.hits + cache.misses;
-    pthread_mutex_lock(&bert->lock);
-    swi_latencies_get(&bert->latencies, stats);
-    stats->scratch_bytes = swi_encoder_scratch_bytes(bert->encoder);
-    pthread_mutex_unlock(&bert->lock);
-    stats->cache_hit_rate = looks ? (double)cache.hits / (double)looks : 0;
-    return 0;
+    struct swi_latencies *latencies = malloc(sizeof *latencies); /* sorted without the lock */
+    if (!latencies)
+        return -ENOMEM;
+    swi_bert_note(bert);
+    *latencies = bert->latencies;
+    struct swi_hits looks = {.hits = cache.hits - bert->past_hits,
+                             .uses =
+                                 cache.hits + cache.misses - bert->past_hits - bert->past_misses};
+    now.scratch_bytes = bert->scratch_bytes;
+    now.failed_passes = bert->failed_passes;
+    now.arena_hit_rate = swi_hit_rate(bert->arena);
+    swi_bert_noted(bert);
+    now.cache_hit_rate = swi_hit_rate(looks);
+    swi_latencies_get(latencies, &now);
+    free(latencies);
+    return swi_sized_out(stats, stats->size, &now, sizeof now);
 }
 
-/* ---- the component cache ------------------------------------------------------------------------------ */
+void sw_bert_reset_inference_stats(sw_bert *bert)
+{
+    struct sw_cache_info cache = SW_INIT(struct sw_cache_info);
+    (void)sw_model_get_cache_info(bert->model, &cache); /* cannot fail: the size is set */
+    swi_bert_note(bert);
+    bert->latencies.passes = bert->latencies.tokens = 0;
+    bert->failed_passes = 0;
+    bert->arena = (struct swi_hits){0};
+    bert->past_hits = cache.hits;
+    bert->past_misses = cache.misses;
+    swi_bert_noted(bert);
+}
+
+/* ---- the component cache --------------------------------------------------------------------- */
 
 /* Layers' numbers → components'. */
 static int components_of(sw_bert *bert, const uint32_t *layers, size_t count, uint32_t **ret)
@@ -217,12 +278,11 @@ static int components_of(sw_bert *bert, const uint32_t *layers, size_t count, ui
         return -ENOMEM;
     for (size_t i = 0; i < count; i++) {
         if (layers[i] >= bert->config.layers) {
-            pthread_mutex_lock(&bert->lock);
-            int r = swi_fail(&bert->error, -EINVAL, "layer %u: this model has layers 0 to %u",
-                             layers[i], bert->config.layers - 1);
-            pthread_mutex_unlock(&bert->lock);
+            struct swi_error error = {0};
+            (void)swi_fail(&error, -EINVAL, "layer %u: this model has layers 0 to %u", layers[i],
+                           bert->config.layers - 1);
             free(components);
-            return r;
+            return swi_bert_fail(bert, &error);
         }
         components[i] = bert->layers[layers[i]];
     }
@@ -235,12 +295,11 @@ static int on_components(sw_bert *bert, int (*call)(sw_model *, const uint32_t *
                          const uint32_t *components, size_t count, const char *what)
 {
     int r = call(bert->model, components, count);
-    if (r < 0) {
-        pthread_mutex_lock(&bert->lock);
-        (void)swi_bert_client_failure(bert, r, what);
-        pthread_mutex_unlock(&bert->lock);
-    }
-    return r;
+    if (r == 0)
+        return 0;
+    struct swi_error error = {0};
+    (void)client_failure(bert, &error, r, what);
+    return swi_bert_fail(bert, &error);
 }
 
 int sw_bert_warmup(sw_bert *bert, const uint32_t *layers, size_t count)
@@ -256,12 +315,17 @@ int sw_bert_warmup(sw_bert *bert, const uint32_t *layers, size_t count)
 int sw_bert_prefetch_next_layers(sw_bert *bert, uint32_t current, uint32_t count)
 {
     uint32_t last = bert->config.layers - 1;
-    if (current >= last || count == 0)
+    if (current > last) {
+        struct swi_error error = {0};
+        (void)swi_fail(&error, -EINVAL, "layer %u: this model has layers 0 to %u", current, last);
+        return swi_bert_fail(bert, &error);
+    }
+    if (current == last || count == 0)
         return 0;
     /* a layer's number and its component's go up together */
     uint32_t next = current + 1, most = last - current;
-    return on_components(bert, sw_model_prefetch, bert->layers + next,
-                         count < most ? count : most, "prefetch");
+    return on_components(bert, sw_model_prefetch, bert->layers + next, count < most ? count : most,
+                         "prefetch");
 }
 
 int sw_bert_get_cache_info(sw_bert *bert, struct sw_cache_info *info)
@@ -269,9 +333,19 @@ int sw_bert_get_cache_info(sw_bert *bert, struct sw_cache_info *info)
     return sw_model_get_cache_info(bert->model, info);
 }
 
+int sw_bert_cached_names(sw_bert *bert, const char **names, size_t capacity)
+{
+    return sw_model_cached_names(bert->model, names, capacity);
+}
+
 int sw_bert_set_cache_size(sw_bert *bert, uint32_t components)
 {
     return sw_model_set_cache_size(bert->model, components);
+}
+
+int sw_bert_set_cache_bytes(sw_bert *bert, uint64_t bytes)
+{
+    return sw_model_set_cache_bytes(bert->model, bytes);
 }
 
 void sw_bert_clear_cache(sw_bert *bert)

@@ -49,7 +49,11 @@ static int create(sw_bert *bert, const struct file *vocab, const struct file *co
     files.tokenizer = tokenizer->data;
     files.tokenizer_size = tokenizer->size;
     char message[SWI_ERROR_TEXT] = "";
-    int result = sw_tokenizer_create(&files, message, sizeof message, &bert->tokenizer);
+    sw_tokenizer *made = NULL;
+    int result = sw_tokenizer_create(&files, message, sizeof message, &made);
+    swi_bert_note(bert);
+    bert->tokenizer = made;
+    swi_bert_noted(bert);
     return result < 0 ? swi_fail(&bert->error, result, "%s", message) : 0;
 }
 
@@ -80,10 +84,17 @@ static int make_tokenizer(sw_bert *bert)
 
 int sw_bert_tokenizer(sw_bert *bert, const sw_tokenizer **ret_tokenizer)
 {
-    pthread_mutex_lock(&bert->lock);
-    int result = bert->tokenizer ? 0 : make_tokenizer(bert);
-    if (result == 0)
-        *ret_tokenizer = bert->tokenizer;
-    pthread_mutex_unlock(&bert->lock);
-    return result;
+    swi_bert_note(bert);
+    const sw_tokenizer *tokenizer = bert->tokenizer;
+    swi_bert_noted(bert);
+    if (!tokenizer) {
+        int result = swi_bert_enter_quickly(bert);
+        if (result == 0)
+            result = swi_bert_leave(bert, bert->tokenizer ? 0 : make_tokenizer(bert), NULL);
+        if (result < 0)
+            return result;
+        tokenizer = bert->tokenizer;
+    }
+    *ret_tokenizer = tokenizer;
+    return 0;
 }

@@ -1,7 +1,9 @@
-/* What a pass can end with besides vectors: a sequence classifier, or the masked-language-model head.
+/* What a pass can end with besides vectors: a sequence classifier, or the masked-language-model
+ * head.
  *
- * A head's weights are the component "head"; the tied decoder is the word table itself, block by block.
- * Logits are kept aside until the whole pass has succeeded, so that callers' memory is untouched on failure.
+ * A head's weights are the component "head"; the tied decoder is the word table itself, block by
+ * block. Logits are kept aside until the whole pass has succeeded, so that callers' memory is
+ * untouched on failure.
  */
 #include <errno.h>
 #include <math.h>
@@ -10,6 +12,7 @@
 
 #include "bert/handle.h"
 #include "bert/labels.h"
+#include "client/sized.h"
 
 static int need_logits(sw_bert *bert, uint64_t count)
 {
@@ -31,7 +34,7 @@ static int no_head(sw_bert *bert, const char *what)
     return swi_fail(&bert->error, SW_ENOCOMPONENT, "this model has no %s", what);
 }
 
-/* ---- sequence classification ------------------------------------------------------------------------ */
+/* ---- sequence classification ----------------------------------------------------------------- */
 
 /* transformers makes two labels where config.json names none. */
 static uint32_t label_count(const sw_bert *bert)
@@ -50,24 +53,33 @@ static int need_labels(sw_bert *bert)
     int r = sw_model_file(bert->model, "config.json", &json, &size);
     if (r < 0)
         return swi_bert_client_failure(bert, r, "config.json");
-    r = swi_labels_parse(json, size, label_count(bert), &bert->labels, &bert->error);
+    struct swi_labels *labels = NULL;
+    r = swi_labels_parse(json, size, label_count(bert), &labels, &bert->error);
     free(json);
+    swi_bert_note(bert);
+    bert->labels = labels;
+    swi_bert_noted(bert);
     return r;
 }
 
 int sw_bert_get_classes(sw_bert *bert, struct sw_classes *classes)
 {
-    if (classes->size < sizeof *classes)
-        return -EINVAL;
-    pthread_mutex_lock(&bert->lock);
-    int r = need_labels(bert);
-    if (r == 0) {
-        classes->count = bert->labels->count;
-        classes->problem = bert->labels->problem;
-        classes->names = (const char *const *)bert->labels->names;
+    int r = 0;
+    swi_bert_note(bert);
+    const struct swi_labels *labels = bert->labels;
+    swi_bert_noted(bert);
+    if (!labels) {
+        r = swi_bert_enter_quickly(bert);
+        if (r == 0)
+            r = swi_bert_leave(bert, need_labels(bert), NULL);
+        labels = bert->labels;
     }
-    pthread_mutex_unlock(&bert->lock);
-    return r;
+    if (r < 0)
+        return r;
+    struct sw_classes now = {.count = labels->count,
+                             .problem = labels->problem,
+                             .names = (const char *const *)labels->names};
+    return swi_sized_out(classes, classes->size, &now, sizeof now);
 }
 
 static bool has_tensor(const struct swi_tensor_source *source, const char *name)
@@ -120,27 +132,27 @@ static void score(enum sw_problem problem, const float *logits, uint32_t count, 
     }
 }
 
-int sw_bert_classify(sw_bert *bert, const struct sw_bert_batch *batch, float *logits, float *scores)
+int swi_bert_work_classify(sw_bert *bert, const struct sw_bert_request *request)
 {
+    const struct sw_bert_batch *batch = request->batch;
     const float *pooled = NULL;
     const struct swi_head head = {.run = run_classifier};
-    pthread_mutex_lock(&bert->lock);
     int r = need_labels(bert);
     uint32_t count = label_count(bert);
     if (r == 0)
         r = need_logits(bert, (uint64_t)batch->sequences * count);
     if (r == 0)
         r = swi_bert_pass(bert, batch, &pooled, &head);
-    if (r == 0 && logits)
-        memcpy(logits, bert->logits, (size_t)batch->sequences * count * sizeof *logits);
-    for (uint32_t i = 0; r == 0 && scores && i < batch->sequences; i++)
+    if (r == 0 && request->logits)
+        memcpy(request->logits, bert->logits,
+               (size_t)batch->sequences * count * sizeof *request->logits);
+    for (uint32_t i = 0; r == 0 && request->scores && i < batch->sequences; i++)
         score(bert->labels->problem, bert->logits + (size_t)i * count, count,
-              scores + (size_t)i * count);
-    pthread_mutex_unlock(&bert->lock);
+              request->scores + (size_t)i * count);
     return r;
 }
 
-/* ---- masked language model ---------------------------------------------------------------------------- */
+/* ---- masked language model ------------------------------------------------------------------- */
 
 struct fill {
     const uint32_t *tokens;
@@ -163,7 +175,8 @@ static void decode(sw_bert *bert, const struct fill *fill, const struct swi_matr
     swi_encoder_project(bert->encoder, &projection);
 }
 
-/* states = LayerNorm(activation(hidden · W^T + bias)); and the decoder, where the head has its own. */
+/* states = LayerNorm(activation(hidden · W^T + bias)); and the decoder, where the head has its own.
+ */
 static int transform(sw_bert *bert, struct fill *fill)
 {
     uint32_t hidden = bert->config.hidden;
@@ -278,19 +291,16 @@ static int run_fill(sw_bert *bert, const struct sw_bert_batch *batch, const floa
     return r == 0 ? add_bias(bert, fill) : r;
 }
 
-int sw_bert_fill(sw_bert *bert, const struct sw_bert_batch *batch, const uint32_t *tokens,
-                 uint32_t count, float *logits)
+int swi_bert_work_fill(sw_bert *bert, const struct sw_bert_request *request)
 {
-    struct fill fill = {.tokens = tokens, .count = count};
+    struct fill fill = {.tokens = request->tokens, .count = request->token_count};
     const struct swi_head head = {.run = run_fill, .context = &fill};
-    uint64_t total = (uint64_t)count * bert->config.vocab;
-    pthread_mutex_lock(&bert->lock);
-    int r = bert->head < 0 ? no_head(bert, "head: it makes embeddings only")
-                           : need_logits(bert, total);
+    uint64_t total = (uint64_t)fill.count * bert->config.vocab;
+    int r =
+        bert->head < 0 ? no_head(bert, "head: it makes embeddings only") : need_logits(bert, total);
     if (r == 0)
-        r = swi_bert_pass(bert, batch, NULL, &head);
-    if (r == 0)
-        memcpy(logits, bert->logits, (size_t)total * sizeof *logits);
-    pthread_mutex_unlock(&bert->lock);
+        r = swi_bert_pass(bert, request->batch, NULL, &head);
+    if (r == 0 && total)
+        memcpy(request->logits, bert->logits, (size_t)total * sizeof *request->logits);
     return r;
 }

@@ -1,20 +1,13 @@
-/* One pass: each component is leased for its turn only, its successors are asked for ahead of time, and
- * the place of the pass is published for the broker's policy. */
+/* One pass: each component is leased for its turn only, its successors are asked for ahead of time,
+ * and the place of the pass is published for the broker's policy. */
 #include <errno.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "bert/handle.h"
 #include "bert/pooling.h"
+#include "client/deadline.h"
 
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-/* ---- components' turns ---------------------------------------------------------------------------- */
+/* ---- components' turns ----------------------------------------------------------------------- */
 
 static int find_tensor(const void *context, const char *name, struct sw_tensor *tensor)
 {
@@ -25,7 +18,8 @@ static int find_tensor(const void *context, const char *name, struct sw_tensor *
 static void prefetch_after(sw_bert *bert, uint32_t component)
 {
     uint32_t wanted[16], count = 0, all = sw_model_component_count(bert->model);
-    for (uint32_t i = 1; i <= bert->prefetch_count && count < 16 && component + i < all; i++) {
+    for (uint32_t i = 1; i <= bert->limits.prefetch_count && count < 16 && component + i < all;
+         i++) {
         struct sw_component_info info = SW_INIT(struct sw_component_info);
         if (sw_model_component_info(bert->model, component + i, &info) == 0 && !info.resident)
             wanted[count++] = component + i;
@@ -34,26 +28,60 @@ static void prefetch_after(sw_bert *bert, uint32_t component)
         (void)sw_model_prefetch(bert->model, wanted, count);
 }
 
+/* Whether the pass may go on to this component. */
+static int check_limits(sw_bert *bert, uint64_t now, const char *name)
+{
+    const struct swi_limits *limits = &bert->limits;
+    if (limits->cancelled && __atomic_load_n(limits->cancelled, __ATOMIC_RELAXED))
+        return swi_fail(&bert->error, -ECANCELED, "%s: cancelled before it", name);
+    if (now >= limits->deadline_ns)
+        return swi_fail(&bert->error, -ETIMEDOUT, "%s: the call's time was over before it", name);
+    return 0;
+}
+
+static int acquire(sw_bert *bert, uint32_t component, const char *name, sw_component **ret)
+{
+    const struct swi_limits *limits = &bert->limits;
+    bool limited = limits->deadline_ns != SWI_FOREVER;
+    struct sw_wait wait = SW_INIT(struct sw_wait);
+    if (limited) {
+        wait.timeout_ms = swi_deadline_ms(limits->deadline_ns);
+        wait.timeout_ms += wait.timeout_ms == 0; /* 0 would be the client's */
+    }
+    wait.cancelled = limits->cancelled;
+    int r = sw_component_acquire_within(bert->model, component, &wait, ret);
+    if (r == 0)
+        return 0;
+    (void)swi_bert_client_failure(bert, r, name);
+    /* whatever the client calls it, it is the call's time that was over */
+    if (r != -ECANCELED && limited && swi_now() >= limits->deadline_ns)
+        r = bert->error.code = -ETIMEDOUT;
+    return r;
+}
+
 int swi_bert_begin_turn(sw_bert *bert, uint32_t component, sw_component **ret,
                         struct swi_tensor_source *source)
 {
     struct sw_component_info info = SW_INIT(struct sw_component_info);
     (void)sw_model_component_info(bert->model, component, &info);
     const char *name = info.name ? info.name : "component";
-    uint64_t now = now_ns();
+    uint64_t now = swi_now();
+    int r = check_limits(bert, now, name);
+    if (r < 0)
+        return r;
+    bert->turns.uses++;
+    bert->turns.hits += info.resident != 0;
     if (bert->step_start) {
         uint64_t step = now - bert->step_start;
         bert->step_ns = bert->step_ns ? (bert->step_ns * 7 + step) / 8 : step;
     }
     bert->step_start = now;
-    sw_model_publish_cursor(bert->model, bert->lane, component, bert->latencies.passes + 1,
-                            bert->step_ns);
+    sw_model_publish_cursor(bert->model, bert->lane, component, bert->pass, bert->step_ns);
     prefetch_after(bert, component);
-    int r = sw_component_acquire(bert->model, component, ret);
+    r = acquire(bert, component, name, ret);
     if (r < 0)
-        return swi_bert_client_failure(bert, r, name);
-    *source = (struct swi_tensor_source){
-        .find = find_tensor, .context = *ret, .component = name};
+        return r;
+    *source = (struct swi_tensor_source){.find = find_tensor, .context = *ret, .component = name};
     return 0;
 }
 
@@ -67,7 +95,7 @@ int swi_bert_end_turn(sw_bert *bert, sw_component *component, int r)
     return r < 0 ? r : released;
 }
 
-/* ---- embeddings ------------------------------------------------------------------------------------ */
+/* ---- embeddings ------------------------------------------------------------------------------ */
 
 uint32_t swi_bert_block_start(const sw_bert *bert, uint32_t block)
 {
@@ -141,7 +169,7 @@ static int embed(sw_bert *bert)
     return swi_bert_end_turn(bert, component, r);
 }
 
-/* ---- layers and pooler ------------------------------------------------------------------------------ */
+/* ---- layers and pooler ----------------------------------------------------------------------- */
 
 static int run_layer(sw_bert *bert, uint32_t layer)
 {
@@ -207,8 +235,6 @@ static int pass_once(sw_bert *bert, const struct sw_bert_batch *batch, const flo
 int swi_bert_pass(sw_bert *bert, const struct sw_bert_batch *batch, const float **ret_pooled,
                   const struct swi_head *head)
 {
-    if (batch->size < sizeof *batch)
-        return swi_fail(&bert->error, -EINVAL, "the batch's size member is not set: use SW_INIT");
     uint32_t tokens = 0;
     int r = swi_batch_check(batch, &bert->config, &tokens, &bert->error);
     if (r < 0)
@@ -216,11 +242,19 @@ int swi_bert_pass(sw_bert *bert, const struct sw_bert_batch *batch, const float 
     if (ret_pooled && bert->pooler < 0)
         return swi_fail(&bert->error, SW_ENOCOMPONENT,
                         "this model has no pooler; take cls, mean or max pooling");
-    uint64_t start = now_ns();
+    uint64_t start = swi_now();
+    bert->pass++;
     r = pass_once(bert, batch, ret_pooled, head);
     if (r == SW_EREVOKED)
         r = pass_once(bert, batch, ret_pooled, head);
+    uint64_t ns = swi_now() - start;
+    swi_bert_note(bert);
     if (r == 0)
-        swi_latencies_add(&bert->latencies, now_ns() - start, tokens);
+        swi_latencies_add(&bert->latencies, ns, tokens);
+    else
+        bert->failed_passes++;
+    bert->arena.hits += bert->turns.hits;
+    bert->arena.uses += bert->turns.uses;
+    swi_bert_noted(bert);
     return r;
 }

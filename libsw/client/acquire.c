@@ -12,6 +12,7 @@
 #include <errno.h>
 
 #include "client/internal.h"
+#include "client/sized.h"
 
 /* Looks at one chunk until it is resident: a chunk that we have pinned cannot leave once it is
  * there, so more than two rounds mean that the broker's answers and its index disagree. */
@@ -28,6 +29,8 @@ static _Thread_local struct {
 } thread __attribute__((tls_model("initial-exec")));
 
 static _Atomic uint32_t threads_seen;
+
+_Thread_local const int32_t *swi_called_off;
 
 /* Runs once in GLANCE_EVERY leases, and at a thread's first. */
 static __attribute__((noinline, cold)) void now_and_then(struct sw_client *client)
@@ -146,9 +149,9 @@ static int acquire_bound(struct sw_model *model, const struct swi_binding *bindi
 }
 
 static __attribute__((noinline)) int acquire_slowly(struct sw_model *model, uint32_t component,
-                                                    bool wait, struct sw_lease *ret)
+                                                    bool wait, uint64_t deadline,
+                                                    struct sw_lease *ret)
 {
-    uint64_t deadline = swi_client_deadline(model->client);
     struct swi_error error = {0};
     int result = swi_model_check(model, component);
     if (result < 0)
@@ -161,6 +164,8 @@ static __attribute__((noinline)) int acquire_slowly(struct sw_model *model, uint
     } while (result == 1);
     if (result == -EAGAIN && !wait)
         return result; /* an answer, not a failure */
+    if (result < 0 && swi_is_called_off())
+        (void)swi_fail(&error, result = -ECANCELED, "called off while waiting for the broker");
     if (result < 0) {
         (void)swi_fail_within(&error, result, "model %s, component %s: ", model->name,
                               model->components[component].name);
@@ -202,13 +207,57 @@ static inline __attribute__((always_inline)) bool hit(struct sw_model *model, ui
 
 int sw_lease_acquire(sw_model *model, uint32_t component, struct sw_lease *ret_lease)
 {
-    return hit(model, component, ret_lease) ? 0 : acquire_slowly(model, component, true, ret_lease);
+    return hit(model, component, ret_lease)
+               ? 0
+               : acquire_slowly(model, component, true, swi_client_deadline(model->client),
+                                ret_lease);
 }
 
 int sw_lease_try_acquire(sw_model *model, uint32_t component, struct sw_lease *ret_lease)
 {
-    return hit(model, component, ret_lease) ? 0
-                                            : acquire_slowly(model, component, false, ret_lease);
+    return hit(model, component, ret_lease)
+               ? 0
+               : acquire_slowly(model, component, false, swi_client_deadline(model->client),
+                                ret_lease);
+}
+
+int swi_wait_begin(struct sw_client *client, const struct sw_wait *wait, struct swi_patience *ret)
+{
+    struct sw_wait known = {0};
+    struct swi_error error = {0};
+    int result = swi_sized_in(&known, sizeof known, wait, wait ? wait->size : 0, &error);
+    if (result < 0)
+        return swi_client_fail(client, &error);
+    *ret = (struct swi_patience){.outer = swi_called_off, .timeout_ms = known.timeout_ms};
+    swi_called_off = known.cancelled;
+    return 0;
+}
+
+void swi_wait_end(const struct swi_patience *patience)
+{
+    swi_called_off = patience->outer;
+}
+
+int swi_lease_acquire_patiently(struct sw_model *model, uint32_t component,
+                                const struct swi_patience *patience, struct sw_lease *ret)
+{
+    if (hit(model, component, ret))
+        return 0;
+    uint64_t deadline = patience->timeout_ms ? swi_deadline_in(patience->timeout_ms)
+                                             : swi_client_deadline(model->client);
+    return acquire_slowly(model, component, true, deadline, ret);
+}
+
+int sw_lease_acquire_within(sw_model *model, uint32_t component, const struct sw_wait *wait,
+                            struct sw_lease *ret_lease)
+{
+    struct swi_patience patience;
+    int result = swi_wait_begin(model->client, wait, &patience);
+    if (result < 0)
+        return result;
+    result = swi_lease_acquire_patiently(model, component, &patience, ret_lease);
+    swi_wait_end(&patience);
+    return result;
 }
 
 bool swi_lease_valid(const struct sw_lease *lease)

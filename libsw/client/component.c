@@ -124,12 +124,13 @@ static void put_back(struct sw_model *model, struct sw_component *handle)
     model->idle = handle;
 }
 
-int sw_component_acquire(sw_model *model, uint32_t component, sw_component **ret_component)
+static int acquire(struct sw_model *model, uint32_t component, const struct swi_patience *patience,
+                   sw_component **ret_component)
 {
     struct sw_client *client = model->client;
     swi_session_glance(client);
     struct sw_lease lease;
-    int result = sw_lease_acquire(model, component, &lease);
+    int result = swi_lease_acquire_patiently(model, component, patience, &lease);
     if (result < 0)
         return result;
 
@@ -163,6 +164,24 @@ int sw_component_acquire(sw_model *model, uint32_t component, sw_component **ret
         unref_view(view);
     swi_unlock(client);
     return released == SW_EREVOKED ? released : result;
+}
+
+int sw_component_acquire(sw_model *model, uint32_t component, sw_component **ret_component)
+{
+    static const struct swi_patience usual;
+    return acquire(model, component, &usual, ret_component);
+}
+
+int sw_component_acquire_within(sw_model *model, uint32_t component, const struct sw_wait *wait,
+                                sw_component **ret_component)
+{
+    struct swi_patience patience;
+    int result = swi_wait_begin(model->client, wait, &patience);
+    if (result < 0)
+        return result;
+    result = acquire(model, component, &patience, ret_component);
+    swi_wait_end(&patience);
+    return result;
 }
 
 int sw_component_release(sw_component *component)
@@ -234,7 +253,9 @@ int sw_model_get_cache_info(sw_model *model, struct sw_cache_info *info)
                                 .hits = cache->hits,
                                 .misses = cache->misses,
                                 .private_bytes = cache->private_bytes,
-                                .mapped_bytes = cache->mapped_bytes};
+                                .mapped_bytes = cache->mapped_bytes,
+                                .capacity_bytes = cache->capacity_bytes,
+                                .evictions = cache->evictions};
     swi_unlock(model->client);
     return swi_sized_out(info, info->size, &now, sizeof now);
 }
@@ -258,6 +279,15 @@ int sw_model_set_cache_size(sw_model *model, uint32_t components)
 {
     swi_lock(model->client);
     model->cache.capacity = components;
+    drop_surplus(model);
+    swi_unlock(model->client);
+    return 0;
+}
+
+int sw_model_set_cache_bytes(sw_model *model, uint64_t bytes)
+{
+    swi_lock(model->client);
+    model->cache.capacity_bytes = bytes;
     drop_surplus(model);
     swi_unlock(model->client);
     return 0;

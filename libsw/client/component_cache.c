@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 int swi_component_cache_init(struct swi_component_cache *cache, uint32_t components,
@@ -57,20 +58,30 @@ void swi_component_cache_put(struct swi_component_cache *cache, struct swi_cache
     cache->mapped_bytes += entry->mapped_bytes;
 }
 
-struct swi_cached *swi_component_cache_take_surplus(struct swi_component_cache *cache)
+static struct swi_cached *take(struct swi_component_cache *cache, struct swi_cached *entry)
 {
-    return cache->count > cache->capacity ? swi_component_cache_take_any(cache) : NULL;
-}
-
-struct swi_cached *swi_component_cache_take_any(struct swi_component_cache *cache)
-{
-    struct swi_cached *entry = TAILQ_LAST(&cache->list, swi_cached_list);
-    if (!entry)
-        return NULL;
     TAILQ_REMOVE(&cache->list, entry, link);
     cache->table[entry->component] = NULL;
     cache->count--;
     cache->private_bytes -= entry->private_bytes;
     cache->mapped_bytes -= entry->mapped_bytes;
     return entry;
+}
+
+struct swi_cached *swi_component_cache_take_surplus(struct swi_component_cache *cache)
+{
+    bool too_heavy = cache->capacity_bytes && cache->mapped_bytes > cache->capacity_bytes;
+    if (cache->count <= cache->capacity && !too_heavy)
+        return NULL;
+    cache->evictions++;
+    /* what cannot stay in any company must not first drive out the others */
+    struct swi_cached *newest = TAILQ_FIRST(&cache->list);
+    bool hopeless = too_heavy && newest->mapped_bytes > cache->capacity_bytes;
+    return take(cache, hopeless ? newest : TAILQ_LAST(&cache->list, swi_cached_list));
+}
+
+struct swi_cached *swi_component_cache_take_any(struct swi_component_cache *cache)
+{
+    struct swi_cached *entry = TAILQ_LAST(&cache->list, swi_cached_list);
+    return entry ? take(cache, entry) : NULL;
 }

@@ -4,8 +4,9 @@
  * an entry stands for (parsed views) is the caller's; entries are embedded in the caller's structs.
  *
  * Invariants: an entry is in the table exactly while it is in the list; count, private_bytes and
- * mapped_bytes are sums over the list; between calls count may exceed capacity only until the
- * caller has taken every surplus entry out with swi_component_cache_take_surplus.
+ * mapped_bytes are sums over the list; between calls count may exceed capacity, and mapped_bytes
+ * capacity_bytes, only until the caller has taken every surplus entry out with
+ * swi_component_cache_take_surplus.
  */
 #ifndef SWI_COMPONENT_CACHE_H
 #define SWI_COMPONENT_CACHE_H
@@ -26,7 +27,8 @@ struct swi_component_cache {
     uint32_t components;
     uint32_t capacity;
     uint32_t count;
-    uint64_t hits, misses;
+    uint64_t capacity_bytes; /* of mapped_bytes; 0: no limit */
+    uint64_t hits, misses, evictions;
     uint64_t private_bytes, mapped_bytes;
 };
 
@@ -44,8 +46,9 @@ struct swi_cached *swi_component_cache_peek(const struct swi_component_cache *ca
 /* Keeps an entry as the most recently used. There must be none for its component. */
 void swi_component_cache_put(struct swi_component_cache *cache, struct swi_cached *entry);
 
-/* Takes the least recently used entry out while there are more than capacity; NULL: none too many.
- */
+/* Takes the least recently used entry out while there is more than either limit allows, and counts
+ * an eviction; NULL: none too many. The newest goes first if it is larger than capacity_bytes by
+ * itself. */
 struct swi_cached *swi_component_cache_take_surplus(struct swi_component_cache *cache);
 /* Takes any entry out; NULL: the cache is empty. */
 struct swi_cached *swi_component_cache_take_any(struct swi_component_cache *cache);

@@ -110,7 +110,7 @@ static int wait_writable(int fd, uint64_t deadline)
     int count = poll(&poller, 1, swi_deadline_ms(deadline));
     if (count < 0 && errno != EINTR)
         return -errno;
-    return count == 0 && swi_now() >= deadline ? -ETIMEDOUT : 0;
+    return count == 0 && swi_over(deadline) ? -ETIMEDOUT : 0;
 }
 
 static int send_packet(struct swi_connection *connection, const void *packet, size_t size,
@@ -278,7 +278,7 @@ static int await(struct swi_connection *connection, struct swi_call *call, uint6
     while (!call->answered && result == 0) {
         if (connection->broken.code)
             result = swi_fail(error, connection->broken.code, "%s", connection->broken.text);
-        else if (swi_now() >= deadline)
+        else if (swi_over(deadline))
             result = swi_fail(error, -ETIMEDOUT, "the broker did not answer in time");
         else if (!connection->reading)
             lead(connection, deadline);

@@ -164,6 +164,17 @@ int swi_model_check(struct sw_model *model, uint32_t component);
 /* ---- acquire.c --------------------------------------------------------------------------------
  */
 
+/* How long one public call may wait (struct sw_wait). Between begin and end the calling thread's
+ * waits can be called off. Errors: those of swi_sized_in, kept as the client's message. */
+struct swi_patience {
+    const int32_t *outer; /* of the call that this one is part of */
+    int timeout_ms;       /* 0: the client's */
+};
+int swi_wait_begin(struct sw_client *client, const struct sw_wait *wait, struct swi_patience *ret);
+void swi_wait_end(const struct swi_patience *patience);
+int swi_lease_acquire_patiently(struct sw_model *model, uint32_t component,
+                                const struct swi_patience *patience, struct sw_lease *ret);
+
 /* Whether what was read through the lease until now is right. */
 bool swi_lease_valid(const struct sw_lease *lease);
 

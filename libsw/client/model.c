@@ -83,7 +83,7 @@ int sw_model_open(sw_client *client, const char *name, sw_model **ret_model)
     int result;
     do
         result = open_once(client, name, deadline, ret_model, &error);
-    while (result == 1 && swi_now() < deadline);
+    while (result == 1 && !swi_over(deadline));
     if (result == 1)
         result = swi_fail(&error, SW_EDISCONNECTED, "the broker went away again and again");
     if (result < 0) {
@@ -196,7 +196,7 @@ int swi_model_ready(struct sw_model *model, uint64_t deadline, const struct swi_
         swi_unlock(client);
         if (result < 0)
             return result;
-        if (swi_now() >= deadline)
+        if (swi_over(deadline))
             return swi_fail(error, SW_EDISCONNECTED, "the broker goes away again and again");
     }
 }

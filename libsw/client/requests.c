@@ -113,7 +113,7 @@ int sw_model_warmup(sw_model *model, const uint32_t *components, size_t count)
             break;
         result = warm_up(model, connection, binding, components, count, &done, deadline, &error);
         swi_model_leave(model, connection);
-    } while (result == SW_EDISCONNECTED && swi_now() < deadline);
+    } while (result == SW_EDISCONNECTED && !swi_over(deadline));
     if (result < 0) {
         (void)swi_fail_within(&error, result, "model %s: ", model->name);
         return swi_client_fail(client, &error);

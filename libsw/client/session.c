@@ -245,9 +245,12 @@ static int jittered(int backoff_ms)
 static void sleep_ms(int ms, uint64_t deadline)
 {
     uint64_t until = swi_deadline_in(ms);
-    struct timespec time = swi_deadline_time(until < deadline ? until : deadline);
-    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &time, NULL) == EINTR)
-        ;
+    if (until > deadline)
+        until = deadline;
+    while (!swi_over(until)) {
+        struct timespec time = swi_deadline_time(until);
+        (void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &time, NULL);
+    }
 }
 
 static int connect_again(struct sw_client *client, uint64_t deadline, struct swi_error *error)
@@ -256,7 +259,7 @@ static int connect_again(struct sw_client *client, uint64_t deadline, struct swi
         int result = attempt(client, deadline, error);
         if (result == 0 || !may_pass(result))
             return result;
-        if (swi_now() >= deadline) {
+        if (swi_over(deadline)) {
             (void)swi_fail_within(error, SW_EDISCONNECTED,
                                   "the broker did not come back in time: ");
             return SW_EDISCONNECTED;
@@ -293,7 +296,7 @@ int swi_session_ensure(struct sw_client *client, uint64_t deadline, struct swi_e
             return 0;
         if (!client->connecting)
             return connect_as_the_one(client, deadline, error, connect_again);
-        if (swi_now() >= deadline)
+        if (swi_over(deadline))
             return swi_fail(error, SW_EDISCONNECTED, "the broker did not come back in time");
         struct timespec until = swi_deadline_time(deadline);
         (void)pthread_cond_timedwait(&client->changed, &client->lock.mutex, &until);

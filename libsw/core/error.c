@@ -22,6 +22,7 @@ static const char *const messages[] = {
     [-5000 - SW_ELOAD] = "the broker could not read the chunk",
     [-5000 - SW_EUNSUPPORTED] = "valid, but not supported by this build",
     [-5000 - SW_EDISCONNECTED] = "the broker went away and did not come back in time",
+    [-5000 - SW_EFULL] = "as many requests are in flight as the executor takes; collect some first",
 };
 
 const char *sw_strerror(int code)

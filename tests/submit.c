@@ -1,0 +1,626 @@
+/* Requests that are submitted: the descriptor, turns, cancellation, deadlines, the bound, and every
+ * way in which things can end too early. Against a real broker; a gate holds passes where a test
+ * wants them.
+ */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bert_fixture.h"
+
+TestSuite(submit, .timeout = 100);
+
+static struct ask *asks[16];
+
+static void make_asks(void)
+{
+    for (size_t i = 0; i < sizeof asks / sizeof asks[0]; i++)
+        asks[i] = new_ask();
+}
+
+static void free_asks(void)
+{
+    for (size_t i = 0; i < sizeof asks / sizeof asks[0]; i++)
+        free(asks[i]);
+}
+
+/* ---- the descriptor -------------------------------------------------------------------------- */
+
+Test(submit, one_loop_drives_eight_models_on_one_thread)
+{
+    enum { MODELS = 8, EACH = 5 };
+    serve_models(MODELS, "2", "128M");
+    sw_executor *executor = new_executor(1, MODELS * EACH);
+    sw_bert *berts[MODELS];
+    struct ask *want[MODELS], *got[MODELS][EACH];
+    for (unsigned m = 0; m < MODELS; m++) {
+        berts[m] = open_model(sup_format("m%u", m), executor);
+        want[m] = new_ask();
+        must(berts[m], sw_bert_run(berts[m], &want[m]->request));
+        cr_assert(m == 0 || !same_vectors(want[m], want[0]), "models differ");
+    }
+    int loop = epoll_create1(EPOLL_CLOEXEC);
+    struct epoll_event event = {.events = EPOLLIN};
+    cr_assert_eq(epoll_ctl(loop, EPOLL_CTL_ADD, sw_executor_fd(executor), &event), 0);
+    for (unsigned i = 0; i < EACH; i++)
+        for (unsigned m = 0; m < MODELS; m++) {
+            got[m][i] = new_ask();
+            submit(berts[m], got[m][i]);
+        }
+    for (unsigned done = 0; done < MODELS * EACH;) {
+        cr_assert_eq(epoll_wait(loop, &event, 1, 30000), 1);
+        struct sw_completion completion = SW_INIT(struct sw_completion);
+        while (sw_executor_collect(executor, &completion) == 1) {
+            cr_assert_eq(completion.result, 0, "%s", completion.message);
+            done++;
+        }
+    }
+    cr_expect_eq(epoll_wait(loop, &event, 1, 0), 0);
+    for (unsigned m = 0; m < MODELS; m++) {
+        for (unsigned i = 0; i < EACH; i++) {
+            cr_expect(same_vectors(want[m], got[m][i]));
+            free(got[m][i]);
+        }
+        free(want[m]);
+        sw_bert_close(berts[m]);
+    }
+    struct sw_executor_stats stats = executor_stats(executor);
+    cr_expect(stats.submitted == MODELS * EACH && stats.succeeded == MODELS * EACH);
+    cr_expect(stats.queued + stats.running + stats.done == 0);
+    close(loop);
+    sw_executor_destroy(executor);
+    stop_serving();
+}
+
+Test(submit, handles_take_turns_and_each_keeps_its_order)
+{
+    serve_models(2, "2", "64M");
+    sw_executor *executor = new_executor(1, 16);
+    sw_bert *busy = open_model("m0", executor), *other = open_model("m1", executor);
+    make_asks();
+    gate_close_after(0);
+    for (int i = 0; i < 4; i++)
+        submit(busy, asks[i]);
+    gate_await();
+    submit(other, asks[4]);
+    submit(other, asks[5]);
+    gate_open();
+    static const int order[6] = {0, 4, 1,
+                                 5, 2, 3}; /* a late and short queue does not wait for a long one */
+    for (int i = 0; i < 6; i++)
+        cr_expect_eq(next_completion(executor).context, asks[order[i]], "%d", i);
+    expect_nothing_more(executor);
+    sw_bert_close(busy);
+    sw_bert_close(other);
+    sw_executor_destroy(executor);
+    free_asks();
+    stop_serving();
+}
+
+Test(submit, more_threads_run_more_handles_at_once)
+{
+    serve_models(3, "2", "64M");
+    sw_executor *executor = new_executor(3, 16);
+    sw_bert *berts[3];
+    make_asks();
+    gate_close_after(0);
+    for (int i = 0; i < 3; i++) {
+        berts[i] = open_model(sup_format("m%d", i), executor);
+        submit(berts[i], asks[2 * i]);
+        submit(berts[i], asks[2 * i + 1]);
+    }
+    while (executor_stats(executor).running < 3)
+        sup_sleep_ms(1);
+    cr_expect_eq(executor_stats(executor).queued, 3, "one at a time of each handle");
+    gate_open();
+    for (int i = 0; i < 6; i++)
+        cr_expect_eq(next_completion(executor).result, 0);
+    for (int i = 0; i < 3; i++)
+        sw_bert_close(berts[i]);
+    sw_executor_destroy(executor);
+    free_asks();
+    stop_serving();
+}
+
+Test(submit, all_kinds_of_work_can_be_submitted)
+{
+    const char *catalog = sup_path("catalog");
+    sup_mkdir(catalog);
+    sup_synth(catalog, "class", SUP_ARGS("--labels", "3", "--vocab-size", "1000"));
+    sup_synth(catalog, "mlm", SUP_ARGS("--mlm", "--vocab-size", "1000"));
+    broker = sup_broker_start(catalog, "64M", NULL);
+    client = new_client(0);
+    sw_executor *executor = new_executor(1, 8);
+    sw_bert *classifier = open_model("class", executor), *filler = open_model("mlm", executor);
+    static float logits[2][2 * 1000], scores[2][VECTORS * 3];
+    static const uint32_t tokens[2] = {1, 6};
+    make_asks();
+    for (int i = 0; i < 2; i++) {
+        struct sw_bert_request *request = &asks[i]->request;
+        request->work = SW_WORK_CLASSIFY;
+        request->logits = NULL;
+        request->scores = scores[i];
+        request = &asks[2 + i]->request;
+        request->work = SW_WORK_FILL;
+        request->tokens = tokens;
+        request->token_count = 2;
+        request->logits = logits[i];
+    }
+    must(classifier, sw_bert_run(classifier, &asks[0]->request));
+    must(filler, sw_bert_run(filler, &asks[2]->request));
+    submit(classifier, asks[1]);
+    submit(filler, asks[3]);
+    for (int i = 0; i < 2; i++) {
+        struct sw_completion completion = next_completion(executor);
+        cr_expect_eq(completion.result, 0, "%s", completion.message);
+    }
+    cr_expect(!memcmp(logits[0], logits[1], sizeof logits[0]));
+    cr_expect(!memcmp(scores[0], scores[1], sizeof scores[0]));
+    cr_expect(scores[0][0] > 0 && logits[0][0] < 1e9f);
+    sw_bert_close(classifier);
+    sw_bert_close(filler);
+    sw_executor_destroy(executor);
+    free_asks();
+    stop_serving();
+}
+
+/* ---- what is refused ------------------------------------------------------------------------- */
+
+Test(submit, refuses_at_once_what_needs_no_look_at_the_arrays)
+{
+    serve_models(1, "2", "64M");
+    sw_executor *executor = new_executor(1, 8);
+    sw_bert *bert = open_model("m0", executor), *bare = open_model("m0", NULL);
+    make_asks();
+    int32_t word = 0;
+    uint64_t id = 77;
+    struct sw_bert_request bad[8];
+    static const char *const parts[8] = {
+        "size",         "batch", "work", "-5 ms", "pooling", "embeddings", "sw_executor_cancel",
+        "does not know"};
+    struct {
+        struct sw_bert_request request;
+        int newer;
+    } future = {.request = asks[0]->request, .newer = 1};
+    future.request.size = sizeof future;
+    for (int i = 0; i < 8; i++)
+        bad[i] = asks[0]->request;
+    bad[0].size = 0;
+    bad[1].batch = NULL;
+    bad[2].work = (enum sw_work)9;
+    bad[3].timeout_ms = -5;
+    bad[4].pooling = (enum sw_pooling)5;
+    bad[5].embeddings = NULL;
+    bad[6].cancelled = &word;
+    for (int i = 0; i < 7; i++)
+        expect_failure(bert, sw_bert_submit(bert, &bad[i], &id), -EINVAL, parts[i]);
+    expect_failure(bert, sw_bert_submit(bert, &future.request, &id), SW_EUNSUPPORTED, parts[7]);
+    expect_failure(bert, sw_bert_submit(bert, NULL, &id), -EINVAL, "request");
+    expect_failure(bare, sw_bert_submit(bare, &asks[0]->request, &id), -EINVAL, "options.executor");
+    cr_expect_eq(id, 77, "outputs are untouched on failure");
+    cr_expect_eq(executor_stats(executor).submitted, 0);
+    /* and later what does */
+    static const int32_t stray[8] = {1, 2, 3, 1000};
+    asks[1]->batch.ids = stray;
+    submit(bert, asks[1]);
+    struct sw_completion completion = next_completion(executor);
+    cr_expect_eq(completion.result, -EINVAL);
+    cr_expect(strstr(completion.message, "1000"), "%s", completion.message);
+    cr_expect(is_untouched(asks[1]));
+    sw_bert_close(bert);
+    sw_bert_close(bare);
+    sw_executor_destroy(executor);
+    free_asks();
+    stop_serving();
+}
+
+Test(submit, takes_structs_of_an_earlier_release)
+{
+    serve_models(1, "2", "64M");
+    sw_executor *executor = new_executor(1, 8);
+    make_asks();
+    struct sw_bert_options old = {.size = offsetof(struct sw_bert_options, cache_bytes),
+                                  .executor = (sw_executor *)(uintptr_t)1};
+    sw_bert *bert = NULL;
+    cr_assert_eq(sw_bert_open(client, "m0", &old, &bert), 0,
+                 "what lies behind its size is not read");
+    sw_bert_close(bert);
+    bert = open_model("m0", executor);
+    asks[0]->request.size = offsetof(struct sw_bert_request, logits);
+    asks[0]->request.logits = (float *)(uintptr_t)1;
+    submit(bert, asks[0]);
+    struct sw_completion completion = {.size = offsetof(struct sw_completion, queued_ms),
+                                       .queued_ms = -1};
+    cr_assert(readable(executor, 30000));
+    while (sw_executor_collect(executor, &completion) == 0)
+        ;
+    cr_expect_eq(completion.result, 0);
+    cr_expect(completion.queued_ms < 0);
+    completion.size = 0;
+    cr_expect_eq(sw_executor_collect(executor, &completion), -EINVAL);
+    sw_bert_close(bert);
+    sw_executor_destroy(executor);
+    free_asks();
+    stop_serving();
+}
+
+Test(submit, takes_so_many_and_no_more_until_some_are_collected)
+{
+    serve_models(1, "2", "64M");
+    sw_executor *executor = new_executor(1, 3);
+    sw_bert *bert = open_model("m0", executor);
+    make_asks();
+    uint64_t id;
+    for (int i = 0; i < 3; i++)
+        submit(bert, asks[i]);
+    expect_failure(bert, sw_bert_submit(bert, &asks[3]->request, &id), SW_EFULL, "3 requests");
+    while (executor_stats(executor).done < 3)
+        sup_sleep_ms(1);
+    expect_failure(bert, sw_bert_submit(bert, &asks[3]->request, &id), SW_EFULL, "collect");
+    cr_expect_eq(next_completion(executor).context, asks[0]);
+    submit(bert, asks[3]);
+    cr_expect_eq(executor_stats(executor).refused, 2);
+    for (int i = 1; i < 4; i++)
+        cr_expect_eq(next_completion(executor).context, asks[i]);
+    sw_bert_close(bert);
+    sw_executor_destroy(executor);
+    struct sw_executor_options options = SW_INIT(struct sw_executor_options);
+    char message[256] = "";
+    options.threads = 65;
+    options.error = message;
+    options.error_size = sizeof message;
+    cr_expect_eq(sw_executor_create(&options, &executor), -EINVAL);
+    cr_expect(strstr(message, "65 threads"), "%s", message);
+    free_asks();
+    stop_serving();
+}
+
+/* ---- cancellation ---------------------------------------------------------------------------- */
+
+Test(submit, a_queued_request_is_cancelled_at_once)
+{
+    serve_models(1, "2", "64M");
+    sw_executor *executor = new_executor(1, 8);
+    sw_bert *bert = open_model("m0", executor);
+    make_asks();
+    gate_close_after(0);
+    for (int i = 0; i < 3; i++)
+        submit(bert, asks[i]);
+    gate_await();
+    cr_expect_eq(sw_executor_cancel(executor, asks[1]->id), 0);
+    struct sw_completion completion = next_completion(executor); /* while the first one runs */
+    cr_expect_eq(completion.context, asks[1]);
+    cr_expect_eq(completion.result, -ECANCELED);
+    cr_expect(is_untouched(asks[1]) && completion.run_ms <= 0);
+    cr_expect_eq(sw_executor_cancel(executor, asks[1]->id), -ENOENT);
+    cr_expect_eq(sw_executor_cancel(executor, 0), -ENOENT);
+    cr_expect_eq(sw_executor_cancel(executor, UINT64_MAX), -ENOENT);
+    gate_open();
+    cr_expect_eq(next_completion(executor).context, asks[0]);
+    cr_expect_eq(next_completion(executor).context, asks[2]);
+    cr_expect_eq(sw_executor_cancel(executor, asks[2]->id), -ENOENT);
+    cr_expect_eq(executor_stats(executor).cancelled, 1);
+    sw_bert_close(bert);
+    sw_executor_destroy(executor);
+    free_asks();
+    stop_serving();
+}
+
+Test(submit, a_running_request_stops_before_its_next_layer)
+{
+    serve_models(1, "6", "64M");
+    sw_executor *executor = new_executor(1, 8);
+    sw_bert *bert = open_model("m0", executor);
+    make_asks();
+    gate_close_after(3); /* embeddings, layer_0, layer_1 */
+    submit(bert, asks[0]);
+    gate_await();
+    cr_expect_eq(sw_executor_cancel(executor, asks[0]->id), 0);
+    cr_expect_eq(sw_executor_cancel(executor, asks[0]->id), 0, "twice does no harm");
+    gate_open();
+    struct sw_completion completion = next_completion(executor);
+    cr_expect_eq(completion.result, -ECANCELED, "%d %s", completion.result, completion.message);
+    cr_expect(strstr(completion.message, "layer_"), "%s", completion.message);
+    cr_expect_eq(turns_taken, 4, "the layer that it was at, and none after it");
+    cr_expect(is_untouched(asks[0]));
+    submit(bert, asks[1]);
+    cr_expect_eq(next_completion(executor).result, 0, "the handle is as before");
+    sw_bert_close(bert);
+    sw_executor_destroy(executor);
+    free_asks();
+    stop_serving();
+}
+
+Test(submit, a_wait_for_the_broker_is_called_off)
+{
+    serve_models(1, "2", "64M");
+    sw_executor *executor = new_executor(1, 8);
+    sw_bert *bert = open_model("m0", executor);
+    make_asks();
+    cr_assert_eq(kill(broker.pid, SIGSTOP), 0);
+    submit(bert, asks[0]);
+    cr_expect_not(readable(executor, 200));
+    cr_expect_eq(sw_executor_cancel(executor, asks[0]->id), 0);
+    struct sw_completion completion = next_completion(executor); /* the client waits for 30 s */
+    cr_expect_eq(completion.result, -ECANCELED, "%d %s", completion.result, completion.message);
+    cr_expect_lt(completion.run_ms, 20000);
+    cr_assert_eq(kill(broker.pid, SIGCONT), 0);
+    submit(bert, asks[1]);
+    completion = next_completion(executor);
+    cr_expect_eq(completion.result, 0, "%s", completion.message);
+    sw_bert_close(bert);
+    sw_executor_destroy(executor);
+    free_asks();
+    stop_serving();
+}
+
+struct blocking {
+    sw_bert *bert;
+    struct ask *ask;
+    int result;
+};
+
+static void *run_blocking(void *argument)
+{
+    struct blocking *blocking = argument;
+    blocking->result = sw_bert_run(blocking->bert, &blocking->ask->request);
+    return NULL;
+}
+
+Test(submit, a_blocking_call_is_cancelled_by_its_word_also_while_another_pass_has_the_handle)
+{
+    serve_models(1, "2", "64M");
+    sw_bert *bert = open_model("m0", NULL);
+    make_asks();
+    static int32_t words[2];
+    struct blocking calls[2];
+    pthread_t threads[2];
+    gate_close_after(1);
+    for (int i = 0; i < 2; i++) {
+        asks[i]->request.cancelled = &words[i];
+        calls[i] = (struct blocking){.bert = bert, .ask = asks[i], .result = 1};
+        cr_assert_eq(pthread_create(&threads[i], NULL, run_blocking, &calls[i]), 0);
+        if (i == 0)
+            gate_await();
+    }
+    sup_sleep_ms(50);
+    __atomic_store_n(&words[1], 1, __ATOMIC_RELAXED);
+    (void)pthread_join(threads[1], NULL);
+    cr_expect_eq(calls[1].result, -ECANCELED);
+    asks[2]->request.timeout_ms = 50;
+    cr_expect_eq(sw_bert_run(bert, &asks[2]->request), -ETIMEDOUT);
+    char message[256];
+    sw_bert_message(bert, message, sizeof message);
+    cr_expect(strstr(message, "another pass"), "%s", message);
+    __atomic_store_n(&words[0], 1, __ATOMIC_RELAXED);
+    gate_open();
+    (void)pthread_join(threads[0], NULL);
+    cr_expect_eq(calls[0].result, -ECANCELED);
+    asks[3]->request.timeout_ms = 60000;
+    must(bert, sw_bert_run(bert, &asks[3]->request));
+    sw_bert_close(bert);
+    free_asks();
+    stop_serving();
+}
+
+/* ---- deadlines ------------------------------------------------------------------------------- */
+
+Test(submit, a_deadline_passes_in_the_queue_on_time)
+{
+    serve_models(1, "2", "64M");
+    sw_executor *executor = new_executor(1, 8);
+    sw_bert *bert = open_model("m0", executor);
+    make_asks();
+    gate_close_after(0);
+    submit(bert, asks[0]);
+    gate_await(); /* the only thread is stuck */
+    asks[1]->request.timeout_ms = 150;
+    asks[2]->request.timeout_ms = 50;
+    asks[3]->request.timeout_ms = 60000;
+    for (int i = 1; i < 4; i++)
+        submit(bert, asks[i]);
+    struct sw_completion completion = next_completion(executor);
+    cr_expect_eq(completion.context, asks[2]);
+    cr_expect_eq(completion.result, -ETIMEDOUT);
+    cr_expect(completion.queued_ms >= 50 && completion.run_ms <= 0);
+    completion = next_completion(executor);
+    cr_expect_eq(completion.context, asks[1]);
+    cr_expect_eq(completion.result, -ETIMEDOUT);
+    cr_expect(strstr(completion.message, "time"), "%s", completion.message);
+    cr_expect(is_untouched(asks[1]) && is_untouched(asks[2]));
+    expect_nothing_more(executor);
+    gate_open();
+    cr_expect_eq(next_completion(executor).context, asks[0]);
+    completion = next_completion(executor);
+    cr_expect_eq(completion.context, asks[3]);
+    cr_expect_eq(completion.result, 0);
+    cr_expect_eq(executor_stats(executor).timed_out, 2);
+    sw_bert_close(bert);
+    sw_executor_destroy(executor);
+    free_asks();
+    stop_serving();
+}
+
+Test(submit, a_deadline_stops_a_running_pass_and_a_wait)
+{
+    serve_models(1, "4", "64M");
+    sw_executor *executor = new_executor(1, 8);
+    sw_bert *bert = open_model("m0", executor);
+    make_asks();
+    asks[0]->request.timeout_ms = 100;
+    gate_close_after(2);
+    submit(bert, asks[0]);
+    gate_await();
+    sup_sleep_ms(150);
+    gate_open();
+    struct sw_completion completion = next_completion(executor);
+    cr_expect_eq(completion.result, -ETIMEDOUT, "%d %s", completion.result, completion.message);
+    cr_expect_leq(turns_taken, 3);
+    clear_arena();
+    cr_assert_eq(kill(broker.pid, SIGSTOP), 0);
+    asks[1]->request.timeout_ms = 100;
+    submit(bert, asks[1]);
+    completion = next_completion(executor);
+    cr_expect_eq(completion.result, -ETIMEDOUT, "%d %s", completion.result, completion.message);
+    cr_expect(is_untouched(asks[0]) && is_untouched(asks[1]));
+    cr_assert_eq(kill(broker.pid, SIGCONT), 0);
+    sw_bert_close(bert);
+    sw_executor_destroy(executor);
+    free_asks();
+    stop_serving();
+}
+
+/* ---- ends that come early -------------------------------------------------------------------- */
+
+Test(submit, closing_a_handle_ends_its_requests_and_nobody_elses)
+{
+    serve_models(2, "2", "64M");
+    sw_executor *executor = new_executor(2, 16);
+    sw_bert *closing = open_model("m0", executor), *other = open_model("m1", executor);
+    make_asks();
+    cr_assert_eq(kill(broker.pid, SIGSTOP), 0); /* what runs waits for the broker */
+    for (int i = 0; i < 3; i++)
+        submit(closing, asks[i]);
+    submit(other, asks[3]);
+    while (executor_stats(executor).running < 2)
+        sup_sleep_ms(1);
+    cr_assert_eq(kill(broker.pid, SIGCONT), 0);
+    sw_bert_close(closing);
+    for (int i = 0; i < 3; i++) /* nobody may be using them any more */
+        memset(asks[i]->vectors, 0x55, sizeof asks[i]->vectors);
+    int cancelled = 0;
+    for (int i = 0; i < 4; i++) {
+        struct sw_completion completion = next_completion(executor);
+        if (completion.context == asks[3])
+            cr_expect_eq(completion.result, 0, "%s", completion.message);
+        else
+            cancelled += completion.result == -ECANCELED;
+    }
+    cr_expect_geq(cancelled, 2, "the queued ones at least");
+    for (int i = 0; i < 3; i++)
+        for (size_t at = 0; at < sizeof asks[i]->vectors; at++)
+            cr_assert_eq(((unsigned char *)asks[i]->vectors)[at], 0x55);
+    sw_bert_close(other);
+    sw_executor_destroy(executor);
+    free_asks();
+    stop_serving();
+}
+
+Test(submit, destroying_the_executor_ends_everything_and_handles_know)
+{
+    serve_models(1, "2", "64M");
+    sw_executor *executor = new_executor(1, 16);
+    sw_bert *bert = open_model("m0", executor);
+    make_asks();
+    submit(bert, asks[15]);
+    (void)next_completion(executor);
+    clear_arena();
+    cr_assert_eq(kill(broker.pid, SIGSTOP), 0);
+    for (int i = 0; i < 3; i++)
+        submit(bert, asks[i]);
+    while (executor_stats(executor).running < 1)
+        sup_sleep_ms(1);
+    int fd = sw_executor_fd(executor);
+    sw_executor_destroy(executor);
+    cr_expect_lt(fcntl(fd, F_GETFD), 0, "the descriptor is closed");
+    for (int i = 0; i < 3; i++)
+        cr_expect(is_untouched(asks[i]));
+    cr_assert_eq(kill(broker.pid, SIGCONT), 0);
+    expect_failure(bert, sw_bert_submit(bert, &asks[0]->request, NULL), -ESHUTDOWN, "destroyed");
+    must(bert, sw_bert_run(bert, &asks[0]->request));
+    sw_bert_close(bert);
+    sw_executor_destroy(NULL);
+    free_asks();
+    stop_serving();
+}
+
+Test(submit, a_forked_child_starts_empty_and_takes_nothing_from_its_parent)
+{
+    serve_models(1, "2", "64M");
+    sw_executor *executor = new_executor(1, 8);
+    sw_bert *bert = open_model("m0", executor);
+    make_asks();
+    must(bert, sw_bert_run(bert, &asks[5]->request));
+    gate_close_after(1);
+    for (int i = 0; i < 3; i++)
+        submit(bert, asks[i]);
+    gate_await(); /* a pass is under way, its lock held */
+    int parents = sw_executor_fd(executor);
+    pid_t child = fork();
+    cr_assert_geq(child, 0);
+    if (child == 0) {
+        alarm(60);
+        gate_open();
+        struct sw_executor_stats stats = executor_stats(executor);
+        if (stats.submitted || stats.queued || stats.running || stats.done)
+            _exit(10);
+        if (sw_executor_fd(executor) < 0 || readable(executor, 0))
+            _exit(11);
+        if (sw_executor_cancel(executor, asks[1]->id) != -ENOENT)
+            _exit(12);
+        struct ask *own = new_ask(), *blocking = new_ask();
+        if (sw_bert_submit(bert, &own->request, &own->id) < 0)
+            _exit(13);
+        struct sw_completion completion = next_completion(executor);
+        if (completion.result != 0 || completion.context != own || !same_vectors(own, asks[5]))
+            _exit(14);
+        if (sw_bert_run(bert, &blocking->request) != 0 || !same_vectors(blocking, asks[5]))
+            _exit(15);
+        sw_bert_close(bert);
+        sw_executor_destroy(executor);
+        _exit(0);
+    }
+    int status = -1;
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the child: %x", (unsigned)status);
+    gate_open();
+    cr_expect_eq(sw_executor_fd(executor), parents);
+    for (int i = 0; i < 3; i++) {
+        struct sw_completion completion = next_completion(executor);
+        cr_expect_eq(completion.result, 0, "%s", completion.message);
+        cr_expect_eq(completion.context, asks[i]);
+        cr_expect(same_vectors(asks[i], asks[5]));
+    }
+    sw_bert_close(bert);
+    sw_executor_destroy(executor);
+    free_asks();
+    stop_serving();
+}
+
+/* What a loop may ask about a handle whose pass does not end. */
+Test(submit, a_handle_tells_about_itself_while_it_runs)
+{
+    serve_models(1, "2", "64M");
+    sw_executor *executor = new_executor(1, 8);
+    sw_bert *bert = open_model("m0", executor);
+    make_asks();
+    const sw_tokenizer *tokenizer = NULL;
+    must(bert, sw_bert_tokenizer(bert, &tokenizer));
+    submit(bert, asks[0]);
+    (void)next_completion(executor);
+    gate_close_after(1);
+    submit(bert, asks[1]);
+    gate_await();
+    struct sw_inference_stats stats = SW_INIT(struct sw_inference_stats);
+    struct sw_cache_info info = SW_INIT(struct sw_cache_info);
+    char message[64];
+    cr_expect_eq(sw_bert_get_inference_stats(bert, &stats), 0);
+    cr_expect_eq(stats.passes, 1);
+    cr_expect_eq(sw_bert_get_cache_info(bert, &info), 0);
+    cr_expect_eq(sw_bert_message(bert, message, sizeof message), 0);
+    cr_expect_eq(sw_bert_tokenizer(bert, &tokenizer), 0);
+    sw_bert_reset_inference_stats(bert);
+    gate_open();
+    cr_expect_eq(next_completion(executor).result, 0);
+    sw_bert_close(bert);
+    sw_executor_destroy(executor);
+    free_asks();
+    stop_serving();
+}
