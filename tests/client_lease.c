@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <time.h>
 
 #include <sw/client.h>
 
@@ -161,4 +162,63 @@ Test(client_lease, answers_in_any_order_reach_who_asked)
         cr_expect_eq(jobs[i].result, 0, "%d", jobs[i].result);
     }
     close_all(model, client);
+}
+
+/* ---- waits of one call ----------------------------------------------------------------------- */
+
+struct caller_off {
+    int32_t *word;
+    int after_ms;
+};
+
+static void *call_off(void *argument)
+{
+    const struct caller_off *caller = argument;
+    sup_sleep_ms(caller->after_ms);
+    __atomic_store_n(caller->word, 1, __ATOMIC_RELAXED);
+    return NULL;
+}
+
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+    cr_assert_eq(clock_gettime(CLOCK_MONOTONIC, &now), 0);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* The peer is gone, the client would try for a minute. */
+Test(client_lease, a_call_waits_as_long_as_it_says_and_can_be_called_off)
+{
+    peer_start(&peer, sup_path("peer.sock"), NULL);
+    sw_client *client = open_client(60000);
+    sw_model *model = open_toy(client);
+    struct sw_wait wait = SW_INIT(struct sw_wait);
+    struct sw_lease lease;
+    sw_component *component = NULL;
+    int32_t word = 0;
+    wait.cancelled = &word;
+    cr_assert_eq(sw_lease_acquire_within(model, 0, &wait, &lease), 0);
+    cr_assert_eq(sw_lease_release(&lease), 0);
+    cr_assert_eq(sw_component_acquire_within(model, 0, NULL, &component), 0);
+    cr_assert_eq(sw_component_release(component), 0);
+    peer_stop(&peer);
+    wait.timeout_ms = 100;
+    uint64_t start = now_ms();
+    cr_expect_eq(sw_lease_acquire_within(model, 1, &wait, &lease), SW_EDISCONNECTED);
+    cr_expect_geq(now_ms() - start, 100);
+    cr_expect_leq(now_ms() - start, 20000);
+    wait.timeout_ms = 0;
+    struct caller_off caller = {.word = &word, .after_ms = 200};
+    pthread_t thread;
+    cr_assert_eq(pthread_create(&thread, NULL, call_off, &caller), 0);
+    start = now_ms();
+    cr_expect_eq(sw_component_acquire_within(model, 1, &wait, &component), -ECANCELED);
+    cr_expect_leq(now_ms() - start, 30000);
+    expect_message(client, -ECANCELED, "called off");
+    (void)pthread_join(thread, NULL);
+    cr_expect_eq(sw_lease_acquire_within(model, 1, &wait, &lease), -ECANCELED, "it is set already");
+    wait.size = 0;
+    cr_expect_eq(sw_lease_acquire_within(model, 0, &wait, &lease), -EINVAL);
+    sw_model_close(model);
+    sw_client_close(client);
 }

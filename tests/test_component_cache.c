@@ -123,3 +123,40 @@ Test(component_cache, keeps_none_at_capacity_zero)
     cr_expect_eq(bench.cache.hits, 0);
     finish(&bench);
 }
+
+Test(component_cache, a_limit_of_bytes_stands_beside_that_of_components)
+{
+    struct bench bench; /* component i describes 1000 * (i + 1) bytes */
+    start(&bench, 4);
+    bench.cache.capacity_bytes = 6000;
+    cr_expect_eq(use(&bench, 0), -1);
+    cr_expect_eq(use(&bench, 1), -1);
+    cr_expect_eq(use(&bench, 2), -1, "6000 is not too much");
+    cr_expect_eq(bench.cache.mapped_bytes, 6000);
+    swi_component_cache_put(&bench.cache, &bench.entry[3]);
+    for (uint32_t i = 0; i < 3; i++) {
+        struct swi_cached *gone = swi_component_cache_take_surplus(&bench.cache);
+        cr_assert_not_null(gone);
+        cr_expect_eq(gone->component, i, "as many as it takes, the oldest first");
+    }
+    cr_expect_null(swi_component_cache_take_surplus(&bench.cache));
+    cr_expect_eq(bench.cache.evictions, 3);
+    bench.cache.capacity_bytes = 0;
+    cr_expect_eq(use(&bench, 5), -1, "0 is no limit");
+    finish(&bench);
+    cr_expect_eq(bench.cache.evictions, 3, "what is cleared is not evicted");
+}
+
+Test(component_cache, what_can_never_stay_drives_nothing_out)
+{
+    struct bench bench;
+    start(&bench, 4);
+    bench.cache.capacity_bytes = 4000;
+    use(&bench, 0);
+    use(&bench, 1);
+    cr_expect_eq(use(&bench, 4), 4, "5000 bytes leave by themselves");
+    cr_expect_eq(bench.cache.count, 2);
+    cr_expect_eq(use(&bench, 0), -1);
+    cr_expect_eq(bench.cache.hits, 1);
+    finish(&bench);
+}
