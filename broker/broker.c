@@ -50,6 +50,7 @@ static void check_due(struct loop_timer *timer, uint64_t now_ns)
 {
     struct broker *broker = LOOP_OWNER(timer, struct broker, check_timer);
     sessions_check(broker);
+    idle_check(broker, now_ns);
     loop_arm(broker->loop, timer, now_ns + CHECK_EVERY_NS);
 }
 
@@ -216,6 +217,7 @@ static void broker_stop(struct broker *broker)
     if (broker->signal_source.fd >= 0)
         close(broker->signal_source.fd);
     loop_destroy(broker->loop);
+    idle_fini(broker);
 }
 
 /* ---- running --------------------------------------------------------------------------------- */
@@ -252,6 +254,7 @@ int broker_run(const struct broker_options *options, struct swi_error *error)
                             .listener = {.fd = -1},
                             .signal_source = {.fd = -1},
                             .started_ns = loop_now()};
+    idle_init(&broker.idle);
     TAILQ_INIT(&broker.connections);
     TAILQ_INIT(&broker.doomed);
     int result = broker_start(&broker, error);

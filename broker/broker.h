@@ -6,6 +6,7 @@
 
 #include "cache.h"
 #include "catalog.h"
+#include "idle.h"
 #include "listener.h"
 #include "loop.h"
 #include "redis_tier.h"
@@ -27,6 +28,7 @@ struct broker_options {
     mode_t socket_mode;
     uint32_t max_sessions;
     struct redis_options redis;
+    uint32_t idle_s; /* ends when its last client has been gone that long; or IDLE_NEVER */
     bool verbose;
 };
 
@@ -57,6 +59,7 @@ struct broker {
     struct loop_timer accept_timer, check_timer, trace_timer;
     struct trace *trace; /* NULL: none */
     struct redis_tier *redis; /* NULL: none */
+    struct idle idle;
     struct counters counters;
     uint64_t started_ns;
     bool stopping;

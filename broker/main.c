@@ -44,6 +44,7 @@ static const char help[] =
     "  --redis-timeout MS     for one answer; default 500\n"
     "  --redis-ttl SECONDS    how long what is written stays; default 0: as long as Redis keeps it\n"
     "  --redis-prefix PREFIX  of every key; default sw\n"
+    "  --exit-when-idle SECONDS  end when the last client has been gone for so long\n"
     "  --trace FILE           write every use of a chunk to FILE, for swbench policy\n"
     "  --verbose              log every client and model\n"
     "  --version\n"
@@ -66,6 +67,7 @@ enum option_id {
     OPTION_IO_ENGINE,
     OPTION_MAX_SESSIONS,
     OPTION_MAX_PINNED,
+    OPTION_EXIT_WHEN_IDLE,
     OPTION_TRACE,
     OPTION_REDIS_URL,
     OPTION_REDIS_MODE,
@@ -88,6 +90,7 @@ static const struct option long_options[] = {
     {"io-engine", required_argument, NULL, OPTION_IO_ENGINE},
     {"max-sessions", required_argument, NULL, OPTION_MAX_SESSIONS},
     {"max-pinned", required_argument, NULL, OPTION_MAX_PINNED},
+    {"exit-when-idle", required_argument, NULL, OPTION_EXIT_WHEN_IDLE},
     {"trace", required_argument, NULL, OPTION_TRACE},
     {"redis-url", required_argument, NULL, OPTION_REDIS_URL},
     {"redis-mode", required_argument, NULL, OPTION_REDIS_MODE},
@@ -186,6 +189,11 @@ static const char *take_value(struct broker_options *options, int id, const char
             return "a number from 1 to 1024";
         options->max_sessions = (uint32_t)number;
         return NULL;
+    case OPTION_EXIT_WHEN_IDLE:
+        if (!parse_number(value, 10, IDLE_MAX_S, &number))
+            return "a number of seconds up to 86400";
+        options->idle_s = (uint32_t)number;
+        return NULL;
     case OPTION_POLICY:
         options->policy = value[0] == 'l' ? CACHE_POLICY_LRU : CACHE_POLICY_NEXT_USE;
         return strcmp(value, "lru") == 0 || strcmp(value, "next-use") == 0 ? NULL
@@ -255,7 +263,8 @@ int main(int argc, char **argv)
                                      .max_sessions = DEFAULT_SESSIONS,
                                      .redis = {.url = getenv("SW_REDIS_URL"),
                                                .timeout_ms = REDIS_TIMEOUT_MS_DEFAULT,
-                                               .prefix = REDIS_PREFIX_DEFAULT}};
+                                               .prefix = REDIS_PREFIX_DEFAULT},
+                                     .idle_s = IDLE_NEVER};
     int done = parse_options(argc, argv, &options);
     if (done >= 0)
         return done;

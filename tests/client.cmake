@@ -13,9 +13,15 @@ set_tests_properties(client-stress PROPERTIES TIMEOUT 60)
 # the worker that the README shows
 add_executable(example-worker example_worker.c)
 target_link_libraries(example-worker PRIVATE sw sw-flags)
+# an engine of one's own: tensors without BERT
+add_executable(example-tensors example_tensors.c)
+target_link_libraries(example-tensors PRIVATE sw sw-flags)
 # with real brokers
 sw_test(client-broker SOURCES test_client_broker.c LIBRARIES sw sw-test-support)
-add_dependencies(test-client-broker swbrokerd swctl swchunk example-worker)
+add_dependencies(test-client-broker swbrokerd swctl swchunk example-worker example-tensors)
+# private brokers
+sw_test(client-autostart SOURCES client_autostart.c LIBRARIES sw sw-test-support TIMEOUT 280)
+add_dependencies(test-client-autostart swbrokerd swctl swchunk)
 
 # the interface as others see it
 add_test(NAME interface COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/interface.py

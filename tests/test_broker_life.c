@@ -2,9 +2,11 @@
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -162,6 +164,41 @@ Test(broker_life, rescans_on_sighup, .timeout = 60)
 }
 
 /* What an operator may get wrong, the exit code, and a word that the line must hold. */
+/* Its client is swbert, which stays until its input ends. */
+Test(broker_life, ends_when_idle_if_told_so, .timeout = 100)
+{
+    (void)sup_synth(catalog(), "toy", NULL);
+    struct sup_broker broker =
+        sup_broker_start(sup_path("models"), "16M", SUP_ARGS("--exit-when-idle", "0"));
+    sup_write_text(sup_path("worker.sh"), "{ echo one; sleep 4; echo two; } | "
+                                          "\"$1\" embed --model toy\n");
+    pid_t worker =
+        sup_spawn(SUP_ARGS("/bin/sh", sup_path("worker.sh"), SW_BUILD_DIR "/swbert"), NULL, NULL);
+    cr_expect_eq(sup_wait(worker, 60000), 0, "it ended under its client");
+    cr_expect_eq(sup_wait(broker.pid, 30000), 0, "it goes on without any");
+    broker.pid = 0;
+    cr_expect(!sup_exists(broker.socket));
+    cr_expect(!sup_exists(sup_format("%s.lock", broker.socket)));
+    cr_expect_not_null(strstr(sup_read(broker.log, NULL), "no client for 0 seconds"));
+}
+
+/* A lock beside the socket, which whoever starts a broker holds, keeps it. */
+Test(broker_life, does_not_end_under_somebody_about_to_connect, .timeout = 100)
+{
+    struct sup_broker broker =
+        sup_broker_start(catalog(), "16M", SUP_ARGS("--exit-when-idle", "1"));
+    int lock = open(sup_format("%s.lock", broker.socket), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    cr_assert(lock >= 0 && flock(lock, LOCK_EX) == 0, "%m");
+    for (int i = 0; i < 26; i++) { /* looking at it is not using it */
+        (void)sup_stat(&broker, "clients");
+        sup_sleep_ms(500);
+    }
+    cr_expect_eq(sup_wait(broker.pid, 0), -1, "it ended all the same");
+    close(lock);
+    cr_expect_eq(sup_wait(broker.pid, 30000), 0);
+    cr_expect(!sup_exists(sup_format("%s.lock", broker.socket)));
+}
+
 Test(broker_life, names_every_bad_option_in_one_line, .timeout = 60)
 {
     const char *models = catalog();

@@ -552,3 +552,75 @@ Test(client_broker, the_worker_of_the_readme_computes)
     cr_expect_eq(sscanf(said, "%f %f %f", &vector[0], &vector[1], &vector[2]), 3, "%s", said);
     cr_expect_eq(sup_broker_stop(&broker), 0);
 }
+
+/* ---- tensors without BERT -------------------------------------------------------------------- */
+
+struct line {
+    char component[64], name[128], dtype[8], layout[8], shape[64], strides[64];
+    double sum, row;
+};
+
+/* The line of a tensor in what example-tensors said. */
+static struct line line_of(const char *said, const char *component, const char *name)
+{
+    const char *at = strstr(said, sup_format("%s %s ", component, name));
+    cr_assert(at && (at == said || at[-1] == '\n'), "no line for %s %s", component, name);
+    struct line line;
+    cr_assert_eq(sscanf(at, "%63s %127s %7s %7s %63s %63s %lf %lf", line.component, line.name,
+                        line.dtype, line.layout, line.shape, line.strides, &line.sum, &line.row),
+                 8);
+    return line;
+}
+
+static void expect_line(const struct line *line, const char *dtype, const char *layout,
+                        const char *shape, const char *strides)
+{
+    cr_expect_str_eq(line->dtype, dtype, "%s", line->name);
+    cr_expect_str_eq(line->layout, layout, "%s", line->name);
+    cr_expect_str_eq(line->shape, shape, "%s", line->name);
+    cr_expect_str_eq(line->strides, strides, "%s", line->name);
+}
+
+/* Sums of f16 are exact in double, in any order: one model in two layouts gives the same. */
+Test(client_broker, an_engine_of_ones_own_reads_every_tensor_in_any_layout)
+{
+    const char *layouts[] = {"rows", "panel"}, *dtypes[] = {"f16", "f32", "bf16"};
+    for (int i = 0; i < 2; i++)
+        for (int j = 0; j < 3; j++)
+            (void)sup_synth(catalog(), sup_format("%s-%s", layouts[i], dtypes[j]),
+                            SUP_ARGS("--layout", layouts[i], "--dtype", dtypes[j], "--hidden", "40",
+                                     "--heads", "4", "--intermediate", "104"));
+    struct sup_broker broker = sup_broker_start(catalog(), "64", NULL);
+    const char *rows = sup_run_ok(SUP_ARGS("example-tensors", "rows-f16"));
+    const char *panels = sup_run_ok(SUP_ARGS("example-tensors", "panel-f16"));
+    struct line one = line_of(rows, "layer_1", "intermediate.dense.weight");
+    struct line other = line_of(panels, "layer_1", "intermediate.dense.weight");
+    expect_line(&one, "F16", "rows", "[104,40]", "[40,1]");
+    expect_line(&other, "F16", "panel", "[7,40,16]", "[640,16,1]");
+    cr_expect(one.sum == other.sum && one.row == other.row && one.row != 0);
+    double parts = 0;
+    const char *names[] = {"query", "key", "value"};
+    for (int i = 0; i < 3; i++)
+        parts += line_of(rows, "layer_0", sup_format("attention.self.%s.weight", names[i])).sum;
+    other = line_of(panels, "layer_0", "attention.qkv.weight");
+    expect_line(&other, "F16", "panel", "[8,40,16]", "[640,16,1]"); /* 120 rows and 8 of zeros */
+    cr_expect(parts == other.sum);
+    one = line_of(rows, "layer_0", "attention.self.query.weight");
+    cr_expect(one.row == other.row);
+    one = line_of(panels, "layer_0", "attention.output.LayerNorm.weight");
+    expect_line(&one, "F32", "rows", "[40]", "[1]");
+    cr_expect_float_eq(one.sum, 40, 40.0 / 8);
+    const char *exact = sup_run_ok(SUP_ARGS("example-tensors", "panel-f32"));
+    const char *coarse = sup_run_ok(SUP_ARGS("example-tensors", "rows-bf16"));
+    double truth = line_of(exact, "embeddings", "position_embeddings.weight").sum;
+    one = line_of(panels, "embeddings", "position_embeddings.weight");
+    cr_expect_float_eq(one.sum, truth, 0.01);
+    cr_expect_neq(one.sum, truth);
+    one = line_of(coarse, "embeddings", "position_embeddings.weight");
+    expect_line(&one, "BF16", "rows", one.shape, "[40,1]");
+    cr_expect_float_eq(one.sum, truth, 0.1);
+    struct sup_result missing = sup_run(SUP_ARGS("example-tensors", "absent"));
+    cr_expect_eq(missing.exit_code, 1);
+    cr_expect_not_null(strstr(missing.err, "absent"), "%s", missing.err);
+    cr_expect_eq(sup_broker_stop(&broker), 0);
+}

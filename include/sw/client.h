@@ -38,7 +38,22 @@ struct sw_client_options {
                                 the owner of the socket file's directory; 1: trust any */
     char *error;             /* NULL, or where a failed open writes its message */
     size_t error_size;
+    int autostart;           /* 1: where no broker answers, start a private one; 0: as
+                                $SW_AUTOSTART says (1 or 0); -1: never */
+    const char *chunks_dir;  /* what it serves: a model's directory or a folder of them; NULL:
+                                $SW_CHUNKS_DIR */
+    const char *cache_size;  /* of it, as swbrokerd --cache-size; NULL: $SW_CACHE_SIZE, else its
+                                default */
+    const char *broker_path; /* absolute path of swbrokerd; NULL: $SW_BROKER, else where it is
+                                installed, else in $PATH */
 };
+
+/* A private broker is this user's alone. Every process of the user that names the same chunks
+ * directory shares it, whoever started it, with the cache size of whoever did; it ends two seconds
+ * after its last client. It is no child of the process that starts it. sw_client_open, and a client
+ * whose broker has gone, wait for it as for any other; a start that fails is -ECONNREFUSED (the message
+ * has the broker's own last line), -EINVAL (no chunks directory), -ENOENT (it or the program is not
+ * there), SW_EUNTRUSTED (somebody else can write where its socket is to be), or another -errno. */
 
 /* Connects and attaches. ret_client is owned by the caller: sw_client_close.
  * With options NULL every default applies. Errors: -ENOENT/-ECONNREFUSED (no broker at that path),
@@ -51,6 +66,10 @@ SW_API void sw_client_close(sw_client *client);
 /* Copies the message of the last failure on this handle (what, where, what to do) into text, cut to
  * size with a terminating zero. Returns the code of that failure, 0 when there was none. */
 SW_API int sw_client_message(const sw_client *client, char *text, size_t size);
+
+/* Copies the path of the socket that the latest session was made on: a private broker's is not the
+ * one of the options. For swctl --socket. Errors: -ERANGE when it was cut. */
+SW_API int sw_client_socket_path(const sw_client *client, char *text, size_t size);
 
 struct sw_client_stats {
     size_t size;           /* sizeof(struct sw_client_stats), set by the caller */
@@ -151,6 +170,10 @@ SW_API int sw_lease_release(struct sw_lease *lease);
 
 #define SW_RANK_MAX 4
 
+/* One tensor where it lies. Element (i, j, …) is at data + (i strides[0] + j strides[1] + …) elements
+ * of sw_dtype_size(dtype) bytes, in the byte order of the machine. In SW_LAYOUT_PANEL the matrix W[N][K]
+ * has the shape [ceil(N/16), K, 16]: W[n][k] is element (n / 16, k, n % 16), rows past N are zero, and N
+ * is the length of the bias beside it. Members from rank on of shape and strides are zero. */
 struct sw_tensor {
     size_t size;            /* sizeof(struct sw_tensor), set by the caller */
     const char *name;       /* borrowed from the component's views; lives as long as the model */

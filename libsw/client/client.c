@@ -73,6 +73,7 @@ static struct sw_client *create(const struct sw_client_options *options, struct 
         return NULL;
     }
     client->process = swi_process();
+    client->served_at = client->socket_path;
     return client;
 }
 
@@ -84,9 +85,10 @@ int sw_client_open(const struct sw_client_options *options, sw_client **ret_clie
     struct sw_client *client = NULL;
     if (result == 0) {
         client = create(&known, &error);
-        result =
-            client ? swi_session_begin(client, swi_client_deadline(client), &error) : error.code;
+        result = client ? swi_autostart_init(&client->autostart, &known, &error) : error.code;
     }
+    if (result == 0)
+        result = swi_session_begin(client, swi_client_deadline(client), &error);
     if (result < 0) {
         sw_client_close(client);
         if (options && known.error && known.error_size > 0)
@@ -121,8 +123,18 @@ void sw_client_close(sw_client *client)
     destroy_all(SLIST_FIRST(&client->parked));
     swi_fork_lock_fini(&client->lock);
     pthread_cond_destroy(&client->changed);
+    swi_autostart_fini(&client->autostart);
     free(client->socket_path);
     free(client);
+}
+
+int sw_client_socket_path(const sw_client *client, char *text, size_t size)
+{
+    struct sw_client *owner = (struct sw_client *)(uintptr_t)client; /* to lock it */
+    swi_lock(owner);
+    int length = snprintf(text, size, "%s", client->served_at);
+    swi_unlock(owner);
+    return length < 0 || (size_t)length >= size ? -ERANGE : 0;
 }
 
 /* ---- figures --------------------------------------------------------------------------------- */

@@ -19,6 +19,7 @@
 #include <sw/client.h>
 
 #include "client/attachment.h"
+#include "client/autostart.h"
 #include "client/component_cache.h"
 #include "client/connection.h"
 #include "client/process.h"
@@ -72,6 +73,8 @@ struct sw_client {
     int timeout_ms;
     bool any_server_uid;
 
+    struct swi_autostart autostart; /* used by whoever is connecting */
+
     /* read without the lock */
     _Atomic uint64_t glance_due_ns;
     _Atomic uint32_t glance_tick;
@@ -79,6 +82,7 @@ struct sw_client {
 
     /* under the lock */
     uint64_t process;
+    const char *served_at; /* the socket of the latest session: socket_path, or autostart's */
     struct swi_connection *connection; /* NULL only before the first session of this process */
     struct swi_attachment *current;
     SLIST_HEAD(, swi_attachment) retired; /* not parked */
@@ -113,6 +117,10 @@ int swi_session_begin(struct sw_client *client, uint64_t deadline, struct swi_er
 /* With the lock held on entry and on return, released while waiting: makes sure that there is a
  * live session of this process, connecting again with back-off when there is none. */
 int swi_session_ensure(struct sw_client *client, uint64_t deadline, struct swi_error *error);
+/* One attempt at the socket of that path, up to the broker's welcome. Lock not held. */
+int swi_session_reach(struct sw_client *client, const char *path, uint64_t deadline,
+                      struct swi_connection **ret_connection,
+                      struct swi_attachment **ret_attachment, struct swi_error *error);
 /* Cheap enough for every use of a component: notices now and then whether the broker has gone, and
  * moves to its successor where there is one. Makes no system call while the broker's tick advances.
  */

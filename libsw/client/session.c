@@ -28,17 +28,17 @@
 /* ---- one attempt ----------------------------------------------------------------------------- */
 
 /* The rule of client.h. On a socket that systemd made, the peer is root. */
-static int check_server_uid(const struct sw_client *client, int fd, struct swi_error *error)
+static int check_server_uid(const struct sw_client *client, const char *path, int fd,
+                            struct swi_error *error)
 {
     struct ucred peer;
     socklen_t size = sizeof peer;
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
-        return swi_fail(error, -errno, "cannot ask who serves %s: %s", client->socket_path,
-                        sw_strerror(-errno));
+        return swi_fail(error, -errno, "cannot ask who serves %s: %s", path, sw_strerror(-errno));
     if (client->any_server_uid || peer.uid == 0 || peer.uid == geteuid())
         return 0;
     char directory[4096];
-    (void)snprintf(directory, sizeof directory, "%s", client->socket_path);
+    (void)snprintf(directory, sizeof directory, "%s", path);
     char *slash = strrchr(directory, '/');
     if (slash == directory)
         slash[1] = 0;
@@ -51,7 +51,7 @@ static int check_server_uid(const struct sw_client *client, int fd, struct swi_e
         error, SW_EUNTRUSTED,
         "the server at %s runs as uid %u, which is neither root, nor this process's, nor "
         "the owner of the socket's directory; set any_server_uid if you trust it",
-        client->socket_path, (unsigned)peer.uid);
+        path, (unsigned)peer.uid);
 }
 
 static int say_hello(struct sw_client *client, struct swi_connection *connection, uint64_t deadline,
@@ -86,14 +86,14 @@ static void drop(struct sw_client *client, struct swi_connection *connection)
     swi_unlock(client);
 }
 
-static int connect_once(struct sw_client *client, uint64_t deadline,
-                        struct swi_connection **ret_connection,
-                        struct swi_attachment **ret_attachment, struct swi_error *error)
+int swi_session_reach(struct sw_client *client, const char *path, uint64_t deadline,
+                      struct swi_connection **ret_connection,
+                      struct swi_attachment **ret_attachment, struct swi_error *error)
 {
-    int fd = swi_socket_connect_within(client->socket_path, swi_deadline_ms(deadline), error);
+    int fd = swi_socket_connect_within(path, swi_deadline_ms(deadline), error);
     if (fd < 0)
         return fd;
-    int result = check_server_uid(client, fd, error);
+    int result = check_server_uid(client, path, fd, error);
     if (result < 0) {
         close(fd);
         return result;
@@ -105,7 +105,7 @@ static int connect_once(struct sw_client *client, uint64_t deadline,
     result = say_hello(client, connection, deadline, ret_attachment, error);
     if (result < 0) {
         drop(client, connection);
-        return swi_fail_within(error, result, "%s: ", client->socket_path);
+        return swi_fail_within(error, result, "%s: ", path);
     }
     *ret_connection = connection;
     return 0;
@@ -114,7 +114,7 @@ static int connect_once(struct sw_client *client, uint64_t deadline,
 /* ---- moving to a new session ----------------------------------------------------------------- */
 
 /* With the lock held: the old session's arena begins no more leases. */
-static void install(struct sw_client *client, struct swi_connection *connection,
+static void install(struct sw_client *client, const char *path, struct swi_connection *connection,
                     struct swi_attachment *attachment)
 {
     struct swi_attachment *old = client->current;
@@ -126,6 +126,7 @@ static void install(struct sw_client *client, struct swi_connection *connection,
     swi_connection_unref(client->connection);
     client->connection = connection;
     client->current = attachment;
+    client->served_at = path;
     client->sessions++;
 }
 
@@ -164,7 +165,7 @@ static bool is_transport(int code)
 }
 
 /* Opens every model on the new connection and installs it all. Lock not held. */
-static int move_to(struct sw_client *client, struct swi_connection *connection,
+static int move_to(struct sw_client *client, const char *path, struct swi_connection *connection,
                    struct swi_attachment *attachment, uint64_t deadline, struct swi_error *error)
 {
     swi_lock(client);
@@ -182,7 +183,7 @@ static int move_to(struct sw_client *client, struct swi_connection *connection,
     }
     swi_lock(client);
     if (result == 0)
-        install(client, connection, attachment);
+        install(client, path, connection, attachment);
     for (size_t i = 0; i < count && models; i++) {
         if (result == 0)
             swi_model_rebind(models[i], reopened[i].result, &reopened[i].error,
@@ -201,14 +202,21 @@ static int move_to(struct sw_client *client, struct swi_connection *connection,
     return result;
 }
 
-static int attempt(struct sw_client *client, uint64_t deadline, struct swi_error *error)
+/* Without a broker where it was told to be, a client that may do so starts one of its own. */
+static int attempt_at(struct sw_client *client, bool start, uint64_t deadline,
+                      struct swi_error *error)
 {
     struct swi_connection *connection = NULL;
     struct swi_attachment *attachment = NULL;
-    int result = connect_once(client, deadline, &connection, &attachment, error);
+    const char *path = client->socket_path;
+    int result = swi_session_reach(client, path, deadline, &connection, &attachment, error);
+    if ((result == -ENOENT || result == -ECONNREFUSED) && client->autostart.enabled) {
+        result = swi_autostart_reach(client, start, deadline, &connection, &attachment, error);
+        path = client->autostart.socket;
+    }
     if (result < 0)
         return result;
-    result = move_to(client, connection, attachment, deadline, error);
+    result = move_to(client, path, connection, attachment, deadline, error);
     if (result < 0) {
         swi_attachment_destroy(attachment); /* nobody has seen it */
         drop(client, connection);
@@ -216,6 +224,17 @@ static int attempt(struct sw_client *client, uint64_t deadline, struct swi_error
     }
     swi_session_tidy(client);
     return 0;
+}
+
+static int attempt(struct sw_client *client, uint64_t deadline, struct swi_error *error)
+{
+    return attempt_at(client, true, deadline, error);
+}
+
+static int attempt_without_starting(struct sw_client *client, uint64_t deadline,
+                                    struct swi_error *error)
+{
+    return attempt_at(client, false, deadline, error);
 }
 
 int swi_session_begin(struct sw_client *client, uint64_t deadline, struct swi_error *error)
@@ -274,7 +293,7 @@ static bool alive(const struct sw_client *client)
     return client->connection && swi_connection_usable(client->connection);
 }
 
-/* With the lock held on entry and return. how: connect_again or attempt. */
+/* With the lock held on entry and return. how: connect_again, or one attempt. */
 static int connect_as_the_one(struct sw_client *client, uint64_t deadline, struct swi_error *error,
                               int (*how)(struct sw_client *, uint64_t, struct swi_error *))
 {
@@ -333,7 +352,7 @@ static void look_closer(struct sw_client *client)
         if (!alive(client)) {
             struct swi_error unreported; /* the old arena still serves: nothing has failed */
             (void)connect_as_the_one(client, swi_deadline_in(GLANCE_PATIENCE_MS), &unreported,
-                                     attempt);
+                                     attempt_without_starting);
         }
     }
     swi_unlock(client);
