@@ -5,6 +5,8 @@ include(CMakePackageConfigHelpers)
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/sw DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(TARGETS sw EXPORT sw-targets LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(FILES ${SW_STATIC_LIBRARY} DESTINATION ${CMAKE_INSTALL_LIBDIR})
+# where Debian's Python looks in /usr; it finds libsw.so by its own place
+install(FILES python/sw.py python/_sw.py DESTINATION lib/python3/dist-packages)
 
 file(RELATIVE_PATH SW_PC_TO_PREFIX /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
 if(SW_BLIS_SHARED)

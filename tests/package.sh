@@ -79,4 +79,9 @@ while read -r function; do
 done < <(nm -D --defined-only "$libraries/libsw.so" | sed -n 's/.* T \(sw_[a-z_]*\).*/\1/p')
 [ "$functions" -ge 40 ] || fail "only $functions functions found: the search itself is broken"
 
+# ---- Python, which is to find the library beside itself
+python=$work/prefix/lib/python3/dist-packages
+said=$(cd / && env -u SW_LIBRARY PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$python" python3 -c \
+    'import sw, _sw; print(sw.version(), _sw.library._name)') || fail "sw.py cannot be imported"
+[[ $said == "$version $work/prefix/"* ]] || fail "sw.py said $said"
 echo "package: 9 consumers of $version built and ran; $functions functions have a page"

@@ -1,0 +1,375 @@
+"""The ground of sw.py: what include/sw declares, for ctypes; the library; native handles and their ends.
+
+A test holds codes, members, offsets and sizes to the headers. Structs that begin with their size may grow
+at their end without this file: what it does not list keeps its default.
+"""
+import array
+import ctypes
+import ctypes.util
+import enum
+import errno
+import os
+import pathlib
+import sysconfig
+import warnings
+import weakref
+from ctypes import (POINTER, Structure, c_char_p, c_double, c_float, c_int, c_int32, c_size_t, c_ubyte,
+                    c_uint32, c_uint64, c_void_p)
+
+class Code(enum.IntEnum):
+    """Error codes beyond -errno."""
+    EBUSY = -5001
+    EREVOKED = -5002
+    EFORK = -5003
+    EPROTOCOL = -5004
+    EVERSION = -5005
+    ENOMODEL = -5006
+    ENOCOMPONENT = -5007
+    EFORMAT = -5008
+    EDIGEST = -5009
+    EARENAFULL = -5010
+    EUNTRUSTED = -5011
+    EQUOTA = -5012
+    ESTALE = -5013
+    ELOAD = -5014
+    EUNSUPPORTED = -5015
+    EDISCONNECTED = -5016
+
+
+class Dtype(enum.IntEnum):
+    F32 = 0
+    F16 = 1
+    BF16 = 2
+    I64 = 3
+
+
+class Layout(enum.IntEnum):
+    ROWS = 0
+    PANEL = 1
+
+
+class Pooling(enum.IntEnum):
+    DEFAULT = 0
+    CLS = 1
+    MEAN = 2
+    MAX = 3
+    POOLER = 4
+
+
+class _Sized(Structure):
+    """A struct that begins with its size: the library may know more members than are listed here."""
+
+    def __init__(self, **members):
+        super().__init__(size=ctypes.sizeof(self), **members)
+
+
+class ClientOptions(_Sized):
+    _fields_ = [("size", c_size_t), ("socket_path", c_char_p), ("name", c_char_p), ("timeout_ms", c_int),
+                ("any_server_uid", c_int), ("error", c_char_p), ("error_size", c_size_t),
+                ("autostart", c_int), ("chunks_dir", c_char_p), ("cache_size", c_char_p),
+                ("broker_path", c_char_p)]
+
+
+class ClientStats(_Sized):
+    _fields_ = [("size", c_size_t), ("hits", c_uint64), ("misses", c_uint64), ("prefetches", c_uint64),
+                ("reconnects", c_uint64), ("revoked", c_uint64), ("mapped_bytes", c_uint64)]
+
+
+class ComponentInfo(_Sized):
+    _fields_ = [("size", c_size_t), ("name", c_char_p), ("bytes", c_uint64), ("resident", c_int)]
+
+
+class CLease(Structure):
+    _fields_ = [("data", c_void_p), ("bytes", c_uint64), ("model", c_void_p), ("generation", c_uint64),
+                ("epoch", c_uint64), ("attachment", c_void_p), ("chunk", c_uint32), ("slot", c_uint32)]
+
+
+class CTensor(_Sized):
+    _fields_ = [("size", c_size_t), ("name", c_char_p), ("data", c_void_p), ("bytes", c_uint64),
+                ("shape", c_uint64 * 4), ("strides", c_uint64 * 4), ("rank", c_uint32), ("dtype", c_int),
+                ("layout", c_int)]
+
+
+class CacheInfo(_Sized):
+    _fields_ = [("size", c_size_t), ("capacity", c_uint32), ("count", c_uint32), ("hits", c_uint64),
+                ("misses", c_uint64), ("private_bytes", c_uint64), ("mapped_bytes", c_uint64)]
+
+
+class EncodeOptions(_Sized):
+    _fields_ = [("size", c_size_t), ("max_tokens", c_uint32), ("truncation", c_int),
+                ("without_special_tokens", c_int)]
+
+
+class Encoding(Structure):
+    _fields_ = [("ids", POINTER(c_int32)), ("type_ids", POINTER(c_int32)), ("starts", POINTER(c_uint32)),
+                ("count", c_uint32), ("capacity", c_uint32), ("scratch", c_void_p)]
+
+
+class BertOptions(_Sized):
+    _fields_ = [("size", c_size_t), ("cache_size", c_uint32), ("threads", c_uint32),
+                ("prefetch_count", c_uint32), ("no_prefetch", c_int), ("error", c_char_p),
+                ("error_size", c_size_t)]
+
+
+class BertConfig(_Sized):
+    _fields_ = [("size", c_size_t)] + [
+        (name, c_uint32) for name in ("layers", "hidden_size", "heads", "intermediate_size", "vocab_size",
+                                      "max_positions", "type_vocab_size", "labels")] + [("has_pooler", c_int)]
+
+
+class BertBatch(_Sized):
+    _fields_ = [("size", c_size_t), ("sequences", c_uint32), ("lengths", POINTER(c_uint32)),
+                ("ids", POINTER(c_int32)), ("type_ids", POINTER(c_int32)), ("mask", POINTER(c_ubyte))]
+
+
+class BertOutput(_Sized):
+    _fields_ = [("size", c_size_t), ("last_hidden_state", POINTER(c_float)),
+                ("pooler_output", POINTER(c_float))]
+
+
+class InferenceStats(_Sized):
+    _fields_ = [("size", c_size_t), ("passes", c_uint64), ("tokens", c_uint64), ("mean_ms", c_double),
+                ("p50_ms", c_double), ("p99_ms", c_double), ("cache_hit_rate", c_double),
+                ("scratch_bytes", c_uint64)]
+
+
+# The C struct behind each class.
+STRUCTS = {"sw_client_options": ClientOptions, "sw_client_stats": ClientStats,
+           "sw_component_info": ComponentInfo, "sw_lease": CLease, "sw_tensor": CTensor,
+           "sw_cache_info": CacheInfo, "sw_encode_options": EncodeOptions, "sw_encoding": Encoding,
+           "sw_bert_options": BertOptions, "sw_bert_config": BertConfig, "sw_bert_batch": BertBatch,
+           "sw_bert_output": BertOutput, "sw_inference_stats": InferenceStats}
+
+_U32S = POINTER(c_uint32)
+# name: result, arguments
+FUNCTIONS = {
+    "sw_strerror": (c_char_p, c_int), "sw_version": (c_char_p,),
+    "sw_client_open": (c_int, POINTER(ClientOptions), POINTER(c_void_p)), "sw_client_close": (None, c_void_p),
+    "sw_client_message": (c_int, c_void_p, c_char_p, c_size_t),
+    "sw_client_socket_path": (c_int, c_void_p, c_char_p, c_size_t),
+    "sw_client_get_stats": (c_int, c_void_p, POINTER(ClientStats)),
+    "sw_model_open": (c_int, c_void_p, c_char_p, POINTER(c_void_p)), "sw_model_close": (None, c_void_p),
+    "sw_model_component_count": (c_uint32, c_void_p),
+    "sw_model_component_info": (c_int, c_void_p, c_uint32, POINTER(ComponentInfo)),
+    "sw_model_file": (c_int, c_void_p, c_char_p, POINTER(c_void_p), POINTER(c_size_t)),
+    "sw_model_prefetch": (c_int, c_void_p, _U32S, c_size_t),
+    "sw_model_warmup": (c_int, c_void_p, _U32S, c_size_t),
+    "sw_model_get_cache_info": (c_int, c_void_p, POINTER(CacheInfo)),
+    "sw_model_cached_names": (c_int, c_void_p, POINTER(c_char_p), c_size_t),
+    "sw_model_set_cache_size": (c_int, c_void_p, c_uint32), "sw_model_clear_cache": (None, c_void_p),
+    "sw_lease_acquire": (c_int, c_void_p, c_uint32, POINTER(CLease)),
+    "sw_lease_release": (c_int, POINTER(CLease)),
+    "sw_component_acquire": (c_int, c_void_p, c_uint32, POINTER(c_void_p)),
+    "sw_component_release": (c_int, c_void_p), "sw_component_tensor_count": (c_uint32, c_void_p),
+    "sw_component_tensor_at": (c_int, c_void_p, c_uint32, POINTER(CTensor)),
+    "sw_component_metadata": (c_char_p, c_void_p, c_char_p),
+    "sw_tokenizer_encode": (c_int, c_void_p, c_char_p, c_size_t, c_char_p, c_size_t, POINTER(EncodeOptions),
+                            POINTER(Encoding)),
+    "sw_tokenizer_token": (c_char_p, c_void_p, c_int32), "sw_encoding_fini": (None, POINTER(Encoding)),
+    "sw_bert_open": (c_int, c_void_p, c_char_p, POINTER(BertOptions), POINTER(c_void_p)),
+    "sw_bert_close": (None, c_void_p), "sw_bert_message": (c_int, c_void_p, c_char_p, c_size_t),
+    "sw_bert_get_config": (c_int, c_void_p, POINTER(BertConfig)),
+    "sw_bert_tokenizer": (c_int, c_void_p, POINTER(c_void_p)), "sw_bert_model": (c_void_p, c_void_p),
+    "sw_bert_forward": (c_int, c_void_p, POINTER(BertBatch), POINTER(BertOutput)),
+    "sw_bert_embed": (c_int, c_void_p, POINTER(BertBatch), c_int, c_int, POINTER(c_float)),
+    "sw_bert_warmup": (c_int, c_void_p, _U32S, c_size_t),
+    "sw_bert_prefetch_next_layers": (c_int, c_void_p, c_uint32, c_uint32),
+    "sw_bert_get_inference_stats": (c_int, c_void_p, POINTER(InferenceStats)),
+}
+
+
+# ---- the library -----------------------------------------------------------------------------------------
+
+def _libraries():
+    """Where libsw may be, in the order of asking."""
+    named = os.environ.get("SW_LIBRARY")
+    if named:
+        return [named]
+    here = pathlib.Path(__file__).resolve().parent
+    build = here.parents[1] / "build/release/libsw.so"             # SOURCE/libsw/python
+    prefix = here.parents[1]                                       # PREFIX/lib/python3/dist-packages
+    places = [prefix, prefix / (sysconfig.get_config_var("MULTIARCH") or "")]
+    found = [str(path) for path in [build] + [place / "libsw.so.1" for place in places] if path.is_file()]
+    return found + [name for name in ("libsw.so.1", ctypes.util.find_library("sw")) if name]
+
+
+def _load():
+    faults = []
+    for name in _libraries():
+        try:
+            library = ctypes.CDLL(name)
+            for function, (result, *arguments) in FUNCTIONS.items():
+                native = getattr(library, function)
+                native.restype, native.argtypes = result, arguments
+        except (OSError, AttributeError) as fault:
+            faults.append(str(fault))
+            continue
+        if library.sw_version().split(b".")[0] == b"1":
+            return library
+        faults.append(f"{name} is version {library.sw_version().decode()}, not 1")
+    raise ImportError("cannot load libsw: " + "; ".join(faults) + "; name its file with SW_LIBRARY")
+
+
+library = _load()
+
+
+def version():
+    """The version of the library that is loaded."""
+    return library.sw_version().decode()
+
+
+class Error(Exception):
+    """A call of the library failed. code: -errno or a Code; message: what, where, what to do."""
+
+    def __init__(self, code, message=""):
+        try:
+            self.code = Code(code)
+            self.name = "SW_" + self.code.name
+        except ValueError:
+            self.code = code
+            self.name = errno.errorcode.get(-code, str(code))
+        self.message = message or library.sw_strerror(code).decode()
+        super().__init__(f"{self.message} [{self.name}]")
+
+
+def to_bytes(text):
+    if text is None or isinstance(text, bytes):
+        return text
+    return os.fspath(text).encode("utf-8", "surrogateescape")
+
+
+def ints(kind, values):
+    """A ctypes array of integers; OverflowError where one does not fit, instead of what is left of it."""
+    values = array.array({c_int32: "i", c_uint32: "I", c_ubyte: "B"}[kind], values)
+    return (kind * len(values)).from_buffer(values)
+
+
+# ---- native handles ----------------------------------------------------------------------------------------
+
+class Process:
+    """Of one client: whether its handles are to be left as they are, because they belong to the parent
+    process, or because the interpreter ends under a thread that uses them."""
+
+    def __init__(self):
+        self.stranded = False
+
+
+def forgotten(close, pointer, process, users, parent):
+    """When the last reference to a handle has gone, or the interpreter ends. parent is held until then."""
+    if users:
+        process.stranded = True
+    if not process.stranded and close(pointer) == Code.EREVOKED:
+        warnings.warn("libsw: the broker took weights away while they were in use: discard what was "
+                      "computed from them", RuntimeWarning, stacklevel=2)
+
+
+class Handle:
+    """A native handle. What was made from it is ended before it, whoever ends it, and however.
+
+    Without locks, because a fork would copy them as they are: a user notes himself and then looks
+    whether the handle is ending; whoever ends it says so and then looks for users.
+    """
+    living = weakref.WeakSet()
+
+    def __init__(self, pointer, close, message=None, parent=None):
+        self._pointer, self._close, self._message, self._parent = pointer, close, message, parent
+        self.process = parent.process if parent else Process()
+        self._children = weakref.WeakSet()
+        self._users, self._ending = [], False
+        self.exports = None  # weak reference to what arrays hold
+        self._finalizer = weakref.finalize(self, forgotten, close, pointer, self.process, self._users,
+                                           parent)
+        if parent:
+            parent._children.add(self)
+        Handle.living.add(self)
+
+    @property
+    def closed(self):
+        return not self._finalizer.alive
+
+    def check(self):
+        if self._ending or self.closed:
+            raise ValueError("it has been closed or released")
+        if self.process.stranded:
+            raise Error(Code.EFORK, "this client held leases when the process forked, so it is the parent's; "
+                                    "open another Client")
+
+    def use(self, function, *arguments):
+        """function(pointer, …), with the handle kept from ending meanwhile."""
+        self._users.append(None)
+        try:
+            self.check()
+            return function(self._pointer, *arguments)
+        finally:
+            self._users.pop()
+
+    def call(self, function, *arguments):
+        """The same for functions that answer a code below 0 on failure."""
+        result = self.use(function, *arguments)
+        if result < 0:
+            raise self.error(result)
+        return result
+
+    def error(self, code):
+        handle = self
+        while handle._message is None and handle._parent:
+            handle = handle._parent
+        text = ctypes.create_string_buffer(1024)
+        said = handle._message(handle._pointer, text, len(text)) if handle._message else 0
+        # another thread may have failed in between: then the general sentence has to do
+        return Error(code, text.value.decode(errors="replace") if said == code else "")
+
+    def refuse_if_seen(self):
+        """BufferError while arrays hold this, or what was made from it."""
+        for child in list(self._children):
+            child.refuse_if_seen()
+        if self.exports and self.exports():
+            raise BufferError("arrays on these weights are alive: delete or copy them before the lease ends")
+
+    def close(self):
+        """Ends what was made from it, then itself, or nothing at all where that is refused."""
+        if self.closed:
+            return
+        if self.process.stranded:
+            self.check()
+        self.refuse_if_seen()
+        for child in list(self._children):
+            child.close()
+        self._ending = True
+        if self._users:
+            self._ending = False
+            raise RuntimeError("another thread is using it")
+        if self._finalizer.detach():
+            result = self._close(self._pointer)
+            if result is not None and result < 0:
+                raise self.error(result)
+
+
+def after_fork():
+    for handle in list(Handle.living):
+        handle._users.clear()  # those threads are not in this process
+        if isinstance(handle, Pin) and not handle.closed:
+            handle.process.stranded = True
+
+
+class Pin(Handle):
+    """A lease. Arrays hold an Export, which holds this."""
+
+    def export(self, address, size):
+        """The bytes at address as a read-only memoryview that keeps the lease."""
+        self.check()
+        export = self.exports and self.exports()
+        if not export:
+            export = Export(self)
+            self.exports = weakref.ref(export)
+        buffer = (c_ubyte * size).from_address(address)
+        buffer.export = export
+        return memoryview(buffer).cast("B").toreadonly()
+
+
+class Export:
+    def __init__(self, pin):
+        self.pin = pin
+
+
+os.register_at_fork(after_in_child=after_fork)
