@@ -26,6 +26,8 @@ int bench_acquire(int argc, char **argv);
 int bench_bert(int argc, char **argv);
 int bench_coldstart(int argc, char **argv);
 int bench_gemm(int argc, char **argv);
+int bench_overhead(int argc, char **argv);
+int bench_submit(int argc, char **argv);
 int bench_load(int argc, char **argv);
 int bench_policy(int argc, char **argv);
 int bench_tokenize(int argc, char **argv);

@@ -16,11 +16,13 @@ static const struct command {
     {"coldstart", "a new worker's way to its first embedding", bench_coldstart},
     {"gemm", "the engine's matrix multiplication, beside the core's peak", bench_gemm},
     {"load", "load and verify a cold chunk, beside fio, mmap and read()", bench_load},
+    {"overhead", "a warm forward by the public functions, beside the engine alone", bench_overhead},
     {"policy", "replay a broker's trace under each eviction policy, beside a bound", bench_policy},
     {"tokenize", "turn text into token ids", bench_tokenize},
     {"serve", "time BERT passes on request, for comparisons with other engines", bench_serve},
     {"flood", "hits and misses of one client while 200 others misbehave", bench_flood},
     {"stream", "passes through a model larger than the arena: hits and time", bench_stream},
+    {"submit", "several models driven by one event loop: its longest stall", bench_submit},
     {"touch", "a new client's first touch of resident weights, beside small pages", bench_touch},
     {"workers", "memory of 1 to 8 workers on one model, beside private copies and mmap", bench_workers},
 };

@@ -258,7 +258,8 @@ void stage_start_broker(struct stage *stage, const struct stage_options *options
     (void)snprintf(stage->socket, sizeof stage->socket, "%s/broker.sock", stage->directory);
     char program[PATH_MAX], log[128], megabytes[32];
     (void)snprintf(log, sizeof log, "%s/swbrokerd.log", stage->directory);
-    (void)snprintf(megabytes, sizeof megabytes, "%llu", default_megabytes(stage));
+    if (!options->cache_size)
+        (void)snprintf(megabytes, sizeof megabytes, "%llu", default_megabytes(stage));
     const char *argv[ARGUMENTS_MAX] = {bench_program("swbrokerd", program, sizeof program),
                                        "--chunks-dir",
                                        stage->model_path,

@@ -32,6 +32,13 @@ foreach(suite ancestor submit)
   target_link_options(test-${suite} PRIVATE -Wl,--wrap=sw_component_acquire_within)
   add_dependencies(test-${suite} swbrokerd swctl swchunk)
 endforeach()
+# a plain program, so that it runs under ThreadSanitizer too
+add_executable(submit-stress submit_stress.c)
+target_link_libraries(submit-stress PRIVATE sw-bert sw-flags)
+target_compile_definitions(submit-stress PRIVATE SW_BUILD_DIR="${CMAKE_BINARY_DIR}")
+add_dependencies(submit-stress swbrokerd swchunk)
+add_test(NAME submit-stress COMMAND submit-stress 3)
+set_tests_properties(submit-stress PROPERTIES TIMEOUT 120)
 sw_test(hit-rate SOURCES test_hit_rate.c LIBRARIES sw-bert)
 
 # The same programs with what other CPUs would run. $SW_CPU names an instruction set of the engine's own;
