@@ -82,6 +82,30 @@ Test(swbench, stream)
     json_decref(report);
 }
 
+Test(swbench, overhead)
+{
+    json_t *report =
+        run(SUP_ARGS("swbench", "overhead", "--model", model(), "--rounds", "10", "--json"));
+    cr_assert_gt(number(report, "public_us_p50"), 0);
+    cr_assert_gt(number(report, "engine_us_p50"), 0);
+    cr_assert_gt(number(report, "ratio"), 0);
+    cr_assert_gt(number(report, "ratio_processor"), 0);
+    json_decref(report);
+}
+
+Test(swbench, submit)
+{
+    json_t *report = run(SUP_ARGS("swbench", "submit", "--model", model(), "--models", "3",
+                                  "--requests", "20", "--rounds", "1", "--json"));
+    cr_assert_eq(number(report, "requests"), 60);
+    cr_assert_leq(number(report, "cancelled"), 6);
+    cr_assert_gt(number(report, "turns"), 1);
+    cr_assert_gt(number(report, "loop_stall_ms_max"), 0);
+    cr_assert_leq(number(report, "loop_stall_own_ms_max"), number(report, "loop_stall_ms_max"));
+    cr_assert_gt(number(report, "blocking_stall_ms_p50"), 0);
+    json_decref(report);
+}
+
 Test(swbench, flood)
 {
     json_t *report = run(SUP_ARGS("swbench", "flood", "--model", model(), "--clients", "8",
@@ -125,6 +149,8 @@ Test(swbench, bad_input_gets_one_line)
         {{"swbench", "stream", "--rounds", "0", NULL}, "--rounds"},
         {{"swbench", "workers", "--model", "/etc", NULL}, "chunk_info.json"},
         {{"swbench", "touch", "much", NULL}, "much"},
+        {{"swbench", "submit", "--models", "65", NULL}, "--models"},
+        {{"swbench", "overhead", "--cell", "0x4", NULL}, "0x4"},
         {{"swbench", "flood", "--clients", "1000", NULL}, "--clients"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
