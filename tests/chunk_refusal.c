@@ -66,6 +66,23 @@ Test(refusal, integers_where_weights_belong, .init = load, .timeout = 60)
     EXPECT_REFUSED("pooler.dense.bias", "I64");
 }
 
+/* The tied copies of a masked-LM head are compared before any type is looked at by the plan. */
+Test(refusal, integers_where_tied_copies_are_compared, .timeout = 60)
+{
+    static float values[2 * 500];
+    model = fixture_model("model", SUP_ARGS("--mlm"));
+    file = sup_format("%s/model.safetensors", model);
+    checkpoint = checkpoint_load(file);
+    checkpoint_remove(&checkpoint, "cls.predictions.bias");
+    static const char *const copies[] = {"cls.predictions.bias", "cls.predictions.decoder.bias"};
+    for (size_t i = 0; i < 2; i++) {
+        struct checkpoint_tensor *bias = checkpoint_add(&checkpoint, copies[i], 1000, 0, values);
+        bias->dtype = SW_DTYPE_I64;
+        bias->shape[0] = 500;
+    }
+    EXPECT_REFUSED("cls.predictions.", "holds integers (I64)");
+}
+
 Test(refusal, a_tensor_that_no_bert_has_unless_told_to_drop_it, .init = load, .timeout = 60)
 {
     static float values[40];

@@ -136,10 +136,25 @@ static bool same_shape(const struct source_tensor *a, const struct source_tensor
     return a->rank == b->rank && memcmp(a->shape, b->shape, a->rank * sizeof a->shape[0]) == 0;
 }
 
+/* Nothing reads integers as weights: what source_ops.read widens is narrower than a float. */
+static int refuse_integers(const struct source *source, const struct source_tensor *tensor,
+                           struct swi_error *error)
+{
+    return tensor->dtype == SW_DTYPE_I64
+               ? source_fail(source, tensor, SW_EUNSUPPORTED, error,
+                             " holds integers (I64), not F32, F16 or BF16")
+               : 0;
+}
+
 /* 1 when all elements are equal, 0 when not, or a negative code. */
 static int equal(struct source *source, const struct source_tensor *a,
                  const struct source_tensor *b, struct swi_error *error)
 {
+    int refused = refuse_integers(source, a, error);
+    if (refused == 0)
+        refused = refuse_integers(source, b, error);
+    if (refused < 0)
+        return refused;
     if (!same_shape(a, b))
         return 0;
     float *buffer = malloc(2 * COMPARE_ELEMENTS * sizeof *buffer);
@@ -259,10 +274,7 @@ static int check_part(const struct source *source, const struct plan_tensor *ten
         return source_fail(source, found, SW_EFORMAT, error,
                            " has the shape [%s], but " CONFIG_FILE " asks for [%s]", has, wants);
     }
-    if (found->dtype == SW_DTYPE_I64)
-        return source_fail(source, found, SW_EUNSUPPORTED, error,
-                           " holds integers (I64), not F32, F16 or BF16");
-    return 0;
+    return refuse_integers(source, found, error);
 }
 
 /* Marks the tensors that the plan uses, then looks for one that is not. */
