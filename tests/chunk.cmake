@@ -6,3 +6,6 @@ foreach(suite parts refusal roundtrip safety synth torch verify)
   add_dependencies(test-chunk-${suite} swchunk)
 endforeach()
 target_link_libraries(test-chunk-torch PRIVATE PkgConfig::ZIP)
+# archives that no libzip writes
+sw_test(chunk-archive SOURCES chunk_archive.c support/zip.c LIBRARIES sw-test-chunk sw-chunk TIMEOUT 300)
+add_dependencies(test-chunk-archive swchunk)

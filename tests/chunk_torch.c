@@ -421,6 +421,9 @@ Test(pickle, what_is_not_on_the_list_is_named, .timeout = 10)
 {
     REFUSE(SW_EUNSUPPORTED, "cos\nsystem\n.", "os.system");
     REFUSE(SW_EUNSUPPORTED, "c__builtin__\neval\n.", "__builtin__.eval");
+    REFUSE(SW_EUNSUPPORTED, "cbuiltins\nexec\n.", "builtins.exec");
+    REFUSE(SW_EUNSUPPORTED, "ctorch\nload\n.", "torch.load");
+    REFUSE(SW_EUNSUPPORTED, "cnumpy.core.multiarray\n_reconstruct\n.", "_reconstruct");
     REFUSE(SW_EUNSUPPORTED, "ctorch\nDoubleStorage\n.", "torch.DoubleStorage");
     REFUSE(SW_EUNSUPPORTED, "ctorch\nFloatStorag\n.", "torch.FloatStorag,");
     REFUSE(SW_EUNSUPPORTED, "i__builtin__\neval\n.", "opcode 0x69");
@@ -433,6 +436,36 @@ Test(pickle, what_is_not_on_the_list_is_named, .timeout = 10)
     REFUSE(SW_EUNSUPPORTED, "}X\1\0\0\0aK\1s.", "\"a\" is no tensor");
     REFUSE(SW_EUNSUPPORTED, "}X\3\0\0\0a\0bK\1s.", "no name");
     REFUSE(SW_EUNSUPPORTED, "}q\0X\1\0\0\0ah\0s.", "\"a\" is no tensor"); /* contains itself */
+}
+
+Test(pickle, no_opcode_but_those_of_the_list, .timeout = 10)
+{
+    static const char known[] = "\x80(N\x88\x89KMJ\x8aXc)\x85\x86\x87t}subqrhjQR.";
+    int refused = 0;
+    for (int opcode = 0; opcode < 256; opcode++) {
+        const char bytes[] = {'}', '}', '}', (char)opcode, 0, 0, 0, 0, '.'};
+        struct pickle pickle;
+        if (memchr(known, opcode, sizeof known - 1))
+            continue;
+        cr_assert_eq(parse(bytes, sizeof bytes, &pickle), SW_EUNSUPPORTED, "0x%02x", opcode);
+        cr_assert_not_null(strstr(error.text, sup_format("opcode 0x%02x", opcode)), "%s",
+                           error.text);
+        refused++;
+    }
+    cr_assert_eq(refused, 256 - (int)(sizeof known - 1));
+}
+
+/* A tuple of two that each are a tuple of two …: 2^64 elements, were they ever walked. */
+Test(pickle, tuples_that_double_cost_what_they_are_long, .timeout = 10)
+{
+    struct writer writer = {.bytes = sup_keep(1024)};
+    struct pickle pickle;
+    PUT(&writer, "}X\1\0\0\0a()q\0");
+    for (int i = 0; i < 64; i++)
+        PUT(&writer, "h\0h\0\x86q\0");
+    PUT(&writer, "ts.");
+    cr_assert_eq(parse(writer.bytes, writer.size, &pickle), SW_EUNSUPPORTED, "%s", error.text);
+    cr_assert_not_null(strstr(error.text, "\"a\" is no tensor"), "%s", error.text);
 }
 
 Test(pickle, a_stack_that_does_not_hold_what_is_asked_for, .timeout = 10)

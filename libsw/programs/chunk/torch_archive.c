@@ -17,6 +17,7 @@
 
 struct torch_archive {
     zip_t *zip;
+    uint64_t file_bytes;
     char prefix[PREFIX_MAX + 1];
     char *pickle_bytes; /* the texts of `pickle` are in it */
     size_t pickle_size;
@@ -182,20 +183,59 @@ static int check_storages(struct torch_archive *archive, struct swi_error *error
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-/* The archive's one folder: that of data.pkl. */
+/* Its one folder: that of the first entry, as torch has it. */
 static int find_prefix(struct torch_archive *archive, struct swi_error *error)
 {
-    zip_int64_t count = zip_get_num_entries(archive->zip, 0);
-    for (zip_int64_t i = 0; i < count; i++) {
-        const char *name = zip_get_name(archive->zip, (zip_uint64_t)i, 0);
-        const char *slash = name ? strchr(name, '/') : NULL;
-        if (!slash || strcmp(slash, DATA_PICKLE) != 0 || slash - name > (int)PREFIX_MAX)
-            continue;
+    const char *name =
+        zip_get_num_entries(archive->zip, 0) > 0 ? zip_get_name(archive->zip, 0, 0) : NULL;
+    const char *slash = name ? strchr(name, '/') : NULL;
+    char pickle[PREFIX_MAX + sizeof DATA_PICKLE];
+    if (slash && slash > name && slash - name <= (int)PREFIX_MAX) {
         memcpy(archive->prefix, name, (size_t)(slash - name));
-        return 0;
+        (void)snprintf(pickle, sizeof pickle, "%s" DATA_PICKLE, archive->prefix);
+        if (zip_name_locate(archive->zip, pickle, 0) >= 0)
+            return 0;
     }
     return swi_fail(error, SW_EUNSUPPORTED,
                     "no data.pkl inside; this is a zip archive, but not one of torch.save");
+}
+
+/* Whether a component of the path is ".", ".." or empty. */
+static bool has_odd_component(const char *path)
+{
+    while (*path) {
+        size_t length = strcspn(path, "/");
+        if (length == 0 || (length == 1 && path[0] == '.') ||
+            (length == 2 && path[0] == '.' && path[1] == '.'))
+            return true;
+        path += length + (path[length] == '/');
+    }
+    return false;
+}
+
+/* One folder, plain names, and no more bytes in the entries together than in the file: so
+ * torch.save writes archives, and so no other reader of this one can take it for another model. A
+ * name that is there twice was refused with ZIP_CHECKCONS. */
+static int check_entries(struct torch_archive *archive, struct swi_error *error)
+{
+    zip_int64_t count = zip_get_num_entries(archive->zip, 0);
+    size_t length = strlen(archive->prefix);
+    uint64_t stored = 0;
+    for (zip_int64_t i = 0; i < count; i++) {
+        zip_stat_t status;
+        const char *name = zip_get_name(archive->zip, (zip_uint64_t)i, 0);
+        if (!name || strncmp(name, archive->prefix, length) != 0 || name[length] != '/' ||
+            has_odd_component(name))
+            return swi_fail(error, SW_EUNSUPPORTED,
+                            "the entry %.200s lies outside of the folder %s, where torch.save has "
+                            "all entries",
+                            name ? name : "(no name)", archive->prefix);
+        if (zip_stat_index(archive->zip, (zip_uint64_t)i, 0, &status) < 0 ||
+            !(status.valid & ZIP_STAT_COMP_SIZE) || status.comp_size > archive->file_bytes - stored)
+            return swi_fail(error, SW_EFORMAT, "its entries overlap each other");
+        stored += status.comp_size;
+    }
+    return 0;
 }
 
 static int check_byte_order(struct torch_archive *archive, struct swi_error *error)
@@ -241,6 +281,7 @@ static int open_zip(struct torch_archive *archive, int directory, const char *na
     int fd = files_open(directory, name, &bytes, error);
     if (fd < 0)
         return fd; /* the message has the name already */
+    archive->file_bytes = bytes;
     int result = check_kind(fd, bytes, error);
     if (result == 0) {
         int code = 0;
@@ -264,6 +305,8 @@ static int read_pickle(struct torch_archive *archive, struct swi_error *error)
 {
     char name[PREFIX_MAX + 16];
     int result = find_prefix(archive, error);
+    if (result == 0)
+        result = check_entries(archive, error);
     if (result == 0)
         result = check_byte_order(archive, error);
     if (result < 0)
