@@ -1,4 +1,5 @@
-/* swbert forward on published weights, against PyTorch's float32 results, through both layouts. */
+/* swbert forward on published weights, against PyTorch's float32 results: through both layouts, and
+ * from the older program's chunks of the same weights. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 #include "swbert_fixture.h"
 
 #define MODEL SW_SHARED_DIR "/models/bert-tiny"
+#define OLDER SW_SHARED_DIR "/models/bert-tiny-ancestor"
 
 static struct swi_safetensors goldens;
 static char *golden_bytes;
@@ -82,16 +84,41 @@ static double check_row(const char *model, int number, size_t row)
     return most;
 }
 
-Test(swbert_goldens, published_weights_in_both_layouts, .timeout = 300)
+/* False: the models are not here. */
+static bool read_goldens(void)
 {
-    const char *path = MODEL "/goldens.safetensors";
-    if (access(path, R_OK) != 0)
-        cr_skip_test("no %s here", path);
+    if (access(MODEL "/goldens.safetensors", R_OK) != 0)
+        return false;
     size_t size;
-    golden_bytes = sup_read(path, &size);
+    golden_bytes = sup_read(MODEL "/goldens.safetensors", &size);
     struct swi_error error = {0};
     cr_assert_eq(swi_safetensors_parse(golden_bytes, size, size, &goldens, NULL, &error), 0, "%s",
                  error.text);
+    return true;
+}
+
+/* Every row of every golden through these models of a catalog, none off by more than `most`. */
+static void check_models(const char *catalog, const char *const names[], size_t count, double most)
+{
+    struct sup_broker broker = sup_broker_start(catalog, "64M", NULL);
+    int cases = 0;
+    const struct swi_tensor *ids;
+    for (; golden(cases, "input_ids", &ids); cases++)
+        for (size_t row = 0; row < ids->shape[0]; row++)
+            for (size_t i = 0; i < count; i++) {
+                double off = check_row(names[i], cases, row);
+                cr_expect_leq(off, most, "case %d row %zu, %s: off by %g", cases, row, names[i],
+                              off);
+            }
+    cr_expect_gt(cases, 0);
+    cr_expect_eq(sup_broker_stop(&broker), 0);
+    swi_safetensors_fini(&goldens);
+}
+
+Test(swbert_goldens, published_weights_in_both_layouts, .timeout = 300)
+{
+    if (!read_goldens())
+        cr_skip_test("no %s here", MODEL);
     const char *catalog = sup_path("catalog");
     sup_mkdir(catalog);
     static const char *const layouts[] = {"rows", "panel"};
@@ -99,19 +126,20 @@ Test(swbert_goldens, published_weights_in_both_layouts, .timeout = 300)
         (void)sup_run_ok(SUP_ARGS("swchunk", "import", MODEL,
                                   sup_format("%s/%s", catalog, layouts[i]), "--layout", layouts[i],
                                   "--dtype", "f32"));
-    struct sup_broker broker = sup_broker_start(catalog, "64M", NULL);
-    int cases = 0;
-    const struct swi_tensor *ids;
-    for (; golden(cases, "input_ids", &ids); cases++) {
-        for (size_t row = 0; row < ids->shape[0]; row++) {
-            for (size_t i = 0; i < 2; i++) {
-                double most = check_row(layouts[i], cases, row);
-                cr_expect_leq(most, 5e-6, "case %d row %zu, %s: off by %g", cases, row, layouts[i],
-                              most);
-            }
-        }
-    }
-    cr_expect_gt(cases, 0);
-    cr_expect_eq(sup_broker_stop(&broker), 0);
-    swi_safetensors_fini(&goldens);
+    check_models(catalog, layouts, 2, 5e-6);
+}
+
+/* In half precision, which is what the older chunks hold: the same bytes, and so the same error. */
+Test(swbert_goldens, the_older_programs_chunks, .timeout = 300)
+{
+    if (!read_goldens() || access(OLDER, R_OK) != 0)
+        cr_skip_test("no %s here", OLDER);
+    const char *catalog = sup_path("catalog");
+    sup_mkdir(catalog);
+    static const char *const names[] = {"older", "published"};
+    static const char *const sources[] = {OLDER, MODEL};
+    for (size_t i = 0; i < 2; i++)
+        (void)sup_run_ok(
+            SUP_ARGS("swchunk", "import", sources[i], sup_format("%s/%s", catalog, names[i])));
+    check_models(catalog, names, 2, 2e-3);
 }
