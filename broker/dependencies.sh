@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
 # Installs the Debian 12 packages that building needs, when any is missing.
-#   bash broker/dependencies.sh [--tests]
+#   bash broker/dependencies.sh [--tests] [--fuzz]
 set -euo pipefail
 packages=(gcc g++ cmake ninja-build pkg-config liburing-dev libxxhash-dev libblis-serial-dev
     libjansson-dev libutf8proc-dev libzip-dev libsystemd-dev libhiredis-dev)
 if [ "${1:-}" = --tests ]; then
     packages+=(libcriterion-dev mandoc python3 python3-numpy spin redis-server redis-tools)
 fi
+case " $* " in # libFuzzer and clang's sanitizers
+*" --fuzz "*) packages+=(clang libclang-rt-14-dev) ;;
+esac
 missing=()
 for package in "${packages[@]}"; do
     [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null || true)" = installed ] ||
