@@ -146,11 +146,20 @@ int world_connect(void)
     return -1;
 }
 
-void world_turn(void)
+bool world_turn(int timeout_ms)
 {
-    loop_turn(broker.loop, 0);
-    (void)cache_dispatch(broker.cache, loop_now());
+    static bool more;
+    loop_turn(broker.loop, more ? 0 : timeout_ms);
+    more = cache_dispatch(broker.cache, loop_now());
     sessions_reap(&broker);
+    return more;
+}
+
+bool world_busy(void)
+{
+    struct cache_stats stats;
+    cache_get_stats(broker.cache, &stats);
+    return stats.loading > 0 || stats.queued > 0;
 }
 
 /* ---- recording ------------------------------------------------------------------------------- */
@@ -189,23 +198,18 @@ void world_trace_end(void)
 
 /* ---- between inputs -------------------------------------------------------------------------- */
 
-static bool busy(void)
+static bool settled(void)
 {
-    struct cache_stats stats;
-    cache_get_stats(broker.cache, &stats);
-    return broker.connection_count > 0 || stats.loading > 0 || stats.queued > 0;
+    return broker.connection_count == 0 && TAILQ_EMPTY(&broker.doomed) && !world_busy();
 }
 
 void world_settle(void)
 {
     struct swi_error error = {0};
     struct cache_stats stats;
-    for (int i = 0; busy() && i < SETTLING_TURNS; i++) {
-        loop_turn(broker.loop, i < 4 ? 0 : 1);
-        (void)cache_dispatch(broker.cache, loop_now());
-        sessions_reap(&broker);
-    }
-    FUZZ_CHECK(!busy() && broker.session_count == 0 && TAILQ_EMPTY(&broker.doomed));
+    for (int i = 0; !settled() && i < SETTLING_TURNS; i++)
+        (void)world_turn(1);
+    FUZZ_CHECK(settled() && broker.session_count == 0);
     FUZZ_CHECK(cache_resize(broker.cache, WORLD_BUDGET, &error) == 0);
     (void)cache_clear(broker.cache, NULL, NULL);
     cache_get_stats(broker.cache, &stats);

@@ -16,8 +16,11 @@ extern const char *const world_models[2]; /* the second has a chunk with a wrong
 struct broker *world_broker(void);
 /* A new connection to it, or -1. */
 int world_connect(void);
-/* One turn: sockets, loads, the dead. */
-void world_turn(void);
+/* One turn: sockets, loads, the dead. Waits so long where there is nothing to do. True: there is
+ * more to do at once. */
+bool world_turn(int timeout_ms);
+/* Whether chunks are being read, or wait to be. */
+bool world_busy(void);
 /* Starts and ends a recording; what was recorded must be a trace that swbench reads. */
 void world_trace_start(void);
 void world_trace_end(void);

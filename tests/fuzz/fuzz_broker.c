@@ -150,7 +150,7 @@ static void say(struct client *client, const void *packet, size_t size, bool wit
         client->fd = world_connect();
     if (client->fd >= 0)
         (void)swi_socket_send(client->fd, packet, size, &client->fd, with_descriptor);
-    world_turn();
+    (void)world_turn(0);
     listen_to(client);
 }
 
@@ -306,10 +306,8 @@ static void drain(void)
 
 static void wait_a_little(void)
 {
-    for (int i = 0; i < 3; i++) {
-        loop_turn(world_broker()->loop, 1);
-        world_turn();
-    }
+    for (int i = 0; i < 16 && world_busy(); i++)
+        (void)world_turn(1);
     for (uint32_t i = 0; i < CLIENTS; i++)
         listen_to(&clients[i]);
 }

@@ -35,6 +35,7 @@ struct liar {
     int arena_fd, index_fd, listener, wake;
     int connections[CONNECTIONS]; /* -1: free */
     pthread_t thread;
+    pthread_mutex_t memory; /* index and arena: one of the two threads changes them at a time */
 };
 
 /* ---- the model, made once -------------------------------------------------------------------- */
@@ -139,7 +140,7 @@ static void load(struct liar *liar, uint32_t chunk)
     swi_entry_publish(liar->index, chunk);
 }
 
-void liar_poke(struct liar *liar, struct fuzz_input *input)
+static void poke(struct liar *liar, struct fuzz_input *input)
 {
     uint8_t what = fuzz_byte(input), which = fuzz_byte(input);
     uint32_t chunk = which % LIAR_CHUNKS;
@@ -169,6 +170,13 @@ void liar_poke(struct liar *liar, struct fuzz_input *input)
         if (size)
             memcpy(liar->arena + (size_t)(value % (ARENA_BYTES - 256)), bytes, size);
     }
+}
+
+void liar_poke(struct liar *liar, struct fuzz_input *input)
+{
+    FUZZ_CHECK(pthread_mutex_lock(&liar->memory) == 0);
+    poke(liar, input);
+    FUZZ_CHECK(pthread_mutex_unlock(&liar->memory) == 0);
 }
 
 /* ---- answers --------------------------------------------------------------------------------- */
@@ -331,7 +339,7 @@ static bool tell(struct liar *liar, int fd, struct answer *answer, struct swi_wi
         change_fds(answer, fuzz_byte(&liar->lies));
         break;
     case 7: /* memory that does not fit the answer */
-        liar_poke(liar, &liar->lies);
+        poke(liar, &liar->lies);
         break;
     case 8: /* twice */
         if (answered)
@@ -366,7 +374,9 @@ static bool serve(struct liar *liar, int fd)
     /* the library is honest, whatever it has been told */
     FUZZ_CHECK(swi_wire_parse(packet, (size_t)length, &in, &error) == 0);
     answer.fd_count = 0;
+    FUZZ_CHECK(pthread_mutex_lock(&liar->memory) == 0);
     bool stays = tell(liar, fd, &answer, &in);
+    FUZZ_CHECK(pthread_mutex_unlock(&liar->memory) == 0);
     for (size_t i = 0; i < answer.fd_count; i++)
         (void)close(answer.fds[i]);
     return stays;
@@ -445,6 +455,7 @@ struct liar *liar_start(struct fuzz_input lies)
     for (uint32_t i = 0; i < CONNECTIONS; i++)
         liar->connections[i] = -1;
     make_arena(liar);
+    FUZZ_CHECK(pthread_mutex_init(&liar->memory, NULL) == 0);
     FUZZ_CHECK(liar->wake >= 0 && pthread_create(&liar->thread, NULL, run, liar) == 0);
     return liar;
 }
@@ -462,6 +473,7 @@ void liar_stop(struct liar *liar)
     (void)close(liar->arena_fd);
     (void)close(liar->index_fd);
     (void)close(liar->wake);
+    (void)pthread_mutex_destroy(&liar->memory);
     free(liar);
 }
 
