@@ -294,9 +294,12 @@ static void change_fds(struct answer *answer, uint8_t how)
         answer->fds[0] = answer->fds[answer->fd_count - 1];
         answer->fds[answer->fd_count - 1] = first;
     }
-    if (how & 16 && answer->fd_count > 0)
-        FUZZ_CHECK(ftruncate(answer->fds[answer->fd_count - 1], how & 32 ? 0 : 1 << 20) == 0 ||
-                   errno == EINVAL);
+    if (how & 16 && answer->fd_count > 0) { /* memory of another length */
+        int *last = &answer->fds[answer->fd_count - 1];
+        (void)close(*last);
+        *last = memfd_create("liar-other", MFD_CLOEXEC);
+        FUZZ_CHECK(*last >= 0 && ftruncate(*last, how & 32 ? 0 : ARENA_BYTES) == 0);
+    }
 }
 
 static void send_answer(int fd, struct answer *answer)
