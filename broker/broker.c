@@ -10,7 +10,9 @@
 #include "core/size.h"
 #include "log.h"
 #include "notify.h"
+#include "reload.h"
 #include "session.h"
+#include "settings.h"
 
 #define CHECK_EVERY_NS     (LOOP_NS_PER_S / 2)
 #define TRACE_EVERY_NS     (10 * LOOP_NS_PER_MS)
@@ -30,19 +32,28 @@ int broker_reload(struct broker *broker, struct catalog_changes *ret, struct swi
 
 /* ---- signals, timers, the cache -------------------------------------------------------------- */
 
+static void hang_up(struct broker *broker)
+{
+    struct swi_error error = {0};
+    struct catalog_changes changes;
+    json_t *report = NULL;
+    if (reload_settings(broker, &report, &error) < 0)
+        log_error("%s", error.text);
+    else
+        (void)broker_reload(broker, &changes, &error);
+    json_decref(report);
+}
+
 static void signal_ready(struct loop_source *source, uint32_t events)
 {
     (void)events;
     struct broker *broker = LOOP_OWNER(source, struct broker, signal_source);
     struct signalfd_siginfo info;
     while (read(source->fd, &info, sizeof info) == (ssize_t)sizeof info) {
-        if (info.ssi_signo == SIGHUP) {
-            struct catalog_changes changes;
-            struct swi_error error = {0};
-            (void)broker_reload(broker, &changes, &error);
-        } else {
+        if (info.ssi_signo == SIGHUP)
+            hang_up(broker);
+        else
             broker->stopping = true;
-        }
     }
 }
 
@@ -58,7 +69,7 @@ static void trace_due(struct loop_timer *timer, uint64_t now_ns)
 {
     struct broker *broker = LOOP_OWNER(timer, struct broker, trace_timer);
     trace_budget(broker->trace, now_ns);
-    for (uint32_t i = 0; i < broker->options.max_sessions; i++)
+    for (uint32_t i = 0; i < SWI_SESSIONS; i++)
         if (broker->sessions[i])
             trace_drain(broker->trace, i, broker->sessions[i]->page, now_ns);
     if (trace_alive(broker->trace))
@@ -69,8 +80,8 @@ static int start_trace(struct broker *broker, struct swi_error *error)
 {
     if (!broker->options.trace_path)
         return 0;
-    int result = trace_open(broker->options.trace_path, broker->cache, loop_now(), &broker->trace,
-                            error);
+    int result =
+        trace_open(broker->options.trace_path, broker->cache, loop_now(), &broker->trace, error);
     if (result < 0)
         return result;
     broker->trace_timer.fire = trace_due;
@@ -144,9 +155,16 @@ static int open_listener(struct broker *broker, struct swi_error *error)
 {
     const struct broker_options *options = &broker->options;
     int fd = store_take_activation(&broker->store);
-    if (fd < 0)
-        return listener_open(options->socket_path, options->socket_mode, &broker->listener, error);
-    int result = listener_activate(fd, &broker->listener, error);
+    int result = 0;
+    if (fd < 0) {
+        result =
+            listener_open(options->socket_path, options->socket_mode, &broker->listener, error);
+        if (result == 0 && options->socket_gid != BROKER_NO_GROUP)
+            result = listener_set_access(&broker->listener, options->socket_mode,
+                                         options->socket_gid, error);
+        return result;
+    }
+    result = listener_activate(fd, &broker->listener, error);
     if (result < 0)
         close(fd);
     return result;
@@ -222,8 +240,8 @@ static void broker_stop(struct broker *broker)
 
 /* ---- running --------------------------------------------------------------------------------- */
 
-/* Loads get as much of the loop's time as messages do: one dispatch hashes at most 1 MiB, and a flood
- * of messages between any two of them would make a large chunk wait for its digest. */
+/* Loads get as much of the loop's time as messages do: one dispatch hashes at most 1 MiB, and a
+ * flood of messages between any two of them would make a large chunk wait for its digest. */
 static bool dispatch(struct broker *broker, uint64_t spent_ns)
 {
     uint64_t began_ns = loop_now();
@@ -248,9 +266,11 @@ static void run(struct broker *broker)
     }
 }
 
-int broker_run(const struct broker_options *options, struct swi_error *error)
+int broker_run(struct settings *settings, struct swi_error *error)
 {
+    const struct broker_options *options = &settings->options;
     struct broker broker = {.options = *options,
+                            .settings = settings,
                             .listener = {.fd = -1},
                             .signal_source = {.fd = -1},
                             .started_ns = loop_now()};

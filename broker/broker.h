@@ -8,14 +8,19 @@
 #include "catalog.h"
 #include "idle.h"
 #include "listener.h"
+#include "log.h"
 #include "loop.h"
 #include "redis_tier.h"
 #include "store.h"
 #include "trace.h"
 
 struct session;
+struct settings;
 TAILQ_HEAD(session_list, session);
 
+#define BROKER_NO_GROUP ((gid_t)-1)
+
+/* What settings.c fills. */
 struct broker_options {
     const char *chunks_dir;
     const char *socket_path;
@@ -25,11 +30,13 @@ struct broker_options {
     uint64_t max_pinned_bytes; /* by one client; 0: half of the cache as it is at the time */
     enum cache_policy policy;
     enum cache_engine engine;
+    enum log_level log_level;
     mode_t socket_mode;
+    gid_t socket_gid; /* BROKER_NO_GROUP: the process's own */
+    gid_t admin_gid;  /* BROKER_NO_GROUP: none */
     uint32_t max_sessions;
     struct redis_options redis;
     uint32_t idle_s; /* ends when its last client has been gone that long; or IDLE_NEVER */
-    bool verbose;
 };
 
 /* What happened since the start; one number for each kind of misbehaviour. */
@@ -49,7 +56,8 @@ struct counters {
 };
 
 struct broker {
-    struct broker_options options;
+    struct broker_options options; /* as they are in force */
+    struct settings *settings;     /* where they came from; owns their strings */
     struct loop *loop;
     struct cache *cache;
     struct catalog *catalog;
@@ -73,7 +81,7 @@ struct broker {
 };
 
 /* Runs until SIGTERM or SIGINT. Returns 0, or what kept it from starting. */
-int broker_run(const struct broker_options *options, struct swi_error *error);
+int broker_run(struct settings *settings, struct swi_error *error);
 
 /* Looks through the catalog again and logs what changed. */
 int broker_reload(struct broker *broker, struct catalog_changes *ret, struct swi_error *error);

@@ -170,6 +170,9 @@ struct cache_cleared cache_clear(struct cache *cache, const char *model, const c
  * reaching the goal (the budget is then the goal, and the tail follows as pins go). -EINVAL over max_bytes. */
 int cache_resize(struct cache *cache, uint64_t budget_bytes, struct swi_error *error);
 
+/* As cache_options.session_bytes; 0: half of the budget. */
+void cache_set_session_bytes(struct cache *cache, uint64_t bytes);
+
 struct cache_stats {
     uint64_t arena_bytes, reserved_bytes, resident_bytes, pinned_bytes, huge_bytes, collapse_refused;
     uint64_t chunks_resident, misses, coalesced, evictions, loads, load_bytes, load_errors, digest_errors;

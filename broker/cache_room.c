@@ -266,6 +266,11 @@ void swi_cache_tidy(struct cache *cache)
     cache->pump_wanted = true;
 }
 
+void cache_set_session_bytes(struct cache *cache, uint64_t bytes)
+{
+    policy_set_session_bytes(cache->policy, bytes ? bytes : cache->budget / 2);
+}
+
 int cache_resize(struct cache *cache, uint64_t budget_bytes, struct swi_error *error)
 {
     char want[32], most[32];

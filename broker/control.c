@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "reload.h"
 #include "report.h"
 #include "warm.h"
 
@@ -112,12 +113,18 @@ static json_t *reload(struct call *call)
 {
     struct catalog_changes changes;
     struct swi_error error = {0};
-    int result = broker_reload(call->session->broker, &changes, &error);
-    if (result < 0)
+    json_t *settings = NULL;
+    int result = reload_settings(call->session->broker, &settings, &error);
+    if (result == 0)
+        result = broker_reload(call->session->broker, &changes, &error);
+    if (result < 0) {
+        json_decref(settings);
         return control_failure(result, error.text);
-    return json_pack("{s:b, s:i, s:i, s:i, s:i, s:i}", "ok", 1, "added", (int)changes.added,
+    }
+    return json_pack("{s:b, s:i, s:i, s:i, s:i, s:i, s:o*}", "ok", 1, "added", (int)changes.added,
                      "replaced", (int)changes.replaced, "removed", (int)changes.removed,
-                     "unchanged", (int)changes.unchanged, "bad", (int)changes.bad);
+                     "unchanged", (int)changes.unchanged, "bad", (int)changes.bad, "settings",
+                     settings);
 }
 
 /* Answers later, through the session. */

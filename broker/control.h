@@ -2,8 +2,8 @@
  *
  *   {"verb":"ping"}                                      anyone who may connect
  *   {"verb":"stats"} {"verb":"ls"} {"verb":"models"} {"verb":"clients"}
- *   {"verb":"clear","model":"m","component":"c"}         root and the broker's own user; both keys
- * optional
+ *   {"verb":"clear","model":"m","component":"c"}         root, the broker's own user and the admin group;
+ *                                                      both keys optional
  *   {"verb":"warm","model":"m","component":"c"}          component optional; answered when all is
  * loaded
  *   {"verb":"resize","bytes":N}

@@ -270,10 +270,27 @@ void ctl_show_warm(const json_t *reply)
                  size_of(reply, "bytes"));
 }
 
+/* "LABEL: a, b", or nothing when there are none. */
+static void show_names(const json_t *names, const char *label)
+{
+    for (size_t i = 0; i < json_array_size(names); i++)
+        (void)printf("%s%s%s", i ? ", " : label, i ? "" : ": ",
+                     json_string_value(json_array_get(names, i)));
+    if (json_array_size(names))
+        (void)printf("\n");
+}
+
 void ctl_show_reload(const json_t *reply)
 {
     (void)printf("%llu added, %llu replaced, %llu removed, %llu unchanged, %llu bad%s\n",
                  count(reply, "added"), count(reply, "replaced"), count(reply, "removed"),
                  count(reply, "unchanged"), count(reply, "bad"),
                  count(reply, "bad") ? " (swctl models says why)" : "");
+    const json_t *settings = json_object_get(reply, "settings");
+    show_names(json_object_get(settings, "applied"), "settings applied");
+    show_names(json_object_get(settings, "at_restart"), "settings that wait for a restart");
+    const json_t *refused = json_object_get(settings, "refused");
+    for (size_t i = 0; i < json_array_size(refused); i++)
+        (void)printf("%s keeps its value: %s\n", text(json_array_get(refused, i), "name"),
+                     text(json_array_get(refused, i), "error"));
 }

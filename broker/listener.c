@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -106,13 +107,40 @@ bool listener_adopt(int fd, const char *path, mode_t mode, dev_t device, ino_t i
     return true;
 }
 
+/* Somebody may have replaced it. */
+static bool still_ours(const struct listener *listener)
+{
+    struct stat status;
+    return lstat(listener->path, &status) == 0 && status.st_dev == listener->device &&
+           status.st_ino == listener->inode;
+}
+
+int listener_set_access(const struct listener *listener, mode_t mode, gid_t group,
+                        struct swi_error *error)
+{
+    if (listener->borrowed)
+        return swi_fail(error, -EPERM,
+                        "the service manager made the socket; its unit says who may use it "
+                        "(SocketMode=, SocketGroup=)");
+    if (!still_ours(listener))
+        return swi_fail(error, -ENOENT, "%s is no longer the socket that this broker made",
+                        listener->path);
+    gid_t wanted = group == (gid_t)-1 ? getegid() : group;
+    if (lchown(listener->path, (uid_t)-1, wanted) < 0)
+        return swi_fail(error, -errno,
+                        "cannot give %s to group %u: %s; the broker's user must be a member of it",
+                        listener->path, wanted, sw_strerror(-errno));
+    if (chmod(listener->path, mode) < 0)
+        return swi_fail(error, -errno, "cannot give %s the mode %04o: %s", listener->path, mode,
+                        sw_strerror(-errno));
+    return 0;
+}
+
 void listener_close(struct listener *listener, bool keep)
 {
     if (listener->fd < 0)
         return;
-    struct stat status;
-    if (!keep && !listener->borrowed && lstat(listener->path, &status) == 0 &&
-        status.st_dev == listener->device && status.st_ino == listener->inode)
+    if (!keep && !listener->borrowed && still_ours(listener))
         (void)unlink(listener->path);
     close(listener->fd);
     listener->fd = -1;

@@ -15,7 +15,7 @@
 /* syslog's numbers, as the journal reads them before a line */
 enum level { LEVEL_ERROR = 3, LEVEL_WARNING = 4, LEVEL_INFO = 6, LEVEL_DETAIL = 7 };
 
-static bool verbose_lines;
+static enum log_level least_urgent = LOG_LEVEL_INFO;
 static bool to_journal;
 
 /* Whether stderr is the stream that systemd connected to the journal. */
@@ -28,10 +28,15 @@ static bool stderr_is_journal(void)
            fstat(STDERR_FILENO, &status) == 0 && status.st_dev == device && status.st_ino == inode;
 }
 
-void log_start(bool verbose)
+void log_start(enum log_level level)
 {
-    verbose_lines = verbose;
+    least_urgent = level;
     to_journal = stderr_is_journal();
+}
+
+void log_set_level(enum log_level level)
+{
+    least_urgent = level;
 }
 
 __attribute__((format(printf, 2, 0))) static void write_line(enum level level, const char *format,
@@ -69,17 +74,19 @@ void log_error(const char *format, ...)
 
 void log_warning(const char *format, ...)
 {
-    WRITE(LEVEL_WARNING);
+    if (least_urgent >= LOG_LEVEL_WARNING)
+        WRITE(LEVEL_WARNING);
 }
 
 void log_info(const char *format, ...)
 {
-    WRITE(LEVEL_INFO);
+    if (least_urgent >= LOG_LEVEL_INFO)
+        WRITE(LEVEL_INFO);
 }
 
 void log_detail(const char *format, ...)
 {
-    if (verbose_lines)
+    if (least_urgent >= LOG_LEVEL_DEBUG)
         WRITE(LEVEL_DETAIL);
 }
 
@@ -87,6 +94,8 @@ void log_peer(const char *format, ...)
 {
     static time_t second;
     static unsigned lines, left_out;
+    if (least_urgent < LOG_LEVEL_WARNING)
+        return;
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
     if (now.tv_sec != second) {

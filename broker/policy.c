@@ -16,8 +16,13 @@ struct policy *policy_create(enum cache_policy kind, uint64_t session_bytes)
     if (!policy)
         return NULL;
     policy->kind = kind;
-    policy->session_bytes = session_bytes ? session_bytes : UINT64_MAX;
+    policy_set_session_bytes(policy, session_bytes);
     return policy;
+}
+
+void policy_set_session_bytes(struct policy *policy, uint64_t bytes)
+{
+    policy->session_bytes = bytes ? bytes : UINT64_MAX;
 }
 
 void policy_destroy(struct policy *policy)

@@ -29,6 +29,7 @@ struct policy;
 
 /* session_bytes 0: no bound. NULL: out of memory. */
 struct policy *policy_create(enum cache_policy kind, uint64_t session_bytes);
+void policy_set_session_bytes(struct policy *policy, uint64_t bytes);
 void policy_destroy(struct policy *policy);
 const char *policy_name(const struct policy *policy);
 

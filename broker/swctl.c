@@ -40,7 +40,9 @@ static const struct verb {
      "is pinned leaves when it is released.\n",
      ctl_show_resize, TIMEOUT_MS},
     {"warm", "MODEL[/COMPONENT]", "load it now, and wait until it is loaded", "", ctl_show_warm, 0},
-    {"reload", NULL, "look through the chunks directory again",
+    {"reload", NULL, "read the settings and look through the chunks directory again",
+     "Says which settings changed and which wait for a restart; with a mistake in them nothing is\n"
+     "reloaded.\n"
      "A replaced model is a new revision: workers that have the old one open finish on it.\n",
      ctl_show_reload, TIMEOUT_MS},
 };
@@ -59,7 +61,9 @@ static void print_help(void)
                  "  --version\n"
                  "  --help          also after a verb\n"
                  "\n"
-                 "clear, resize, warm and reload are for root and the broker's own user.\n"
+                 "clear, resize, warm and reload are for root, the broker's own user and the "
+                 "members of its\n"
+                 "--admin-group.\n"
                  "Exit status: 0 done; 1 the broker reported a failure; 2 usage; 3 no broker.\n");
 }
 

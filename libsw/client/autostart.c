@@ -188,12 +188,21 @@ static int spawn_broker(const struct swi_autostart *autostart, const char *chunk
     int result = find_program(autostart, program, error);
     if (result < 0)
         return result;
-    const char *argv[] = {program,        "--chunks-dir",        chunks,
-                          "--socket",     autostart->socket,     "--socket-mode",
-                          "0600",         "--exit-when-idle",    LINGER_S,
-                          "--cache-size", autostart->cache_size, NULL};
-    if (!autostart->cache_size)
-        argv[9] = NULL;
+    /* /etc/swbroker/swbrokerd.conf is for this machine's broker, and may not be readable here */
+    const char *argv[] = {program,
+                          "--config",
+                          "/dev/null",
+                          "--chunks-dir",
+                          chunks,
+                          "--socket",
+                          autostart->socket,
+                          "--socket-mode",
+                          "0600",
+                          "--exit-when-idle",
+                          LINGER_S,
+                          autostart->cache_size ? "--cache-size" : NULL,
+                          autostart->cache_size,
+                          NULL};
     char **environment = broker_environment();
     result = environment ? swi_spawn_detached(program, argv, environment, ret_messages) : -ENOMEM;
     free(environment);
