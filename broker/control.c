@@ -155,17 +155,25 @@ static const struct verb {
 
 static bool may_change(const struct session *session)
 {
-    return session->peer.uid == 0 || session->peer.uid == geteuid();
+    const struct peer *peer = &session->peer;
+    gid_t admins = session->broker->options.admin_gid;
+    return peer->uid == 0 || peer->uid == geteuid() ||
+           (admins != BROKER_NO_GROUP && peer_in_group(session->socket.fd, peer, admins));
 }
 
 static void run_verb(struct call *call, const struct verb *verb)
 {
     json_t *reply;
     if (verb->changing && !may_change(call->session)) {
-        char text[160];
+        gid_t admins = call->session->broker->options.admin_gid;
+        char group[40] = "there is none: --admin-group";
+        char text[200];
+        if (admins != BROKER_NO_GROUP)
+            (void)snprintf(group, sizeof group, "gid %u", admins);
         (void)snprintf(text, sizeof text,
-                       "%s is for root and the broker's own user (uid %u); you are uid %u",
-                       verb->name, geteuid(), call->session->peer.uid);
+                       "%s is for root, the broker's own user (uid %u) and the admin group (%s); "
+                       "you are uid %u",
+                       verb->name, geteuid(), group, call->session->peer.uid);
         reply = control_failure(-EPERM, text);
     } else {
         reply = verb->run(call);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -20,6 +21,22 @@ int peer_get(int fd, struct peer *ret)
         return -errno;
     *ret = (struct peer){.pid = credentials.pid, .uid = credentials.uid, .gid = credentials.gid};
     return 0;
+}
+
+bool peer_in_group(int fd, const struct peer *peer, gid_t group)
+{
+    if (peer->gid == group)
+        return true;
+    socklen_t size = 0;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, NULL, &size) == 0 || errno != ERANGE)
+        return false; /* it is in no others */
+    gid_t *groups = malloc(size);
+    bool found = false;
+    if (groups && getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size) == 0)
+        for (size_t i = 0; i < size / sizeof *groups && !found; i++)
+            found = groups[i] == group;
+    free(groups);
+    return found;
 }
 
 /* Without SO_PEERPIDFD a number has to do, and numbers are used again. A stranger under another uid

@@ -2,6 +2,7 @@
 #ifndef SWB_PEER_H
 #define SWB_PEER_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 struct peer {
@@ -12,6 +13,9 @@ struct peer {
 
 /* The process that connected. Returns 0 or -errno. */
 int peer_get(int fd, struct peer *ret);
+
+/* Whether that process was in a group when it connected, its first group or another one. */
+bool peer_in_group(int fd, const struct peer *peer, gid_t group);
 
 /* A descriptor that becomes readable when the process that connected ends, even while a child of it
  * keeps the socket open. -ESRCH: it has ended already. Any other negative value: this process
