@@ -89,7 +89,8 @@ void session_attach(struct session *session, uint64_t tag, const struct swi_wire
     cache_attach_page(broker->cache, number, session->page);
     welcome(session, tag, epoch, page_fd);
     close(page_fd);
-    log_detail("%s attached", session_describe(session));
+    const struct log_about about = session_about(session, NULL);
+    log_line(LOG_LEVEL_DEBUG, &about, "%s attached", session_describe(session));
 }
 
 void session_detach(struct session *session)
@@ -172,8 +173,10 @@ void sessions_check(struct broker *broker)
         if (pins.garbage && !session->garbage_seen) {
             session->garbage_seen = true;
             broker->counters.page_garbage++;
-            log_peer("%s: its page holds what no client writes; its valid pins go on counting",
-                     session_describe(session));
+            const struct log_about about = session_about(session, LOG_ID_REFUSED);
+            log_peer_about(
+                &about, "%s: its page holds what no client writes; its valid pins go on counting",
+                session_describe(session));
         }
         check_quota(session, &pins, quota);
     }

@@ -62,6 +62,7 @@ static void check_due(struct loop_timer *timer, uint64_t now_ns)
     struct broker *broker = LOOP_OWNER(timer, struct broker, check_timer);
     sessions_check(broker);
     idle_check(broker, now_ns);
+    log_tell_left_out();
     loop_arm(broker->loop, timer, now_ns + CHECK_EVERY_NS);
 }
 
@@ -131,6 +132,18 @@ static void raise_file_limit(struct broker *broker)
             (unsigned long long)limit.rlim_max, broker->options.max_sessions);
 }
 
+/* Clients can ask for a bad chunk as often as they like. */
+static void load_failed(void *context, const struct cache_chunk *chunk, int code,
+                        const char *message)
+{
+    (void)context;
+    static struct log_limit digests, others;
+    const struct log_about about = {
+        .message_id = LOG_ID_LOAD, .model = chunk->model, .chunk = chunk->name};
+    log_limited(code == SW_EDIGEST ? &digests : &others, &about, "%s/%s: %s", chunk->model,
+                chunk->name, message ? message : sw_strerror(code));
+}
+
 static int create_cache(struct broker *broker, struct swi_error *error)
 {
     const struct broker_options *options = &broker->options;
@@ -138,6 +151,7 @@ static int create_cache(struct broker *broker, struct swi_error *error)
                                                 .max_bytes = options->max_cache_bytes,
                                                 .policy = options->policy,
                                                 .engine = options->engine,
+                                                .failed = load_failed,
                                                 .session_bytes = options->max_pinned_bytes
                                                                      ? options->max_pinned_bytes
                                                                      : options->cache_bytes / 2};
@@ -281,8 +295,9 @@ int broker_run(struct settings *settings, struct swi_error *error)
     if (result == 0) {
         char size[32];
         swi_size_format(options->cache_bytes, size, sizeof size);
-        log_info("serving %u models from %s with %s of cache on %s", broker.catalog->count,
-                 broker.catalog->path, size, broker.listener.path);
+        const struct log_about about = {.message_id = LOG_ID_SERVING};
+        log_line(LOG_LEVEL_INFO, &about, "serving %u models from %s with %s of cache on %s",
+                 broker.catalog->count, broker.catalog->path, size, broker.listener.path);
         notify_manager("READY=1");
         run(&broker);
         notify_manager("STOPPING=1");

@@ -48,6 +48,8 @@ int cache_create(const struct cache_options *options, struct cache **ret, struct
         return swi_fail(error, -ENOMEM, "out of memory");
     cache->segment.fd = cache->segment.client_fd = cache->index.fd = cache->index.client_fd = -1;
     cache->budget = options->budget_bytes / SWI_PAGE_BYTES * SWI_PAGE_BYTES;
+    cache->failed = options->failed;
+    cache->failed_context = options->context;
     cache->tick_step_ns = CACHE_TICK_MIN_NS;
     for (int i = 0; i < CACHE_PRIORITIES; i++)
         TAILQ_INIT(&cache->queue[i]);

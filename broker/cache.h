@@ -18,6 +18,7 @@
 #include "latency.h"
 
 struct cache;
+struct cache_chunk;
 
 enum cache_engine { CACHE_ENGINE_AUTO, CACHE_ENGINE_URING, CACHE_ENGINE_THREADS };
 enum cache_policy { CACHE_POLICY_LRU, CACHE_POLICY_NEXT_USE };
@@ -30,6 +31,10 @@ struct cache_options {
     /* How many bytes the cursors of one session may keep from leaving (next-use); its quota of pinned
      * bytes. 0: no bound. */
     uint64_t session_bytes;
+    /* Told of each file that cannot be read or does not match its chunk's digest, and of chunks that
+     * come from elsewhere and could not. message may be NULL. NULL: nobody is told. */
+    void (*failed)(void *context, const struct cache_chunk *chunk, int code, const char *message);
+    void *context;
 };
 
 int cache_create(const struct cache_options *options, struct cache **ret, struct swi_error *error);

@@ -89,6 +89,8 @@ struct answering {
 
 struct cache {
     uint64_t budget;
+    void (*failed)(void *context, const struct cache_chunk *chunk, int code, const char *message);
+    void *failed_context;
     struct segment segment;
     struct index_segment index;
     struct arena *arena;

@@ -24,8 +24,11 @@ static void fail_chunk(struct cache *cache, struct chunk *chunk)
 {
     struct swi_error error;
     swi_cache_describe_failure(chunk, &error);
-    if (!chunk->tried_file) /* else it was counted when its file failed */
+    if (!chunk->tried_file) { /* else it was counted and told when its file failed */
         cache->stats.load_errors++;
+        if (cache->failed)
+            cache->failed(cache->failed_context, &chunk->info, error.code, chunk->remote_problem);
+    }
     swi_cache_forget_tries(chunk);
     chunk->ahead = false;
     answer_all(cache, chunk, error.code, error.text);

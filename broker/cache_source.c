@@ -50,6 +50,8 @@ void swi_cache_file_failed(struct cache *cache, struct chunk *chunk, const struc
         cache->stats.digest_errors++;
     else
         cache->stats.load_errors++;
+    if (cache->failed)
+        cache->failed(cache->failed_context, &chunk->info, error->code, error->text);
     swi_cache_forget_failure(chunk);
     chunk->failure.code = error->code;
     chunk->failure.at_ns = cache->now_ns;

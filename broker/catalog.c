@@ -147,8 +147,9 @@ static void set_problem(struct catalog_model *model, int problem, const char *te
 {
     if (problem && (model->problem != problem || !model->problem_text ||
                     strcmp(model->problem_text, text) != 0))
-        log_warning("model %s: %s%s", model->name, text,
-                    model->current ? "; its last good revision goes on being served" : "");
+        log_line(LOG_LEVEL_WARNING, &(struct log_about){.model = model->name}, "model %s: %s%s",
+                 model->name, text,
+                 model->current ? "; its last good revision goes on being served" : "");
     free(model->problem_text);
     model->problem = problem;
     model->problem_text = problem ? strdup(text) : NULL;
@@ -269,7 +270,8 @@ static void drop_unseen(struct catalog *catalog, struct catalog_changes *changes
         struct catalog_model *next = TAILQ_NEXT(model, link);
         if (!model->seen) {
             changes->removed++;
-            log_info("model %s has left the catalog", model->name);
+            log_line(LOG_LEVEL_INFO, &(struct log_about){.model = model->name},
+                     "model %s has left the catalog", model->name);
             if (model->current)
                 supersede(catalog, model->current);
             free_model(catalog, model);
@@ -326,7 +328,7 @@ static void look_up(struct catalog *catalog, const char *name)
     struct swi_error error = {0};
     int root = open_root(catalog, &error);
     if (root < 0) {
-        log_warning("%s", error.text);
+        log_peer("%s", error.text);
         return;
     }
     struct catalog_changes changes = {0};

@@ -86,6 +86,8 @@ static const struct line {
     {"quota_revoked", "revoked for pinning", COUNT},
     {"page_garbage", "pages with garbage", COUNT},
     {NULL, "broker", HEAD},
+    {"log_lines_dropped", "log lines lost", COUNT},
+    {"log_lines_left_out", "log lines left out", COUNT},
     {"io_engine", "reads with", TEXT},
     {"policy", "eviction policy", TEXT},
     {"isolation", "isolation", TEXT},

@@ -81,6 +81,7 @@ static void adopt(struct broker *broker, struct settings *fresh, size_t index)
 
 static void take_change(struct broker *broker, struct settings *fresh, size_t index, json_t *report)
 {
+    static const struct log_about about = {.message_id = LOG_ID_RELOAD};
     const struct setting *setting = &settings_table[index];
     const char *old = broker->settings->values[index].text;
     const char *new = fresh->values[index].text;
@@ -89,8 +90,9 @@ static void take_change(struct broker *broker, struct settings *fresh, size_t in
     old = setting->secret ? "another" : or_none(old);
     new = setting->secret ? "new" : or_none(new);
     if (!setting->apply) {
-        log_warning("%s is %s in the settings now; it stays %s until a restart", setting->name, new,
-                    old);
+        log_line(LOG_LEVEL_WARNING, &about,
+                 "%s is %s in the settings now; it stays %s until a restart", setting->name, new,
+                 old);
         append(report, "at_restart", json_string(setting->name));
         return;
     }
@@ -98,12 +100,12 @@ static void take_change(struct broker *broker, struct settings *fresh, size_t in
     int result = setting->apply(broker, &fresh->options, &error);
     if (result < 0) {
         const char *why = error.text[0] ? error.text : sw_strerror(result);
-        log_error("%s stays %s: %s", setting->name, old, why);
+        log_line(LOG_LEVEL_ERROR, &about, "%s stays %s: %s", setting->name, old, why);
         append(report, "refused",
                json_pack("{s:s, s:o}", "name", setting->name, "error", report_text(why)));
         return;
     }
-    log_info("%s is %s now, it was %s", setting->name, new, old);
+    log_line(LOG_LEVEL_INFO, &about, "%s is %s now, it was %s", setting->name, new, old);
     append(report, "applied", json_string(setting->name));
     adopt(broker, fresh, index);
 }

@@ -206,6 +206,9 @@ json_t *report_stats(struct broker *broker)
     put(reply, "connections", broker->connection_count);
     put_counters(reply, &broker->counters);
     put_tiers(reply, broker, &stats);
+    const struct log_counts lines = log_get_counts();
+    put(reply, "log_lines_dropped", lines.dropped);
+    put(reply, "log_lines_left_out", lines.left_out);
     uint32_t bad = 0;
     const struct catalog_model *model;
     TAILQ_FOREACH(model, &broker->catalog->models, link)

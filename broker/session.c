@@ -21,6 +21,7 @@
 #define STALL_TIME_NS    (5 * LOOP_NS_PER_S)
 #define ACCEPT_PAUSE_NS  (LOOP_NS_PER_S / 10)
 #define DRAINED_AT_CLOSE 1024
+#define REFUSAL_CAUSES   64
 
 const char *session_describe(const struct session *session)
 {
@@ -34,6 +35,14 @@ const char *session_describe(const struct session *session)
     return text;
 }
 
+struct log_about session_about(const struct session *session, const char *message_id)
+{
+    return (struct log_about){.message_id = message_id,
+                              .client = session->name[0] ? session->name : "unnamed",
+                              .client_pid = session->peer.pid,
+                              .client_uid = session->peer.uid};
+}
+
 /* ---- ending ---------------------------------------------------------------------------------- */
 
 void session_doom(struct session *session, const char *reason)
@@ -41,8 +50,9 @@ void session_doom(struct session *session, const char *reason)
     if (session->state == SESSION_DOOMED)
         return;
     struct broker *broker = session->broker;
+    const struct log_about about = session_about(session, NULL);
     if (session->page)
-        log_detail("%s: %s", session_describe(session), reason);
+        log_line(LOG_LEVEL_DEBUG, &about, "%s: %s", session_describe(session), reason);
     session->state = SESSION_DOOMED;
     loop_remove(broker->loop, &session->socket);
     loop_remove(broker->loop, &session->process);
@@ -58,7 +68,10 @@ void session_refuse(struct session *session, uint64_t tag, int code, const char 
 {
     if (session->state == SESSION_DOOMED)
         return;
-    log_peer("%s: %s; closing it", session_describe(session), message);
+    static struct log_limit limits[REFUSAL_CAUSES]; /* by code: none hides the others */
+    const struct log_about about = session_about(session, LOG_ID_REFUSED);
+    log_limited(&limits[(unsigned)-code % REFUSAL_CAUSES], &about, "%s: %s; closing it",
+                session_describe(session), message);
     session_done(session, tag, code, message);
     session_doom(session, "refused");
 }
@@ -201,7 +214,9 @@ static bool read_message(struct session *session)
         return false;
     if (descriptors) {
         session->broker->counters.descriptors_refused += descriptors;
-        log_peer("%s sent %zu descriptors; closed them", session_describe(session), descriptors);
+        const struct log_about about = session_about(session, LOG_ID_REFUSED);
+        log_peer_about(&about, "%s sent %zu descriptors; closed them", session_describe(session),
+                       descriptors);
     }
     if (length == 0 || (length < 0 && length != SW_EPROTOCOL)) {
         session_doom(session, "hung up");
@@ -262,7 +277,8 @@ static void stall_over(struct loop_timer *timer, uint64_t now_ns)
     (void)now_ns;
     struct session *session = LOOP_OWNER(timer, struct session, stall);
     session->broker->counters.slow_readers++;
-    log_peer("%s does not take its answers; closing it", session_describe(session));
+    const struct log_about about = session_about(session, LOG_ID_REFUSED);
+    log_peer_about(&about, "%s does not take its answers; closing it", session_describe(session));
     session_doom(session, "does not take its answers");
 }
 

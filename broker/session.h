@@ -69,7 +69,7 @@ void sessions_reap(struct broker *broker);
 /* Looks at every client page: pinned bytes against the quota, garbage. */
 void sessions_check(struct broker *broker);
 
-/* Ends a session at the end of this turn. reason is logged (with --verbose). */
+/* Ends a session at the end of this turn. reason is logged at level debug. */
 void session_doom(struct session *session, const char *reason);
 /* The same for a client that broke a rule: it is told (DONE with that tag), and the log too. */
 void session_refuse(struct session *session, uint64_t tag, int code, const char *message);
@@ -83,6 +83,9 @@ void session_reply(struct session *session, uint64_t tag, json_t *reply);
 
 /* "client 3 (swbert, pid 77, uid 1000)"; static storage. */
 const char *session_describe(const struct session *session);
+
+/* The same as fields for the log; borrowed from the session. */
+struct log_about session_about(const struct session *session, const char *message_id);
 
 /* CONTROL from a connection that is no client: it may stay, as long as it says something now and
  * then. */

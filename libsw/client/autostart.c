@@ -157,8 +157,8 @@ static int find_program(const struct swi_autostart *autostart, char program[stat
 static bool is_of_the_host(const char *variable)
 {
     static const char *const names[] = {
-        "NOTIFY_SOCKET=", "LISTEN_",         "FDSTORE=",   "WATCHDOG_",
-        "MAINPID=",       "JOURNAL_STREAM=", "SW_SOCKET=", "SW_AUTOSTART="};
+        "NOTIFY_SOCKET=",  "LISTEN_",        "FDSTORE=",   "WATCHDOG_",    "MAINPID=",
+        "JOURNAL_STREAM=", "INVOCATION_ID=", "SW_SOCKET=", "SW_AUTOSTART="};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strncmp(variable, names[i], strlen(names[i])) == 0)
             return true;
