@@ -31,6 +31,7 @@ int bench_submit(int argc, char **argv);
 int bench_load(int argc, char **argv);
 int bench_policy(int argc, char **argv);
 int bench_tokenize(int argc, char **argv);
+int bench_redis(int argc, char **argv);
 int bench_serve(int argc, char **argv);
 int bench_flood(int argc, char **argv);
 int bench_stream(int argc, char **argv);

@@ -22,6 +22,8 @@
 int broker_reload(struct broker *broker, struct catalog_changes *ret, struct swi_error *error)
 {
     int result = catalog_scan(broker->catalog, ret, error);
+    if (broker->redis_models)
+        redis_models_ask(broker->redis_models);
     if (result < 0)
         log_error("%s", error->text);
     else
@@ -184,12 +186,29 @@ static int open_listener(struct broker *broker, struct swi_error *error)
     return result;
 }
 
+/* Whether what the options say of the Redis goes together. */
+static int check_redis(const struct broker_options *options, struct swi_error *error)
+{
+    if (options->models && !options->redis.url)
+        return swi_fail(error, -EINVAL, "--models needs a --redis-url to have them from");
+    if (options->models && options->redis.mode == REDIS_WRITE_ONLY)
+        return swi_fail(error, -EINVAL, "--models does not go with --redis-mode write-only");
+    int result = options->redis.url ? redis_tier_check(&options->redis, error) : 0;
+    if (result == 0 && options->models)
+        result = redis_models_check(options->models, error);
+    return result;
+}
+
 static int start_redis(struct broker *broker, struct swi_error *error)
 {
     const struct redis_options *options = &broker->options.redis;
     if (!options->url)
         return 0;
-    return redis_tier_create(options, broker->loop, broker->cache, &broker->redis, error);
+    int result = redis_tier_create(options, broker->loop, broker->cache, &broker->redis, error);
+    if (result == 0 && broker->options.models)
+        result = redis_models_create(broker->options.models, broker->redis, broker->catalog,
+                                     broker->loop, &broker->redis_models, error);
+    return result;
 }
 
 /* The cheap checks first: a second broker on the same socket ends before it reserves an arena. */
@@ -198,7 +217,7 @@ static int broker_start(struct broker *broker, struct swi_error *error)
     const struct broker_options *options = &broker->options;
     struct catalog_changes changes;
     raise_file_limit(broker);
-    int result = options->redis.url ? redis_tier_check(&options->redis, error) : 0;
+    int result = check_redis(options, error);
     if (result == 0)
         result = loop_create(&broker->loop, error);
     if (result == 0)
@@ -242,6 +261,7 @@ static void broker_stop(struct broker *broker)
     listener_close(&broker->listener, false);
     store_close(&broker->store);
     trace_close(broker->trace, loop_now());
+    redis_models_destroy(broker->redis_models);
     redis_tier_destroy(broker->redis);
     catalog_destroy(broker->catalog);
     if (broker->cache)
@@ -291,13 +311,14 @@ int broker_run(struct settings *settings, struct swi_error *error)
     idle_init(&broker.idle);
     TAILQ_INIT(&broker.connections);
     TAILQ_INIT(&broker.doomed);
+    TAILQ_INIT(&broker.wheres);
     int result = broker_start(&broker, error);
     if (result == 0) {
         char size[32];
         swi_size_format(options->cache_bytes, size, sizeof size);
         const struct log_about about = {.message_id = LOG_ID_SERVING};
         log_line(LOG_LEVEL_INFO, &about, "serving %u models from %s with %s of cache on %s",
-                 broker.catalog->count, broker.catalog->path, size, broker.listener.path);
+                 broker.catalog->count, broker.catalog->path ? broker.catalog->path : "Redis", size, broker.listener.path);
         notify_manager("READY=1");
         run(&broker);
         notify_manager("STOPPING=1");

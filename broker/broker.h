@@ -10,10 +10,13 @@
 #include "listener.h"
 #include "log.h"
 #include "loop.h"
+#include "redis_models.h"
 #include "redis_tier.h"
 #include "store.h"
 #include "trace.h"
 
+struct push;
+struct where;
 struct session;
 struct settings;
 TAILQ_HEAD(session_list, session);
@@ -36,7 +39,8 @@ struct broker_options {
     gid_t admin_gid;  /* BROKER_NO_GROUP: none */
     uint32_t max_sessions;
     struct redis_options redis;
-    uint32_t idle_s; /* ends when its last client has been gone that long; or IDLE_NEVER */
+    uint32_t idle_s;    /* ends when its last client has been gone that long; or IDLE_NEVER */
+    const char *models; /* to be served from the Redis, separated by commas; NULL: none */
 };
 
 /* What happened since the start; one number for each kind of misbehaviour. */
@@ -65,9 +69,13 @@ struct broker {
     struct listener listener;
     struct loop_source accept_source, cache_source, signal_source;
     struct loop_timer accept_timer, check_timer, trace_timer;
-    struct trace *trace; /* NULL: none */
+    struct trace *trace;      /* NULL: none */
     struct redis_tier *redis; /* NULL: none */
     struct idle idle;
+    struct redis_models *redis_models;
+    TAILQ_HEAD(where_list, where) wheres;
+    uint32_t where_count;
+    struct push *push; /* the one under way; NULL: none */
     struct counters counters;
     uint64_t started_ns;
     bool stopping;

@@ -15,6 +15,7 @@
 #include "core/wire.h"
 #include "log.h"
 #include "loop.h"
+#include "revision_stored.h"
 
 /* Lookups of unknown names: some at once, then some a second, whoever asks. */
 #define LOOKUPS_AT_ONCE  20u
@@ -56,10 +57,10 @@ int catalog_create(const char *path, struct catalog **ret, struct swi_error *err
     TAILQ_INIT(&catalog->models);
     TAILQ_INIT(&catalog->superseded);
     catalog->lookups = LOOKUPS_AT_ONCE;
-    int result = absolute_path(path, &catalog->path);
+    int result = path ? absolute_path(path, &catalog->path) : 0;
     if (result < 0) {
         result = swi_fail(error, result, "cannot resolve %s: %s", path, sw_strerror(result));
-    } else {
+    } else if (path) {
         int root = open_root(catalog, error);
         result = root < 0 ? root : 0;
         if (root >= 0)
@@ -263,12 +264,26 @@ static int scan_folder(struct catalog *catalog, int root, struct catalog_changes
     return result;
 }
 
+/* The directory of a model that is also wanted from a Redis is gone. */
+static void drop_directory(struct catalog *catalog, struct catalog_model *model,
+                           struct catalog_changes *changes)
+{
+    if (model->current && !model->current->stored) {
+        changes->removed++;
+        supersede(catalog, model->current);
+        model->current = NULL;
+        set_problem(model, SW_ENOMODEL, "its directory is gone; Redis is being asked");
+    }
+}
+
 static void drop_unseen(struct catalog *catalog, struct catalog_changes *changes)
 {
     struct catalog_model *model = TAILQ_FIRST(&catalog->models);
     while (model) {
         struct catalog_model *next = TAILQ_NEXT(model, link);
-        if (!model->seen) {
+        if (!model->seen && model->wanted) {
+            drop_directory(catalog, model, changes);
+        } else if (!model->seen) {
             changes->removed++;
             log_line(LOG_LEVEL_INFO, &(struct log_about){.model = model->name},
                      "model %s has left the catalog", model->name);
@@ -282,6 +297,10 @@ static void drop_unseen(struct catalog *catalog, struct catalog_changes *changes
 
 int catalog_scan(struct catalog *catalog, struct catalog_changes *ret, struct swi_error *error)
 {
+    if (!catalog->path) {
+        *ret = (struct catalog_changes){.added = 0};
+        return 0;
+    }
     int root = open_root(catalog, error);
     if (root < 0)
         return root;
@@ -345,10 +364,13 @@ int catalog_acquire(struct catalog *catalog, const char *name, uint64_t now_ns,
                     struct revision **ret, struct swi_error *error)
 {
     struct catalog_model *model = catalog_find(catalog, name);
-    if ((!model || !model->current) && plausible_name(name) && may_look_up(catalog, now_ns)) {
+    if (catalog->path && (!model || !model->current) && plausible_name(name) && may_look_up(catalog, now_ns)) {
         look_up(catalog, name);
         model = catalog_find(catalog, name);
     }
+    if (!model && !catalog->path)
+        return swi_fail(error, SW_ENOMODEL,
+                        "no model %s: it is not among --models, and there is no --chunks-dir", name);
     if (!model)
         return swi_fail(error, SW_ENOMODEL,
                         "no model %s in %s; swctl models lists them, swchunk import adds one", name,
@@ -369,4 +391,63 @@ void catalog_release(struct catalog *catalog, struct revision *revision)
     TAILQ_REMOVE(&catalog->superseded, revision, link);
     log_detail("model %s: the last user of a replaced revision has left", revision->name);
     revision_destroy(revision);
+}
+
+/* ---- models from a Redis --------------------------------------------------------------------- */
+
+static struct catalog_model *want(struct catalog *catalog, const char *name)
+{
+    struct catalog_model *model = catalog_find(catalog, name);
+    if (!model && catalog->count < CATALOG_MODELS_MAX)
+        model = add_model(catalog, name);
+    if (model)
+        model->wanted = true;
+    return model;
+}
+
+static bool has_directory(const struct catalog_model *model)
+{
+    return model->current && !model->current->stored;
+}
+
+void catalog_miss_stored(struct catalog *catalog, const char *name, int code, const char *text)
+{
+    struct catalog_model *model = want(catalog, name);
+    if (model && !has_directory(model))
+        set_problem(model, code, text);
+}
+
+bool catalog_has_stored(struct catalog *catalog, const char *name, struct swi_digest digest)
+{
+    struct catalog_model *model = want(catalog, name);
+    if (!model || !model->current)
+        return false;
+    if (has_directory(model))
+        return true;
+    if (!swi_digest_equal(revision_stored_digest(model->current->stored), digest))
+        return false;
+    set_problem(model, 0, NULL);
+    return true;
+}
+
+int catalog_offer_stored(struct catalog *catalog, const char *name, const void *data, size_t size,
+                         struct swi_digest digest, struct swi_error *error)
+{
+    struct catalog_model *model = want(catalog, name);
+    if (!model)
+        return swi_fail(error, -ENOMEM, "the catalog is full, or out of memory");
+    if (has_directory(model))
+        return 0;
+    struct revision *revision;
+    int result = revision_create_stored(catalog->cache, name, data, size, digest,
+                                        catalog->next_incarnation, &revision, error);
+    if (result < 0)
+        return result;
+    catalog->next_incarnation++;
+    if (model->current)
+        supersede(catalog, model->current);
+    model->current = revision;
+    set_problem(model, 0, NULL);
+    log_info("model %s: %zu chunks, from Redis", name, revision->manifest.count);
+    return 0;
 }

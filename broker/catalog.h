@@ -4,6 +4,9 @@
  * them. It is looked through at start and at each reload; a name that is not known is looked up
  * once more when somebody asks for it, so that a model imported later is found. What is wrong with
  * one model does not touch the others.
+ *
+ * Models may also come from a Redis, without a directory (redis_models.h); a directory of that name
+ * goes before. There need not be a chunks directory then.
  */
 #ifndef SWB_CATALOG_H
 #define SWB_CATALOG_H
@@ -16,7 +19,8 @@ struct catalog_model {
     struct revision *current; /* NULL: never was in order */
     int problem;              /* what the last look found wrong; 0: nothing */
     char *problem_text;
-    bool seen; /* by the scan that is under way */
+    bool seen;   /* by the scan that is under way */
+    bool wanted; /* also from a Redis: stays in the catalog without a directory */
 };
 
 TAILQ_HEAD(catalog_models, catalog_model);
@@ -24,7 +28,7 @@ TAILQ_HEAD(catalog_revisions, revision);
 
 struct catalog {
     struct cache *cache;
-    char *path; /* absolute */
+    char *path; /* absolute; NULL: there is no chunks directory */
     uint64_t next_incarnation;
     struct catalog_models models;        /* by name */
     struct catalog_revisions superseded; /* that still have users */
@@ -35,7 +39,7 @@ struct catalog {
 
 #define CATALOG_MODELS_MAX 4096u
 
-/* Fails when path is not a readable directory. Nothing is scanned yet: the owner sets ->cache
+/* path NULL: no chunks directory. Fails when it is not a readable directory. Nothing is scanned yet: the owner sets ->cache
  * before that. */
 int catalog_create(const char *path, struct catalog **ret, struct swi_error *error);
 /* Nobody uses a revision any more. */
@@ -52,6 +56,17 @@ int catalog_scan(struct catalog *catalog, struct catalog_changes *ret, struct sw
 int catalog_acquire(struct catalog *catalog, const char *name, uint64_t now_ns,
                     struct revision **ret, struct swi_error *error);
 void catalog_release(struct catalog *catalog, struct revision *revision);
+
+/* ---- models from a Redis ---- */
+
+/* The model is wanted from there and cannot be had: why, for whoever asks for it. One that is served
+ * goes on being served. */
+void catalog_miss_stored(struct catalog *catalog, const char *name, int code, const char *text);
+/* A bundle of the model's, verified by its digest. Errors: those of revision_create_stored. */
+int catalog_offer_stored(struct catalog *catalog, const char *name, const void *data, size_t size,
+                         struct swi_digest digest, struct swi_error *error);
+/* Whether a revision from there is of no use: it is the one that is served, or a directory is. */
+bool catalog_has_stored(struct catalog *catalog, const char *name, struct swi_digest digest);
 
 struct catalog_model *catalog_find(struct catalog *catalog, const char *name);
 

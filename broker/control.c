@@ -7,9 +7,11 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "push.h"
 #include "reload.h"
 #include "report.h"
 #include "warm.h"
+#include "where.h"
 
 struct call {
     struct session *session;
@@ -41,9 +43,11 @@ static json_t *ls(struct call *call)
     return report_chunks(call->session->broker);
 }
 
+/* Answers later where there is a Redis to be asked. */
 static json_t *models(struct call *call)
 {
-    return report_models(call->session->broker);
+    where_start(call->session, call->tag, report_models(call->session->broker));
+    return NULL;
 }
 
 static json_t *clients(struct call *call)
@@ -137,6 +141,16 @@ static json_t *warm(struct call *call)
     return result < 0 ? control_failure(result, error.text) : NULL;
 }
 
+/* The same. */
+static json_t *push(struct call *call)
+{
+    if (!call->model || call->component)
+        return control_failure(-EINVAL, "push needs a model, and pushes all of it");
+    struct swi_error error = {0};
+    int result = push_start(call->session, call->tag, call->model, &error);
+    return result < 0 ? control_failure(result, error.text) : NULL;
+}
+
 /* ---- all of them ----------------------------------------------------------------------------- */
 
 static const struct verb {
@@ -147,10 +161,10 @@ static const struct verb {
     bool deferred;
 } verbs[] = {
     {"ping", false, ping, false},       {"stats", false, stats, false},
-    {"ls", false, ls, false},           {"models", false, models, false},
+    {"ls", false, ls, false},           {"models", false, models, true},
     {"clients", false, clients, false}, {"clear", true, clear, false},
     {"resize", true, resize, false},    {"reload", true, reload, false},
-    {"warm", true, warm, true},
+    {"warm", true, warm, true},         {"push", true, push, true},
 };
 
 static bool may_change(const struct session *session)

@@ -190,10 +190,31 @@ void ctl_show_chunks(const json_t *reply)
     ctl_table_print(table);
 }
 
+/* "disk", "redis", "disk, redis", "disk, redis 40 %": where a model's chunks are. A model that is
+ * only partly in the Redis, or whose manifest was not pushed, is served by brokers that have its
+ * files alone. */
+static void show_where(struct ctl_table *table, const json_t *row)
+{
+    const json_t *redis = json_object_get(row, "redis");
+    bool disk = strcmp(text(row, "origin"), "disk") == 0;
+    uint64_t present = number(redis, "stripes"), all = number(redis, "of_stripes");
+    bool pushed = json_is_true(json_object_get(redis, "pushed"));
+    if (!*text(row, "origin"))
+        ctl_table_cell(table, CTL_FAINT, "-");
+    else if (present == 0)
+        ctl_table_cell(table, CTL_PLAIN, "%s", disk ? "disk" : "redis?");
+    else if (present < all)
+        ctl_table_cell(table, CTL_PLAIN, "%sredis %llu %%", disk ? "disk, " : "",
+                       (unsigned long long)(present * 100 / all));
+    else
+        ctl_table_cell(table, CTL_PLAIN, "%sredis%s", disk ? "disk, " : "",
+                       pushed ? "" : " (chunks only)");
+}
+
 void ctl_show_models(const json_t *reply)
 {
     struct ctl_table *table =
-        ctl_table_create("MODEL|TYPE|LAYOUT|DTYPE|>CHUNKS|>SIZE|>RESIDENT|>USERS|NOTE");
+        ctl_table_create("MODEL|TYPE|LAYOUT|DTYPE|>CHUNKS|>SIZE|>RESIDENT|>USERS|WHERE|NOTE");
     const json_t *list = json_object_get(reply, "models");
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *row = json_array_get(list, i);
@@ -205,6 +226,7 @@ void ctl_show_models(const json_t *reply)
         ctl_table_size(table, number(row, "bytes"));
         ctl_table_size(table, number(row, "resident_bytes"));
         ctl_table_cell(table, CTL_PLAIN, "%llu", count(row, "users"));
+        show_where(table, row);
         const char *problem = text(row, "error");
         bool old = json_is_true(json_object_get(row, "superseded"));
         ctl_table_cell(table, *problem ? CTL_BAD : CTL_FAINT, "%s%s%s", old ? "replaced" : "",
@@ -295,4 +317,12 @@ void ctl_show_reload(const json_t *reply)
     for (size_t i = 0; i < json_array_size(refused); i++)
         (void)printf("%s keeps its value: %s\n", text(json_array_get(refused, i), "name"),
                      text(json_array_get(refused, i), "error"));
+}
+
+void ctl_show_push(const json_t *reply)
+{
+    unsigned long long written = count(reply, "chunks_written");
+    (void)printf("%s: %llu chunk%s (%s) written, %llu were there; revision %s\n",
+                 text(reply, "model"), written, plural(written), size_of(reply, "bytes_written"),
+                 count(reply, "chunks_present"), text(reply, "revision"));
 }

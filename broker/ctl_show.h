@@ -12,6 +12,7 @@ void ctl_show_clients(const json_t *reply);
 void ctl_show_clear(const json_t *reply);
 void ctl_show_resize(const json_t *reply);
 void ctl_show_warm(const json_t *reply);
+void ctl_show_push(const json_t *reply);
 void ctl_show_reload(const json_t *reply);
 
 #endif

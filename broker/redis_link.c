@@ -214,6 +214,16 @@ static void connect_to(struct redis_link *link, const struct sockaddr *address, 
         swi_link_fail(link, LINK_CANNOT_CONNECT, "out of memory or descriptors");
 }
 
+void swi_link_adopt(struct redis_link *link, int fd)
+{
+    link->source = (struct loop_source){.ready = socket_ready, .fd = fd};
+    int result = loop_add(link->loop, &link->source, EPOLLIN);
+    if (result == 0)
+        result = swi_link_open_wire(link);
+    assert(result == 0);
+    link->state = LINK_UP;
+}
+
 /* ---- resolving --------------------------------------------------------------------------------
  */
 

@@ -55,10 +55,12 @@ struct redis_call {
     STAILQ_ENTRY(redis_call) link;
 };
 
+#define REDIS_WORDS_MAX 36
+
 struct redis_command {
     int count;
-    const char *words[12];
-    size_t lengths[12];
+    const char *words[REDIS_WORDS_MAX];
+    size_t lengths[REDIS_WORDS_MAX];
 };
 void redis_command_add(struct redis_command *command, const void *word, size_t length);
 void redis_command_text(struct redis_command *command, const char *word);

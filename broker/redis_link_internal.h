@@ -59,6 +59,8 @@ void swi_link_fail(struct redis_link *link, enum link_failure kind, const char *
     __attribute__((format(printf, 3, 4)));
 /* Arms the timer for the oldest call. */
 void swi_link_arm(struct redis_link *link);
+/* Goes up on a connected socket without greeting; for the fuzzer. */
+void swi_link_adopt(struct redis_link *link, int fd);
 
 /* redis_wire.c */
 int swi_link_open_wire(struct redis_link *link);

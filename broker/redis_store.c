@@ -39,6 +39,19 @@ void swi_tier_pause_over(struct loop_timer *timer, uint64_t now_ns)
 /* ---- one blob ---------------------------------------------------------------------------------
  */
 
+/* The connection is lost: those that have not begun hear of it too, rather than wait for a server
+ * that may not come back. */
+static void fail_queued(struct redis_tier *tier)
+{
+    struct writing_list queued = TAILQ_HEAD_INITIALIZER(queued);
+    struct redis_writing *writing;
+    TAILQ_CONCAT(&queued, &tier->writings, link);
+    while ((writing = TAILQ_FIRST(&queued))) {
+        TAILQ_REMOVE(&queued, writing, link);
+        writing->over(writing, -EAGAIN, redis_link_problem(tier->writes));
+    }
+}
+
 static void finish(struct redis_writing *writing, int status, const char *why)
 {
     struct redis_tier *tier = writing->tier;
@@ -55,6 +68,8 @@ static void finish(struct redis_writing *writing, int status, const char *why)
         tier->stats.store_failures++;
     }
     writing->over(writing, status, why);
+    if (status == -EAGAIN)
+        fail_queued(tier);
     swi_tier_write_more(tier);
 }
 
@@ -264,7 +279,7 @@ static const uint8_t *resident_stripe(struct redis_writing *writing, uint64_t of
     return bytes ? bytes + offset : NULL;
 }
 
-static void enqueue(struct redis_tier *tier, const struct store_item *item)
+static void enqueue(struct redis_tier *tier, const struct queued_store *item)
 {
     if (tier->queue_count == STORE_QUEUE_MAX) { /* the oldest is the likeliest to be evicted */
         tier->queue_first = (tier->queue_first + 1) % STORE_QUEUE_MAX;
@@ -350,7 +365,7 @@ void swi_tier_was_read(void *context, uint32_t id, const struct cache_chunk *chu
     struct redis_tier *tier = context;
     if (!tier->writes)
         return;
-    const struct store_item item = {
+    const struct queued_store item = {
         .id = id, .wrong = wrong, .bytes = chunk->bytes, .digest = chunk->digest};
     enqueue(tier, &item);
     swi_tier_write_more(tier);

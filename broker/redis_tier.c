@@ -41,12 +41,20 @@ int redis_tier_check(const struct redis_options *options, struct swi_error *erro
 
 static void reads_up(void *owner)
 {
-    (void)owner; /* the cache asks for the state at each load */
+    struct redis_tier *tier = owner;
+    if (tier->up) /* the cache asks for the state at each load */
+        tier->up(tier->up_owner);
 }
 
 static void writes_up(void *owner)
 {
     swi_tier_write_more(owner);
+}
+
+void redis_tier_on_up(struct redis_tier *tier, void (*up)(void *owner), void *owner)
+{
+    tier->up = up;
+    tier->up_owner = owner;
 }
 
 static int open_link(struct redis_tier *tier, const struct redis_address *address,

@@ -59,6 +59,9 @@ int redis_tier_create(const struct redis_options *options, struct loop *loop, st
 /* Before the cache is destroyed. */
 void redis_tier_destroy(struct redis_tier *tier);
 
+/* Called whenever the connection for reading is up. NULL: nothing is. */
+void redis_tier_on_up(struct redis_tier *tier, void (*up)(void *owner), void *owner);
+
 struct redis_connection_stats {
     bool used; /* by this mode */
     bool up;

@@ -13,7 +13,7 @@
 #define FETCH_PIECES_MAX   8u /* stripes under way, over all loads */
 #define WRITE_PIECES_MAX   2u
 #define STORE_QUEUE_MAX    1024u
-#define STORE_TRIES_MAX   3u
+#define STORE_TRIES_MAX    3u
 #define STORE_LOCK_MS      "10000"
 #define STORE_PAUSE_MIN_NS LOOP_NS_PER_S
 #define STORE_PAUSE_MAX_NS (60 * LOOP_NS_PER_S)
@@ -44,7 +44,7 @@ struct redis_writing {
 };
 TAILQ_HEAD(writing_list, redis_writing);
 
-struct store_item {
+struct queued_store {
     uint32_t id;
     bool wrong;
     unsigned tries; /* that ended with the connection */
@@ -61,16 +61,18 @@ struct redis_tier {
     enum redis_mode mode;
     enum redis_order order;
     struct redis_link *reads, *writes; /* NULL: not in this mode */
-    struct redis_tier_stats stats;     /* the counters; the rest is filled when asked */
+    void (*up)(void *owner);           /* redis_tier_on_up */
+    void *up_owner;
+    struct redis_tier_stats stats; /* the counters; the rest is filled when asked */
 
     struct fetch_list fetches;
     unsigned pieces;
 
     struct writing_list writings; /* the first is the one being written */
     bool writing;
-    struct store_item queue[STORE_QUEUE_MAX]; /* ring */
+    struct queued_store queue[STORE_QUEUE_MAX]; /* ring */
     uint32_t queue_first, queue_count;
-    struct store_item storing;
+    struct queued_store storing;
     struct redis_writing store; /* of `storing` */
     bool store_busy;
     uint64_t paused_until_ns, pause_ns;

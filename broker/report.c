@@ -323,6 +323,9 @@ json_t *report_models(struct broker *broker)
     {
         json_t *row = model->current ? describe_revision(broker, model->current)
                                      : json_pack("{s:o}", "model", report_text(model->name));
+        if (row && model->current)
+            (void)json_object_set_new(row, "origin",
+                                      json_string(model->current->stored ? "redis" : "disk"));
         if (row && model->problem) {
             (void)json_object_set_new(row, "code", json_integer(model->problem));
             (void)json_object_set_new(row, "error", report_text(model->problem_text));

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "beneath.h"
+#include "revision_stored.h"
 
 #define FILE_MAX_BYTES (64u << 20)
 
@@ -21,40 +22,51 @@ static void revision_free(struct revision *revision)
             close(revision->files[i]);
     free(revision->files);
     free(revision->ids);
+    revision_stored_free(revision->stored);
     swi_manifest_fini(&revision->manifest);
     free(revision->name);
     free(revision);
+}
+
+int revision_create_of(struct cache *cache, const char *name, const struct swi_manifest *manifest,
+                       struct revision_stored *stored, uint64_t incarnation, struct revision **ret)
+{
+    struct revision *revision = calloc(1, sizeof *revision);
+    if (!revision)
+        return -ENOMEM;
+    *revision = (struct revision){.cache = cache,
+                                  .name = strdup(name),
+                                  .directory = -1,
+                                  .incarnation = incarnation,
+                                  .ids = calloc(manifest->count, sizeof *revision->ids),
+                                  .files = calloc(manifest->count, sizeof *revision->files)};
+    if (!revision->name || !revision->ids || !revision->files) {
+        revision_free(revision);
+        return -ENOMEM;
+    }
+    for (size_t i = 0; i < manifest->count; i++)
+        revision->files[i] = -1;
+    revision->manifest = *manifest;
+    revision->stored = stored;
+    *ret = revision;
+    return 0;
 }
 
 int revision_create(struct cache *cache, const char *name, int directory, uint64_t incarnation,
                     struct revision **ret, struct swi_error *error)
 {
     struct swi_manifest manifest;
+    struct stat status;
     int result = swi_manifest_read(directory, &manifest, error);
     if (result < 0)
         return result;
-    struct revision *revision = calloc(1, sizeof *revision);
-    if (!revision) {
-        swi_manifest_fini(&manifest);
-        return swi_fail(error, -ENOMEM, "out of memory");
-    }
-    *revision = (struct revision){.cache = cache,
-                                  .name = strdup(name),
-                                  .directory = -1,
-                                  .manifest = manifest,
-                                  .incarnation = incarnation,
-                                  .ids = calloc(manifest.count, sizeof *revision->ids),
-                                  .files = calloc(manifest.count, sizeof *revision->files)};
-    struct stat status;
-    if (!revision->name || !revision->ids || !revision->files) {
-        result = swi_fail(error, -ENOMEM, "out of memory");
-    } else if (fstat(directory, &status) < 0) {
+    struct revision *revision = NULL;
+    if (fstat(directory, &status) < 0)
         result = swi_fail(error, -errno, "%s", sw_strerror(-errno));
-    }
-    for (size_t i = 0; revision->files && i < manifest.count; i++)
-        revision->files[i] = -1;
+    else if (revision_create_of(cache, name, &manifest, NULL, incarnation, &revision) < 0)
+        result = swi_fail(error, -ENOMEM, "out of memory");
     if (result < 0) {
-        revision_free(revision);
+        swi_manifest_fini(&manifest);
         return result;
     }
     revision->directory = directory;
@@ -75,13 +87,19 @@ void revision_destroy(struct revision *revision)
 {
     assert(revision->users == 0);
     unregister_chunks(revision);
-    close(revision->directory);
+    if (revision->directory >= 0)
+        close(revision->directory);
     revision_free(revision);
 }
 
 bool revision_equal(const struct revision *a, const struct revision *b)
 {
     const struct swi_manifest *x = &a->manifest, *y = &b->manifest;
+    if (a->stored && b->stored)
+        return swi_digest_equal(revision_stored_digest(a->stored),
+                                revision_stored_digest(b->stored));
+    if (a->stored || b->stored)
+        return false;
     if (a->device != b->device || a->inode != b->inode || x->count != y->count)
         return false;
     for (size_t i = 0; i < x->count; i++) {
@@ -181,7 +199,7 @@ static int register_chunks(struct revision *revision, struct swi_error *error)
             .incarnation = revision->incarnation,
             .bytes = manifest->chunks[i].bytes,
             .digest = manifest->chunks[i].digest,
-            .source = {.open = open_chunk, .context = revision},
+            .source = {.open = revision->stored ? NULL : open_chunk, .context = revision},
         };
         int result = cache_register(revision->cache, &chunk, &revision->ids[i]);
         if (result < 0) {
@@ -193,7 +211,8 @@ static int register_chunks(struct revision *revision, struct swi_error *error)
         }
         revision->registered = i + 1;
     }
-    hold_files(revision);
+    if (!revision->stored)
+        hold_files(revision);
     return 0;
 }
 
@@ -223,6 +242,8 @@ int revision_find(const struct revision *revision, const char *component)
 int revision_open_file(const struct revision *revision, const char *path, uint64_t *ret_bytes,
                        struct swi_error *error)
 {
+    if (revision->stored)
+        return revision_stored_open(revision, path, ret_bytes, error);
     int fd = beneath_open(revision->directory, path, 0);
     if (fd == -EXDEV || fd == -ELOOP)
         return swi_fail(error, SW_ENOCOMPONENT,

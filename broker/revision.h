@@ -18,11 +18,14 @@
 #include "cache.h"
 #include "core/manifest.h"
 
+struct revision_stored;
+
 struct revision {
     TAILQ_ENTRY(revision) link; /* among the superseded */
     struct cache *cache;
     char *name;
-    int directory;
+    int directory; /* -1: it came from a Redis (revision_stored.h) */
+    struct revision_stored *stored; /* NULL: it has a directory */
     dev_t device; /* of the directory */
     ino_t inode;
     struct swi_manifest manifest;
@@ -37,6 +40,9 @@ struct revision {
 /* Reads the directory's manifest. The descriptor becomes the revision's on success. */
 int revision_create(struct cache *cache, const char *name, int directory, uint64_t incarnation,
                     struct revision **ret, struct swi_error *error);
+/* One of a manifest and, instead of a directory, stored files: both the revision's on success. */
+int revision_create_of(struct cache *cache, const char *name, const struct swi_manifest *manifest,
+                       struct revision_stored *stored, uint64_t incarnation, struct revision **ret);
 /* Without users. Takes its chunks out of the cache; their waiters hear SW_ESTALE. */
 void revision_destroy(struct revision *revision);
 

@@ -11,7 +11,9 @@
 #include "core/socket.h"
 #include "log.h"
 #include "request.h"
+#include "push.h"
 #include "warm.h"
+#include "where.h"
 
 #define ACCEPTS_A_TURN   16
 #define RATE_A_SECOND    5000 /* a message costs one token or more */
@@ -82,6 +84,8 @@ static void free_session(struct session *session)
         session_detach(session);
     request_cancel_all(session);
     warm_cancel_all(session);
+    push_cancel(session);
+    where_cancel(session);
     for (uint32_t i = 0; i < SESSION_MODELS; i++)
         if (session->models[i])
             catalog_release(session->broker->catalog, session->models[i]);

@@ -115,6 +115,10 @@ const struct setting settings_table[] = {
     {"catalog", "chunks-dir", .argument = "DIR", .parse = parse_text, INTO(chunks_dir),
      .expected = "a directory", .required = true,
      .help = "a model's directory as swchunk wrote it, or a folder of them"},
+    {"catalog", "models", .argument = "NAME,...", .parse = parse_text, INTO(models),
+     .expected = "model names, separated by commas", .otherwise = "none",
+     .help = "serve these from the Redis where DIR does not have them; without DIR,\n"
+             "nothing else"},
     {"cache", "cache-size", .argument = "SIZE", .parse = parse_size, INTO(cache_bytes),
      .least = 1 << 20, .expected = "a size of at least 1 MB, such as 512, 512M or 2G",
      .fallback = "1G", .apply = reload_cache_size,
@@ -280,7 +284,7 @@ void settings_print_help(FILE *stream)
 {
     (void)fprintf(
         stream,
-        "Usage: swbrokerd --chunks-dir DIR [OPTION]...\n"
+        "Usage: swbrokerd --chunks-dir DIR | --models NAME,... [OPTION]...\n"
         "Keeps one verified copy of model weights in shared memory for every worker of this "
         "machine.\n"
         "Runs in the foreground until SIGTERM or SIGINT; SIGHUP reads the settings and looks\n"

@@ -39,7 +39,7 @@ struct setting {
      * it counts from the next start on. */
     int (*apply)(struct broker *broker, const struct broker_options *wanted,
                  struct swi_error *error);
-    bool required;
+    bool required; /* unless models come from a Redis */
     bool secret; /* its value is not shown anywhere */
 };
 

@@ -150,7 +150,7 @@ static int check_together(struct settings *settings, struct swi_error *error)
 {
     struct broker_options *options = &settings->options;
     for (size_t i = 0; i < settings_count; i++)
-        if (settings_table[i].required && !settings->values[i].text)
+        if (settings_table[i].required && !settings->values[i].text && !options->models)
             return swi_fail(
                 error, -EINVAL,
                 "--%s is missing: give it as a flag or as %s in the [%s] section of %s; "

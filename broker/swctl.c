@@ -40,6 +40,9 @@ static const struct verb {
      "is pinned leaves when it is released.\n",
      ctl_show_resize, TIMEOUT_MS},
     {"warm", "MODEL[/COMPONENT]", "load it now, and wait until it is loaded", "", ctl_show_warm, 0},
+    {"push", "MODEL", "fill the broker's Redis with a model from its files",
+     "What is there already is passed over. Brokers without the files can serve it then.\n",
+     ctl_show_push, 0},
     {"reload", NULL, "read the settings and look through the chunks directory again",
      "Says which settings changed and which wait for a restart; with a mistake in them nothing is\n"
      "reloaded.\n"

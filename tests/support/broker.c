@@ -36,8 +36,9 @@ struct sup_broker sup_broker_start(const char *chunks_dir, const char *cache_siz
     const char *argv[ARGS_MAX];
     size_t count = 0;
     add_words(argv, &count,
-              SUP_ARGS("swbrokerd", "--chunks-dir", chunks_dir, "--cache-size", cache_size,
-                       "--socket", broker.socket));
+              SUP_ARGS("swbrokerd", "--cache-size", cache_size, "--socket", broker.socket));
+    if (chunks_dir)
+        add_words(argv, &count, SUP_ARGS("--chunks-dir", chunks_dir));
     const char *engine = getenv("SW_TEST_IO_ENGINE");
     if (engine)
         add_words(argv, &count, SUP_ARGS("--io-engine", engine));

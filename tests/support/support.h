@@ -75,7 +75,7 @@ struct sup_broker {
     const char *log; /* the file that holds its stderr */
 };
 
-/* Starts swbrokerd on a catalog and waits until swctl ping succeeds. extra: more options, or NULL.
+/* Starts swbrokerd on a catalog (NULL: none) and waits until swctl ping succeeds. extra: more options, or NULL.
  * Sets $SW_SOCKET for this test. $SW_TEST_IO_ENGINE, when set, becomes --io-engine. */
 struct sup_broker sup_broker_start(const char *chunks_dir, const char *cache_size,
                                    const char *const extra[]);

@@ -1,0 +1,134 @@
+/* A revision without a directory. */
+#include "revision_stored.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "bundle.h"
+
+#define SEALS (F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL)
+
+struct stored_file {
+    char *name;
+    int fd; /* a sealed memfd */
+    uint64_t bytes;
+};
+
+struct revision_stored {
+    struct swi_digest digest;
+    uint32_t count;
+    struct stored_file files[];
+};
+
+void revision_stored_free(struct revision_stored *stored)
+{
+    if (!stored)
+        return;
+    for (uint32_t i = 0; i < stored->count; i++) {
+        if (stored->files[i].fd >= 0)
+            close(stored->files[i].fd);
+        free(stored->files[i].name);
+    }
+    free(stored);
+}
+
+struct swi_digest revision_stored_digest(const struct revision_stored *stored)
+{
+    return stored->digest;
+}
+
+static int fill(int fd, const struct bundle_file *file)
+{
+    for (uint64_t done = 0; done < file->size;) {
+        ssize_t count = write(fd, file->bytes + done, file->size - done);
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count <= 0)
+            return count < 0 ? -errno : -EIO;
+        done += (uint64_t)count;
+    }
+    if (fchmod(fd, 0400) < 0 || fcntl(fd, F_ADD_SEALS, SEALS) < 0)
+        return -errno;
+    return 0;
+}
+
+static int keep_file(struct stored_file *ret, const struct bundle_file *file)
+{
+    ret->bytes = file->size;
+    ret->name = strdup(file->name);
+    ret->fd = memfd_create("sw-model-file", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (!ret->name)
+        return -ENOMEM;
+    return ret->fd < 0 ? -errno : fill(ret->fd, file);
+}
+
+static int keep_files(const struct bundle *bundle, struct swi_digest digest,
+                      struct revision_stored **ret)
+{
+    struct revision_stored *stored =
+        calloc(1, sizeof *stored + bundle->count * sizeof stored->files[0]);
+    if (!stored)
+        return -ENOMEM;
+    stored->digest = digest;
+    int result = 0;
+    for (uint32_t i = 0; result == 0 && i < bundle->count; i++)
+        result = keep_file(&stored->files[stored->count++], &bundle->files[i]);
+    if (result < 0) {
+        revision_stored_free(stored);
+        return result;
+    }
+    *ret = stored;
+    return 0;
+}
+
+int revision_create_stored(struct cache *cache, const char *name, const void *data, size_t size,
+                           struct swi_digest digest, uint64_t incarnation, struct revision **ret,
+                           struct swi_error *error)
+{
+    struct bundle bundle;
+    struct swi_manifest manifest;
+    struct revision_stored *stored = NULL;
+    int result = bundle_parse(data, size, &bundle, error);
+    if (result < 0)
+        return result;
+    const struct bundle_file *text = bundle_find(&bundle, SWI_MANIFEST_FILE);
+    result = swi_manifest_parse(text->bytes, text->size, &manifest, error);
+    if (result == 0) {
+        result = keep_files(&bundle, digest, &stored);
+        if (result == 0)
+            result = revision_create_of(cache, name, &manifest, stored, incarnation, ret);
+        if (result < 0) {
+            (void)swi_fail(error, result, "cannot keep its small files: %s", sw_strerror(result));
+            revision_stored_free(stored);
+            swi_manifest_fini(&manifest);
+        }
+    }
+    bundle_fini(&bundle);
+    return result;
+}
+
+int revision_stored_open(const struct revision *revision, const char *path, uint64_t *ret_bytes,
+                         struct swi_error *error)
+{
+    const struct revision_stored *stored = revision->stored;
+    for (uint32_t i = 0; i < stored->count; i++) {
+        const struct stored_file *file = &stored->files[i];
+        if (strcmp(file->name, path) != 0)
+            continue;
+        char link[40]; /* a description of the client's own, which cannot write */
+        (void)snprintf(link, sizeof link, "/proc/self/fd/%d", file->fd);
+        int fd = open(link, O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
+            return swi_fail(error, -errno, "%s: cannot open the file %s: %s", revision->name, path,
+                            sw_strerror(-errno));
+        *ret_bytes = file->bytes;
+        return fd;
+    }
+    return swi_fail(error, SW_ENOCOMPONENT, "%s has no file %s", revision->name, path);
+}
