@@ -147,11 +147,14 @@ function differences(list) {
     return (
         list
             .map(
-                ({ model, dtype, lengths, max_abs_difference: apart }) =>
+                ({ model, dtype, lengths, max_abs_difference: apart, min_cosine_to_f32: cosine }) =>
                     `${model} ${dtype}, lengths ${lengths.join(' ')}: largest absolute difference of a hidden state ` +
                     Object.entries(apart)
                         .map(([name, value]) => `to ${name} ${value.toExponential(2)}`)
-                        .join(', '),
+                        .join(', ') +
+                    (cosine === undefined
+                        ? ''
+                        : `; cosine of mean embeddings to f32 at least ${cosine.toFixed(8)}`),
             )
             .join('\n') + '\n'
     );
