@@ -9,7 +9,6 @@
 
 #include "core/size.h"
 #include "log.h"
-#include "notify.h"
 #include "reload.h"
 #include "session.h"
 #include "settings.h"
@@ -21,9 +20,11 @@
 
 int broker_reload(struct broker *broker, struct catalog_changes *ret, struct swi_error *error)
 {
+    service_reloading(broker);
     int result = catalog_scan(broker->catalog, ret, error);
     if (broker->redis_models)
         redis_models_ask(broker->redis_models);
+    service_reloaded(broker);
     if (result < 0)
         log_error("%s", error->text);
     else
@@ -319,9 +320,9 @@ int broker_run(struct settings *settings, struct swi_error *error)
         const struct log_about about = {.message_id = LOG_ID_SERVING};
         log_line(LOG_LEVEL_INFO, &about, "serving %u models from %s with %s of cache on %s",
                  broker.catalog->count, broker.catalog->path ? broker.catalog->path : "Redis", size, broker.listener.path);
-        notify_manager("READY=1");
+        service_ready(&broker);
         run(&broker);
-        notify_manager("STOPPING=1");
+        service_stopping(&broker);
         log_info("stopping");
     }
     broker_stop(&broker);

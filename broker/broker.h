@@ -12,6 +12,7 @@
 #include "loop.h"
 #include "redis_models.h"
 #include "redis_tier.h"
+#include "service.h"
 #include "store.h"
 #include "trace.h"
 
@@ -76,6 +77,7 @@ struct broker {
     TAILQ_HEAD(where_list, where) wheres;
     uint32_t where_count;
     struct push *push; /* the one under way; NULL: none */
+    struct service service;
     struct counters counters;
     uint64_t started_ns;
     bool stopping;

@@ -5,7 +5,7 @@ set -euo pipefail
 packages=(gcc g++ cmake ninja-build pkg-config liburing-dev libxxhash-dev libblis-serial-dev
     libjansson-dev libinih-dev libutf8proc-dev libzip-dev libsystemd-dev libhiredis-dev)
 if [ "${1:-}" = --tests ]; then
-    packages+=(libcriterion-dev mandoc python3 python3-numpy spin redis-server redis-tools)
+    packages+=(libcriterion-dev mandoc python3 python3-numpy spin redis-server redis-tools systemd)
 fi
 case " $* " in # libFuzzer and clang's sanitizers
 *" --fuzz "*) packages+=(clang libclang-rt-14-dev) ;;

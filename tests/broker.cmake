@@ -1,5 +1,6 @@
 # swbrokerd and swctl as processes, and the loop on its own
 sw_test(broker-life SOURCES test_broker_life.c LIBRARIES sw-test-support)
+sw_test(broker-service SOURCES test_broker_service.c LIBRARIES sw-test-support)
 sw_test(broker-wire SOURCES test_broker_wire.c LIBRARIES sw-test-support)
 sw_test(broker-limits SOURCES test_broker_limits.c LIBRARIES sw-test-support)
 sw_test(broker-files SOURCES test_broker_files.c LIBRARIES sw-test-support)
@@ -13,3 +14,7 @@ sw_test(loop SOURCES test_loop.c LIBRARIES sw-broker sw-test-support)
 foreach(program swbrokerd swctl swchunk)
   add_dependencies(sw-test-support ${program})
 endforeach()
+# the units, by systemd's own checks
+add_test(NAME systemd COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/systemd.sh
+  ${CMAKE_BINARY_DIR} ${PROJECT_SOURCE_DIR})
+set_tests_properties(systemd PROPERTIES TIMEOUT 120 SKIP_RETURN_CODE 77)

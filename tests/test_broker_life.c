@@ -9,7 +9,6 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "support/support.h"
@@ -266,25 +265,6 @@ Test(broker_life, has_help_and_version, .timeout = 60)
                                         "clear", "resize", "warm", "reload"};
     for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++)
         cr_assert_not_null(strstr(sup_run_ok(SUP_ARGS("swctl", verbs[i], "--help")), verbs[i]));
-}
-
-Test(broker_life, tells_the_service_manager, .timeout = 60)
-{
-    const char *path = sup_path("notify");
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    strncpy(address.sun_path, path, sizeof address.sun_path - 1);
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    cr_assert_eq(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
-    cr_assert_eq(setenv("NOTIFY_SOCKET", path, 1), 0);
-    struct sup_broker broker = sup_broker_start(catalog(), "16", NULL);
-    char text[64] = "";
-    cr_assert_gt(recv(fd, text, sizeof text - 1, 0), 0);
-    cr_assert_str_eq(text, "READY=1");
-    cr_assert_eq(sup_broker_stop(&broker), 0);
-    memset(text, 0, sizeof text);
-    cr_assert_gt(recv(fd, text, sizeof text - 1, 0), 0);
-    cr_assert_str_eq(text, "STOPPING=1");
-    close(fd);
 }
 
 /* ---- swctl ----------------------------------------------------------------------------------- */
