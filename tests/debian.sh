@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Builds the Debian packages, holds them to lintian, and installs, runs and purges them in a root of their
+# own: Debian 12 as small as it gets, made by debootstrap. Nothing on this machine is changed.
+#   bash tests/debian.sh            needs root, debootstrap, lintian, fakeroot, dpkg-dev, and the archive
+set -euo pipefail
+cd "$(dirname "$0")/.."
+skip() {
+    echo "debian: skipped: $*"
+    exit 77
+}
+fail() {
+    echo "debian: $*" >&2
+    exit 1
+}
+[ "$(id -u)" -eq 0 ] || skip "it needs root, for a root directory of its own"
+for tool in debootstrap lintian fakeroot dpkg-shlibdeps; do
+    command -v "$tool" >/dev/null || skip "it needs $tool (apt-get install debootstrap lintian fakeroot dpkg-dev)"
+done
+unshare --mount true 2>/dev/null || skip "this machine allows no mounts of its own"
+work=$(mktemp -d /tmp/sw-debian.XXXXXX)
+trap 'rm -rf --one-file-system "$work"' EXIT
+began=$SECONDS
+step() {
+    echo "== $* ($((SECONDS - began)) s)"
+}
+
+step "building"
+bash broker/debian/build.sh "$work/packages" >"$work/build.log" 2>&1 || fail "$(tail -40 "$work/build.log")"
+packages=(swbroker libsw1 libsw-dev sw-tools)
+for package in "${packages[@]}"; do
+    compgen -G "$work/packages/${package}_*.deb" >/dev/null || fail "there is no package $package"
+done
+
+step "lintian"
+lintian --fail-on error --tag-display-limit 0 --allow-root \
+    "$work"/packages/*.deb || fail "lintian finds errors"
+
+# ---- a root of its own, from the archive that this machine uses
+mirror=$(sed -n 's/^URIs: *\([^ ]*\).*/\1/p; s/^deb  *\(\[[^]]*\] *\)\{0,1\}\([^ ]*\) .*/\2/p' \
+    $(find /etc/apt/sources.list /etc/apt/sources.list.d -type f 2>/dev/null | sort) |
+    grep -E '/debian/?$' | head -1)
+[ -n "$mirror" ] || skip "no archive of Debian is configured in /etc/apt"
+step "debootstrap from $mirror"
+root=$work/root
+debootstrap --variant=minbase bookworm "$root" "$mirror" >"$work/debootstrap.log" 2>&1 ||
+    fail "debootstrap: $(tail -20 "$work/debootstrap.log")"
+cp /etc/apt/apt.conf.d/*proxy* "$root/etc/apt/apt.conf.d/" 2>/dev/null || true
+cp /etc/resolv.conf "$root/etc/resolv.conf"
+mkdir "$root/packages"
+cp "$work"/packages/*.deb "$root/packages/"
+cp tests/debian_inside.sh "$root/packages/"
+
+step "installing, running, purging"
+# mounts and processes of its own: whatever is started in there ends with it
+unshare --mount --pid --fork --kill-child --mount-proc="$root/proc" bash -c '
+    mount -t tmpfs -o size=512m tmpfs "$0/dev/shm"
+    exec chroot "$0" bash /packages/debian_inside.sh' "$root" || fail "the packages do not work there"
+step "done"
