@@ -32,8 +32,7 @@ swchunk synth bert-tiny /var/lib/swbroker/tiny >/dev/null
 [ "$(stat -c %G /var/lib/swbroker/tiny/config.json)" = swbroker ] || fail "the broker cannot read the models"
 useradd --groups swbroker worker
 useradd stranger
-setpriv --reuid=swbroker --regid=swbroker --clear-groups swbrokerd --chunks-dir /var/lib/swbroker --cache-size 64 \
-    --socket /run/swbroker/swbroker.sock 2>/tmp/broker.log &
+setpriv --reuid=swbroker --regid=swbroker --clear-groups swbrokerd --cache-size 64 2>/tmp/broker.log &
 broker=$!
 for _ in $(seq 300); do
     swctl ping >/dev/null 2>&1 && break

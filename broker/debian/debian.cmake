@@ -45,6 +45,7 @@ configure_file(${debian}/libsw1.triggers ${made}/libsw1/triggers COPYONLY)
 configure_file(${debian}/libsw1.lintian-overrides ${made}/libsw1/lintian-overrides COPYONLY)
 file(CONFIGURE OUTPUT ${made}/libsw1/shlibs CONTENT "libsw 1 libsw1 (>= ${PROJECT_VERSION})\n")
 file(CONFIGURE OUTPUT ${made}/sw-tools/conffiles CONTENT "/etc/default/swbert\n")
+file(CONFIGURE OUTPUT ${made}/swbroker/conffiles CONTENT "/etc/swbroker/swbrokerd.conf\n")
 
 # ---- what CPack reads
 set(CPACK_GENERATOR DEB)
@@ -72,7 +73,7 @@ set(CPACK_DEBIAN_BROKER_PACKAGE_DEPENDS "systemd | systemd-standalone-sysusers |
 systemd-standalone-tmpfiles | systemd-tmpfiles")
 set(CPACK_DEBIAN_BROKER_PACKAGE_SUGGESTS sw-tools)
 set(CPACK_DEBIAN_BROKER_PACKAGE_CONTROL_EXTRA ${made}/swbroker/postinst ${made}/swbroker/prerm
-  ${made}/swbroker/postrm)
+  ${made}/swbroker/postrm ${made}/swbroker/conffiles)
 set(CPACK_DEBIAN_BROKER_DESCRIPTION "broker that keeps model weights in shared memory
 One verified copy of the weights of language models for all inference
 processes of a machine. The daemon reads chunk files with io_uring into an
