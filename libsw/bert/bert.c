@@ -62,7 +62,8 @@ static int find_components(sw_bert *bert)
     uint32_t count = sw_model_component_count(bert->model);
     bert->layers = calloc(bert->config.layers, sizeof *bert->layers);
     bert->words = calloc(count, sizeof *bert->words);
-    if (!bert->layers || !bert->words)
+    bert->bound = calloc(bert->config.layers, sizeof *bert->bound);
+    if (!bert->layers || !bert->words || !bert->bound)
         return swi_fail(&bert->error, -ENOMEM, "out of memory");
     for (uint32_t i = 0; r == 0 && i < bert->config.layers; i++) {
         (void)snprintf(name, sizeof name, "layer_%u", i);
@@ -122,6 +123,7 @@ static void destroy(sw_bert *bert)
         sw_model_close(bert->model);
     free(bert->layers);
     free(bert->words);
+    free(bert->bound);
     free(bert->logits);
     swi_labels_destroy(bert->labels);
     pthread_mutex_destroy(&bert->lock);

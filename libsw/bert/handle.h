@@ -40,6 +40,13 @@ struct swi_watch {
     uint64_t hits, misses; /* of the component cache, when they were last looked at */
 };
 
+/* A layer's weights as they were bound at `first`, the address of its first tensor. Of one
+ * revision, which a handle never leaves, the same address means the same addresses throughout. */
+struct swi_bound {
+    const void *first; /* NULL: not bound yet */
+    struct swi_layer_weights weights;
+};
+
 struct sw_bert {
     /* fixed at open */
     sw_client *client;
@@ -62,9 +69,10 @@ struct sw_bert {
     uint64_t pass;            /* the number of the pass under way */
     uint64_t step_ns;         /* how long a component's turn takes */
     uint64_t step_start;
-    struct swi_hits turns;  /* of the pass under way: those whose component was resident */
-    float *logits;          /* what a head computes, until the whole pass has succeeded */
-    size_t logits_capacity; /* floats */
+    struct swi_bound *bound; /* [config.layers] */
+    struct swi_hits turns;   /* of the pass under way: those whose component was resident */
+    float *logits;           /* what a head computes, until the whole pass has succeeded */
+    size_t logits_capacity;  /* floats */
 
     struct swi_fork_lock notes;
     uint64_t process;
