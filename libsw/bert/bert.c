@@ -126,7 +126,7 @@ static void destroy(sw_bert *bert)
     free(bert->bound);
     free(bert->logits);
     swi_labels_destroy(bert->labels);
-    pthread_mutex_destroy(&bert->lock);
+    pthread_cond_destroy(&bert->idle);
     pthread_cond_destroy(&bert->told);
     swi_fork_lock_fini(&bert->notes);
     free(bert);
@@ -149,7 +149,7 @@ static int create(sw_client *client, const struct sw_bert_options *options, sw_b
         free(bert);
         return r;
     }
-    (void)pthread_mutex_init(&bert->lock, NULL);
+    (void)swi_condition_init(&bert->idle);
     (void)swi_condition_init(&bert->told);
     bert->process = swi_process();
     bert->client = client;

@@ -57,7 +57,7 @@ static int create(sw_bert *bert, const struct file *vocab, const struct file *co
     return result < 0 ? swi_fail(&bert->error, result, "%s", message) : 0;
 }
 
-/* The lock is held. */
+/* Inside swi_bert_enter. */
 static int make_tokenizer(sw_bert *bert)
 {
     struct file vocab = {.path = "vocab.txt"}, config = {.path = "tokenizer_config.json"};

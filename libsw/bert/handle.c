@@ -1,4 +1,5 @@
-/* Getting hold of a handle: its locks, and what a forked child has to put right before it may. */
+/* Getting hold of a handle: whose turn it is, and what a forked child has to put right before it
+ * may. */
 #include "bert/handle.h"
 
 #include <errno.h>
@@ -16,28 +17,39 @@ int swi_bert_fail(sw_bert *bert, const struct swi_error *error)
     return error->code;
 }
 
-/* With the notes held, in a child. A lock that is taken is one of a thread of the parent's, which
+/* With the notes held, in a child. A handle that is busy is so with a thread of the parent's, which
  * does not exist here: what it was changing may be half done, so the engine is made anew and the
  * old memory given up. */
-static int take_over(sw_bert *bert)
+static int take_over(sw_bert *bert, struct swi_error *error)
 {
-    if (pthread_mutex_trylock(&bert->lock) == 0) {
-        pthread_mutex_unlock(&bert->lock);
-    } else {
+    if (bert->process == swi_process())
+        return 0;
+    if (bert->busy) {
         swi_encoder *encoder = NULL;
         int r = swi_encoder_create(&bert->config, swi_encoder_threads(bert->encoder), &encoder);
         if (r < 0)
-            return r;
+            return swi_fail(error, r, "cannot start an engine in this child process: %s",
+                            sw_strerror(r));
         bert->encoder = encoder;
         bert->logits = NULL;
         bert->logits_capacity = 0;
-        pthread_mutex_init(&bert->lock, NULL);
+        bert->busy = false;
     }
     if (bert->telling && !pthread_equal(bert->teller, pthread_self()))
         bert->telling = false;
-    (void)swi_condition_init(&bert->told);
+    (void)swi_condition_init(&bert->told); /* anew: nobody waits on them in this process */
+    (void)swi_condition_init(&bert->idle);
     bert->process = swi_process();
     return 0;
+}
+
+int swi_bert_adopt(sw_bert *bert)
+{
+    struct swi_error error = {0};
+    swi_bert_note(bert);
+    int r = take_over(bert, &error);
+    swi_bert_noted(bert);
+    return r < 0 ? swi_bert_fail(bert, &error) : 0;
 }
 
 static bool is_cancelled(const struct swi_limits *limits)
@@ -45,54 +57,37 @@ static bool is_cancelled(const struct swi_limits *limits)
     return limits->cancelled && __atomic_load_n(limits->cancelled, __ATOMIC_RELAXED);
 }
 
-/* Another pass may be under way: waits for its end, or as long as the limits allow. */
-static int lock_within(sw_bert *bert, const struct swi_limits *limits)
+/* With the notes held: another pass may be under way; waits for its end, or as long as the limits
+ * allow. */
+static int become_busy(sw_bert *bert, const struct swi_limits *limits, struct swi_error *error)
 {
-    if (pthread_mutex_trylock(&bert->lock) == 0)
-        return 0;
-    if (limits->deadline_ns == SWI_FOREVER && !limits->cancelled) {
-        pthread_mutex_lock(&bert->lock);
-        return 0;
-    }
-    for (;;) {
+    int r = 0;
+    while (bert->busy && r == 0) {
         uint64_t now = swi_now(), until = limits->deadline_ns;
         if (is_cancelled(limits))
-            return -ECANCELED;
-        if (now >= until)
-            return -ETIMEDOUT;
-        if (limits->cancelled && until - now > SWI_SLICE_NS)
-            until = now + SWI_SLICE_NS;
-        struct timespec time = swi_deadline_time(until);
-        if (pthread_mutex_clocklock(&bert->lock, CLOCK_MONOTONIC, &time) == 0)
-            return 0;
+            r = swi_fail(error, -ECANCELED, "cancelled while another pass had this handle");
+        else if (now >= until)
+            r = swi_fail(error, -ETIMEDOUT, "its time was over while another pass had this handle");
+        else if (until == SWI_FOREVER && !limits->cancelled)
+            (void)pthread_cond_wait(&bert->idle, &bert->notes.mutex);
+        else {
+            if (limits->cancelled && until - now > SWI_SLICE_NS)
+                until = now + SWI_SLICE_NS;
+            struct timespec time = swi_deadline_time(until);
+            (void)pthread_cond_timedwait(&bert->idle, &bert->notes.mutex, &time);
+        }
     }
-}
-
-static int adopt(sw_bert *bert, struct swi_error *error)
-{
-    swi_bert_note(bert);
-    int r = bert->process == swi_process() ? 0 : take_over(bert);
-    swi_bert_noted(bert);
-    return r < 0 ? swi_fail(error, r, "cannot start an engine in this child process: %s",
-                            sw_strerror(r))
-                 : 0;
-}
-
-int swi_bert_adopt(sw_bert *bert)
-{
-    struct swi_error error = {0};
-    return adopt(bert, &error) < 0 ? swi_bert_fail(bert, &error) : 0;
+    bert->busy = bert->busy || r == 0;
+    return r;
 }
 
 int swi_bert_enter(sw_bert *bert, const struct swi_limits *limits, struct swi_error *error)
 {
-    int r = adopt(bert, error);
-    if (r == 0) {
-        r = lock_within(bert, limits);
-        if (r < 0)
-            (void)swi_fail(error, r, "%s while another pass of this handle was under way",
-                           r == -ECANCELED ? "cancelled" : "its time was over");
-    }
+    swi_bert_note(bert);
+    int r = take_over(bert, error);
+    if (r == 0)
+        r = become_busy(bert, limits, error);
+    swi_bert_noted(bert);
     if (r < 0)
         return swi_bert_fail(bert, error);
     bert->error.code = 0;
@@ -120,7 +115,8 @@ int swi_bert_leave(sw_bert *bert, int r, struct swi_error *ret_error)
     if (r < 0)
         bert->last = bert->error;
     bert->scratch_bytes = swi_encoder_scratch_bytes(bert->encoder);
+    bert->busy = false;
     swi_bert_noted(bert);
-    pthread_mutex_unlock(&bert->lock);
+    pthread_cond_signal(&bert->idle);
     return r;
 }

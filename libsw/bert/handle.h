@@ -1,8 +1,9 @@
-/* What is behind a sw_bert, and its two locks.
+/* What is behind a sw_bert, and who may touch it.
  *
- *   lock    held for a whole pass, and while something is read from the model's directory
- *   notes   held for moments: what others want to know while a pass runs. Held across fork. Nothing
- * is called with it held that takes another lock.
+ *   busy    for a whole pass, and while something is read from the model's directory. A flag and
+ * not a mutex: whoever waits for it can be called off, and a child after fork can clear it notes a
+ * lock held for moments: what others want to know while a pass runs, and busy itself. Held across
+ * fork. Nothing is called with it held that takes another lock
  *
  * Passes enter by swi_bert_enter and leave by swi_bert_leave.
  */
@@ -61,7 +62,7 @@ struct sw_bert {
     unsigned lane;
     struct swi_lane requests; /* what was submitted */
 
-    pthread_mutex_t lock;
+    /* by whoever has made the handle busy */
     swi_encoder *encoder;
     struct swi_error error;   /* of the call under way */
     struct swi_limits limits; /* of the pass under way */
@@ -75,6 +76,8 @@ struct sw_bert {
     size_t logits_capacity;  /* floats */
 
     struct swi_fork_lock notes;
+    bool busy;
+    pthread_cond_t idle; /* busy has ended */
     uint64_t process;
     struct swi_error last; /* failure */
     struct swi_latencies latencies;
@@ -82,7 +85,7 @@ struct sw_bert {
     uint64_t scratch_bytes;
     struct swi_hits arena;           /* since the figures were reset */
     uint64_t past_hits, past_misses; /* of the component cache, when they were */
-    sw_tokenizer *tokenizer;         /* NULL until asked for; both locks to set it */
+    sw_tokenizer *tokenizer;         /* NULL until asked for; set by who is busy */
     struct swi_labels *labels;       /* the same */
     struct swi_watch *watch;         /* NULL: nobody asked */
     bool telling;                    /* the watch's callback is running … */
@@ -90,12 +93,12 @@ struct sw_bert {
     pthread_cond_t told;             /* it has ended */
 };
 
-/* The lock, with no error and this call's limits. Errors, upon which it is not held and *error says
+/* Busy, with no error and this call's limits. Errors, upon which it is not busy and *error says
  * why: -ETIMEDOUT, -ECANCELED; -EAGAIN, -ENOMEM in a child whose engine has to be made anew. */
 int swi_bert_enter(sw_bert *bert, const struct swi_limits *limits, struct swi_error *error);
 /* The same without limits, for calls that run no pass. */
 int swi_bert_enter_quickly(sw_bert *bert);
-/* Gives the lock back; keeps the error, where r is one, as the handle's last, and copies it to
+/* Idle again; keeps the error, where r is one, as the handle's last, and copies it to
  * *ret_error when that is not NULL. Returns r. */
 int swi_bert_leave(sw_bert *bert, int r, struct swi_error *ret_error);
 /* In a child after fork: makes the handle the child's. Errors: -EAGAIN, -ENOMEM. */
