@@ -232,13 +232,14 @@ void cache_unregister(struct cache *cache, uint32_t id)
         cancel_load(cache, chunk); /* its completion releases the id */
     else if (state == SWI_ABSENT)
         swi_cache_release_id(cache, chunk);
-    else if (swi_cache_evict(cache, &id, 1, true) == 1)
+    else if (swi_cache_evict(cache, &id, 1, true, CACHE_EVICTED_REPLACED) == 1)
         swi_cache_release_id(cache, chunk);
     cache->pump_wanted = true;
     swi_cache_answer(cache, &waiters, SW_ESTALE, sw_strerror(SW_ESTALE));
 }
 
-/* ---- the remote, and reads beside the arena ------------------------------------------------------- */
+/* ---- the remote, and reads beside the arena
+ * ------------------------------------------------------- */
 
 void cache_set_remote(struct cache *cache, const struct cache_remote *remote)
 {

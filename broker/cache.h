@@ -175,13 +175,26 @@ struct cache_cleared cache_clear(struct cache *cache, const char *model, const c
  * reaching the goal (the budget is then the goal, and the tail follows as pins go). -EINVAL over max_bytes. */
 int cache_resize(struct cache *cache, uint64_t budget_bytes, struct swi_error *error);
 
+/* From the next eviction on. */
+void cache_set_policy(struct cache *cache, enum cache_policy policy);
 /* As cache_options.session_bytes; 0: half of the budget. */
 void cache_set_session_bytes(struct cache *cache, uint64_t bytes);
+
+/* Why a chunk left the arena. */
+enum cache_eviction {
+    CACHE_EVICTED_FOR_ROOM, /* another one needed its place */
+    CACHE_EVICTED_BY_CLEAR,
+    CACHE_EVICTED_BY_RESIZE, /* it lay beyond a smaller budget */
+    CACHE_EVICTED_REPLACED,  /* its model's revision, or its model, is gone */
+    CACHE_EVICTION_REASONS
+};
 
 struct cache_stats {
     uint64_t arena_bytes, reserved_bytes, resident_bytes, pinned_bytes, huge_bytes, collapse_refused;
     uint64_t chunks_resident, misses, coalesced, evictions, loads, load_bytes, load_errors, digest_errors;
+    uint64_t evicted[CACHE_EVICTION_REASONS]; /* their sum is evictions */
     uint64_t prefetches, prefetch_used, prefetch_dropped, loading, queued;
+    uint64_t prefetch_wasted; /* evicted before anybody used them */
     uint64_t file_loads, file_bytes;     /* of loads: those that came from their files */
     uint64_t remote_loads, remote_bytes; /* … and from the remote */
     uint64_t remote_to_file, file_to_remote; /* loads that one could not serve and the other did */

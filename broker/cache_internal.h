@@ -194,7 +194,8 @@ void swi_cache_scan_pins(struct cache *cache);
 uint32_t swi_cache_pins(const struct cache *cache, uint32_t id);
 /* Evicts those of ids that nobody pins; returns how many. all: none unless all. ids are resident.
  */
-uint32_t swi_cache_evict(struct cache *cache, const uint32_t *ids, uint32_t count, bool all);
+uint32_t swi_cache_evict(struct cache *cache, const uint32_t *ids, uint32_t count, bool all,
+                         enum cache_eviction reason);
 void swi_cache_became_resident(struct cache *cache, struct chunk *chunk);
 void swi_cache_apply_limit(struct cache *cache);
 /* Lets go of what is only waiting for pins or reads: the tail beyond a lowered budget, unregistered

@@ -69,7 +69,7 @@ void swi_cache_became_resident(struct cache *cache, struct chunk *chunk)
     cache->stats.resident_bytes += chunk->info.bytes;
 }
 
-static void evicted(struct cache *cache, struct chunk *chunk)
+static void evicted(struct cache *cache, struct chunk *chunk, enum cache_eviction reason)
 {
     swi_entry_finish_evict(cache->index.index, chunk->id);
     arena_free(cache->arena, chunk->offset);
@@ -78,13 +78,16 @@ static void evicted(struct cache *cache, struct chunk *chunk)
     cache->chunk[moved]->resident_at = chunk->resident_at;
     cache->stats.resident_bytes -= chunk->info.bytes;
     cache->stats.evictions++;
+    cache->stats.evicted[chunk->gone ? CACHE_EVICTED_REPLACED : reason]++;
+    cache->stats.prefetch_wasted += chunk->ahead;
     policy_set_resident(cache->policy, chunk->id, false);
     chunk->ahead = false;
 }
 
 /* The lease protocol's eviction: mark, then look for pins, then go through with it or take it back.
  */
-uint32_t swi_cache_evict(struct cache *cache, const uint32_t *ids, uint32_t count, bool all)
+uint32_t swi_cache_evict(struct cache *cache, const uint32_t *ids, uint32_t count, bool all,
+                         enum cache_eviction reason)
 {
     struct swi_index *index = cache->index.index;
     for (uint32_t i = 0; i < count; i++)
@@ -99,7 +102,7 @@ uint32_t swi_cache_evict(struct cache *cache, const uint32_t *ids, uint32_t coun
         if (free_to_go == 0 || swi_cache_pins(cache, ids[i]) > 0)
             swi_entry_restore_evict(index, ids[i]);
         else
-            evicted(cache, cache->chunk[ids[i]]);
+            evicted(cache, cache->chunk[ids[i]], reason);
     }
     return free_to_go;
 }
@@ -130,7 +133,8 @@ static void release_gone(struct cache *cache)
 {
     for (uint32_t i = cache->resident_count; i > 0 && cache->gone_count > 0; i--) {
         uint32_t id = cache->resident[i - 1];
-        if (cache->chunk[id]->gone && swi_cache_evict(cache, &id, 1, true) == 1)
+        if (cache->chunk[id]->gone &&
+            swi_cache_evict(cache, &id, 1, true, CACHE_EVICTED_REPLACED) == 1)
             swi_cache_release_id(cache, cache->chunk[id]);
     }
 }
@@ -175,7 +179,8 @@ enum room swi_cache_make_room(struct cache *cache, struct chunk *chunk)
             return grow_to(cache, cache->budget) ? ROOM_GROWING : ROOM_BUSY;
         uint32_t count =
             arena_owners(cache->arena, window.from, window.to, cache->scratch, SWI_CHUNKS);
-        if (count > 0 && swi_cache_evict(cache, cache->scratch, count, true) == 0)
+        if (count > 0 &&
+            swi_cache_evict(cache, cache->scratch, count, true, CACHE_EVICTED_FOR_ROOM) == 0)
             continue; /* somebody was faster; the scan now knows whom to leave alone */
         for (uint32_t i = 0; i < count; i++) {
             if (cache->chunk[cache->scratch[i]]->gone)
@@ -210,7 +215,7 @@ struct cache_cleared cache_clear(struct cache *cache, const char *model, const c
             result.bytes += chunk->info.bytes;
         }
     }
-    uint32_t gone = swi_cache_evict(cache, cache->scratch, count, false);
+    uint32_t gone = swi_cache_evict(cache, cache->scratch, count, false, CACHE_EVICTED_BY_CLEAR);
     result.chunks = gone;
     result.pinned_chunks = count - gone;
     for (uint32_t i = 0; i < count; i++) {
@@ -242,7 +247,7 @@ static void shrink_tail(struct cache *cache)
         if (swi_entry_get(cache->index.index, cache->scratch[i]).state == SWI_RESIDENT)
             cache->scratch[resident++] = cache->scratch[i];
     }
-    (void)swi_cache_evict(cache, cache->scratch, resident, false);
+    (void)swi_cache_evict(cache, cache->scratch, resident, false, CACHE_EVICTED_BY_RESIZE);
     for (uint32_t i = 0; i < resident; i++) {
         struct chunk *chunk = cache->chunk[cache->scratch[i]];
         if (chunk->gone && swi_cache_pins(cache, chunk->id) == 0)
@@ -264,6 +269,11 @@ void swi_cache_tidy(struct cache *cache)
     if (cache->gone_count > 0)
         release_gone(cache);
     cache->pump_wanted = true;
+}
+
+void cache_set_policy(struct cache *cache, enum cache_policy policy)
+{
+    policy_set_kind(cache->policy, policy);
 }
 
 void cache_set_session_bytes(struct cache *cache, uint64_t bytes)

@@ -64,6 +64,7 @@ static const struct line {
     {"evictions", "evictions", COUNT},
     {"prefetches", "prefetches", COUNT},
     {"prefetch_used", "prefetches used", COUNT},
+    {"prefetch_wasted", "prefetches wasted", COUNT},
     {"prefetch_dropped", "prefetches dropped", COUNT},
     {NULL, "loading", HEAD},
     {"loads", "loads", COUNT},

@@ -20,6 +20,11 @@ struct policy *policy_create(enum cache_policy kind, uint64_t session_bytes)
     return policy;
 }
 
+void policy_set_kind(struct policy *policy, enum cache_policy kind)
+{
+    policy->kind = kind;
+}
+
 void policy_set_session_bytes(struct policy *policy, uint64_t bytes)
 {
     policy->session_bytes = bytes ? bytes : UINT64_MAX;

@@ -29,6 +29,8 @@ struct policy;
 
 /* session_bytes 0: no bound. NULL: out of memory. */
 struct policy *policy_create(enum cache_policy kind, uint64_t session_bytes);
+/* Uses and passes are noted whatever the kind, so that a new one knows them all. */
+void policy_set_kind(struct policy *policy, enum cache_policy kind);
 void policy_set_session_bytes(struct policy *policy, uint64_t bytes);
 void policy_destroy(struct policy *policy);
 const char *policy_name(const struct policy *policy);

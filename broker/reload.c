@@ -28,6 +28,14 @@ int reload_cache_size(struct broker *broker, const struct broker_options *wanted
     return result;
 }
 
+int reload_policy(struct broker *broker, const struct broker_options *wanted,
+                  struct swi_error *error)
+{
+    (void)error;
+    cache_set_policy(broker->cache, wanted->policy);
+    return 0;
+}
+
 int reload_max_pinned(struct broker *broker, const struct broker_options *wanted,
                       struct swi_error *error)
 {

@@ -22,6 +22,8 @@ int reload_value(struct broker *broker, const struct broker_options *wanted,
                  struct swi_error *error);
 int reload_cache_size(struct broker *broker, const struct broker_options *wanted,
                       struct swi_error *error);
+int reload_policy(struct broker *broker, const struct broker_options *wanted,
+                  struct swi_error *error);
 int reload_max_pinned(struct broker *broker, const struct broker_options *wanted,
                       struct swi_error *error);
 int reload_socket(struct broker *broker, const struct broker_options *wanted,

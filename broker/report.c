@@ -79,6 +79,16 @@ static void describe_isolation(const struct broker *broker, char *text, size_t s
         (void)snprintf(text, size, "uid");
 }
 
+static json_t *describe_evictions(const uint64_t evicted[CACHE_EVICTION_REASONS])
+{
+    static const char *const names[] = {"capacity", "clear", "resize", "replaced"};
+    _Static_assert(sizeof names / sizeof names[0] == CACHE_EVICTION_REASONS, "each has a name");
+    json_t *object = json_object();
+    for (int i = 0; object && i < CACHE_EVICTION_REASONS; i++)
+        put(object, names[i], evicted[i]);
+    return object;
+}
+
 static void put_cache_stats(json_t *reply, const struct cache_stats *stats)
 {
     put(reply, "arena_bytes", stats->arena_bytes);
@@ -91,12 +101,14 @@ static void put_cache_stats(json_t *reply, const struct cache_stats *stats)
     put(reply, "misses", stats->misses);
     put(reply, "coalesced", stats->coalesced);
     put(reply, "evictions", stats->evictions);
+    (void)json_object_set_new(reply, "evictions_by_reason", describe_evictions(stats->evicted));
     put(reply, "loads", stats->loads);
     put(reply, "load_bytes", stats->load_bytes);
     put(reply, "load_errors", stats->load_errors);
     put(reply, "digest_errors", stats->digest_errors);
     put(reply, "prefetches", stats->prefetches);
     put(reply, "prefetch_used", stats->prefetch_used);
+    put(reply, "prefetch_wasted", stats->prefetch_wasted);
     put(reply, "prefetch_dropped", stats->prefetch_dropped);
     put(reply, "loading", stats->loading);
     put(reply, "queued", stats->queued);

@@ -129,6 +129,7 @@ const struct setting settings_table[] = {
              "at most this machine's memory"},
     {"cache", "policy", .argument = "POLICY", .parse = parse_choice, INTO(policy),
      .choices = policies, .expected = "lru or next-use", .fallback = "next-use",
+     .apply = reload_policy,
      .help = "lru, or next-use (default): evict what is needed furthest in the future"},
     {"cache", "io-engine", .argument = "ENGINE", .parse = parse_choice, INTO(engine),
      .choices = engines, .expected = "auto, uring or threads", .fallback = "auto",

@@ -8,7 +8,9 @@
 #include "core/socket.h"
 #include "core/wire.h"
 #include "ctl_ask.h"
+#include "ctl_export.h"
 #include "ctl_show.h"
+#include "metrics.h"
 
 enum exit_code { EXIT_REFUSED = 1, EXIT_USAGE = 2, EXIT_NO_BROKER = 3 };
 
@@ -23,8 +25,13 @@ static const struct verb {
     int timeout_ms;
 } verbs[] = {
     {"ping", NULL, "exit 0 when the broker answers", "", ctl_show_ping, TIMEOUT_MS},
-    {"stats", NULL, "memory, hits, loads, and what clients did wrong", "", ctl_show_stats,
-     TIMEOUT_MS},
+    {"stats", NULL, "memory, hits, loads, and what clients did wrong",
+     "\n  --format FORMAT  table (default), json or prometheus\n", ctl_show_stats, TIMEOUT_MS},
+    {"export", NULL, "serve the metrics to Prometheus over HTTP until SIGTERM",
+     "Also where no broker runs: swbroker_up is 0 then. / tells where the metrics are.\n"
+     "\n  --listen ADDRESS:PORT  default " CTL_EXPORT_LISTEN "; port 0: any that is free\n"
+     "  --allow-remote         also where other machines can connect: there is no password\n",
+     NULL, TIMEOUT_MS},
     {"ls", NULL, "every chunk: state, size, pins, uses, ticks since its last use",
      "States: resident; loading; absent (known, not in memory); unused (no client opened its "
      "model).\n",
@@ -86,7 +93,8 @@ static int usage(const char *what, const char *problem)
 
 struct invocation {
     const char *socket_path;
-    bool json, help, version;
+    const char *format, *listen; /* NULL: not given */
+    bool json, help, version, allow_remote;
     const struct verb *verb;
     const char *argument;
 };
@@ -94,17 +102,23 @@ struct invocation {
 /* Returns 0 or the exit code. */
 static int parse(int argc, char **argv, struct invocation *ret)
 {
-    static const struct option options[] = {{"socket", required_argument, NULL, 's'},
-                                            {"json", no_argument, NULL, 'j'},
-                                            {"version", no_argument, NULL, 'v'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
+    static const struct option options[] = {
+        {"socket", required_argument, NULL, 's'}, {"json", no_argument, NULL, 'j'},
+        {"format", required_argument, NULL, 'f'}, {"listen", required_argument, NULL, 'l'},
+        {"allow-remote", no_argument, NULL, 'r'}, {"version", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},         {0}};
     opterr = 0; /* one line, ours */
     for (int id; (id = getopt_long(argc, argv, ":", options, NULL)) != -1;) {
         if (id == 's')
             ret->socket_path = optarg;
         else if (id == 'j')
             ret->json = true;
+        else if (id == 'f')
+            ret->format = optarg;
+        else if (id == 'l')
+            ret->listen = optarg;
+        else if (id == 'r')
+            ret->allow_remote = true;
         else if (id == 'v')
             ret->version = true;
         else if (id == 'h')
@@ -125,6 +139,14 @@ static int parse(int argc, char **argv, struct invocation *ret)
         return 0;
     if (!ret->verb)
         return usage("a verb", "is missing");
+    if (ret->format && strcmp(ret->verb->name, "stats") != 0)
+        return usage("--format", "belongs to stats");
+    if ((ret->listen || ret->allow_remote) && strcmp(ret->verb->name, "export") != 0)
+        return usage(ret->listen ? "--listen" : "--allow-remote", "belongs to export");
+    if (ret->format && strcmp(ret->format, "table") != 0 && strcmp(ret->format, "json") != 0 &&
+        strcmp(ret->format, "prometheus") != 0)
+        return usage("--format", "takes table, json or prometheus");
+    ret->json = ret->json || (ret->format && strcmp(ret->format, "json") == 0);
     if (optind < argc)
         ret->argument = argv[optind++];
     if (optind < argc)
@@ -172,8 +194,19 @@ static json_t *make_request(const struct invocation *invocation)
     return NULL;
 }
 
+static void print_metrics(const json_t *stats)
+{
+    char *text = metrics_format(stats);
+    (void)fputs(text ? text : "", stdout);
+    free(text);
+}
+
 static int run(const struct invocation *invocation)
 {
+    if (strcmp(invocation->verb->name, "export") == 0)
+        return ctl_export(swi_socket_path(invocation->socket_path),
+                          invocation->listen ? invocation->listen : CTL_EXPORT_LISTEN,
+                          invocation->allow_remote);
     json_t *request = make_request(invocation);
     if (!request)
         return EXIT_USAGE;
@@ -190,6 +223,8 @@ static int run(const struct invocation *invocation)
     if (invocation->json) {
         (void)json_dumpf(reply, stdout, JSON_INDENT(2));
         (void)printf("\n");
+    } else if (good && invocation->format && strcmp(invocation->format, "prometheus") == 0) {
+        print_metrics(reply);
     } else if (good) {
         invocation->verb->show(reply);
     }

@@ -291,17 +291,19 @@ Test(settings, a_reload_applies_what_it_can_and_names_the_rest, .timeout = 60)
     const char *path = write_config("a.conf", config_text("16", ""));
     struct sup_broker broker = start_with(path);
     cr_assert_eq(sup_stat(&broker, "arena_bytes"), 16 << 20);
-    (void)write_config("a.conf", config_text("24", "policy = lru\n[socket]\nsocket-mode = 0600\n"
-                                                   "[clients]\nmax-sessions = 9\n"));
+    (void)write_config(
+        "a.conf",
+        config_text("24", "policy = lru\nio-engine = threads\n[socket]\nsocket-mode = 0600\n"
+                          "[clients]\nmax-sessions = 9\n"));
     json_t *reply = sup_swctl(&broker, SUP_ARGS("reload"));
     json_t *settings = json_object_get(reply, "settings");
     cr_assert_str_eq(json_string_value(json_object_get(settings, "file")), path);
     const json_t *applied = json_object_get(settings, "applied");
     cr_assert(holds(applied, "cache-size") && holds(applied, "socket-mode") &&
-              holds(applied, "max-sessions"));
-    cr_assert_eq(json_array_size(applied), 3);
+              holds(applied, "max-sessions") && holds(applied, "policy"));
+    cr_assert_eq(json_array_size(applied), 4);
     const json_t *later = json_object_get(settings, "at_restart");
-    cr_assert(json_array_size(later) == 1 && holds(later, "policy"));
+    cr_assert(json_array_size(later) == 1 && holds(later, "io-engine"));
     cr_assert_eq(json_array_size(json_object_get(settings, "refused")), 0);
     json_decref(reply);
     cr_assert_eq(sup_stat(&broker, "arena_bytes"), 24 << 20);
@@ -309,13 +311,13 @@ Test(settings, a_reload_applies_what_it_can_and_names_the_rest, .timeout = 60)
     cr_assert_eq(stat(broker.socket, &status), 0);
     cr_assert_eq(status.st_mode & 0777, 0600);
     json_t *stats = sup_swctl(&broker, SUP_ARGS("stats"));
-    cr_assert_str_eq(json_string_value(json_object_get(stats, "policy")), "next-use");
+    cr_assert_str_eq(json_string_value(json_object_get(stats, "policy")), "lru");
     json_decref(stats);
     /* what waits for a restart goes on being told; what was applied is not applied again */
     reply = sup_swctl(&broker, SUP_ARGS("reload"));
     settings = json_object_get(reply, "settings");
     cr_assert_eq(json_array_size(json_object_get(settings, "applied")), 0);
-    cr_assert(holds(json_object_get(settings, "at_restart"), "policy"));
+    cr_assert(holds(json_object_get(settings, "at_restart"), "io-engine"));
     json_decref(reply);
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }
