@@ -40,9 +40,7 @@ static void hang_up(struct broker *broker)
     struct swi_error error = {0};
     struct catalog_changes changes;
     json_t *report = NULL;
-    if (reload_settings(broker, &report, &error) < 0)
-        log_error("%s", error.text);
-    else
+    if (reload_settings(broker, &report, &error) == 0)
         (void)broker_reload(broker, &changes, &error);
     json_decref(report);
 }

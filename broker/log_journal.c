@@ -12,20 +12,14 @@
 
 #include "log_output.h"
 
-#define JOURNAL_SOCKET "/run/systemd/journal/socket"
+/* Addressed anew for each entry: a journal that was started again is found. */
+static const struct sockaddr_un journal = {.sun_family = AF_UNIX,
+                                           .sun_path = "/run/systemd/journal/socket"};
 
 int log_journal_open(void)
 {
-    const struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = JOURNAL_SOCKET};
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return -errno;
-    if (connect(fd, (const struct sockaddr *)&address, sizeof address) < 0) {
-        int result = -errno;
-        close(fd);
-        return result;
-    }
-    return fd;
+    return fd < 0 ? -errno : fd;
 }
 
 struct entry {
@@ -74,5 +68,7 @@ int log_journal_send(int fd, enum log_level level, const struct log_about *about
         put_number(&entry, "SW_CLIENT_PID", about->client_pid);
         put_number(&entry, "SW_CLIENT_UID", about->client_uid);
     }
-    return send(fd, entry.text, entry.size, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+    ssize_t sent = sendto(fd, entry.text, entry.size, MSG_DONTWAIT | MSG_NOSIGNAL,
+                          (const struct sockaddr *)&journal, sizeof journal);
+    return sent < 0 ? -errno : 0;
 }

@@ -59,6 +59,8 @@ int reload_log_level(struct broker *broker, const struct broker_options *wanted,
     return 0;
 }
 
+static const struct log_about about = {.message_id = LOG_ID_RELOAD};
+
 /* ---- all of them ----------------------------------------------------------------------------- */
 
 static bool same(const char *a, const char *b)
@@ -89,7 +91,6 @@ static void adopt(struct broker *broker, struct settings *fresh, size_t index)
 
 static void take_change(struct broker *broker, struct settings *fresh, size_t index, json_t *report)
 {
-    static const struct log_about about = {.message_id = LOG_ID_RELOAD};
     const struct setting *setting = &settings_table[index];
     const char *old = broker->settings->values[index].text;
     const char *new = fresh->values[index].text;
@@ -126,8 +127,10 @@ int reload_settings(struct broker *broker, json_t **ret, struct swi_error *error
     int result = settings_load(known->argc, known->argv, &fresh, &action, error);
     if (result < 0) {
         const struct swi_error problem = *error;
-        return swi_fail(error, result, "%.400s; nothing was reloaded, the old settings stay",
-                        problem.text);
+        (void)swi_fail(error, result, "%.400s; nothing was reloaded, the old settings stay",
+                       problem.text);
+        log_line(LOG_LEVEL_ERROR, &about, "%s", error->text);
+        return result;
     }
     json_t *report = json_pack("{s:o, s:[], s:[], s:[]}", "file",
                                fresh.file ? report_text(fresh.file) : json_null(), "applied",

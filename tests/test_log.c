@@ -229,6 +229,16 @@ Test(log, a_terminal_gets_none_when_asked_not_to)
 /* ---- the journal -------------------------------------------------------------------------------
  */
 
+#define JOURNAL "/run/systemd/journal/socket"
+
+static int listen_as_journal(void)
+{
+    const struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = JOURNAL};
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    cr_assert_eq(bind(fd, (const struct sockaddr *)&address, sizeof address), 0);
+    return fd;
+}
+
 /* A journal of this test's own, in a mount namespace of its own. Returns its socket. */
 static int make_journal(void)
 {
@@ -238,11 +248,7 @@ static int make_journal(void)
         cr_skip_test("needs a mount namespace of its own\n");
     sup_mkdir("/run/systemd");
     sup_mkdir("/run/systemd/journal");
-    const struct sockaddr_un address = {.sun_family = AF_UNIX,
-                                        .sun_path = "/run/systemd/journal/socket"};
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    cr_assert_eq(bind(fd, (const struct sockaddr *)&address, sizeof address), 0);
-    return fd;
+    return listen_as_journal();
 }
 
 /* stderr that systemd has connected to the journal: a socket in life, a pipe here. */
@@ -344,6 +350,49 @@ Test(log, a_journal_that_does_not_read_stops_nothing)
         dropped = sup_stat(&broker, "log_lines_dropped");
     }
     cr_assert_gt(dropped, 0);
+    stop();
+}
+
+Test(log, a_journal_that_comes_back_is_found)
+{
+    int journal = make_journal();
+    const char *path;
+    int stream = journal_stream(&path);
+    start(path, "info");
+    cr_assert_not_null(entry_of(journal, "serving"));
+    close(journal);
+    cr_assert_eq(unlink(JOURNAL), 0);
+    clear(1);
+    cr_assert_not_null(strstr(drain(stream), "<6>cleared"));
+    journal = listen_as_journal();
+    clear(1);
+    cr_assert_not_null(entry_of(journal, "cleared"));
+    cr_assert_eq(sup_stat(&broker, "log_lines_dropped"), 0);
+    stop();
+}
+
+/* A number that stderr does not use would be the next file's. */
+Test(log, without_stderr_nothing_else_gets_the_lines)
+{
+    const char *models = sup_path("models");
+    sup_mkdir(models);
+    const char *socket_path = sup_path("s");
+    cr_assert_eq(setenv("SW_SOCKET", socket_path, 1), 0);
+    broker.socket = socket_path;
+    broker.pid = sup_spawn(SUP_ARGS("/bin/sh", "-c", "exec \"$0\" \"$@\" 0<&- 1>&- 2>&-",
+                                    sup_format("%s/swbrokerd", SW_BUILD_DIR), "--chunks-dir",
+                                    models, "--cache-size", "16", "--config", "/dev/null"),
+                           NULL, NULL);
+    for (int i = 0; i < 2000 && sup_run(SUP_ARGS("swctl", "ping")).exit_code != 0; i++)
+        sup_sleep_ms(10);
+    for (int fd = 0; fd < 3; fd++) {
+        char target[64] = "";
+        cr_assert_gt(
+            readlink(sup_format("/proc/%d/fd/%d", (int)broker.pid, fd), target, sizeof target - 1),
+            0);
+        cr_assert_str_eq(target, "/dev/null");
+    }
+    clear(3);
     stop();
 }
 
