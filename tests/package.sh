@@ -12,6 +12,10 @@ fail() {
 }
 
 cmake --install "$build" --prefix "$work/first" >/dev/null
+outside=$(grep -v "^$work/first/" "$build/install_manifest.txt" || true)
+[ -z "$outside" ] || fail "installed outside the prefix: $outside"
+unpacked=$(grep -rl --include=cmake_install.cmake 'INSTALL_COMPONENT STREQUAL "Unspecified"' "$build" || true)
+[ -z "$unpacked" ] || fail "files without a COMPONENT, which no Debian package would hold: $unpacked"
 mv "$work/first" "$work/prefix" # nothing may remember where it was installed
 pc=$(find "$work/prefix" -name sw.pc)
 export PKG_CONFIG_PATH=${pc%/*}

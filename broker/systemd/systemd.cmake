@@ -17,5 +17,5 @@ install(FILES ${CMAKE_CURRENT_LIST_DIR}/swbroker.sysusers.conf DESTINATION lib/s
   RENAME swbroker.conf COMPONENT broker)
 install(FILES ${CMAKE_CURRENT_LIST_DIR}/swbroker.tmpfiles.conf DESTINATION lib/tmpfiles.d
   RENAME swbroker.conf COMPONENT broker)
-install(FILES ${CMAKE_CURRENT_LIST_DIR}/swbert.default DESTINATION ${CMAKE_INSTALL_FULL_SYSCONFDIR}/default
+install(FILES ${CMAKE_CURRENT_LIST_DIR}/swbert.default DESTINATION ${CMAKE_INSTALL_SYSCONFDIR}/default
   RENAME swbert COMPONENT tools)
