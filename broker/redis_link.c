@@ -50,17 +50,21 @@ static void schedule(struct redis_link *link, uint64_t now_ns)
     loop_arm(link->loop, &link->timer, at_ns);
 }
 
+static void note_problem(struct redis_link *link, const char *text)
+{
+    (void)snprintf(link->problem, sizeof link->problem, "Redis at %s: %.150s", link->name, text);
+}
+
 /* Only what is new: a Redis that stays away is not told of again at each try. */
 static void complain(struct redis_link *link, const char *text)
 {
-    char problem[sizeof link->problem];
-    (void)snprintf(problem, sizeof problem, "Redis at %s: %.150s", link->name, text);
-    bool same = strcmp(problem, link->problem) == 0;
-    memcpy(link->problem, problem, sizeof problem);
-    if (same && link->complaining)
+    char before[sizeof link->problem];
+    memcpy(before, link->problem, sizeof before);
+    note_problem(link, text);
+    if (strcmp(before, link->problem) == 0 && link->complaining)
         return;
     link->complaining = true;
-    log_peer("%s (%s); going on without it", problem, link->options.purpose);
+    log_peer("%s (%s); going on without it", link->problem, link->options.purpose);
 }
 
 /* Ends what there is of a connection, and its calls. */
@@ -85,10 +89,16 @@ void swi_link_fail(struct redis_link *link, enum link_failure kind, const char *
     (void)vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     uint64_t now_ns = loop_now();
+    /* servers end connections that were idle for long, which says nothing against them */
+    bool idle = kind == LINK_CLOSED && link->state == LINK_UP && STAILQ_EMPTY(&link->calls);
     count_failure(link, kind);
     link->tries++;
-    breaker_failure(&link->breaker, now_ns);
-    complain(link, text);
+    if (idle) {
+        note_problem(link, text);
+    } else {
+        breaker_failure(&link->breaker, now_ns);
+        complain(link, text);
+    }
     drop(link, now_ns);
 }
 

@@ -397,6 +397,23 @@ Test(redis_tier, a_stopped_redis_delays_a_load_by_its_timeout_at_most_once)
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }
 
+Test(redis_tier, an_idle_connection_that_is_closed_is_made_anew_and_no_failure)
+{
+    redis = sup_redis_start(NULL);
+    struct sup_broker broker = redis_broker(redis.url, FIRST);
+    for (int i = 1; i <= 5; i++) {
+        (void)sup_redis_cli(&redis, SUP_ARGS("client", "kill", "type", "normal"));
+        redis_wait_for_link(&broker, "reads", "connects", i + 1);
+    }
+    cr_assert_eq(redis_link_stat(&broker, "reads", "closed"), 5);
+    cr_assert_eq(redis_link_stat(&broker, "reads", "breaker_opened"), 0);
+    const char *log = sup_read(broker.log, NULL);
+    cr_assert_null(strstr(log, "going on without"), "%s", log);
+    redis_expect_all(&broker);
+    cr_assert_str_eq(redis_breaker(&broker), "closed");
+    cr_assert_eq(sup_broker_stop(&broker), 0);
+}
+
 Test(redis_tier, a_broker_stops_while_it_waits_for_its_redis)
 {
     redis = sup_redis_start(NULL);
