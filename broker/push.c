@@ -201,6 +201,7 @@ struct gathered {
     char *manifest; /* as text */
     uint8_t *data;
     size_t size;
+    struct swi_digest digest;
     int result;
     struct swi_error error;
 };
@@ -215,6 +216,8 @@ static void gather(void *data)
         return;
     gathered->result = gather_bundle(gathered->directory, &manifest, REDIS_BUNDLE_MAX,
                                      &gathered->data, &gathered->size, &gathered->error);
+    if (gathered->result == 0)
+        gathered->digest = swi_digest_of(gathered->data, gathered->size);
     swi_manifest_fini(&manifest);
 }
 
@@ -239,12 +242,12 @@ static void gathered_all(void *owner, void *data)
         fail(push, error.code, error.text);
         return;
     }
+    struct swi_digest digest = gathered->digest;
     push->bundle = gathered->data;
     push->bundle_bytes = gathered->size;
     gathered->data = NULL;
     dispose(gathered);
-    push->current = (struct redis_current){
-        .revision = swi_digest_of(push->bundle, push->bundle_bytes), .bytes = push->bundle_bytes};
+    push->current = (struct redis_current){.revision = digest, .bytes = push->bundle_bytes};
     if (!redis_link_admit(push->tier->writes))
         fail(push, SW_ELOAD, redis_link_problem(push->tier->writes));
     else
