@@ -96,6 +96,22 @@ static const struct metric {
     {"redis_store_bytes_total", COUNTER, "Bytes of those.", "redis.store_bytes", NULL, NULL},
     {"redis_store_failures_total", COUNTER, "Chunks that could not be written to the Redis.",
      "redis.store_failures", NULL, NULL},
+    {"redis_out_of_memory_total", COUNTER, "Writes that the Redis had no memory for.",
+     "redis.out_of_memory", NULL, NULL},
+#define CONNECTION(name, help, key)                                                                \
+    {name, COUNTER, help, "redis.reads." key, "connection", "reads"},                              \
+    {                                                                                              \
+        name, COUNTER, help, "redis.writes." key, "connection", "writes"                           \
+    }
+    CONNECTION("redis_breaker_opened_total", "Times that the Redis was given up for a while.",
+               "breaker_opened"),
+    CONNECTION("redis_connect_failures_total", "Connections to the Redis that could not be made.",
+               "connect_failures"),
+    CONNECTION("redis_timeouts_total", "Answers of the Redis that did not come in time.",
+               "timeouts"),
+#undef CONNECTION
+    {"disk_loads_total", COUNTER, "Chunks that came from their files.", "disk.loads", NULL, NULL},
+    {"disk_load_bytes_total", COUNTER, "Bytes of those.", "disk.bytes", NULL, NULL},
     {"uptime_seconds", GAUGE, "Time since the broker started.", "uptime_s", NULL, NULL},
 };
 
@@ -204,6 +220,29 @@ static void put_latencies(FILE *out, const json_t *stats)
     }
 }
 
+static void put_breakers(FILE *out, const json_t *stats)
+{
+    static const char *const connections[] = {"reads", "writes"};
+    static const char *const states[] = {"closed", "half-open", "open"};
+    const json_t *redis = json_object_get(stats, "redis");
+    bool headed = false;
+    for (size_t i = 0; i < sizeof connections / sizeof connections[0]; i++) {
+        const char *state =
+            json_string_value(json_object_get(json_object_get(redis, connections[i]), "breaker"));
+        for (unsigned value = 0; state && value < sizeof states / sizeof states[0]; value++) {
+            if (strcmp(state, states[value]) != 0)
+                continue;
+            if (!headed)
+                put_head(
+                    out, "redis_breaker_state", "gauge",
+                    "0 closed: the Redis is used; 1 half-open: it is tried; 2 open: not used.");
+            headed = true;
+            (void)fprintf(out, "swbroker_redis_breaker_state{connection=\"%s\"} %u\n",
+                          connections[i], value);
+        }
+    }
+}
+
 static void put_build(FILE *out, const json_t *stats)
 {
     static const char *const keys[] = {"version", "io_engine", "policy"};
@@ -239,6 +278,7 @@ char *metrics_format(const json_t *stats)
     if (stats) {
         put_table(out, stats);
         put_latencies(out, stats);
+        put_breakers(out, stats);
         put_isolation(out, stats);
         put_build(out, stats);
     }

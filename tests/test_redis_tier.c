@@ -343,7 +343,16 @@ Test(redis_tier, a_redis_that_is_down_costs_nothing_but_a_counter)
     struct sup_broker broker =
         redis_broker_alone(sup_format("unix://%s", sup_path("nobody.sock")), FIRST);
     redis_wait_for_link(&broker, "reads", "connect_failures", 3);
-    cr_assert_str_eq(redis_breaker(&broker), "open");
+    cr_assert_gt(redis_link_stat(&broker, "reads", "breaker_opened"), 0);
+    const char *metrics =
+        sup_run_ok(SUP_ARGS("swctl", "--socket", broker.socket, "stats", "--format=prometheus"));
+    static const char *const series[] = {"\nswbroker_redis_breaker_state{connection=\"reads\"} ",
+                                         "\nswbroker_redis_breaker_state{connection=\"writes\"} ",
+                                         "\nswbroker_redis_connect_failures_total{connection="
+                                         "\"reads\"} ",
+                                         "\nswbroker_disk_loads_total 0\n"};
+    for (size_t i = 0; i < sizeof series / sizeof series[0]; i++)
+        cr_assert_not_null(strstr(metrics, series[i]), "%s: %s", series[i], metrics);
     expect_service(&broker, "cannot connect");
 }
 
