@@ -14,7 +14,7 @@ apt-get -qq install -y --no-install-recommends systemd gcc libc6-dev pkg-config 
 apt-get -qq install -y --no-install-recommends $(for package in /packages/*.deb; do
     dpkg-deb -f "$package" Depends | tr ',' '\n' | sed 's/[|(].*//' | grep -vE 'libsw1'
 done) >/dev/null 2>&1 || fail "apt-get cannot install what the packages depend on"
-files() { find / -xdev -path /proc -prune -o -path /packages -prune -o -path '/var/lib/dpkg/*' -prune -o \
+files() { find / -xdev -path /proc -prune -o -path /packages -prune -o -path '/var/lib/dpkg/*' -prune -o -path '/var/lib/apt/*' -prune -o \
     -path '/var/cache/*' -prune -o -path '/var/log/*' -prune -o -path /run/systemd -prune -o -path /tmp -prune -o -print | sort; }
 files >/tmp/before
 
