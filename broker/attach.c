@@ -1,13 +1,17 @@
 /* Sessions that are clients: their number, epoch and page, and the watch over what they pin. */
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/lease.h"
 #include "log.h"
 #include "page.h"
 #include "session.h"
+
+#define STORING_TIME_NS (5 * LOOP_NS_PER_S)
 
 /* A number is not given again before the others had their turn: old ones in logs stay telling. */
 static uint32_t free_number(struct broker *broker)
@@ -48,6 +52,125 @@ static void welcome(struct session *session, uint64_t tag, uint64_t epoch, int p
     session_send(session, packet, swi_wire_end(&out), fds, 3);
 }
 
+uint32_t session_limit(const struct broker *broker)
+{
+    uint32_t stored = store_sessions(&broker->store);
+    return stored < broker->options.max_sessions ? stored : broker->options.max_sessions;
+}
+
+static void refuse_one_more(struct session *session, uint64_t tag)
+{
+    struct broker *broker = session->broker;
+    char text[200];
+    broker->counters.sessions_refused++;
+    if (broker->session_count < broker->options.max_sessions)
+        (void)snprintf(text, sizeof text,
+                       "the service manager keeps descriptors for %u sessions, and the broker has "
+                       "as many; end a worker, or raise FileDescriptorStoreMax=",
+                       session_limit(broker));
+    else
+        (void)snprintf(text, sizeof text,
+                       "the broker has its %u sessions; end a worker, or start swbrokerd with a "
+                       "larger --max-sessions",
+                       broker->options.max_sessions);
+    session_refuse(session, tag, SW_EQUOTA, text);
+}
+
+/* ---- storing --------------------------------------------------------------------------------- */
+
+static uint64_t inode_of(int fd)
+{
+    struct stat status;
+    return fstat(fd, &status) < 0 ? 0 : status.st_ino;
+}
+
+static void write_record(struct session *session, uint64_t epoch)
+{
+    struct ledger_session *record = session->record;
+    record->state = LEDGER_NONE;
+    ledger_settle();
+    *record = (struct ledger_session){.epoch = epoch,
+                                      .page_inode = inode_of(session->page_fd),
+                                      .socket_inode = inode_of(session->socket.fd),
+                                      .process_start = peer_process_start(session->peer.pid),
+                                      .pid = session->peer.pid,
+                                      .uid = session->peer.uid};
+    memcpy(record->name, session->name, sizeof record->name);
+    ledger_settle();
+    record->state = LEDGER_GREETING;
+    ledger_settle();
+}
+
+/* The client gets its page: from now on it may pin. Alive only after that: one who was killed in
+ * between leaves a client that is told to begin anew, not one that waits for a welcome. */
+static void let_in(struct session *session)
+{
+    welcome(session, session->hello_tag, session->record->epoch, session->page_fd);
+    close(session->page_fd);
+    session->page_fd = -1;
+    ledger_settle();
+    session->record->state = LEDGER_LIVE;
+    const struct log_about about = session_about(session, NULL);
+    log_line(LOG_LEVEL_DEBUG, &about, "%s attached", session_describe(session));
+}
+
+static void stored(struct loop_source *source, uint32_t events)
+{
+    (void)events;
+    struct session *session = LOOP_OWNER(source, struct session, storing);
+    loop_remove(session->broker->loop, source);
+    close(source->fd);
+    source->fd = -1;
+    loop_disarm(session->broker->loop, &session->storing_late);
+    let_in(session);
+    session_watch(session);
+}
+
+static void storing_late(struct loop_timer *timer, uint64_t now_ns)
+{
+    (void)now_ns;
+    struct session *session = LOOP_OWNER(timer, struct session, storing_late);
+    session_refuse(session, session->hello_tag, -ETIMEDOUT,
+                   "the service manager does not take the session's descriptors; try again later");
+}
+
+/* A pin that a successor cannot see would be a pin that does not count: first the page goes to the
+ * manager, then to the client. */
+static int store_session(struct session *session)
+{
+    struct broker *broker = session->broker;
+    const int fds[] = {session->page_fd, session->socket.fd};
+    store_session_name(session->stored, session->number, session->record->epoch);
+    int result = store_put(&broker->store, session->stored, fds, 2);
+    if (result == 0)
+        result = store_barrier(&broker->store);
+    if (result < 0)
+        return result;
+    session->storing = (struct loop_source){.ready = stored, .fd = result};
+    session->storing_late.fire = storing_late;
+    result = loop_add(broker->loop, &session->storing, 0);
+    if (result == 0)
+        loop_arm(broker->loop, &session->storing_late, loop_now() + STORING_TIME_NS);
+    return result;
+}
+
+/* ---- HELLO ----------------------------------------------------------------------------------- */
+
+static void take_number(struct session *session, uint32_t number, struct swi_page *page)
+{
+    struct broker *broker = session->broker;
+    session->number = number;
+    session->page = page;
+    session->record = &broker->ledger.ledger->session[number];
+    session->state = SESSION_ATTACHED;
+    broker->sessions[number] = session;
+    broker->session_count++;
+    broker->counters.sessions++;
+    loop_disarm(broker->loop, &session->silence);
+    /* Pins count from before the client can make one. */
+    cache_attach_page(broker->cache, number, page);
+}
+
 void session_attach(struct session *session, uint64_t tag, const struct swi_wire_hello *hello)
 {
     struct broker *broker = session->broker;
@@ -58,19 +181,13 @@ void session_attach(struct session *session, uint64_t tag, const struct swi_wire
                        "use both of the same release");
         return;
     }
-    if (broker->session_count >= broker->options.max_sessions) {
-        broker->counters.sessions_refused++;
-        char text[160];
-        (void)snprintf(text, sizeof text,
-                       "the broker has its %u sessions; end a worker, or start swbrokerd with a "
-                       "larger --max-sessions",
-                       broker->options.max_sessions);
-        session_refuse(session, tag, SW_EQUOTA, text);
+    if (broker->session_count >= session_limit(broker)) {
+        refuse_one_more(session, tag);
         return;
     }
     struct swi_error error;
-    int page_fd;
-    int result = page_create(&session->page, &page_fd, &error);
+    struct swi_page *page;
+    int result = page_create(&page, &session->page_fd, &error);
     if (result < 0) {
         session_refuse(session, tag, result, error.text);
         return;
@@ -78,19 +195,48 @@ void session_attach(struct session *session, uint64_t tag, const struct swi_wire
     uint32_t number = free_number(broker);
     assert(number < SWI_SESSIONS && "fewer sessions than the limit leave a number free");
     take_name(session, hello->name);
-    session->number = number;
-    session->state = SESSION_ATTACHED;
-    broker->sessions[number] = session;
-    broker->session_count++;
-    broker->counters.sessions++;
-    loop_disarm(broker->loop, &session->silence);
     uint64_t epoch = swi_session_revoke(cache_index(broker->cache), number);
-    /* Pins count from before the client can make one. */
-    cache_attach_page(broker->cache, number, session->page);
-    welcome(session, tag, epoch, page_fd);
-    close(page_fd);
-    const struct log_about about = session_about(session, NULL);
-    log_line(LOG_LEVEL_DEBUG, &about, "%s attached", session_describe(session));
+    take_number(session, number, page);
+    write_record(session, epoch);
+    session->hello_tag = tag;
+    if (!broker->store.active) {
+        let_in(session);
+        return;
+    }
+    result = store_session(session);
+    if (result < 0)
+        session_refuse(session, tag, result, "cannot give the session to the service manager");
+}
+
+int session_adopt(struct session *session, uint32_t number, struct swi_page *page,
+                  const char *stored_name)
+{
+    struct broker *broker = session->broker;
+    const struct ledger_session *record = &broker->ledger.ledger->session[number];
+    uint64_t start = peer_process_start(session->peer.pid);
+    if (record->pid != session->peer.pid || record->uid != session->peer.uid ||
+        (start && record->process_start && start != record->process_start))
+        return -ESRCH;
+    take_name(session, record->name);
+    take_number(session, number, page);
+    (void)snprintf(session->stored, sizeof session->stored, "%s", stored_name);
+    session->hits_before = swi_page_hits(page);
+    for (uint32_t i = 0; i < SESSION_MODELS; i++) {
+        uint64_t incarnation = record->model[i];
+        struct swi_error error;
+        struct revision *revision =
+            incarnation ? catalog_find_revision(broker->catalog, incarnation) : NULL;
+        if (revision && revision->registered && revision_acquire(revision, &error) == 0)
+            session->models[i] = revision;
+        else if (incarnation)
+            session->stale |= UINT64_C(1) << i;
+    }
+    return 0;
+}
+
+uint64_t session_hits(const struct session *session)
+{
+    return swi_page_hits(session->page) - session->hits_before;
 }
 
 void session_detach(struct session *session)
@@ -98,10 +244,15 @@ void session_detach(struct session *session)
     struct broker *broker = session->broker;
     /* First the epoch: a client that goes on reading learns it before the first byte changes. */
     (void)swi_session_revoke(cache_index(broker->cache), session->number);
+    session->record->state = LEDGER_NONE;
+    ledger_settle();
+    if (session->stored[0])
+        store_drop(&broker->store, session->stored);
+    session->stored[0] = 0;
     cache_detach_page(broker->cache, session->number);
     if (broker->trace)
         trace_forget(broker->trace, session->number, session->page, loop_now());
-    broker->counters.departed_hits += swi_page_hits(session->page);
+    broker->counters.departed_hits += session_hits(session);
     page_destroy(session->page);
     session->page = NULL;
     broker->sessions[session->number] = NULL;

@@ -7,6 +7,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "adopt.h"
 #include "core/size.h"
 #include "log.h"
 #include "reload.h"
@@ -145,7 +146,7 @@ static void load_failed(void *context, const struct cache_chunk *chunk, int code
                 chunk->name, message ? message : sw_strerror(code));
 }
 
-static int create_cache(struct broker *broker, struct swi_error *error)
+static int start_cache(struct broker *broker, struct swi_error *error)
 {
     const struct broker_options *options = &broker->options;
     const struct cache_options cache_options = {.budget_bytes = options->cache_bytes,
@@ -156,7 +157,7 @@ static int create_cache(struct broker *broker, struct swi_error *error)
                                                 .session_bytes = options->max_pinned_bytes
                                                                      ? options->max_pinned_bytes
                                                                      : options->cache_bytes / 2};
-    int result = cache_create(&cache_options, &broker->cache, error);
+    int result = adopt_memory(broker, &cache_options, error);
     if (result < 0)
         return result;
     broker->catalog->cache = broker->cache;
@@ -165,23 +166,13 @@ static int create_cache(struct broker *broker, struct swi_error *error)
     return loop_add(broker->loop, &broker->cache_source, EPOLLIN);
 }
 
-/* The manager's socket where it passes one, else one of our own. */
-static int open_listener(struct broker *broker, struct swi_error *error)
+/* What there is to serve, and what of it an earlier broker served already. */
+static int start_catalog(struct broker *broker, struct swi_error *error)
 {
-    const struct broker_options *options = &broker->options;
-    int fd = store_take_activation(&broker->store);
-    int result = 0;
-    if (fd < 0) {
-        result =
-            listener_open(options->socket_path, options->socket_mode, &broker->listener, error);
-        if (result == 0 && options->socket_gid != BROKER_NO_GROUP)
-            result = listener_set_access(&broker->listener, options->socket_mode,
-                                         options->socket_gid, error);
-        return result;
-    }
-    result = listener_activate(fd, &broker->listener, error);
-    if (result < 0)
-        close(fd);
+    struct catalog_changes changes;
+    int result = broker_reload(broker, &changes, error);
+    if (result == 0 && !broker->settled)
+        result = adopt_resume(broker, error);
     return result;
 }
 
@@ -214,7 +205,6 @@ static int start_redis(struct broker *broker, struct swi_error *error)
 static int broker_start(struct broker *broker, struct swi_error *error)
 {
     const struct broker_options *options = &broker->options;
-    struct catalog_changes changes;
     raise_file_limit(broker);
     int result = check_redis(options, error);
     if (result == 0)
@@ -228,43 +218,53 @@ static int broker_start(struct broker *broker, struct swi_error *error)
     if (result == 0)
         result = store_open(&broker->store, error);
     if (result == 0)
-        result = open_listener(broker, error);
+        result = adopt_listener(broker, error);
     if (result == 0)
-        result = create_cache(broker, error);
+        result = start_cache(broker, error);
     if (result == 0)
         result = start_redis(broker, error);
     if (result == 0)
-        result = broker_reload(broker, &changes, error);
+        result = start_catalog(broker, error);
     if (result == 0)
         result = start_trace(broker, error);
     if (result == 0)
         result = sessions_start(broker, error);
     if (result < 0)
         return result;
-    store_close(&broker->store);
+    store_close(&broker->store, true);
     broker->check_timer.fire = check_due;
     loop_arm(broker->loop, &broker->check_timer, loop_now() + CHECK_EVERY_NS);
     return 0;
 }
 
-/* Whatever of it was started, in the opposite order. */
+/* Whatever of it was started, in the opposite order. Where the service manager keeps it the arena
+ * stays as it is, with those who use it. */
 static void broker_stop(struct broker *broker)
 {
+    bool keep = broker->store.active && broker->cache;
     if (broker->loop) {
-        sessions_stop(broker);
+        sessions_stop(broker, keep);
         loop_disarm(broker->loop, &broker->check_timer);
         loop_disarm(broker->loop, &broker->trace_timer);
         loop_remove(broker->loop, &broker->cache_source);
         loop_remove(broker->loop, &broker->signal_source);
     }
-    listener_close(&broker->listener, false);
-    store_close(&broker->store);
+    listener_close(&broker->listener, keep);
     trace_close(broker->trace, loop_now());
     redis_models_destroy(broker->redis_models);
     redis_tier_destroy(broker->redis);
-    catalog_destroy(broker->catalog);
+    if (!keep)
+        catalog_destroy(broker->catalog);
     if (broker->cache)
         cache_destroy(broker->cache);
+    if (keep) {
+        catalog_leave(broker->catalog);
+        catalog_destroy(broker->catalog);
+        ledger_settle();
+        broker->ledger.ledger->header.clean = broker->settled; /* every read has come back */
+    }
+    ledger_close(&broker->ledger);
+    store_close(&broker->store, false);
     if (broker->signal_source.fd >= 0)
         close(broker->signal_source.fd);
     loop_destroy(broker->loop);
@@ -305,6 +305,7 @@ int broker_run(struct settings *settings, struct swi_error *error)
     struct broker broker = {.options = *options,
                             .settings = settings,
                             .listener = {.fd = -1},
+                            .ledger = {.fd = -1},
                             .signal_source = {.fd = -1},
                             .started_ns = loop_now()};
     idle_init(&broker.idle);

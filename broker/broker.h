@@ -7,6 +7,7 @@
 #include "cache.h"
 #include "catalog.h"
 #include "idle.h"
+#include "ledger.h"
 #include "listener.h"
 #include "log.h"
 #include "loop.h"
@@ -67,6 +68,10 @@ struct broker {
     struct cache *cache;
     struct catalog *catalog;
     struct store store;
+    struct ledger_file ledger;
+    struct cache_adopted adopted; /* from an earlier broker */
+    uint32_t adopted_sessions;
+    bool settled; /* the arena is this broker's to leave */
     struct listener listener;
     struct loop_source accept_source, cache_source, signal_source;
     struct loop_timer accept_timer, check_timer, trace_timer;

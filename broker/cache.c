@@ -38,7 +38,9 @@ static int reserve_first(struct cache *cache, struct swi_error *error)
     return result;
 }
 
-int cache_create(const struct cache_options *options, struct cache **ret, struct swi_error *error)
+/* All of it but the memory and the loader. */
+int swi_cache_prepare(const struct cache_options *options, struct cache **ret,
+                      struct swi_error *error)
 {
     int result = check_options(options, error);
     if (result < 0)
@@ -50,19 +52,31 @@ int cache_create(const struct cache_options *options, struct cache **ret, struct
     cache->budget = options->budget_bytes / SWI_PAGE_BYTES * SWI_PAGE_BYTES;
     cache->failed = options->failed;
     cache->failed_context = options->context;
+    cache->ledger = options->ledger;
     cache->tick_step_ns = CACHE_TICK_MIN_NS;
     for (int i = 0; i < CACHE_PRIORITIES; i++)
         TAILQ_INIT(&cache->queue[i]);
     for (uint32_t i = 0; i < SWI_CHUNKS; i++)
         cache->free_ids[i] = i;
     cache->free_count = SWI_CHUNKS;
-    uint64_t instance;
-    result = -ENOMEM;
     cache->arena = arena_create();
     cache->policy = policy_create(options->policy, options->session_bytes);
-    if (!cache->arena || !cache->policy)
-        (void)swi_fail(error, result, "out of memory");
-    else if (getrandom(&instance, sizeof instance, 0) != (ssize_t)sizeof instance)
+    if (!cache->arena || !cache->policy) {
+        cache_destroy(cache);
+        return swi_fail(error, -ENOMEM, "out of memory");
+    }
+    *ret = cache;
+    return 0;
+}
+
+int cache_create(const struct cache_options *options, struct cache **ret, struct swi_error *error)
+{
+    struct cache *cache;
+    int result = swi_cache_prepare(options, &cache, error);
+    if (result < 0)
+        return result;
+    uint64_t instance;
+    if (getrandom(&instance, sizeof instance, 0) != (ssize_t)sizeof instance)
         result = swi_fail(error, -EIO, "cannot get random bytes");
     else
         result = segment_create(&cache->segment, options->max_bytes, error);
@@ -71,6 +85,11 @@ int cache_create(const struct cache_options *options, struct cache **ret, struct
     if (result == 0) {
         swi_index_init(cache->index.index, instance, cache->segment.max_bytes);
         policy_note_tick(cache->policy, swi_cache_now_tick(cache), 0);
+        if (cache->ledger) {
+            segment_keep(&cache->segment, cache->ledger->huge,
+                         &cache->ledger->header.reserved_bytes);
+            cache->ledger->header.instance = instance;
+        }
         result = reserve_first(cache, error);
     }
     if (result == 0)
@@ -93,6 +112,7 @@ void cache_destroy(struct cache *cache)
     cache->closing = true;
     cache_set_remote(cache, NULL);
     loader_destroy(cache->loader); /* waits for reads that write into the arena */
+    swi_cache_verify_fini(cache);
     for (uint32_t id = 0; id < SWI_CHUNKS; id++) {
         if (cache->chunk[id]) {
             swi_cache_forget_failure(cache->chunk[id]);
@@ -115,6 +135,21 @@ int cache_arena_fd(const struct cache *cache)
 int cache_index_fd(const struct cache *cache)
 {
     return cache->index.client_fd;
+}
+
+int cache_own_arena_fd(const struct cache *cache)
+{
+    return cache->segment.fd;
+}
+
+int cache_own_index_fd(const struct cache *cache)
+{
+    return cache->index.fd;
+}
+
+struct ledger *cache_ledger(const struct cache *cache)
+{
+    return cache->ledger;
 }
 
 struct swi_index *cache_index(struct cache *cache)
@@ -165,34 +200,43 @@ void cache_detach_page(struct cache *cache, uint32_t session)
 
 /* ---- chunks ------------------------------------------------------- */
 
+int swi_cache_add_chunk(struct cache *cache, uint32_t id, const struct cache_chunk *info)
+{
+    struct chunk *chunk = calloc(1, sizeof *chunk);
+    if (!chunk)
+        return -ENOMEM;
+    chunk->info = *info;
+    chunk->cache = cache;
+    chunk->id = id;
+    const struct policy_chunk known = {.incarnation = info->incarnation,
+                                       .ordinal = info->ordinal,
+                                       .model_size = info->model_size,
+                                       .bytes = info->bytes};
+    int result = policy_add_chunk(cache->policy, id, &known);
+    if (result < 0) {
+        free(chunk);
+        return result;
+    }
+    TAILQ_INIT(&chunk->waiters);
+    cache->chunk[id] = chunk;
+    return 0;
+}
+
 int cache_register(struct cache *cache, const struct cache_chunk *info, uint32_t *ret_id)
 {
     if (info->bytes == 0 || info->incarnation == 0)
         return -EINVAL;
     if (cache->free_count == 0)
         return SW_EQUOTA;
-    struct chunk *chunk = calloc(1, sizeof *chunk);
-    if (!chunk)
-        return -ENOMEM;
-    chunk->info = *info;
-    chunk->cache = cache;
-    chunk->id = cache->free_ids[cache->free_first];
-    const struct policy_chunk known = {.incarnation = info->incarnation,
-                                       .ordinal = info->ordinal,
-                                       .model_size = info->model_size,
-                                       .bytes = info->bytes};
-    int result = policy_add_chunk(cache->policy, chunk->id, &known);
-    if (result < 0) {
-        free(chunk);
+    uint32_t id = cache->free_ids[cache->free_first];
+    int result = swi_cache_add_chunk(cache, id, info);
+    if (result < 0)
         return result;
-    }
     cache->free_first = (cache->free_first + 1) % SWI_CHUNKS;
     cache->free_count--;
-    TAILQ_INIT(&chunk->waiters);
-    cache->chunk[chunk->id] = chunk;
-    swi_entry_assign(cache->index.index, chunk->id, info->incarnation, info->bytes,
-                     info->digest.low, info->digest.high);
-    *ret_id = chunk->id;
+    swi_entry_assign(cache->index.index, id, info->incarnation, info->bytes, info->digest.low,
+                     info->digest.high);
+    *ret_id = id;
     return 0;
 }
 
@@ -350,7 +394,8 @@ static void join(struct cache *cache, struct chunk *chunk, enum cache_priority p
     }
     uint32_t session = waiter ? waiter->session : NO_SESSION;
     bool loading = swi_entry_get(cache->index.index, chunk->id).state == SWI_LOADING;
-    if (!chunk->queued && !loading) {
+    cache->verify.urgent = cache->verify.urgent || chunk->withheld;
+    if (!chunk->queued && !loading && !chunk->withheld) {
         chunk->ahead = priority == CACHE_PREFETCH;
         chunk->session = session;
         swi_cache_enqueue(cache, chunk, priority);
@@ -494,6 +539,8 @@ bool cache_dispatch(struct cache *cache, uint64_t now_ns)
     }
     if (!more || cache->growth_goal > 0)
         more = reserve_some(cache) || more;
+    if (!more || cache->verify.withheld > 0)
+        more = swi_cache_verify(cache) || more;
     return more || cache->pump_wanted;
 }
 
@@ -516,6 +563,7 @@ int cache_timeout_ms(const struct cache *cache, uint64_t now_ns)
         sooner(&at, cache->tick_ns);
     if (wants_reserve(cache))
         sooner(&at, reserve_due_ns(cache));
+    sooner(&at, swi_cache_verify_due_ns(cache));
     if (at == UINT64_MAX)
         return -1;
     if (at <= now_ns)

@@ -2,12 +2,15 @@
 add_library(sw-cache STATIC
   arena.c
   cache.c
+  cache_adopt.c
   cache_load.c
   cache_queue.c
   cache_room.c
   cache_source.c
   cache_stats.c
+  cache_verify.c
   latency.c
+  ledger.c
   loader.c
   loader_threads.c
   loader_uring.c

@@ -19,6 +19,7 @@
 
 struct cache;
 struct cache_chunk;
+struct ledger;
 
 enum cache_engine { CACHE_ENGINE_AUTO, CACHE_ENGINE_URING, CACHE_ENGINE_THREADS };
 enum cache_policy { CACHE_POLICY_LRU, CACHE_POLICY_NEXT_USE };
@@ -35,11 +36,44 @@ struct cache_options {
      * come from elsewhere and could not. message may be NULL. NULL: nobody is told. */
     void (*failed)(void *context, const struct cache_chunk *chunk, int code, const char *message);
     void *context;
+    /* Where it notes what a successor needs; borrowed. Its huge[] is as long as max_bytes asks for,
+     * rounded up to whole blocks. NULL: the memory goes with the process. */
+    struct ledger *ledger;
 };
 
 int cache_create(const struct cache_options *options, struct cache **ret, struct swi_error *error);
 /* Reaps every read that is under way before it lets go of the arena. */
 void cache_destroy(struct cache *cache);
+
+/* ---- taking over from a broker that has ended -------------------------------------------------- */
+
+/* Maps what it left, after checking that all of it belongs together; options->ledger is its ledger.
+ * Then cache_restore for each chunk that is known still, cache_attach_page for each session that
+ * lives, and cache_settle; nothing else in between. SW_EVERSION: it cannot be trusted. The
+ * descriptors (read-write) are the cache's on success. */
+int cache_adopt(const struct cache_options *options, int arena_fd, int index_fd, struct cache **ret,
+                struct swi_error *error);
+/* cache_register for a chunk that has this id already. The caller has compared incarnation, length
+ * and digest with the entry. */
+int cache_restore(struct cache *cache, uint32_t id, const struct cache_chunk *chunk);
+
+struct cache_adopted {
+    uint32_t resident;    /* taken over */
+    uint32_t withheld;    /* of these, not served until they have been hashed */
+    uint32_t cut_off;     /* reads that the end of their broker cut off */
+    uint32_t dropped;     /* chunks that shared a block with one of these */
+    uint32_t quarantined; /* parts of such blocks: unused, because somebody holds a lease there */
+};
+/* Decides about everything in the arena. clean: the predecessor stopped after its last read had
+ * come back; then hits go on at once and all is hashed behind them. Otherwise nothing is leased anew
+ * before it was hashed. */
+int cache_settle(struct cache *cache, bool clean, struct cache_adopted *ret, struct swi_error *error);
+
+/* The read-write descriptors, for who keeps them beyond this process; borrowed. */
+int cache_own_arena_fd(const struct cache *cache);
+int cache_own_index_fd(const struct cache *cache);
+/* NULL: there is none. */
+struct ledger *cache_ledger(const struct cache *cache);
 
 /* Read-only descriptors for clients; borrowed. */
 int cache_arena_fd(const struct cache *cache);
@@ -199,6 +233,8 @@ struct cache_stats {
     uint64_t remote_loads, remote_bytes; /* … and from the remote */
     uint64_t remote_to_file, file_to_remote; /* loads that one could not serve and the other did */
     struct latency file_latency, remote_latency; /* from the first read of a load to its verification */
+    /* of chunks taken over from another process: still to be hashed, right, damaged */
+    uint64_t unverified, verified, verify_errors;
     const char *io_engine; /* "io_uring" or "threads"; static */
     const char *policy;    /* "lru" or "next-use"; static */
 };

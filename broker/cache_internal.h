@@ -1,17 +1,18 @@
 /* What the files of the cache share. cache.c: life, chunks, requests, dispatch; cache_queue.c: who
- * is next; cache_load.c: reads;
- * cache_source.c: where from; cache_room.c: pins, eviction, the budget; cache_stats.c: what it
- * tells about itself.
+ * is next; cache_load.c: reads; cache_source.c: where from; cache_room.c: pins, eviction, the budget;
+ * cache_adopt.c: taking over what another process left; cache_verify.c: hashing that; cache_stats.c:
+ * what it tells about itself.
  *
- * States of a chunk: its entry in the index says absent, loading, resident (EVICTING never outlasts
- * a call here); `queued` says whether it waits to be read. Queued ⇒ absent. A range of the arena
- * is owned exactly while the entry is loading or resident.
+ * States of a chunk: its entry in the index says absent, loading, resident (EVICTING outlasts a
+ * call here only while `withheld`); `queued` says whether it waits to be read. Queued ⇒ absent. A
+ * range of the arena is owned exactly while the entry is not absent, or it is in quarantine.
  */
 #ifndef SWB_CACHE_INTERNAL_H
 #define SWB_CACHE_INTERNAL_H
 
 #include "arena.h"
 #include "cache.h"
+#include "ledger.h"
 #include "loader.h"
 #include "policy.h"
 #include "segment.h"
@@ -34,7 +35,9 @@
 #define CACHE_ATTEMPTS_BEST   16u /* of these by order; the rest in turn: none waits for ever */
 #define CACHE_MERGE_MAX       65536u /* stamps taken over in one go */
 #define CACHE_PRIORITIES      3
+#define CACHE_VERIFY_PACE_NS  UINT64_C(2000000) /* between MiB that nobody waits for */
 #define NO_SESSION            UINT32_MAX
+#define QUARANTINE            SWI_CHUNKS /* owner of ranges that nobody may use */
 
 TAILQ_HEAD(waiter_list, cache_waiter);
 TAILQ_HEAD(chunk_list, chunk);
@@ -52,6 +55,8 @@ struct chunk {
     uint32_t id;
     bool queued;
     bool gone;                    /* unregistered; info.model and info.name are no longer there */
+    bool unverified;              /* taken over, and not hashed yet */
+    bool withheld;                /* unverified, and its entry stays EVICTING until it is */
     bool ahead;                   /* came by prefetch and was not used yet */
     bool remote;                  /* while loading: its bytes come from the remote */
     bool tried_file, tried_remote; /* since it was last queued */
@@ -137,10 +142,22 @@ struct cache {
     struct swi_error refused;  /* why it was */
     uint64_t tick_ns, tick_step_ns;
     uint64_t tidy_ns;
+    struct ledger *ledger; /* NULL: none */
+    struct {
+        struct chunk *chunk; /* being hashed; NULL: none */
+        swi_hasher *hasher;
+        uint64_t hashed;
+        uint64_t due_ns;
+        uint32_t withheld; /* chunks; stats.unverified counts these too */
+        bool urgent;       /* somebody waits for a withheld one */
+    } verify;
     struct cache_stats stats; /* the counters; the rest is filled when asked */
 };
 
 /* cache.c */
+int swi_cache_prepare(const struct cache_options *options, struct cache **ret,
+                      struct swi_error *error);
+int swi_cache_add_chunk(struct cache *cache, uint32_t id, const struct cache_chunk *info);
 void swi_cache_answer(struct cache *cache, struct waiter_list *waiters, int status,
                       const char *message);
 void swi_cache_release_id(struct cache *cache, struct chunk *chunk);
@@ -197,6 +214,12 @@ uint32_t swi_cache_pins(const struct cache *cache, uint32_t id);
 uint32_t swi_cache_evict(struct cache *cache, const uint32_t *ids, uint32_t count, bool all,
                          enum cache_eviction reason);
 void swi_cache_became_resident(struct cache *cache, struct chunk *chunk);
+/* The same without taking it for a use. */
+void swi_cache_add_resident(struct cache *cache, struct chunk *chunk);
+/* Its entry is EVICTING: ends that. damaged: leases on it are taken away, and it counts as an error
+ * instead of an eviction. */
+void swi_cache_evicted(struct cache *cache, struct chunk *chunk, bool damaged,
+                       enum cache_eviction reason);
 void swi_cache_apply_limit(struct cache *cache);
 /* Lets go of what is only waiting for pins or reads: the tail beyond a lowered budget, unregistered
  * chunks. */
@@ -204,6 +227,15 @@ void swi_cache_tidy(struct cache *cache);
 bool swi_cache_wants_tidy(const struct cache *cache);
 /* Takes last uses over from client pages; true when any was newer than known. */
 bool swi_cache_merge(struct cache *cache);
+
+/* cache_verify.c */
+/* Hashes at most 1 MiB of what was taken over. True: wants to go on at once. */
+bool swi_cache_verify(struct cache *cache);
+/* When it is due again; UINT64_MAX: never. */
+uint64_t swi_cache_verify_due_ns(const struct cache *cache);
+/* The chunk leaves, or was read anew. */
+void swi_cache_verify_forget(struct cache *cache, struct chunk *chunk);
+void swi_cache_verify_fini(struct cache *cache);
 
 /* cache_stats.c */
 void swi_cache_describe_holders(struct cache *cache, char *text, size_t size);

@@ -60,38 +60,53 @@ bool swi_cache_merge(struct cache *cache)
 
 void swi_cache_became_resident(struct cache *cache, struct chunk *chunk)
 {
+    swi_cache_add_resident(cache, chunk);
+    policy_touch(cache->policy, chunk->id, chunk->load_tick);
+}
+
+void swi_cache_add_resident(struct cache *cache, struct chunk *chunk)
+{
     chunk->resident_at = cache->resident_count;
     cache->resident[cache->resident_count++] = chunk->id;
     chunk->load_tick = swi_cache_now_tick(cache);
     chunk->load_ns = cache->now_ns;
-    policy_touch(cache->policy, chunk->id, chunk->load_tick);
     policy_set_resident(cache->policy, chunk->id, true);
     cache->stats.resident_bytes += chunk->info.bytes;
 }
 
-static void evicted(struct cache *cache, struct chunk *chunk, enum cache_eviction reason)
+void swi_cache_evicted(struct cache *cache, struct chunk *chunk, bool damaged,
+                       enum cache_eviction reason)
 {
-    swi_entry_finish_evict(cache->index.index, chunk->id);
+    if (damaged)
+        swi_entry_drop(cache->index.index, chunk->id);
+    else
+        swi_entry_finish_evict(cache->index.index, chunk->id);
     arena_free(cache->arena, chunk->offset);
     uint32_t moved = cache->resident[--cache->resident_count];
     cache->resident[chunk->resident_at] = moved;
     cache->chunk[moved]->resident_at = chunk->resident_at;
     cache->stats.resident_bytes -= chunk->info.bytes;
-    cache->stats.evictions++;
-    cache->stats.evicted[chunk->gone ? CACHE_EVICTED_REPLACED : reason]++;
+    if (!damaged) {
+        cache->stats.evictions++;
+        cache->stats.evicted[chunk->gone ? CACHE_EVICTED_REPLACED : reason]++;
+    }
     cache->stats.prefetch_wasted += chunk->ahead;
     policy_set_resident(cache->policy, chunk->id, false);
     chunk->ahead = false;
+    swi_cache_verify_forget(cache, chunk);
+    if (!TAILQ_EMPTY(&chunk->waiters)) /* for the hash of it: they need the file now */
+        swi_cache_enqueue(cache, chunk, CACHE_DEMAND);
 }
 
 /* The lease protocol's eviction: mark, then look for pins, then go through with it or take it back.
- */
+ * What is withheld is marked already and stays so. */
 uint32_t swi_cache_evict(struct cache *cache, const uint32_t *ids, uint32_t count, bool all,
                          enum cache_eviction reason)
 {
     struct swi_index *index = cache->index.index;
     for (uint32_t i = 0; i < count; i++)
-        swi_entry_begin_evict(index, ids[i]);
+        if (!cache->chunk[ids[i]]->withheld)
+            swi_entry_begin_evict(index, ids[i]);
     swi_cache_scan_pins(cache);
     uint32_t free_to_go = 0;
     for (uint32_t i = 0; i < count; i++)
@@ -99,10 +114,11 @@ uint32_t swi_cache_evict(struct cache *cache, const uint32_t *ids, uint32_t coun
     if (all && free_to_go < count)
         free_to_go = 0;
     for (uint32_t i = 0; i < count; i++) {
-        if (free_to_go == 0 || swi_cache_pins(cache, ids[i]) > 0)
+        struct chunk *chunk = cache->chunk[ids[i]];
+        if (free_to_go > 0 && swi_cache_pins(cache, ids[i]) == 0)
+            swi_cache_evicted(cache, chunk, false, reason);
+        else if (!chunk->withheld)
             swi_entry_restore_evict(index, ids[i]);
-        else
-            evicted(cache, cache->chunk[ids[i]], reason);
     }
     return free_to_go;
 }
@@ -116,7 +132,7 @@ static struct arena_regret regret_of(void *context, uint32_t id)
 {
     const struct asking *asking = context;
     struct cache *cache = asking->cache;
-    if (swi_cache_pins(cache, id) > 0 ||
+    if (id == QUARANTINE || swi_cache_pins(cache, id) > 0 ||
         swi_entry_get(cache->index.index, id).state != SWI_RESIDENT)
         return (struct arena_regret){.keep = true};
     /* a guess may not push out what is needed sooner, nor what another guess just brought */
@@ -244,8 +260,9 @@ static void shrink_tail(struct cache *cache)
         arena_owners(cache->arena, cache->budget, UINT64_MAX, cache->scratch, SWI_CHUNKS);
     uint32_t resident = 0;
     for (uint32_t i = 0; i < count; i++) {
-        if (swi_entry_get(cache->index.index, cache->scratch[i]).state == SWI_RESIDENT)
-            cache->scratch[resident++] = cache->scratch[i];
+        uint32_t id = cache->scratch[i];
+        if (id != QUARANTINE && swi_entry_get(cache->index.index, id).state == SWI_RESIDENT)
+            cache->scratch[resident++] = id;
     }
     (void)swi_cache_evict(cache, cache->scratch, resident, false, CACHE_EVICTED_BY_RESIZE);
     for (uint32_t i = 0; i < resident; i++) {

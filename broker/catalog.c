@@ -104,6 +104,40 @@ void catalog_destroy(struct catalog *catalog)
     free(catalog);
 }
 
+void catalog_leave(struct catalog *catalog)
+{
+    if (!catalog)
+        return;
+    for (struct revision *revision; (revision = TAILQ_FIRST(&catalog->superseded));) {
+        TAILQ_REMOVE(&catalog->superseded, revision, link);
+        revision_leave(revision);
+        revision_destroy(revision);
+    }
+    struct catalog_model *model;
+    TAILQ_FOREACH(model, &catalog->models, link)
+    {
+        if (model->current)
+            revision_leave(model->current);
+    }
+}
+
+struct revision *catalog_find_revision(struct catalog *catalog, uint64_t incarnation)
+{
+    struct catalog_model *model;
+    TAILQ_FOREACH(model, &catalog->models, link)
+    {
+        if (model->current && model->current->incarnation == incarnation)
+            return model->current;
+    }
+    struct revision *revision;
+    TAILQ_FOREACH(revision, &catalog->superseded, link)
+    {
+        if (revision->incarnation == incarnation)
+            return revision;
+    }
+    return NULL;
+}
+
 struct catalog_model *catalog_find(struct catalog *catalog, const char *name)
 {
     struct catalog_model *model;

@@ -42,6 +42,9 @@ struct catalog {
 /* path NULL: no chunks directory. Fails when it is not a readable directory. Nothing is scanned yet: the owner sets ->cache
  * before that. */
 int catalog_create(const char *path, struct catalog **ret, struct swi_error *error);
+/* Lets go of every revision, used or not, and leaves its chunks in the index for the next broker.
+ * Before catalog_destroy, when the cache is gone already. */
+void catalog_leave(struct catalog *catalog);
 /* Nobody uses a revision any more. */
 void catalog_destroy(struct catalog *catalog);
 
@@ -68,6 +71,8 @@ int catalog_offer_stored(struct catalog *catalog, const char *name, const void *
 /* Whether a revision from there is of no use: it is the one that is served, or a directory is. */
 bool catalog_has_stored(struct catalog *catalog, const char *name, struct swi_digest digest);
 
+/* By incarnation; NULL: none. */
+struct revision *catalog_find_revision(struct catalog *catalog, uint64_t incarnation);
 struct catalog_model *catalog_find(struct catalog *catalog, const char *name);
 
 #endif

@@ -63,6 +63,25 @@ int page_create(struct swi_page **ret_page, int *ret_fd, struct swi_error *error
     return 0;
 }
 
+int page_adopt(int fd, struct swi_page **ret_page, struct swi_error *error)
+{
+    const int wanted = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+    struct stat status;
+    int seals = fcntl(fd, F_GET_SEALS);
+    if (seals < 0 || (seals & wanted) != wanted || fstat(fd, &status) < 0 ||
+        status.st_size != (off_t)sizeof(struct swi_page))
+        return swi_fail(error, SW_EVERSION, "it is no client page of this version");
+    void *page = mmap(NULL, sizeof(struct swi_page), PROT_READ, MAP_SHARED, fd, 0);
+    if (page == MAP_FAILED)
+        return swi_fail(error, -errno, "cannot map it: %s", sw_strerror(-errno));
+    if (!swi_page_compatible(page)) {
+        (void)munmap(page, sizeof(struct swi_page));
+        return swi_fail(error, SW_EVERSION, "its client page holds what no client writes");
+    }
+    *ret_page = page;
+    return 0;
+}
+
 void page_destroy(struct swi_page *page)
 {
     if (page)

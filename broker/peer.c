@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -37,6 +38,27 @@ bool peer_in_group(int fd, const struct peer *peer, gid_t group)
             found = groups[i] == group;
     free(groups);
     return found;
+}
+
+uint64_t peer_process_start(pid_t pid)
+{
+    char path[40], text[1024];
+    (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    FILE *file = pid > 0 ? fopen(path, "re") : NULL;
+    if (!file)
+        return 0;
+    size_t size = fread(text, 1, sizeof text - 1, file);
+    (void)fclose(file);
+    text[size] = 0;
+    /* the name may hold anything, so from its end: fields 3 to 21 before the one wanted */
+    const char *rest = strrchr(text, ')');
+    unsigned long long start = 0;
+    if (!rest || sscanf(rest + 1,
+                        " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d "
+                        "%*d %llu",
+                        &start) != 1)
+        return 0;
+    return start;
 }
 
 /* Without SO_PEERPIDFD a number has to do, and numbers are used again. A stranger under another uid

@@ -3,6 +3,7 @@
 #define SWB_PEER_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 struct peer {
@@ -16,6 +17,10 @@ int peer_get(int fd, struct peer *ret);
 
 /* Whether that process was in a group when it connected, its first group or another one. */
 bool peer_in_group(int fd, const struct peer *peer, gid_t group);
+
+/* When a process started, in the kernel's ticks since the boot: with the number it tells a process
+ * from a later one. 0: unknown. */
+uint64_t peer_process_start(pid_t pid);
 
 /* A descriptor that becomes readable when the process that connected ends, even while a child of it
  * keeps the socket open. -ESRCH: it has ended already. Any other negative value: this process

@@ -50,7 +50,7 @@ static uint64_t count_hits(const struct broker *broker)
     TAILQ_FOREACH(session, &broker->connections, link)
     {
         if (session->state == SESSION_ATTACHED)
-            hits += swi_page_hits(session->page);
+            hits += session_hits(session);
     }
     return hits;
 }
@@ -112,6 +112,9 @@ static void put_cache_stats(json_t *reply, const struct cache_stats *stats)
     put(reply, "prefetch_dropped", stats->prefetch_dropped);
     put(reply, "loading", stats->loading);
     put(reply, "queued", stats->queued);
+    put(reply, "unverified", stats->unverified);
+    put(reply, "verified", stats->verified);
+    put(reply, "verify_errors", stats->verify_errors);
     (void)json_object_set_new(reply, "io_engine", json_string(stats->io_engine));
     (void)json_object_set_new(reply, "policy", json_string(stats->policy));
 }
@@ -221,6 +224,10 @@ json_t *report_stats(struct broker *broker)
     const struct log_counts lines = log_get_counts();
     put(reply, "log_lines_dropped", lines.dropped);
     put(reply, "log_lines_left_out", lines.left_out);
+    put(reply, "restarts", broker->ledger.ledger->header.boots);
+    put(reply, "adopted_sessions", broker->adopted_sessions);
+    put(reply, "adopted_chunks", broker->adopted.resident);
+    put(reply, "store_descriptors", broker->store.capacity);
     uint32_t bad = 0;
     const struct catalog_model *model;
     TAILQ_FOREACH(model, &broker->catalog->models, link)

@@ -28,7 +28,11 @@ static void break_off(struct session *session, uint64_t tag, int code, const cha
 static struct revision *handle(struct session *session, uint64_t tag, uint32_t model)
 {
     struct revision *revision = model < SESSION_MODELS ? session->models[model] : NULL;
-    if (!revision) {
+    if (!revision && model < SESSION_MODELS && (session->stale >> model & 1)) {
+        session_done(session, tag, SW_ESTALE,
+                     "the broker was restarted and does not serve this revision any more; close "
+                     "the model and open it again");
+    } else if (!revision) {
         char text[80];
         session->broker->counters.ids_refused++;
         (void)snprintf(text, sizeof text, "model handle %u is not open in this session", model);
@@ -49,7 +53,7 @@ static void handle_open(struct session *session, uint64_t tag, const struct swi_
 {
     struct broker *broker = session->broker;
     uint32_t model = 0;
-    while (model < SESSION_MODELS && session->models[model])
+    while (model < SESSION_MODELS && (session->models[model] || (session->stale >> model & 1)))
         model++;
     if (model == SESSION_MODELS) {
         broker->counters.requests_refused++;
@@ -65,6 +69,7 @@ static void handle_open(struct session *session, uint64_t tag, const struct swi_
         return;
     }
     session->models[model] = revision;
+    session->record->model[model] = revision->incarnation;
     const struct swi_wire_opened body = {.incarnation = revision->incarnation,
                                          .model = model,
                                          .chunks = (uint32_t)revision->manifest.count};
@@ -78,8 +83,12 @@ static void handle_open(struct session *session, uint64_t tag, const struct swi_
 /* Never answered. Loads of the model that are under way are answered still. */
 static void handle_close(struct session *session, const struct swi_wire_close *close_it)
 {
-    if (close_it->model >= SESSION_MODELS || !session->models[close_it->model])
+    if (close_it->model >= SESSION_MODELS)
         return;
+    session->stale &= ~(UINT64_C(1) << close_it->model);
+    if (!session->models[close_it->model])
+        return;
+    session->record->model[close_it->model] = 0;
     catalog_release(session->broker->catalog, session->models[close_it->model]);
     session->models[close_it->model] = NULL;
 }
@@ -133,7 +142,41 @@ static void loaded(struct cache_waiter *waiter, int status, const char *message)
     TAILQ_REMOVE(&session->requests, request, link);
     session->request_count--;
     session_done(session, request->tag, status, status ? message : NULL);
+    /* in this order: who is killed in between has it answered twice, and the second is ignored */
+    ledger_remove_load(session->record, request->place);
     free(request);
+}
+
+static int start_request(struct session *session, uint64_t tag, uint32_t chunk, uint32_t place)
+{
+    struct request *request = calloc(1, sizeof *request);
+    if (!request)
+        return -ENOMEM;
+    *request = (struct request){.waiter = {.done = loaded, .session = session->number},
+                                .session = session,
+                                .tag = tag,
+                                .place = place};
+    TAILQ_INSERT_TAIL(&session->requests, request, link);
+    session->request_count++;
+    cache_request(session->broker->cache, chunk, CACHE_DEMAND, &request->waiter, loop_now());
+    return 0;
+}
+
+void request_resume(struct session *session)
+{
+    for (uint32_t place = 0; place < LEDGER_LOADS; place++) {
+        struct ledger_load load = session->record->load[place];
+        if (!load.counts)
+            continue;
+        bool known = false;
+        for (uint32_t i = 0; i < SESSION_MODELS && !known; i++)
+            known = session->models[i] && belongs(session->models[i], load.chunk);
+        int result = known ? start_request(session, load.tag, load.chunk, place) : SW_ESTALE;
+        if (result == 0)
+            continue;
+        session_done(session, load.tag, result, sw_strerror(result));
+        ledger_remove_load(session->record, place);
+    }
 }
 
 static void handle_load(struct session *session, uint64_t tag, const struct swi_wire_load *load)
@@ -161,16 +204,11 @@ static void handle_load(struct session *session, uint64_t tag, const struct swi_
                      "256 loads of this session are waiting; wait for some");
         return;
     }
-    struct request *request = calloc(1, sizeof *request);
-    if (!request) {
+    uint32_t place = ledger_add_load(session->record, tag, load->chunk);
+    if (start_request(session, tag, load->chunk, place) < 0) {
         session_done(session, tag, -ENOMEM, "the broker is out of memory");
-        return;
+        ledger_remove_load(session->record, place);
     }
-    *request = (struct request){
-        .waiter = {.done = loaded, .session = session->number}, .session = session, .tag = tag};
-    TAILQ_INSERT_TAIL(&session->requests, request, link);
-    session->request_count++;
-    cache_request(session->broker->cache, load->chunk, CACHE_DEMAND, &request->waiter, loop_now());
 }
 
 void request_cancel_all(struct session *session)

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "beneath.h"
+#include "ledger.h"
 #include "revision_stored.h"
 
 #define FILE_MAX_BYTES (64u << 20)
@@ -35,6 +36,7 @@ int revision_create_of(struct cache *cache, const char *name, const struct swi_m
     if (!revision)
         return -ENOMEM;
     *revision = (struct revision){.cache = cache,
+                                  .place = LEDGER_NOWHERE,
                                   .name = strdup(name),
                                   .directory = -1,
                                   .incarnation = incarnation,
@@ -78,6 +80,9 @@ int revision_create(struct cache *cache, const char *name, int directory, uint64
 
 static void unregister_chunks(struct revision *revision)
 {
+    if (revision->place != LEDGER_NOWHERE)
+        ledger_remove_revision(cache_ledger(revision->cache), revision->place);
+    revision->place = LEDGER_NOWHERE;
     for (uint32_t i = 0; i < revision->registered; i++)
         cache_unregister(revision->cache, revision->ids[i]);
     revision->registered = 0;
@@ -187,20 +192,27 @@ static void hold_files(struct revision *revision)
 
 /* ---- users ----------------------------------------------------------------------------------- */
 
+static struct cache_chunk describe_chunk(const struct revision *revision, uint32_t ordinal)
+{
+    const struct swi_manifest_chunk *chunk = &revision->manifest.chunks[ordinal];
+    return (struct cache_chunk){
+        .model = revision->name,
+        .name = chunk->name,
+        .ordinal = ordinal,
+        .model_size = (uint32_t)revision->manifest.count,
+        .incarnation = revision->incarnation,
+        .bytes = chunk->bytes,
+        .digest = chunk->digest,
+        .source = {.open = revision->stored ? NULL : open_chunk,
+                   .context = (void *)(uintptr_t)revision},
+    };
+}
+
 static int register_chunks(struct revision *revision, struct swi_error *error)
 {
     const struct swi_manifest *manifest = &revision->manifest;
     for (uint32_t i = 0; i < manifest->count; i++) {
-        const struct cache_chunk chunk = {
-            .model = revision->name,
-            .name = manifest->chunks[i].name,
-            .ordinal = i,
-            .model_size = (uint32_t)manifest->count,
-            .incarnation = revision->incarnation,
-            .bytes = manifest->chunks[i].bytes,
-            .digest = manifest->chunks[i].digest,
-            .source = {.open = revision->stored ? NULL : open_chunk, .context = revision},
-        };
+        const struct cache_chunk chunk = describe_chunk(revision, i);
         int result = cache_register(revision->cache, &chunk, &revision->ids[i]);
         if (result < 0) {
             unregister_chunks(revision);
@@ -211,9 +223,53 @@ static int register_chunks(struct revision *revision, struct swi_error *error)
         }
         revision->registered = i + 1;
     }
+    if (cache_ledger(revision->cache))
+        revision->place =
+            ledger_add_revision(cache_ledger(revision->cache), revision->name,
+                                revision->incarnation, revision->ids, (uint32_t)manifest->count);
     if (!revision->stored)
         hold_files(revision);
     return 0;
+}
+
+/* Whether each entry is of that chunk of this revision. */
+static bool same_chunks(const struct revision *revision, uint64_t incarnation, const uint32_t *ids)
+{
+    for (uint32_t i = 0; i < revision->manifest.count; i++) {
+        const struct swi_manifest_chunk *chunk = &revision->manifest.chunks[i];
+        struct swi_entry_value entry = swi_entry_get(cache_index(revision->cache), ids[i]);
+        if (entry.incarnation != incarnation || entry.bytes != chunk->bytes ||
+            entry.digest_low != chunk->digest.low || entry.digest_high != chunk->digest.high)
+            return false;
+    }
+    return true;
+}
+
+int revision_restore(struct revision *revision, uint64_t incarnation, const uint32_t *ids,
+                     uint32_t place)
+{
+    assert(revision->users == 0 && revision->registered == 0);
+    if (!same_chunks(revision, incarnation, ids))
+        return 1;
+    revision->incarnation = incarnation;
+    for (uint32_t i = 0; i < revision->manifest.count; i++) {
+        const struct cache_chunk chunk = describe_chunk(revision, i);
+        int result = cache_restore(revision->cache, ids[i], &chunk);
+        if (result < 0)
+            return result; /* the broker does not start */
+        revision->ids[i] = ids[i];
+        revision->registered = i + 1;
+    }
+    revision->place = place;
+    if (!revision->stored)
+        hold_files(revision);
+    return 0;
+}
+
+void revision_leave(struct revision *revision)
+{
+    revision->users = revision->registered = 0;
+    revision->place = LEDGER_NOWHERE;
 }
 
 int revision_acquire(struct revision *revision, struct swi_error *error)

@@ -33,6 +33,7 @@ struct revision {
     uint32_t users;
     bool superseded;
     uint32_t registered; /* chunks that the cache knows: 0 or manifest.count */
+    uint32_t place;      /* in the ledger; LEDGER_NOWHERE: not noted */
     uint32_t *ids;       /* [manifest.count], by ordinal */
     int *files;          /* [manifest.count], O_PATH or -1: what users of a replaced one read */
 };
@@ -53,6 +54,13 @@ bool revision_equal(const struct revision *a, const struct revision *b);
 int revision_acquire(struct revision *revision, struct swi_error *error);
 /* True when a superseded revision lost its last user: its owner destroys it. */
 bool revision_release(struct revision *revision);
+
+/* Makes it the revision that a broker which has ended had registered under these ids
+ * [manifest.count, by ordinal]: 1 when it is not the same, 0, or -errno. Nobody uses it yet. */
+int revision_restore(struct revision *revision, uint64_t incarnation, const uint32_t *ids,
+                     uint32_t place);
+/* Its chunks stay as they are in the index, for the next broker: what follows frees memory only. */
+void revision_leave(struct revision *revision);
 
 /* Ordinal of a component, or SW_ENOCOMPONENT. */
 int revision_find(const struct revision *revision, const char *component);

@@ -134,8 +134,76 @@ void segment_destroy(struct segment *segment)
     segment->base = NULL;
     close_fd(&segment->fd);
     close_fd(&segment->client_fd);
-    free(segment->is_huge);
+    if (!segment->kept_reserved)
+        free(segment->is_huge);
     segment->is_huge = NULL;
+}
+
+void segment_keep(struct segment *segment, uint8_t *is_huge, uint64_t *reserved)
+{
+    memcpy(is_huge, segment->is_huge, segment->max_bytes / SWI_BLOCK_BYTES);
+    free(segment->is_huge);
+    segment->is_huge = is_huge;
+    segment->kept_reserved = reserved;
+    *reserved = segment->reserved_bytes;
+}
+
+static void set_reserved(struct segment *segment, uint64_t bytes)
+{
+    segment->reserved_bytes = bytes;
+    if (segment->kept_reserved)
+        *segment->kept_reserved = bytes;
+}
+
+static int allocate(const struct segment *segment, uint64_t from, uint64_t bytes,
+                    struct swi_error *error);
+
+/* An arena object of that length that this process may write. */
+static int check_object(int fd, uint64_t max_bytes, uint64_t *ret_backed, struct swi_error *error)
+{
+    struct stat status;
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fstat(fd, &status) < 0)
+        return swi_fail(error, -errno, "cannot look at the stored arena: %s", strerror(errno));
+    if (!S_ISREG(status.st_mode) || (flags & O_ACCMODE) != O_RDWR || (status.st_mode & 077) != 0 ||
+        status.st_uid != geteuid())
+        return swi_fail(error, SW_EVERSION, "the stored arena is not this user's own memory");
+    if ((uint64_t)status.st_size != max_bytes)
+        return swi_fail(error, SW_EVERSION, "the stored arena has %llu bytes, its index says %llu",
+                        (unsigned long long)status.st_size, (unsigned long long)max_bytes);
+    *ret_backed = (uint64_t)status.st_blocks * 512;
+    return 0;
+}
+
+int segment_adopt(struct segment *segment, int fd, uint64_t max_bytes, uint8_t *is_huge,
+                  uint64_t *reserved, struct swi_error *error)
+{
+    uint64_t backed = 0;
+    *segment = (struct segment){.fd = -1, .client_fd = -1};
+    int result = check_object(fd, max_bytes, &backed, error);
+    if (result < 0)
+        return result;
+    struct segment adopted = {.fd = fd,
+                              .client_fd = -1,
+                              .max_bytes = max_bytes,
+                              .reserved_bytes = *reserved,
+                              .is_huge = is_huge,
+                              .kept_reserved = reserved};
+    for (uint64_t block = 0; block < max_bytes / SWI_BLOCK_BYTES; block++)
+        adopted.huge_blocks += is_huge[block] != 0;
+    /* blocks that were being renewed at the death */
+    if (backed < adopted.reserved_bytes)
+        result = allocate(&adopted, 0, adopted.reserved_bytes, error);
+    if (result == 0)
+        adopted.client_fd = result = reopen_read_only(fd, error);
+    if (result >= 0)
+        result = map_aligned(&adopted, error);
+    if (result < 0) {
+        close_fd(&adopted.client_fd);
+        return result;
+    }
+    *segment = adopted;
+    return 0;
 }
 
 /* ---- limits ------------------------------------------------------- */
@@ -276,6 +344,19 @@ static bool collapse(struct segment *segment, uint64_t from)
     return false;
 }
 
+/* Backs one whole block. */
+static int fill_block(struct segment *segment, uint64_t from, struct swi_error *error)
+{
+    int result = allocate(segment, from, SWI_PAGE_BYTES, error);
+    if (result < 0)
+        return result;
+    if (!collapse(segment, from))
+        return allocate(segment, from, SWI_BLOCK_BYTES, error);
+    segment->huge_blocks += !segment->is_huge[from / SWI_BLOCK_BYTES];
+    segment->is_huge[from / SWI_BLOCK_BYTES] = 1;
+    return 0;
+}
+
 static int reserve_block(struct segment *segment, uint64_t goal_bytes, struct swi_error *error)
 {
     uint64_t from = segment->reserved_bytes / SWI_BLOCK_BYTES * SWI_BLOCK_BYTES;
@@ -283,22 +364,13 @@ static int reserve_block(struct segment *segment, uint64_t goal_bytes, struct sw
     if (to > goal_bytes) { /* the budget ends within the block: no more memory than it says */
         int result = allocate(segment, from, goal_bytes - from, error);
         if (result == 0)
-            segment->reserved_bytes = goal_bytes;
+            set_reserved(segment, goal_bytes);
         return result;
     }
-    int result = allocate(segment, from, SWI_PAGE_BYTES, error);
-    if (result < 0)
-        return result;
-    if (collapse(segment, from)) {
-        segment->is_huge[from / SWI_BLOCK_BYTES] = 1;
-        segment->huge_blocks++;
-    } else {
-        result = allocate(segment, from, SWI_BLOCK_BYTES, error);
-        if (result < 0)
-            return result;
-    }
-    segment->reserved_bytes = to;
-    return 0;
+    int result = fill_block(segment, from, error);
+    if (result == 0)
+        set_reserved(segment, to);
+    return result;
 }
 
 int segment_reserve(struct segment *segment, uint64_t goal_bytes, unsigned blocks,
@@ -314,20 +386,50 @@ int segment_reserve(struct segment *segment, uint64_t goal_bytes, unsigned block
     return 0;
 }
 
+static int punch(const struct segment *segment, uint64_t from, uint64_t bytes)
+{
+    int result;
+    do {
+        result = fallocate(segment->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)from,
+                           (off_t)bytes);
+    } while (result < 0 && errno == EINTR);
+    return result < 0 ? -errno : 0;
+}
+
+static void forget_huge(struct segment *segment, uint64_t block)
+{
+    segment->huge_blocks -= segment->is_huge[block] != 0;
+    segment->is_huge[block] = 0;
+}
+
 void segment_trim(struct segment *segment, uint64_t keep_bytes)
 {
     uint64_t keep = block_round_up(keep_bytes);
     uint64_t have = block_round_up(segment->reserved_bytes);
     if (keep >= have)
         return;
-    if (fallocate(segment->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)keep,
-                  (off_t)(have - keep)) < 0)
-        return; /* still reserved, and reported so */
-    for (uint64_t block = keep / SWI_BLOCK_BYTES; block < have / SWI_BLOCK_BYTES; block++) {
-        segment->huge_blocks -= segment->is_huge[block];
-        segment->is_huge[block] = 0;
+    uint64_t before = segment->reserved_bytes;
+    set_reserved(segment, keep); /* first: a note of memory that is not there would be worse */
+    if (punch(segment, keep, have - keep) < 0) {
+        set_reserved(segment, before); /* still reserved, and reported so */
+        return;
     }
-    segment->reserved_bytes = keep;
+    for (uint64_t block = keep / SWI_BLOCK_BYTES; block < have / SWI_BLOCK_BYTES; block++)
+        forget_huge(segment, block);
+}
+
+int segment_renew(struct segment *segment, uint64_t block, struct swi_error *error)
+{
+    uint64_t from = block * SWI_BLOCK_BYTES;
+    int result = punch(segment, from, SWI_BLOCK_BYTES);
+    if (result < 0)
+        return swi_fail(error, result, "cannot free a block of the arena: %s", sw_strerror(result));
+    forget_huge(segment, block);
+    if (from >= segment->reserved_bytes)
+        return 0;
+    if (segment->reserved_bytes - from < SWI_BLOCK_BYTES) /* the budget ends within it */
+        return allocate(segment, from, segment->reserved_bytes - from, error);
+    return fill_block(segment, from, error);
 }
 
 /* ---- the index ------------------------------------------------------- */
@@ -358,6 +460,30 @@ int index_segment_create(struct index_segment *segment, struct swi_error *error)
 fail:
     index_segment_destroy(segment);
     return result;
+}
+
+int index_segment_adopt(struct index_segment *segment, int fd, struct swi_error *error)
+{
+    const int wanted = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+    *segment = (struct index_segment){.fd = -1, .client_fd = -1};
+    struct stat status;
+    int seals = fcntl(fd, F_GET_SEALS);
+    /* other seals would keep this process from writing */
+    if (seals != wanted || fstat(fd, &status) < 0 ||
+        status.st_size != (off_t)sizeof(struct swi_index))
+        return swi_fail(error, SW_EVERSION, "the stored index is not one of this version's");
+    struct index_segment adopted = {.fd = fd, .client_fd = reopen_read_only(fd, error)};
+    if (adopted.client_fd < 0)
+        return adopted.client_fd;
+    void *mapped = mmap(NULL, sizeof(struct swi_index), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (mapped == MAP_FAILED) {
+        int code = swi_fail(error, -errno, "cannot map the stored index: %s", strerror(errno));
+        close_fd(&adopted.client_fd);
+        return code;
+    }
+    adopted.index = mapped;
+    *segment = adopted;
+    return 0;
 }
 
 void index_segment_destroy(struct index_segment *segment)

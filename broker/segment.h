@@ -31,13 +31,27 @@ struct segment {
     uint64_t reserved_bytes; /* from the front; a multiple of SWI_PAGE_BYTES */
     uint64_t huge_blocks;
     uint64_t collapse_refused;
-    int refused_errno; /* of the last refusal; 0: none */
-    uint8_t *is_huge;  /* [max_bytes / SWI_BLOCK_BYTES] */
+    int refused_errno;       /* of the last refusal; 0: none */
+    uint8_t *is_huge;        /* [max_bytes / SWI_BLOCK_BYTES] */
+    uint64_t *kept_reserved; /* NULL: nobody asks for reserved_bytes after this process */
 };
 
 /* max_bytes is rounded up to whole blocks. Reserves nothing. */
 int segment_create(struct segment *segment, uint64_t max_bytes, struct swi_error *error);
 void segment_destroy(struct segment *segment);
+
+/* From now on what is reserved and which blocks are huge is noted where it outlives this process
+ * (borrowed): *reserved never says more than there is. */
+void segment_keep(struct segment *segment, uint8_t *is_huge, uint64_t *reserved);
+
+/* Takes over the arena object of a process that has ended, with what it had noted. SW_EVERSION: it
+ * is not what it should be. The descriptor is the segment's on success. */
+int segment_adopt(struct segment *segment, int fd, uint64_t max_bytes, uint8_t *is_huge,
+                  uint64_t *reserved, struct swi_error *error);
+
+/* Frees the memory of one whole block, whatever still writes to it from a read that was cut off
+ * (huge pages are only let go of whole), and reserves it anew. */
+int segment_renew(struct segment *segment, uint64_t block, struct swi_error *error);
 
 /* Whether reserving up to goal_bytes can work: space left in the file system of the segment, and
  * the memory limit of this process's cgroups. The message names the limit and the remedy. */
@@ -59,6 +73,9 @@ struct index_segment {
 };
 /* A memfd of sizeof(struct swi_index), mode 0600, sealed against resizing, zero-filled. */
 int index_segment_create(struct index_segment *segment, struct swi_error *error);
+/* Takes over one that index_segment_create made. SW_EVERSION: it is not what it should be. The
+ * descriptor is the segment's on success. */
+int index_segment_adopt(struct index_segment *segment, int fd, struct swi_error *error);
 void index_segment_destroy(struct index_segment *segment);
 
 /* Smallest memory limit of the cgroups named in proc_cgroup (/proc/self/cgroup's text), v2 or v1,

@@ -10,6 +10,7 @@
 
 #include "core/socket.h"
 #include "log.h"
+#include "page.h"
 #include "request.h"
 #include "push.h"
 #include "warm.h"
@@ -58,6 +59,8 @@ void session_doom(struct session *session, const char *reason)
     session->state = SESSION_DOOMED;
     loop_remove(broker->loop, &session->socket);
     loop_remove(broker->loop, &session->process);
+    loop_remove(broker->loop, &session->storing);
+    loop_disarm(broker->loop, &session->storing_late);
     loop_disarm(broker->loop, &session->silence);
     loop_disarm(broker->loop, &session->stall);
     loop_disarm(broker->loop, &session->resume);
@@ -78,8 +81,26 @@ void session_refuse(struct session *session, uint64_t tag, int code, const char 
     session_doom(session, "refused");
 }
 
+static void close_if_open(int fd)
+{
+    if (fd >= 0)
+        close(fd);
+}
+
+/* Memory and descriptors, whatever becomes of the client. */
+static void free_memory(struct session *session)
+{
+    outbox_fini(&session->outbox);
+    close_if_open(session->process.fd);
+    close_if_open(session->storing.fd);
+    close_if_open(session->page_fd);
+    close(session->socket.fd);
+    free(session);
+}
+
 static void free_session(struct session *session)
 {
+    bool stored = session->stored[0] != 0;
     if (session->page)
         session_detach(session);
     request_cancel_all(session);
@@ -89,16 +110,29 @@ static void free_session(struct session *session)
     for (uint32_t i = 0; i < SESSION_MODELS; i++)
         if (session->models[i])
             catalog_release(session->broker->catalog, session->models[i]);
-    outbox_fini(&session->outbox);
-    if (session->process.fd >= 0)
-        close(session->process.fd);
     /* Unread messages would turn the peer's next read into ECONNRESET, and our last words would be
      * lost. */
     for (int i = 0; i < DRAINED_AT_CLOSE; i++)
         if (recv(session->socket.fd, NULL, 0, MSG_DONTWAIT | MSG_TRUNC) <= 0)
             break;
-    close(session->socket.fd);
-    free(session);
+    if (stored) /* the manager's copy stays open until it has dropped it */
+        (void)shutdown(session->socket.fd, SHUT_RDWR);
+    free_memory(session);
+}
+
+/* Leaves it to the next broker. */
+static void leave_session(struct session *session)
+{
+    struct broker *broker = session->broker;
+    request_cancel_all(session);
+    cache_detach_page(broker->cache, session->number);
+    page_destroy(session->page);
+    session->page = NULL; /* nothing to say when it goes */
+    broker->sessions[session->number] = NULL;
+    broker->session_count--;
+    session_doom(session, "the broker leaves it to its successor");
+    TAILQ_REMOVE(&broker->doomed, session, link);
+    free_memory(session);
 }
 
 void sessions_reap(struct broker *broker)
@@ -111,17 +145,24 @@ void sessions_reap(struct broker *broker)
 
 /* ---- answering ------------------------------------------------------------------------------- */
 
-/* Reads only while answers flow and tokens last. */
-static void watch(struct session *session)
+/* Only while answers flow and tokens last. */
+static bool may_read(const struct session *session)
+{
+    return outbox_empty(&session->outbox) && session->tokens >= 0 && !session->storing.added;
+}
+
+void session_watch(struct session *session)
 {
     if (session->state == SESSION_DOOMED)
         return;
     struct loop *loop = session->broker->loop;
     bool waiting = !outbox_empty(&session->outbox);
     uint32_t events = 0;
+    if (session->record)
+        session->record->owing = waiting || session->warm_count > 0;
     if (waiting)
         events = EPOLLOUT;
-    else if (session->tokens >= 0)
+    else if (may_read(session))
         events = EPOLLIN;
     loop_watch(loop, &session->socket, events);
     if (waiting && !session->stall.armed)
@@ -138,7 +179,7 @@ static void sent(struct session *session, int result)
     } else if (result < 0) {
         session_doom(session, "its socket failed");
     } else {
-        watch(session);
+        session_watch(session);
     }
 }
 
@@ -204,7 +245,7 @@ static void resume_reading(struct loop_timer *timer, uint64_t now_ns)
     (void)now_ns;
     struct session *session = LOOP_OWNER(timer, struct session, resume);
     spend(session, 0);
-    watch(session);
+    session_watch(session);
 }
 
 /* Takes one message. False: no more for now. */
@@ -212,8 +253,10 @@ static bool read_message(struct session *session)
 {
     static uint8_t packet[SWI_WIRE_MAX]; /* the loop is one thread; handlers do not read */
     size_t descriptors = 0;
-    ssize_t length =
-        swi_socket_receive(session->socket.fd, packet, sizeof packet, NULL, &descriptors);
+    int fd = session->socket.fd;
+    bool stored = session->stored[0] != 0;
+    ssize_t length = stored ? swi_socket_peek(fd, packet, sizeof packet, &descriptors)
+                            : swi_socket_receive(fd, packet, sizeof packet, NULL, &descriptors);
     if (length == -EAGAIN)
         return false;
     if (descriptors) {
@@ -232,6 +275,8 @@ static bool read_message(struct session *session)
         return false;
     }
     spend(session, request_handle(session, packet, (size_t)length));
+    if (stored)
+        swi_socket_discard(fd);
     return true;
 }
 
@@ -244,12 +289,12 @@ static void socket_ready(struct loop_source *source, uint32_t events)
     }
     /* One message, then the others' turn: however many sessions talk without a pause, one that asks
      * for a single chunk waits for one message of each. */
-    if (session->state != SESSION_DOOMED && outbox_empty(&session->outbox) && session->tokens >= 0)
+    if (session->state != SESSION_DOOMED && may_read(session))
         (void)read_message(session);
     /* Nobody is there any more, and what is unread would not be read soon either. */
     if ((events & (EPOLLHUP | EPOLLERR)) && !(source->events & EPOLLIN))
         session_doom(session, "hung up");
-    watch(session);
+    session_watch(session);
 }
 
 static void process_ready(struct loop_source *source, uint32_t events)
@@ -310,18 +355,20 @@ static int watch_process(struct session *session)
     return loop_add(session->broker->loop, &session->process, EPOLLIN);
 }
 
-static void add_connection(struct broker *broker, int fd)
+struct session *session_create(struct broker *broker, int fd)
 {
     struct session *session = calloc(1, sizeof *session);
     if (!session) {
         turn_away(fd, -ENOMEM, "the broker is out of memory");
-        return;
+        return NULL;
     }
     uint64_t now_ns = loop_now();
     *session = (struct session){.broker = broker,
                                 .state = SESSION_NEW,
                                 .socket = {.ready = socket_ready, .fd = fd},
                                 .process = {.fd = -1},
+                                .storing = {.fd = -1},
+                                .page_fd = -1,
                                 .silence = {.fire = silence_over},
                                 .stall = {.fire = stall_over},
                                 .resume = {.fire = resume_reading},
@@ -339,10 +386,12 @@ static void add_connection(struct broker *broker, int fd)
         result = loop_add(broker->loop, &session->socket, EPOLLIN);
     if (result == 0)
         result = watch_process(session);
-    if (result < 0)
-        session_doom(session, sw_strerror(result));
-    else
+    if (result == 0) {
         loop_arm(broker->loop, &session->silence, now_ns + GREETING_TIME_NS);
+        return session;
+    }
+    session_doom(session, sw_strerror(result));
+    return NULL;
 }
 
 static void accept_again(struct loop_timer *timer, uint64_t now_ns)
@@ -374,7 +423,7 @@ static void accept_ready(struct loop_source *source, uint32_t events)
             broker->counters.sessions_refused++;
             turn_away(fd, SW_EQUOTA, "the broker has too many connections; raise --max-sessions");
         } else {
-            add_connection(broker, fd);
+            (void)session_create(broker, fd);
         }
     }
 }
@@ -389,11 +438,22 @@ int sessions_start(struct broker *broker, struct swi_error *error)
     return 0;
 }
 
-void sessions_stop(struct broker *broker)
+/* Whoever has answers coming that are still in this process's memory cannot be left. */
+static bool may_leave(const struct session *session)
+{
+    return session->stored[0] != 0 && session->record->state == LEDGER_LIVE &&
+           outbox_empty(&session->outbox) && session->warm_count == 0;
+}
+
+void sessions_stop(struct broker *broker, bool keep)
 {
     loop_remove(broker->loop, &broker->accept_source);
     loop_disarm(broker->loop, &broker->accept_timer);
-    for (struct session *session; (session = TAILQ_FIRST(&broker->connections));)
-        session_doom(session, "the broker stops");
+    for (struct session *session; (session = TAILQ_FIRST(&broker->connections));) {
+        if (keep && may_leave(session))
+            leave_session(session);
+        else
+            session_doom(session, "the broker stops");
+    }
     sessions_reap(broker);
 }

@@ -3,6 +3,12 @@
  *   NEW ──HELLO──▶ ATTACHED ──┐          NEW: said nothing yet; closed after a few seconds
  *    └──CONTROL──▶ OPERATOR ──┴──▶ DOOMED ──end of the turn──▶ freed
  *
+ * Where the service manager keeps descriptors, an ATTACHED session is not welcomed before its page
+ * and its socket are there, and is not read until then. Such sessions outlive the broker: what of
+ * them is not in their page is in their record of the ledger, and a message is taken off the socket
+ * only when all that follows from it is done (so a successor may do it again: every request bears
+ * that).
+ *
  * A session ends by hang-up, by the death of the process that connected (whoever else holds the
  * socket), by breaking the protocol, by not taking its answers, or by pinning too much. All of
  * these only doom it: it hears and says nothing more, and sessions_reap, between two turns of the
@@ -19,6 +25,7 @@
 
 #include "broker.h"
 #include "core/wire.h"
+#include "ledger.h"
 #include "outbox.h"
 #include "peer.h"
 
@@ -51,8 +58,16 @@ struct session {
     char name[SWI_CLIENT_MAX + 1];
     uint32_t number;
     struct swi_page *page;
+    struct ledger_session *record; /* its own, in the ledger */
+    char stored[STORE_NAME];       /* under this name; "": not stored */
+    struct loop_source storing;    /* hangs up when it is; fd -1: it is, or need not be */
+    struct loop_timer storing_late;
+    int page_fd; /* to be sent with the welcome; -1: sent */
+    uint64_t hello_tag;
+    uint64_t hits_before; /* of its page, before this broker */
     bool garbage_seen, over_quota;
     struct revision *models[SESSION_MODELS];
+    uint64_t stale; /* handles, a bit each, of revisions that went with an earlier broker */
     TAILQ_HEAD(, request) requests;
     uint32_t request_count;
 
@@ -61,9 +76,10 @@ struct session {
     uint32_t warm_count;
 };
 
-/* Starts and stops taking connections. */
+/* Starts and stops taking connections. keep: clients that are stored stay so, with their pins and
+ * what they wait for; all others are closed. */
 int sessions_start(struct broker *broker, struct swi_error *error);
-void sessions_stop(struct broker *broker);
+void sessions_stop(struct broker *broker, bool keep);
 /* Frees what was doomed. Between turns only. */
 void sessions_reap(struct broker *broker);
 /* Looks at every client page: pinned bytes against the quota, garbage. */
@@ -73,6 +89,12 @@ void sessions_check(struct broker *broker);
 void session_doom(struct session *session, const char *reason);
 /* The same for a client that broke a rule: it is told (DONE with that tag), and the log too. */
 void session_refuse(struct session *session, uint64_t tag, int code, const char *message);
+
+/* A session NEW on this socket, watched; the socket becomes its own. NULL: out of memory, or the
+ * peer is gone. */
+struct session *session_create(struct broker *broker, int fd);
+/* It is read when it keeps to its rate, takes its answers and is stored. */
+void session_watch(struct session *session);
 
 /* Answers. They do nothing on a doomed session, and doom one whose socket fails. */
 void session_send(struct session *session, const void *packet, size_t size, const int *fds,
@@ -93,8 +115,17 @@ void session_operate(struct session *session);
 
 /* HELLO: makes the session's page, and welcomes it. */
 void session_attach(struct session *session, uint64_t tag, const struct swi_wire_hello *hello);
+/* Makes a NEW session the one that a broker which has ended had under that number: its record, its
+ * page (the caller's until it returns 0), its name in the store. What it waits for is not asked for
+ * yet. */
+int session_adopt(struct session *session, uint32_t number, struct swi_page *page,
+                  const char *stored);
+/* How many sessions there may be. */
+uint32_t session_limit(const struct broker *broker);
 /* What reaping takes from an attached session. */
 void session_detach(struct session *session);
+/* Hits since this broker has the session. */
+uint64_t session_hits(const struct session *session);
 
 /* Distinct chunks pinned by a session, and their bytes. */
 struct session_pins {

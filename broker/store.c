@@ -74,11 +74,13 @@ static void close_for_good(const struct store_item *item)
     close(item->fd);
 }
 
-void store_close(struct store *store)
+void store_close(struct store *store, bool forget)
 {
     for (uint32_t i = 0; i < store->count; i++) {
         struct store_item *item = &store->items[i];
-        if (item->fd >= 0) {
+        if (item->fd >= 0 && !forget) {
+            close(item->fd);
+        } else if (item->fd >= 0) {
             log_warning("the service manager passed a descriptor \"%s\" that is of no use here; "
                         "closed it",
                         item->name);
@@ -108,6 +110,20 @@ int store_take(struct store *store, const char *name)
         return fd;
     }
     return -1;
+}
+
+void store_discard(struct store *store, const char *name)
+{
+    char copy[256];
+    (void)snprintf(copy, sizeof copy, "%s", name);
+    store_drop(store, copy);
+    for (uint32_t i = 0; i < store->count; i++) {
+        struct store_item *item = &store->items[i];
+        if (item->fd >= 0 && strcmp(item->name, copy) == 0) {
+            close_for_good(item);
+            item->fd = -1;
+        }
+    }
 }
 
 const char *store_find(const struct store *store, const char *prefix)

@@ -27,7 +27,8 @@
 #define STORE_LEDGER "sw-ledger"
 #define STORE_LISTEN "sw-listen"
 #define STORE_PREFIX "sw-"
-#define STORE_SHARED 4u  /* descriptors that belong to no session: those with the first four names \
+#define STORE_SHARED                                                                               \
+    4u                   /* descriptors that belong to no session: those with the first four names \
                           */
 #define STORE_SESSION 2u /* descriptors of a session */
 #define STORE_NAME    64u
@@ -46,8 +47,8 @@ struct store {
 
 /* Takes what the manager passes. Without a manager the store is inactive and empty. */
 int store_open(struct store *store, struct swi_error *error);
-/* Closes what nobody has taken, and takes it out of the manager's store. */
-void store_close(struct store *store);
+/* Closes what nobody has taken. forget: for good, so it goes out of the manager's store as well. */
+void store_close(struct store *store, bool forget);
 
 /* How many sessions can be stored; UINT32_MAX when the store is inactive. */
 uint32_t store_sessions(const struct store *store);
@@ -55,6 +56,8 @@ uint32_t store_sessions(const struct store *store);
 /* The descriptor of that name, the caller's from here on; -1: there is none. When there are several
  * the others stay. */
 int store_take(struct store *store, const char *name);
+/* Closes all of that name, and takes it out of the manager's store. */
+void store_discard(struct store *store, const char *name);
 /* The name of something that nobody has taken and that begins so; NULL: nothing. Valid until it is
  * taken. */
 const char *store_find(const struct store *store, const char *prefix);

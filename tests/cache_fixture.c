@@ -77,20 +77,77 @@ struct fx *fx_create(uint64_t budget_bytes, uint64_t max_bytes, enum cache_engin
 {
     struct fx *fx = calloc(1, sizeof *fx);
     cr_assert_not_null(fx);
+    fx->ledger.fd = -1;
     strcpy(fx->directory, "/tmp/sw-cache-XXXXXX");
     cr_assert_not_null(mkdtemp(fx->directory));
     fx->now_ns = 1000000000;
     fx->incarnation = 77;
-    struct cache_options options = {
+    fx->options = (struct cache_options){
         .budget_bytes = budget_bytes,
         .max_bytes = max_bytes ? max_bytes : budget_bytes,
         .policy = policy,
         .engine = engine,
     };
     struct swi_error error = {.code = 0};
-    int result = cache_create(&options, &fx->cache, &error);
+    int result = cache_create(&fx->options, &fx->cache, &error);
     cr_assert_eq(result, 0, "%s", error.text);
     return fx;
+}
+
+struct fx *fx_create_kept(uint64_t budget_bytes)
+{
+    struct fx *fx = fx_create(budget_bytes, 0, CACHE_ENGINE_AUTO, CACHE_POLICY_NEXT_USE);
+    struct swi_error error = {.code = 0};
+    cache_destroy(fx->cache);
+    cr_assert_eq(
+        ledger_create((budget_bytes + SWI_BLOCK_BYTES - 1) / SWI_BLOCK_BYTES * SWI_BLOCK_BYTES,
+                      &fx->ledger, &error),
+        0, "%s", error.text);
+    fx->options.ledger = fx->ledger.ledger;
+    cr_assert_eq(cache_create(&fx->options, &fx->cache, &error), 0, "%s", error.text);
+    return fx;
+}
+
+static struct cache_chunk describe(const struct fx *fx, uint32_t number)
+{
+    const struct fx_file *file = &fx->file[number];
+    return (struct cache_chunk){
+        .model = "m",
+        .name = file->name,
+        .ordinal = number,
+        .model_size = FX_CHUNKS_MAX,
+        .incarnation = fx->incarnation,
+        .bytes = file->bytes,
+        .digest = file->digest,
+        .source = {.open = open_source, .context = (void *)(uintptr_t)file},
+    };
+}
+
+struct cache_adopted fx_succeed(struct fx *fx, bool clean,
+                                void (*meanwhile)(struct fx *fx, struct swi_index *index))
+{
+    struct cache_adopted adopted;
+    struct swi_error error = {.code = 0};
+    int arena = dup(cache_own_arena_fd(fx->cache)), index = dup(cache_own_index_fd(fx->cache));
+    cr_assert(arena >= 0 && index >= 0);
+    cache_destroy(fx->cache);
+    if (meanwhile) {
+        struct swi_index *map =
+            mmap(NULL, sizeof *map, PROT_READ | PROT_WRITE, MAP_SHARED, index, 0);
+        cr_assert_neq(map, MAP_FAILED);
+        meanwhile(fx, map);
+        (void)munmap(map, sizeof *map);
+    }
+    cr_assert_eq(cache_adopt(&fx->options, arena, index, &fx->cache, &error), 0, "%s", error.text);
+    for (uint32_t i = 0; i < fx->count; i++) {
+        struct cache_chunk chunk = describe(fx, i);
+        cr_assert_eq(cache_restore(fx->cache, fx->file[i].id, &chunk), 0);
+    }
+    for (uint32_t session = 0; session < SWI_SESSIONS; session++)
+        if (fx->page[session])
+            cache_attach_page(fx->cache, session, fx->page[session]);
+    cr_assert_eq(cache_settle(fx->cache, clean, &adopted, &error), 0, "%s", error.text);
+    return adopted;
 }
 
 static void remove_directory(const char *path)
@@ -111,6 +168,7 @@ void fx_destroy(struct fx *fx)
         if (fx->page[session])
             fx_detach(fx, session);
     cache_destroy(fx->cache);
+    ledger_close(&fx->ledger);
     remove_directory(fx->directory);
     free(fx);
 }
@@ -124,17 +182,9 @@ uint32_t fx_add(struct fx *fx, const char *name, uint64_t bytes)
     file->bytes = bytes;
     uint8_t *data = contents(name, bytes);
     write_all(file->path, data, bytes);
-    struct cache_chunk chunk = {
-        .model = "m",
-        .name = file->name,
-        .ordinal = fx->count,
-        .model_size = FX_CHUNKS_MAX,
-        .incarnation = fx->incarnation,
-        .bytes = bytes,
-        .digest = swi_digest_of(data, bytes),
-        .source = {.open = open_source, .context = file},
-    };
+    file->digest = swi_digest_of(data, bytes);
     free(data);
+    struct cache_chunk chunk = describe(fx, fx->count);
     cr_assert_eq(cache_register(fx->cache, &chunk, &file->id), 0);
     return fx->count++;
 }

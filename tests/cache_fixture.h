@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "cache.h"
+#include "ledger.h"
 
 #define FX_CHUNKS_MAX 512
 #define FX_MIB        (UINT64_C(1) << 20)
@@ -21,6 +22,7 @@ struct fx_file {
     char name[32];
     char path[128];
     uint64_t bytes;
+    struct swi_digest digest;
     uint32_t id;
     unsigned opens;
     void (*on_open)(void *context); /* NULL: nothing; runs in the middle of the cache's work */
@@ -30,6 +32,8 @@ struct fx_file {
 struct fx {
     char directory[64];
     struct cache *cache;
+    struct cache_options options;
+    struct ledger_file ledger; /* of fx_create_kept */
     struct fx_file file[FX_CHUNKS_MAX];
     uint32_t count;
     uint64_t now_ns;
@@ -48,6 +52,12 @@ struct fx_waiter {
 /* max_bytes 0: as the budget. */
 struct fx *fx_create(uint64_t budget_bytes, uint64_t max_bytes, enum cache_engine engine,
                      enum cache_policy policy);
+/* The same with a ledger, so that there can be a successor. */
+struct fx *fx_create_kept(uint64_t budget_bytes);
+/* Ends the cache and begins another one with what it leaves: chunks, pages, memory. Between the two
+ * `meanwhile` may change the index, as a death in the middle of something would have left it. */
+struct cache_adopted fx_succeed(struct fx *fx, bool clean,
+                                void (*meanwhile)(struct fx *fx, struct swi_index *index));
 /* Checks that nothing is left behind. */
 void fx_destroy(struct fx *fx);
 

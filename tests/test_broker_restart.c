@@ -1,7 +1,9 @@
 /* The broker under a service manager: what it is activated with, what it leaves behind, what its
  * successor makes of that. */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <signal.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -44,4 +46,507 @@ Test(broker_restart, refuses_descriptors_that_it_does_not_know)
     cr_assert_eq(managed_count(&managed, "stored"), 0);
     cr_assert_not_null(strstr(sup_read(managed.broker.log, NULL), "of no use"));
     managed_end(&managed);
+}
+
+/* ---- what a client notices ------------------------------------------------------------------- */
+
+#define ROOM  64u  /* descriptors that the manager keeps */
+#define CACHE "32" /* MB; the model has about 9 */
+
+struct scene {
+    struct managed managed;
+    struct raw raw;
+    struct raw_model model;
+};
+
+static struct scene open_scene(unsigned max, const char *const extra[])
+{
+    struct scene scene;
+    const char *catalog = models();
+    (void)sup_synth(catalog, "tiny", SUP_ARGS("--layers", "4", "--force"));
+    scene.managed = managed_start(catalog, CACHE, max, false, extra);
+    scene.raw = raw_attach(&scene.managed.broker, "tester");
+    scene.model = raw_open(&scene.raw, "tiny");
+    return scene;
+}
+
+static void load_all(struct scene *scene)
+{
+    for (uint32_t i = 0; i < scene->model.opened.chunks; i++)
+        cr_assert_eq(raw_load(&scene->raw, &scene->model, i, NULL), 0);
+}
+
+static enum swi_look look(const struct scene *scene, uint32_t ordinal, struct swi_sight *ret)
+{
+    return swi_pin_look(scene->raw.index, scene->raw.welcome.session, scene->raw.welcome.epoch,
+                        scene->model.ids[ordinal], scene->model.opened.incarnation, ret);
+}
+
+static bool still_valid(const struct scene *scene, uint32_t ordinal, uint64_t generation)
+{
+    return swi_pin_valid(scene->raw.index, scene->raw.welcome.session, scene->raw.welcome.epoch,
+                         scene->model.ids[ordinal], generation);
+}
+
+static void send_load(struct scene *scene, uint32_t ordinal)
+{
+    const struct swi_wire_load load = {.incarnation = scene->model.opened.incarnation,
+                                       .model = scene->model.opened.model,
+                                       .chunk = scene->model.ids[ordinal]};
+    cr_assert(raw_send(&scene->raw, SWI_WIRE_LOAD, &load, sizeof load, NULL, 0));
+}
+
+static bool all_hashed(void *context)
+{
+    const struct scene *scene = context;
+    return sup_stat(&scene->managed.broker, "unverified") == 0;
+}
+
+static void close_scene(struct scene *scene)
+{
+    raw_close(&scene->raw);
+    managed_end(&scene->managed);
+}
+
+Test(broker_restart, leases_and_hits_outlive_a_stop)
+{
+    struct scene scene = open_scene(ROOM, NULL);
+    load_all(&scene);
+    uint32_t slot = raw_pin(&scene.raw, &scene.model, 1);
+    struct swi_sight sight, other;
+    cr_assert_eq(look(&scene, 1, &sight), SWI_LOOK_RESIDENT);
+    for (int round = 0; round < 3; round++) {
+        cr_assert_eq(managed_stop(&scene.managed), 0);
+        cr_assert_eq(look(&scene, 2, &other), SWI_LOOK_RESIDENT, "a hit needs no broker");
+        managed_begin(&scene.managed);
+        cr_assert_eq(look(&scene, 2, &other), SWI_LOOK_RESIDENT, "a hit goes on at once");
+        cr_assert(still_valid(&scene, 1, sight.generation));
+        cr_assert_eq(sup_stat(&scene.managed.broker, "adopted_sessions"), 1);
+        cr_assert_eq(sup_stat(&scene.managed.broker, "adopted_chunks"), scene.model.opened.chunks);
+        cr_assert_eq(sup_stat(&scene.managed.broker, "restarts"), round + 1);
+        cr_assert_gt(sup_stat(&scene.managed.broker, "pinned_bytes"), 0);
+    }
+    /* nobody reads from the disk for what is there, nor evicts what is held */
+    load_all(&scene);
+    cr_assert_eq(sup_stat(&scene.managed.broker, "loads"), 0);
+    json_decref(sup_swctl(&scene.managed.broker, SUP_ARGS("clear")));
+    cr_assert(still_valid(&scene, 1, sight.generation));
+    cr_assert_eq(sup_stat(&scene.managed.broker, "chunks_resident"), 1);
+    swi_pin_drop(scene.raw.page, slot);
+    json_decref(sup_swctl(&scene.managed.broker, SUP_ARGS("clear")));
+    cr_assert_eq(sup_stat(&scene.managed.broker, "chunks_resident"), 0);
+    load_all(&scene);
+    close_scene(&scene);
+}
+
+Test(broker_restart, requests_of_the_meantime_are_answered)
+{
+    struct scene scene = open_scene(ROOM, NULL);
+    cr_assert_eq(managed_stop(&scene.managed), 0);
+    send_load(&scene, 0);
+    managed_begin(&scene.managed);
+    cr_assert_eq(raw_done(&scene.raw, NULL), 0);
+    managed_kill(&scene.managed);
+    send_load(&scene, 1);
+    managed_begin(&scene.managed);
+    cr_assert_eq(raw_done(&scene.raw, NULL), 0);
+    (void)raw_pin(&scene.raw, &scene.model, 0);
+    (void)raw_pin(&scene.raw, &scene.model, 1);
+    close_scene(&scene);
+}
+
+Test(broker_restart, a_waiting_load_is_asked_for_again)
+{
+    const char *catalog = models();
+    (void)sup_synth(catalog, "tiny", SUP_ARGS("--layers", "12", "--vocab-size", "1000"));
+    struct scene scene = {
+        .managed = managed_start(catalog, "2", ROOM, false, SUP_ARGS("--max-pinned", "100"))};
+    scene.raw = raw_attach(&scene.managed.broker, "holder");
+    scene.model = raw_open(&scene.raw, "tiny");
+    uint32_t slots[64];
+    uint32_t held = 0;
+    uint64_t bytes = 0;
+    while (bytes + scene.model.bytes[held] + 4096 * (held + 1) < (2u << 20)) {
+        bytes += scene.model.bytes[held];
+        slots[held] = raw_pin(&scene.raw, &scene.model, held);
+        held++;
+        cr_assert_lt(held, scene.model.opened.chunks, "the model is too small for this test");
+    }
+    send_load(&scene, held);
+    cr_assert_eq(sup_stat(&scene.managed.broker, "queued"), 1);
+    cr_assert_eq(managed_stop(&scene.managed), 0);
+    for (uint32_t i = 0; i < held; i++)
+        swi_pin_drop(scene.raw.page, slots[i]);
+    managed_begin(&scene.managed);
+    cr_assert_eq(raw_done(&scene.raw, NULL), 0);
+    close_scene(&scene);
+}
+
+Test(broker_restart, after_a_kill_nothing_is_leased_before_it_is_hashed)
+{
+    struct scene scene = open_scene(ROOM, NULL);
+    load_all(&scene);
+    (void)raw_pin(&scene.raw, &scene.model, 1);
+    struct swi_sight held;
+    cr_assert_eq(look(&scene, 1, &held), SWI_LOOK_RESIDENT);
+    managed_crash(&scene.managed);
+    cr_assert(still_valid(&scene, 1, held.generation), "a lease from before goes on");
+    load_all(&scene);
+    for (uint32_t i = 0; i < scene.model.opened.chunks; i++)
+        (void)raw_pin(&scene.raw, &scene.model, i);
+    cr_assert_eq(sup_stat(&scene.managed.broker, "loads"), 0, "all of it was there");
+    cr_assert_eq(sup_stat(&scene.managed.broker, "verified"), scene.model.opened.chunks);
+    close_scene(&scene);
+}
+
+/* Writes over a chunk's first bytes, behind the broker's back. */
+static void damage(struct scene *scene, uint32_t ordinal)
+{
+    int fds[8];
+    struct swi_entry_value entry = swi_entry_get(scene->raw.index, scene->model.ids[ordinal]);
+    cr_assert_eq(managed_take(&scene->managed, "sw-arena", fds), 1);
+    static const char bytes[] = "not what the manifest says";
+    cr_assert_eq(pwrite(fds[0], bytes, sizeof bytes, (off_t)entry.offset), (ssize_t)sizeof bytes);
+    close(fds[0]);
+}
+
+Test(broker_restart, damaged_chunks_are_found_and_read_again)
+{
+    struct scene scene = open_scene(ROOM, NULL);
+    for (int clean = 0; clean < 2; clean++) {
+        load_all(&scene);
+        uint32_t slot = raw_pin(&scene.raw, &scene.model, 1);
+        struct swi_sight held;
+        cr_assert_eq(look(&scene, 1, &held), SWI_LOOK_RESIDENT);
+        if (clean)
+            cr_assert_eq(managed_stop(&scene.managed), 0);
+        else
+            managed_kill(&scene.managed);
+        damage(&scene, 1);
+        managed_begin(&scene.managed);
+        cr_assert(sup_until(all_hashed, &scene, 60000));
+        cr_assert_not(still_valid(&scene, 1, held.generation), "its holder must hear of it");
+        swi_pin_drop(scene.raw.page, slot);
+        cr_assert_eq(sup_stat(&scene.managed.broker, "verify_errors"), 1);
+        slot = raw_pin(&scene.raw, &scene.model, 1); /* checks the bytes */
+        swi_pin_drop(scene.raw.page, slot);
+        cr_assert_eq(sup_stat(&scene.managed.broker, "loads"), 1);
+        cr_assert_eq(sup_stat(&scene.managed.broker, "clients"), 1);
+    }
+    close_scene(&scene);
+}
+
+/* ---- who is gone, what is wrong -------------------------------------------------------------- */
+
+static bool nobody_is_stored(void *context)
+{
+    return managed_count(context, "sw-session-") == 0;
+}
+
+Test(broker_restart, a_client_that_died_meanwhile_holds_nothing)
+{
+    struct scene scene = open_scene(ROOM, NULL);
+    load_all(&scene);
+    (void)raw_pin(&scene.raw, &scene.model, 1);
+    managed_kill(&scene.managed);
+    raw_close(&scene.raw);
+    managed_begin(&scene.managed);
+    cr_assert_eq(sup_stat(&scene.managed.broker, "clients"), 0);
+    json_decref(sup_swctl(&scene.managed.broker, SUP_ARGS("clear")));
+    cr_assert_eq(sup_stat(&scene.managed.broker, "chunks_resident"), 0);
+    cr_assert(sup_until(nobody_is_stored, &scene.managed, 10000));
+    managed_end(&scene.managed);
+}
+
+Test(broker_restart, what_a_client_leaves_leaves_the_store)
+{
+    struct scene scene = open_scene(ROOM, NULL);
+    cr_assert_eq(managed_count(&scene.managed, "sw-session-"), 2);
+    raw_close(&scene.raw);
+    cr_assert(sup_until(nobody_is_stored, &scene.managed, 10000));
+    scene.raw = raw_attach(&scene.managed.broker, "next");
+    cr_assert_eq(managed_count(&scene.managed, "sw-session-"), 2);
+    close_scene(&scene);
+}
+
+/* The broker was stopped, what it left was changed: it starts empty, and who was attached is told.
+ */
+static void starts_empty(struct scene *scene)
+{
+    managed_begin(&scene->managed);
+    cr_assert_eq(sup_stat(&scene->managed.broker, "adopted_sessions"), 0);
+    cr_assert_eq(sup_stat(&scene->managed.broker, "chunks_resident"), 0);
+    cr_assert_not_null(strstr(sup_read(scene->managed.broker.log, NULL), "starting empty"));
+    raw_expect_hangup(&scene->raw);
+    raw_close(&scene->raw);
+    cr_assert_eq(managed_count(&scene->managed, "sw-session-"), 0);
+    /* and what it has now can be taken over */
+    scene->raw = raw_attach(&scene->managed.broker, "again");
+    scene->model = raw_open(&scene->raw, "tiny");
+    load_all(scene);
+    managed_restart(&scene->managed);
+    cr_assert_eq(sup_stat(&scene->managed.broker, "adopted_sessions"), 1);
+    load_all(scene);
+    cr_assert_eq(sup_stat(&scene->managed.broker, "loads"), 0);
+    close_scene(scene);
+}
+
+static void overwrite(struct scene *scene, const char *name, size_t offset, const void *data,
+                      size_t size)
+{
+    int fds[8];
+    cr_assert_eq(managed_take(&scene->managed, name, fds), 1);
+    cr_assert_eq(pwrite(fds[0], data, size, (off_t)offset), (ssize_t)size, "pwrite: %m");
+    close(fds[0]);
+}
+
+Test(broker_restart, an_index_with_another_layout_is_dropped)
+{
+    struct scene scene = open_scene(ROOM, NULL);
+    load_all(&scene);
+    cr_assert_eq(managed_stop(&scene.managed), 0);
+    uint32_t hash = SWI_LAYOUT_HASH + 1;
+    overwrite(&scene, "sw-index", offsetof(struct swi_index_header, layout_hash), &hash,
+              sizeof hash);
+    starts_empty(&scene);
+}
+
+Test(broker_restart, an_index_that_points_outside_is_dropped)
+{
+    struct scene scene = open_scene(ROOM, NULL);
+    load_all(&scene);
+    cr_assert_eq(managed_stop(&scene.managed), 0);
+    uint64_t offset = UINT64_C(1) << 40;
+    overwrite(&scene, "sw-index",
+              offsetof(struct swi_index, entry) + scene.model.ids[1] * sizeof(struct swi_entry) +
+                  offsetof(struct swi_entry, offset),
+              &offset, sizeof offset);
+    starts_empty(&scene);
+}
+
+Test(broker_restart, an_index_whose_chunks_overlap_is_dropped)
+{
+    struct scene scene = open_scene(ROOM, NULL);
+    load_all(&scene);
+    cr_assert_eq(managed_stop(&scene.managed), 0);
+    struct swi_entry_value other = swi_entry_get(scene.raw.index, scene.model.ids[2]);
+    overwrite(&scene, "sw-index",
+              offsetof(struct swi_index, entry) + scene.model.ids[1] * sizeof(struct swi_entry) +
+                  offsetof(struct swi_entry, offset),
+              &other.offset, sizeof other.offset);
+    starts_empty(&scene);
+}
+
+Test(broker_restart, another_arena_is_dropped)
+{
+    struct scene scene = open_scene(ROOM, NULL);
+    load_all(&scene);
+    cr_assert_eq(managed_stop(&scene.managed), 0);
+    int fds[8];
+    cr_assert_eq(managed_take(&scene.managed, "sw-arena", fds), 1);
+    cr_assert_eq(ftruncate(fds[0], 8 << 20), 0);
+    close(fds[0]);
+    starts_empty(&scene);
+}
+
+Test(broker_restart, a_missing_ledger_or_a_second_one_is_noticed)
+{
+    struct scene scene = open_scene(ROOM, NULL);
+    load_all(&scene);
+    cr_assert_eq(managed_stop(&scene.managed), 0);
+    cr_assert_str_eq(managed_tell(&scene.managed, "drop sw-ledger"), "1");
+    starts_empty(&scene);
+    scene = open_scene(ROOM, NULL);
+    load_all(&scene);
+    cr_assert_eq(managed_stop(&scene.managed), 0);
+    int ends[2];
+    cr_assert_eq(pipe(ends), 0);
+    managed_put(&scene.managed, "sw-index", ends[0]);
+    starts_empty(&scene);
+}
+
+/* Its session is not taken over: its client is told, its pins do not count, the arena stays. */
+static void loses_the_session(struct scene *scene, uint64_t generation)
+{
+    managed_begin(&scene->managed);
+    cr_assert_eq(sup_stat(&scene->managed.broker, "adopted_sessions"), 0);
+    cr_assert_eq(sup_stat(&scene->managed.broker, "adopted_chunks"), scene->model.opened.chunks);
+    cr_assert_eq(sup_stat(&scene->managed.broker, "clients"), 0);
+    cr_assert_not(still_valid(scene, 1, generation), "its leases must be void");
+    raw_expect_hangup(&scene->raw);
+    raw_close(&scene->raw);
+    cr_assert(sup_until(nobody_is_stored, &scene->managed, 10000));
+    scene->raw = raw_attach(&scene->managed.broker, "again");
+    scene->model = raw_open(&scene->raw, "tiny");
+    load_all(scene);
+    cr_assert_eq(sup_stat(&scene->managed.broker, "loads"), 0);
+    close_scene(scene);
+}
+
+static uint64_t hold_and_stop(struct scene *scene)
+{
+    *scene = open_scene(ROOM, NULL);
+    load_all(scene);
+    (void)raw_pin(&scene->raw, &scene->model, 1);
+    struct swi_sight held;
+    cr_assert_eq(look(scene, 1, &held), SWI_LOOK_RESIDENT);
+    cr_assert_eq(managed_stop(&scene->managed), 0);
+    return held.generation;
+}
+
+static bool is_socket(int fd)
+{
+    int type;
+    socklen_t size = sizeof type;
+    return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0;
+}
+
+/* Puts only one of a session's two descriptors back. */
+static void keep_only(struct scene *scene, bool socket_too)
+{
+    const char *name = managed_name(&scene->managed, "sw-session-");
+    int fds[8];
+    cr_assert_eq(managed_take(&scene->managed, name, fds), 2);
+    (void)managed_tell(&scene->managed, "drop %s", name);
+    for (int i = 0; i < 2; i++) {
+        if (is_socket(fds[i]) == socket_too)
+            managed_put(&scene->managed, name, fds[i]);
+        close(fds[i]);
+    }
+}
+
+Test(broker_restart, a_session_without_its_page_is_dropped)
+{
+    struct scene scene;
+    uint64_t generation = hold_and_stop(&scene);
+    keep_only(&scene, true);
+    loses_the_session(&scene, generation);
+}
+
+Test(broker_restart, a_session_without_its_socket_is_dropped)
+{
+    struct scene scene;
+    uint64_t generation = hold_and_stop(&scene);
+    keep_only(&scene, false);
+    loses_the_session(&scene, generation);
+}
+
+Test(broker_restart, a_session_with_another_page_is_dropped)
+{
+    struct scene scene;
+    uint64_t generation = hold_and_stop(&scene);
+    const char *name = managed_name(&scene.managed, "sw-session-");
+    keep_only(&scene, true);
+    int fds[8];
+    cr_assert_eq(managed_take(&scene.managed, "sw-ledger", fds), 1);
+    managed_put(&scene.managed, name, fds[0]);
+    close(fds[0]);
+    loses_the_session(&scene, generation);
+}
+
+Test(broker_restart, a_session_whose_page_is_garbage_is_dropped)
+{
+    struct scene scene;
+    uint64_t generation = hold_and_stop(&scene);
+    memset(scene.raw.page, 0x5a, sizeof *scene.raw.page);
+    loses_the_session(&scene, generation);
+}
+
+Test(broker_restart, wild_pins_of_a_stored_page_do_no_harm)
+{
+    struct scene scene;
+    uint64_t generation = hold_and_stop(&scene);
+    memset(scene.raw.page->slot + 8, 0x5a,
+           sizeof scene.raw.page->slot - 8 * sizeof(struct swi_slot));
+    memset((void *)(uintptr_t)scene.raw.page->cursor, 0x5a, sizeof scene.raw.page->cursor);
+    managed_begin(&scene.managed);
+    cr_assert_eq(sup_stat(&scene.managed.broker, "adopted_sessions"), 1);
+    cr_assert(still_valid(&scene, 1, generation));
+    close_scene(&scene);
+}
+
+Test(broker_restart, the_store_limits_sessions)
+{
+    struct scene scene = open_scene(4 + 2, NULL);
+    struct raw second = raw_connect(&scene.managed.broker);
+    struct swi_wire_hello hello = {.layout_version = SWI_LAYOUT_VERSION,
+                                   .layout_hash = SWI_LAYOUT_HASH};
+    cr_assert(raw_send(&second, SWI_WIRE_HELLO, &hello, sizeof hello, NULL, 0));
+    const char *text;
+    cr_assert_eq(raw_done(&second, &text), SW_EQUOTA);
+    cr_assert_not_null(strstr(text, "FileDescriptorStoreMax"), "%s", text);
+    raw_close(&second);
+    raw_close(&scene.raw);
+    cr_assert(sup_until(nobody_is_stored, &scene.managed, 10000));
+    scene.raw = raw_attach(&scene.managed.broker, "next");
+    close_scene(&scene);
+}
+
+Test(broker_restart, a_manager_that_does_not_listen_keeps_nobody_waiting)
+{
+    struct scene scene = open_scene(ROOM, NULL);
+    (void)managed_tell(&scene.managed, "deaf 1");
+    struct raw second = raw_connect(&scene.managed.broker);
+    struct swi_wire_hello hello = {.layout_version = SWI_LAYOUT_VERSION,
+                                   .layout_hash = SWI_LAYOUT_HASH};
+    cr_assert(raw_send(&second, SWI_WIRE_HELLO, &hello, sizeof hello, NULL, 0));
+    load_all(&scene); /* the others are served meanwhile */
+    cr_assert_eq(raw_done(&second, NULL), -ETIMEDOUT);
+    raw_close(&second);
+    (void)managed_tell(&scene.managed, "deaf 0");
+    second = raw_attach(&scene.managed.broker, "third");
+    raw_close(&second);
+    close_scene(&scene);
+}
+
+Test(broker_restart, a_replaced_model_is_stale_for_who_had_it)
+{
+    struct scene scene = open_scene(ROOM, NULL);
+    load_all(&scene);
+    uint32_t slot = raw_pin(&scene.raw, &scene.model, 1);
+    struct swi_sight held;
+    cr_assert_eq(look(&scene, 1, &held), SWI_LOOK_RESIDENT);
+    cr_assert_eq(managed_stop(&scene.managed), 0);
+    sup_remove_tree(sup_path("models/tiny"));
+    (void)sup_synth(models(), "tiny", SUP_ARGS("--layers", "4", "--seed", "77"));
+    managed_begin(&scene.managed);
+    cr_assert_eq(sup_stat(&scene.managed.broker, "adopted_sessions"), 1);
+    cr_assert(still_valid(&scene, 1, held.generation), "what is held stays");
+    struct swi_sight sight;
+    cr_assert_eq(look(&scene, 2, &sight), SWI_LOOK_STALE);
+    cr_assert_eq(raw_load(&scene.raw, &scene.model, 2, NULL), SW_ESTALE);
+    swi_pin_drop(scene.raw.page, slot);
+    struct raw_model now = raw_open(&scene.raw, "tiny");
+    cr_assert_neq(now.opened.model, scene.model.opened.model, "the handle is taken still");
+    for (uint32_t i = 0; i < now.opened.chunks; i++)
+        swi_pin_drop(scene.raw.page, raw_pin(&scene.raw, &now, i));
+    close_scene(&scene);
+}
+
+Test(broker_restart, sizes_may_change_with_it)
+{
+    const char *catalog = models();
+    (void)sup_synth(catalog, "tiny", SUP_ARGS("--layers", "4"));
+    struct scene scene = {.managed = managed_start(catalog, CACHE, ROOM, false, NULL)};
+    scene.raw = raw_attach(&scene.managed.broker, "tester");
+    scene.model = raw_open(&scene.raw, "tiny");
+    json_decref(sup_swctl(&scene.managed.broker, SUP_ARGS("resize", "8")));
+    load_all(&scene);
+    managed_restart(&scene.managed); /* back to 32 */
+    cr_assert_eq(sup_stat(&scene.managed.broker, "arena_bytes"), 32 << 20);
+    load_all(&scene);
+    managed_restart(&scene.managed);
+    cr_assert_eq(sup_stat(&scene.managed.broker, "chunks_resident"), scene.model.opened.chunks);
+    close_scene(&scene);
+}
+
+Test(broker_restart, without_a_store_all_goes_with_the_broker)
+{
+    struct scene scene = open_scene(0, NULL);
+    load_all(&scene);
+    cr_assert_eq(managed_count(&scene.managed, "sw-"), 0);
+    managed_restart(&scene.managed);
+    cr_assert_eq(sup_stat(&scene.managed.broker, "chunks_resident"), 0);
+    raw_expect_hangup(&scene.raw);
+    close_scene(&scene);
 }

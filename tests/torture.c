@@ -6,8 +6,10 @@
  * no request that outlived its deadline, no process, socket, segment or descriptor left.
  *
  * A plain program: it counts on being the only thread when it forks, and runs for as long as asked.
- *   torture [--kills N] [--seconds S] [--seed X] [--io-engine auto|uring|threads]
+ *   torture [--kills N] [--seconds S] [--seed X] [--io-engine auto|uring|threads] [--managed]
  * N kills are spread over S seconds, more on a slow machine; every BROKER_EVERY-th is the broker's.
+ * With --managed it runs under a service manager that keeps its descriptors, and every second of
+ * its ends is a restart in good order.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -21,11 +23,14 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "core/socket.h"
+#include "support/manager.h"
 #include "torture.h"
 
 #define BROKER_EVERY     10u
@@ -43,7 +48,9 @@ struct conductor {
     char log[64];
     const char *engine;
     uint64_t kills, seconds, seed, random;
-    pid_t broker, operator;
+    bool managed;
+    int control; /* of the manager */
+    pid_t broker, operator, manager;
     uint64_t worker_kills, broker_kills, kills_while_loading;
     int broker_fds; /* of an idle one that holds the files of every model */
 };
@@ -147,9 +154,49 @@ static int64_t stat_of(const struct conductor *conductor, const char *key)
 
 /* ---- the broker ------------------------------------------------------------------------------ */
 
+/* Tells the manager something and takes the broker's process number from its answer. */
+static void manage(struct conductor *conductor, const char *command)
+{
+    char answer[256];
+    int pid = 0;
+    size_t count;
+    ssize_t length = -1;
+    if (swi_socket_send(conductor->control, command, strlen(command), NULL, 0) == 0)
+        length = swi_socket_receive(conductor->control, answer, sizeof answer - 1, NULL, &count);
+    answer[length > 0 ? length : 0] = 0;
+    if (sscanf(answer, "ok %d", &pid) != 1)
+        torture_fail(conductor->torture.board, "the manager answers %s: %s", command, answer);
+    conductor->broker = pid;
+}
+
+static void start_manager(struct conductor *conductor, const char *const argv[])
+{
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) {
+        torture_fail(conductor->torture.board, "socketpair: %s", strerror(errno));
+        return;
+    }
+    pid_t parent = getpid();
+    conductor->control = ends[0];
+    conductor->manager = fork();
+    if (conductor->manager == 0) {
+        union {
+            const char *const *given;
+            char *const *wanted;
+        } service = {.given = argv};
+        const struct manager_options options = {
+            .max = 512, .log = conductor->log, .argv = service.wanted};
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        close(ends[0]);
+        _exit(getppid() == parent ? manager_serve(&options, ends[1], ends[1]) : 126);
+    }
+    close(ends[1]);
+    manage(conductor, "start");
+}
+
 static void start_broker(struct conductor *conductor)
 {
-    char size[16], most[16];
+    char size[16], most[16], program[4096];
     (void)snprintf(size, sizeof size, "%u",
                    LEAST_CACHE_MB + below(conductor, MOST_CACHE_MB - LEAST_CACHE_MB));
     (void)snprintf(most, sizeof most, "%u", MOST_CACHE_MB);
@@ -171,6 +218,12 @@ static void start_broker(struct conductor *conductor)
                           below(conductor, 4) == 0 ? "--policy" : NULL,
                           "lru",
                           NULL};
+    if (conductor->managed) {
+        (void)snprintf(program, sizeof program, "%s/swbrokerd", SW_BUILD_DIR);
+        argv[0] = program;
+        start_manager(conductor, argv);
+        return;
+    }
     int log = open(conductor->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     conductor->broker = start(argv, -1, log);
     close(log);
@@ -220,6 +273,10 @@ static void kill_broker(struct conductor *conductor)
             continue;
         conductor->kills_while_loading++;
         break;
+    }
+    if (conductor->managed) {
+        manage(conductor, conductor->broker_kills++ % 2 ? "restart" : "crash");
+        return;
     }
     (void)kill(conductor->broker, SIGKILL);
     int code = finish(conductor->broker);
@@ -295,7 +352,7 @@ static void look_around(struct conductor *conductor)
     struct board *board = conductor->torture.board;
     int status;
     for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
-        if (pid == conductor->broker)
+        if (pid == conductor->broker || pid == conductor->manager)
             torture_fail(board, "the broker ended by itself: %#x", (unsigned)status);
         else if (pid == conductor->operator)
             torture_fail(board, "the operator ended by itself: %#x", (unsigned)status);
@@ -404,12 +461,21 @@ static void check_quiet(struct conductor *conductor)
 static void check_gone(struct conductor *conductor)
 {
     struct board *board = conductor->torture.board;
-    (void)kill(conductor->broker, SIGTERM);
-    int code = finish(conductor->broker);
+    int code = 0;
+    if (conductor->managed) {
+        manage(conductor, "stop"); /* its exit code comes where its number would */
+        code = conductor->broker;
+        close(conductor->control);
+        code = code ? code : finish(conductor->manager);
+        conductor->manager = 0;
+    } else {
+        (void)kill(conductor->broker, SIGTERM);
+        code = finish(conductor->broker);
+    }
     conductor->broker = 0;
     if (code != 0)
         torture_fail(board, "the broker ended with %d", code);
-    if (access(conductor->torture.socket, F_OK) == 0)
+    if (!conductor->managed && access(conductor->torture.socket, F_OK) == 0)
         torture_fail(board, "the socket is still there");
     /* other brokers of this machine have a named segment for moments */
     bool gone = false;
@@ -478,9 +544,9 @@ static int remove_one(const char *path, const struct stat *status, int kind, str
 static void clean_up(struct conductor *conductor)
 {
     struct board *board = conductor->torture.board;
-    pid_t left[TORTURE_SEATS + 2] = {conductor->broker, conductor->operator};
+    pid_t left[TORTURE_SEATS + 3] = {conductor->broker, conductor->operator, conductor->manager };
     for (uint32_t i = 0; i < TORTURE_SEATS; i++)
-        left[i + 2] = board->seat[i].pid;
+        left[i + 3] = board->seat[i].pid;
     for (size_t i = 0; i < sizeof left / sizeof left[0]; i++)
         if (left[i] > 0)
             (void)kill(left[i], SIGKILL);
@@ -502,11 +568,13 @@ static void clean_up(struct conductor *conductor)
 static void report(const struct conductor *conductor, uint64_t took_ms)
 {
     const struct board *board = conductor->torture.board;
-    printf("torture: seed %llu, io-engine %s: %llu kills of workers, %llu of the broker (%llu with "
-           "reads under way) in %.1f s\n",
-           (unsigned long long)conductor->seed, conductor->engine,
-           (unsigned long long)conductor->worker_kills, (unsigned long long)conductor->broker_kills,
-           (unsigned long long)conductor->kills_while_loading, (double)took_ms / 1000);
+    printf(
+        "torture: seed %llu, io-engine %s%s: %llu kills of workers, %llu of the broker (%llu with "
+        "reads under way) in %.1f s\n",
+        (unsigned long long)conductor->seed, conductor->engine,
+        conductor->managed ? ", managed" : "", (unsigned long long)conductor->worker_kills,
+        (unsigned long long)conductor->broker_kills,
+        (unsigned long long)conductor->kills_while_loading, (double)took_ms / 1000);
     printf(
         "torture: %llu leases and %.1f GB verified, %llu revoked, %llu without room, %llu absent, "
         "%llu forks; longest acquire %llu ms; %u failures\n",
@@ -545,11 +613,10 @@ static void perform(struct conductor *conductor)
 
 static bool parse(int argc, char **argv, struct conductor *conductor)
 {
-    static const struct option options[] = {{"kills", required_argument, NULL, 'k'},
-                                            {"seconds", required_argument, NULL, 's'},
-                                            {"seed", required_argument, NULL, 'x'},
-                                            {"io-engine", required_argument, NULL, 'e'},
-                                            {0}};
+    static const struct option options[] = {
+        {"kills", required_argument, NULL, 'k'}, {"seconds", required_argument, NULL, 's'},
+        {"seed", required_argument, NULL, 'x'},  {"io-engine", required_argument, NULL, 'e'},
+        {"managed", no_argument, NULL, 'm'},     {0}};
     for (int id; (id = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         uint64_t value = optarg && id != 'e' ? strtoull(optarg, NULL, 10) : 0;
         if (id == 'k')
@@ -558,6 +625,8 @@ static bool parse(int argc, char **argv, struct conductor *conductor)
             conductor->seconds = value;
         else if (id == 'x')
             conductor->seed = value;
+        else if (id == 'm')
+            conductor->managed = true;
         else if (id == 'e')
             conductor->engine = optarg;
         else
@@ -570,7 +639,8 @@ int main(int argc, char **argv)
 {
     static struct conductor conductor = {.kills = 60, .seconds = 8, .seed = 1, .engine = "auto"};
     if (!parse(argc, argv, &conductor)) {
-        (void)fprintf(stderr, "torture [--kills N] [--seconds S] [--seed X] [--io-engine E]\n");
+        (void)fprintf(stderr,
+                      "torture [--kills N] [--seconds S] [--seed X] [--io-engine E] [--managed]\n");
         return 2;
     }
     conductor.random = conductor.seed * UINT64_C(0x9e3779b97f4a7c15) | 1;

@@ -45,7 +45,11 @@
  *   ABSENT ──begin_load──▶ LOADING ──publish──▶ RESIDENT ──begin_evict──▶ EVICTING
  *      ▲                      │                    ▲                          │  │
  *      └───────fail_load──────┘                    └──restore_evict (pinned)──┘  │
- *      └──────────────────────────────finish_evict───────────────────────────────┘
+ *      ├──────────────────────────────finish_evict───────────────────────────────┤
+ *      └──────────────drop (damaged; the generation grows as well)───────────────┘
+ *
+ * An entry may stay EVICTING for long: a broker that took the arena over from one that was killed marks
+ * all chunks so until it has hashed them. Who holds a lease keeps it, nobody gets a new one.
  */
 enum swi_state {
     SWI_ABSENT = 0,

@@ -339,6 +339,14 @@ void swi_entry_finish_evict(struct swi_index *index, uint32_t chunk)
     move(index, chunk, SWI_EVICTING, SWI_ABSENT);
 }
 
+void swi_entry_drop(struct swi_index *index, uint32_t chunk)
+{
+    uint64_t word = broker_word(index, chunk, SWI_EVICTING);
+    /* SYNC[drop]: seq_cst; pairs with recheck: it goes ahead of the first new byte. */
+    atomic_store_explicit(&index->entry[chunk].word, word_of(generation_of(word) + 1, SWI_ABSENT),
+                          memory_order_seq_cst);
+}
+
 uint32_t swi_page_pins(const struct swi_page *page, uint32_t chunk)
 {
     uint32_t pins = 0;

@@ -20,8 +20,9 @@
  * | publish     | store entry.word RESIDENT       | seq_cst  | pin-look            | as release: the client sees RESIDENT before the bytes and the offset. seq_cst keeps it ordered with evict-mark in one line of stores |
  * | place       | store offset, bytes, identity   | relaxed  | see                 | made visible by publish |
  * | see         | load offset, bytes, identity    | relaxed  | place               | ordered by pin-look and recheck |
- * | recheck     | load entry.word                 | acquire  | evict-mark, begin   | after a revocation a changed generation would go unseen |
+ * | recheck     | load entry.word                 | acquire  | evict-mark, begin, drop | after a revocation a changed generation would go unseen |
  * | begin       | store entry.word LOADING        | seq_cst  | recheck             | a revoked reader would not see that its range was reused |
+ * | drop        | store entry.word ABSENT, generation + 1 | seq_cst | recheck   | a reader of damaged bytes would not see that they were taken away |
  * | revoke      | add 1 to index.epoch            | seq_cst  | epoch-check         | the broker ignores pins whose owner does not know that it lost them |
  * | epoch-check | load index.epoch                | acquire  | revoke              | as revoke |
  * | tick        | add to / load index.tick        | relaxed  | stamp, trace-switch | nothing: a hint |
@@ -144,6 +145,8 @@ void swi_entry_fail_load(struct swi_index *index, uint32_t chunk);
 void swi_entry_begin_evict(struct swi_index *index, uint32_t chunk);
 void swi_entry_restore_evict(struct swi_index *index, uint32_t chunk);
 void swi_entry_finish_evict(struct swi_index *index, uint32_t chunk);
+/* EVICTING as well, but whoever has a lease learns at its release that it was taken away. */
+void swi_entry_drop(struct swi_index *index, uint32_t chunk);
 
 /* How many slots of the page hold this chunk. */
 uint32_t swi_page_pins(const struct swi_page *page, uint32_t chunk);

@@ -35,8 +35,8 @@ static int try_connect(const struct sockaddr_un *address, int timeout_ms)
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
-    /* A Unix socket's connect waits for room in the listener's queue as long as a send may wait; zero
-     * would mean for ever. */
+    /* A Unix socket's connect waits for room in the listener's queue as long as a send may wait;
+     * zero would mean for ever. */
     struct timeval patience = {.tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000};
     if (timeout_ms == 0)
         patience.tv_usec = 1000;
@@ -67,10 +67,11 @@ int swi_socket_connect_within(const char *path, int timeout_ms, struct swi_error
         return result;
     result = try_connect(&address, timeout_ms);
     if (result == -EAGAIN)
-        return swi_fail(error, -ETIMEDOUT,
-                        "the broker at %s did not accept a connection within %d ms; it is overloaded "
-                        "or stopped",
-                        path, timeout_ms);
+        return swi_fail(
+            error, -ETIMEDOUT,
+            "the broker at %s did not accept a connection within %d ms; it is overloaded "
+            "or stopped",
+            path, timeout_ms);
     if (result == -ENOENT || result == -ECONNREFUSED)
         return swi_fail(error, result,
                         "no broker answers at %s; start swbrokerd --socket %s, or name its socket "
@@ -89,8 +90,8 @@ static int remove_stale(const struct sockaddr_un *address, struct swi_error *err
     struct stat status;
     if (lstat(address->sun_path, &status) < 0)
         return errno == ENOENT ? 0
-                               : swi_fail(error, -errno, "cannot look at %s: %s",
-                                          address->sun_path, sw_strerror(-errno));
+                               : swi_fail(error, -errno, "cannot look at %s: %s", address->sun_path,
+                                          sw_strerror(-errno));
     if (!S_ISSOCK(status.st_mode))
         return swi_fail(error, -EEXIST, "%s exists and is not a socket; choose another --socket",
                         address->sun_path);
@@ -182,7 +183,8 @@ static size_t take_descriptors(struct msghdr *message, int *fds)
     return taken;
 }
 
-ssize_t swi_socket_receive(int fd, void *packet, size_t capacity, int *fds, size_t *ret_count)
+static ssize_t receive(int fd, void *packet, size_t capacity, int *fds, size_t *ret_count,
+                       int flags)
 {
     union {
         struct cmsghdr header;
@@ -195,7 +197,7 @@ ssize_t swi_socket_receive(int fd, void *packet, size_t capacity, int *fds, size
                              .msg_controllen = sizeof control.space};
     ssize_t length;
     do
-        length = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
+        length = recvmsg(fd, &message, MSG_CMSG_CLOEXEC | flags);
     while (length < 0 && errno == EINTR);
     if (length < 0)
         return -errno;
@@ -210,4 +212,20 @@ ssize_t swi_socket_receive(int fd, void *packet, size_t capacity, int *fds, size
         return SW_EPROTOCOL;
     }
     return length;
+}
+
+ssize_t swi_socket_receive(int fd, void *packet, size_t capacity, int *fds, size_t *ret_count)
+{
+    return receive(fd, packet, capacity, fds, ret_count, 0);
+}
+
+ssize_t swi_socket_peek(int fd, void *packet, size_t capacity, size_t *ret_count)
+{
+    return receive(fd, packet, capacity, NULL, ret_count, MSG_PEEK);
+}
+
+void swi_socket_discard(int fd)
+{
+    while (recv(fd, NULL, 0, MSG_DONTWAIT) < 0 && errno == EINTR)
+        ;
 }

@@ -33,4 +33,9 @@ int swi_socket_send(int fd, const void *packet, size_t size, const int *fds, siz
  * them) and their number to *ret_count; with fds NULL any are closed, and *ret_count still says how many. */
 ssize_t swi_socket_receive(int fd, void *packet, size_t capacity, int *fds, size_t *ret_count);
 
+/* The same, but the packet stays where it is; its descriptors are closed. */
+ssize_t swi_socket_peek(int fd, void *packet, size_t capacity, size_t *ret_count);
+/* Takes the next packet away, unread. */
+void swi_socket_discard(int fd);
+
 #endif

@@ -1,0 +1,318 @@
+/* A cache that goes on with what another one left: what stays, what must go, what is set aside. */
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "cache_fixture.h"
+
+TestSuite(cache_adopt, .timeout = 60);
+
+#define KIB UINT64_C(1024)
+
+static enum swi_state state_of(struct fx *fx, uint32_t number)
+{
+    return swi_entry_get(cache_index(fx->cache), fx->file[number].id).state;
+}
+
+static uint64_t offset_of(struct fx *fx, uint32_t number)
+{
+    return swi_entry_get(cache_index(fx->cache), fx->file[number].id).offset;
+}
+
+static uint64_t generation_of(struct fx *fx, uint32_t number)
+{
+    return swi_entry_get(cache_index(fx->cache), fx->file[number].id).generation;
+}
+
+/* Runs it until everything was hashed, whatever the pace. */
+static void hash_all(struct fx *fx)
+{
+    for (int i = 0; i < 10000 && fx_stats(fx).unverified > 0; i++) {
+        fx_settle(fx);
+        fx->now_ns += 10000000;
+    }
+    cr_assert_eq(fx_stats(fx).unverified, 0);
+}
+
+Test(cache_adopt, after_a_stop_all_is_served_at_once_and_hashed_behind)
+{
+    struct fx *fx = fx_create_kept(8 * FX_MIB);
+    uint32_t a = fx_add(fx, "a", 700 * KIB), b = fx_add(fx, "b", 1500 * KIB + 5);
+    uint32_t c = fx_add(fx, "c", 3000 * KIB);
+    cr_assert_eq(fx_demand(fx, a), 0);
+    cr_assert_eq(fx_demand(fx, b), 0);
+    uint64_t generation = generation_of(fx, a);
+    struct cache_adopted adopted = fx_succeed(fx, true, NULL);
+    cr_assert_eq(adopted.resident, 2);
+    cr_assert_eq(adopted.withheld, 0);
+    cr_assert(fx_resident(fx, a) && fx_resident(fx, b));
+    cr_assert_eq(generation_of(fx, a), generation);
+    cr_assert_eq(fx_demand(fx, c), 0, "it loads beside them");
+    hash_all(fx);
+    cr_assert_eq(fx_stats(fx).verified, 2);
+    cr_assert_eq(fx_stats(fx).resident_bytes, 700 * KIB + 1500 * KIB + 5 + 3000 * KIB);
+    fx_check_bytes(fx, a);
+    fx_check_bytes(fx, b);
+    fx_check_bytes(fx, c);
+    fx_destroy(fx);
+}
+
+Test(cache_adopt, after_a_death_nothing_is_served_before_its_hash)
+{
+    struct fx *fx = fx_create_kept(8 * FX_MIB);
+    uint32_t a = fx_add(fx, "a", 700 * KIB), b = fx_add(fx, "b", 1500 * KIB);
+    cr_assert_eq(fx_demand(fx, a), 0);
+    cr_assert_eq(fx_demand(fx, b), 0);
+    struct cache_adopted adopted = fx_succeed(fx, false, NULL);
+    cr_assert_eq(adopted.withheld, 2);
+    cr_assert_eq(state_of(fx, a), SWI_EVICTING);
+    cr_assert_eq(state_of(fx, b), SWI_EVICTING);
+    cr_assert_eq(fx_demand(fx, b), 0);
+    cr_assert(fx_resident(fx, b));
+    cr_assert_eq(fx_stats(fx).loads, 0, "it was hashed, not read");
+    hash_all(fx);
+    cr_assert(fx_resident(fx, a));
+    fx_check_bytes(fx, a);
+    fx_destroy(fx);
+}
+
+Test(cache_adopt, a_death_in_the_middle_of_hashing_changes_nothing)
+{
+    struct fx *fx = fx_create_kept(8 * FX_MIB);
+    uint32_t a = fx_add(fx, "a", 700 * KIB), b = fx_add(fx, "b", 1500 * KIB);
+    cr_assert_eq(fx_demand(fx, a), 0);
+    cr_assert_eq(fx_demand(fx, b), 0);
+    (void)fx_succeed(fx, false, NULL);
+    /* a stop in good order, but before all was hashed: what was withheld stays so */
+    struct cache_adopted adopted = fx_succeed(fx, true, NULL);
+    cr_assert_eq(adopted.withheld, 2);
+    cr_assert_eq(fx_demand(fx, a), 0);
+    cr_assert_eq(fx_demand(fx, b), 0);
+    fx_check_bytes(fx, a);
+    fx_destroy(fx);
+}
+
+static void clear_withheld(struct fx *fx, uint32_t number)
+{
+    struct fx_waiter waiter;
+    fx_request(fx, number, CACHE_DEMAND, &waiter, SWI_SESSIONS);
+    cr_assert_not(waiter.done);
+    (void)cache_clear(fx->cache, NULL, NULL);
+    fx_await(fx, &waiter);
+    cr_assert_eq(waiter.status, 0);
+}
+
+Test(cache_adopt, what_is_withheld_can_leave_while_somebody_waits_for_it)
+{
+    struct fx *fx = fx_create_kept(8 * FX_MIB);
+    uint32_t a = fx_add(fx, "a", 700 * KIB), b = fx_add(fx, "b", 1500 * KIB);
+    cr_assert_eq(fx_demand(fx, a), 0);
+    cr_assert_eq(fx_demand(fx, b), 0);
+    (void)fx_succeed(fx, false, NULL);
+    clear_withheld(fx, a);
+    cr_assert_eq(fx_stats(fx).loads, 1);
+    fx_check_bytes(fx, a);
+    cr_assert_eq(fx_stats(fx).unverified, 0);
+    fx_destroy(fx);
+}
+
+Test(cache_adopt, an_unregistered_chunk_that_is_withheld_goes)
+{
+    struct fx *fx = fx_create_kept(8 * FX_MIB);
+    uint32_t a = fx_add(fx, "a", 700 * KIB);
+    cr_assert_eq(fx_demand(fx, a), 0);
+    (void)fx_attach(fx, 3);
+    (void)fx_pin(fx, 3, a);
+    (void)fx_succeed(fx, false, NULL);
+    cache_unregister(fx->cache, fx->file[a].id);
+    cr_assert_neq(state_of(fx, a), SWI_ABSENT, "somebody holds it");
+    hash_all(fx);
+    fx_detach(fx, 3);
+    fx->now_ns += 100000000;
+    fx_settle(fx);
+    cr_assert_eq(state_of(fx, a), SWI_ABSENT);
+    cr_assert_eq(swi_entry_get(cache_index(fx->cache), fx->file[a].id).incarnation, 0);
+    cr_assert_eq(fx_stats(fx).resident_bytes, 0);
+    fx_destroy(fx);
+}
+
+/* ---- reads that were cut off ----------------------------------------------------------------- */
+
+/* "cut" was being read into the rest of the block behind a, and further. */
+static uint32_t cut, before, behind;
+static uint64_t cut_from;
+
+static void leave_it_loading(struct fx *fx, struct swi_index *index)
+{
+    swi_entry_begin_load(index, fx->file[cut].id, cut_from);
+}
+
+/* a | cut … | b, a and b in the blocks where cut begins and ends. */
+static struct fx *open_cut(void)
+{
+    struct fx *fx = fx_create_kept(16 * FX_MIB);
+    before = fx_add(fx, "a", 1 * FX_MIB);
+    uint32_t place = fx_add(fx, "place", 4608 * KIB);
+    behind = fx_add(fx, "b", 1 * FX_MIB);
+    cut = fx_add(fx, "cut", 4608 * KIB);
+    cr_assert_eq(fx_demand(fx, before), 0);
+    cr_assert_eq(fx_demand(fx, place), 0);
+    cr_assert_eq(fx_demand(fx, behind), 0);
+    cut_from = offset_of(fx, place);
+    cr_assert_eq(offset_of(fx, before), 0);
+    cr_assert_eq(cut_from, 1 * FX_MIB);
+    cr_assert_eq(offset_of(fx, behind), 5632 * KIB);
+    cr_assert_eq(cache_clear(fx->cache, "m", "place").chunks, 1);
+    return fx;
+}
+
+/* Writes a byte where a late read would. */
+static void write_late(struct fx *fx, uint64_t offset)
+{
+    uint8_t *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED,
+                         cache_own_arena_fd(fx->cache), (off_t)offset);
+    cr_assert_neq(page, MAP_FAILED);
+    memset(page, 0xee, 4096);
+    (void)munmap(page, 4096);
+}
+
+Test(cache_adopt, blocks_of_a_cut_off_read_are_renewed_with_all_that_is_in_them)
+{
+    struct fx *fx = open_cut();
+    struct cache_adopted adopted = fx_succeed(fx, true, leave_it_loading);
+    cr_assert_eq(adopted.cut_off, 1);
+    cr_assert_eq(adopted.dropped, 2);
+    cr_assert_eq(adopted.quarantined, 0);
+    cr_assert_eq(state_of(fx, cut), SWI_ABSENT);
+    cr_assert_eq(state_of(fx, before), SWI_ABSENT);
+    cr_assert_eq(fx_demand(fx, cut), 0);
+    cr_assert_eq(fx_demand(fx, before), 0);
+    cr_assert_eq(fx_demand(fx, behind), 0);
+    fx_check_bytes(fx, cut);
+    fx_check_bytes(fx, before);
+    fx_destroy(fx);
+}
+
+Test(cache_adopt, a_block_with_a_lease_is_set_aside_for_good)
+{
+    struct fx *fx = open_cut();
+    (void)fx_attach(fx, 0);
+    uint32_t slot = fx_pin(fx, 0, before);
+    uint64_t generation = generation_of(fx, before);
+    struct cache_adopted adopted = fx_succeed(fx, false, leave_it_loading);
+    cr_assert_eq(adopted.quarantined, 1);
+    cr_assert_eq(adopted.dropped, 1, "the other end is renewed");
+    cr_assert_eq(generation_of(fx, before), generation);
+    hash_all(fx);
+    cr_assert(fx_resident(fx, before));
+    swi_pin_drop(fx->page[0], slot);
+    /* nothing is placed in [1 MiB, 2 MiB), now and in the next life */
+    for (int life = 0; life < 2; life++) {
+        cr_assert_eq(fx_demand(fx, cut), 0);
+        cr_assert_eq(fx_demand(fx, behind), 0);
+        uint32_t more = fx_add(fx, life ? "d" : "c", 900 * KIB);
+        cr_assert_eq(fx_demand(fx, more), 0);
+        for (uint32_t i = 0; i < fx->count; i++) {
+            if (state_of(fx, i) != SWI_RESIDENT)
+                continue;
+            uint64_t from = offset_of(fx, i), to = from + fx->file[i].bytes;
+            cr_assert(to <= 1 * FX_MIB || from >= 2 * FX_MIB, "%s lies at %zu KiB",
+                      fx->file[i].name, (size_t)(from >> 10));
+        }
+        write_late(fx, 1 * FX_MIB);
+        fx_check_bytes(fx, before);
+        fx_check_bytes(fx, cut);
+        cr_assert_eq(fx_succeed(fx, true, NULL).quarantined, 0);
+    }
+    cr_assert_eq(cache_resize(fx->cache, 1 * FX_MIB, &(struct swi_error){.code = 0}), SW_EARENAFULL,
+                 "its place is beyond that");
+    cr_assert_eq(fx->ledger.ledger->header.ranges, 1);
+    fx_destroy(fx);
+}
+
+static void die_between_two_stores(struct fx *fx, struct swi_index *index)
+{
+    /* the word says loading, the offset is still where something else lies now */
+    swi_entry_begin_load(index, fx->file[cut].id, swi_entry_get(index, fx->file[before].id).offset);
+}
+
+Test(cache_adopt, a_read_that_had_not_begun_costs_nothing)
+{
+    struct fx *fx = open_cut();
+    struct cache_adopted adopted = fx_succeed(fx, false, die_between_two_stores);
+    cr_assert_eq(adopted.cut_off, 1);
+    cr_assert_eq(adopted.dropped, 0);
+    cr_assert_eq(adopted.resident, 2);
+    hash_all(fx);
+    fx_check_bytes(fx, before);
+    cr_assert_eq(fx_demand(fx, cut), 0);
+    fx_destroy(fx);
+}
+
+Test(cache_adopt, with_no_room_to_note_it_the_lease_goes)
+{
+    struct fx *fx = open_cut();
+    (void)fx_attach(fx, 0);
+    (void)fx_pin(fx, 0, before);
+    uint64_t generation = generation_of(fx, before);
+    for (uint32_t i = 0; i < LEDGER_RANGES; i++)
+        cr_assert(ledger_add_range(fx->ledger.ledger, 15 * FX_MIB, 0));
+    struct cache_adopted adopted = fx_succeed(fx, false, leave_it_loading);
+    cr_assert_eq(adopted.quarantined, 0);
+    cr_assert_eq(adopted.dropped, 2);
+    cr_assert_gt(generation_of(fx, before), generation, "who holds it learns that");
+    fx_destroy(fx);
+}
+
+/* ---- what is not in order -------------------------------------------------------------------- */
+
+static void refuses(struct fx *fx)
+{
+    struct swi_error error = {.code = 0};
+    struct cache *cache;
+    cr_assert_eq(cache_adopt(&fx->options, cache_own_arena_fd(fx->cache),
+                             cache_own_index_fd(fx->cache), &cache, &error),
+                 SW_EVERSION);
+    cr_assert(error.text[0]);
+    /* the descriptors are still the first one's */
+    cr_assert_geq(fcntl(cache_own_arena_fd(fx->cache), F_GETFD), 0);
+    cr_assert_geq(fcntl(cache_own_index_fd(fx->cache), F_GETFD), 0);
+}
+
+Test(cache_adopt, refuses_what_does_not_belong_together)
+{
+    struct fx *fx = fx_create_kept(8 * FX_MIB);
+    uint32_t a = fx_add(fx, "a", 700 * KIB), b = fx_add(fx, "b", 1500 * KIB);
+    cr_assert_eq(fx_demand(fx, a), 0);
+    cr_assert_eq(fx_demand(fx, b), 0);
+    struct ledger_header *header = &fx->ledger.ledger->header;
+    struct ledger_header good = *header;
+    struct swi_index *index = cache_index(fx->cache);
+    header->instance++;
+    refuses(fx);
+    *header = good;
+    header->reserved_bytes = 4096; /* less than chunks lie in */
+    refuses(fx);
+    *header = good;
+    fx->ledger.ledger->range[0] = (struct ledger_range){.from = 0, .bytes = 4096};
+    header->ranges = 1; /* under a chunk */
+    refuses(fx);
+    *header = good;
+    index->header.arena_bytes += SWI_BLOCK_BYTES;
+    refuses(fx);
+    index->header.arena_bytes -= SWI_BLOCK_BYTES;
+    index->header.layout_hash++;
+    refuses(fx);
+    index->header.layout_hash--;
+    struct swi_error error = {.code = 0};
+    struct cache *cache;
+    cr_assert_eq(cache_adopt(&fx->options, cache_own_index_fd(fx->cache),
+                             cache_own_index_fd(fx->cache), &cache, &error),
+                 SW_EVERSION);
+    cr_assert_eq(cache_adopt(&fx->options, cache_own_arena_fd(fx->cache), cache_arena_fd(fx->cache),
+                             &cache, &error),
+                 SW_EVERSION);
+    (void)fx_succeed(fx, true, NULL);
+    fx_destroy(fx);
+}
