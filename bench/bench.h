@@ -30,6 +30,7 @@ int bench_overhead(int argc, char **argv);
 int bench_submit(int argc, char **argv);
 int bench_load(int argc, char **argv);
 int bench_policy(int argc, char **argv);
+int bench_restart(int argc, char **argv);
 int bench_tokenize(int argc, char **argv);
 int bench_redis(int argc, char **argv);
 int bench_serve(int argc, char **argv);

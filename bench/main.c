@@ -19,6 +19,7 @@ static const struct command {
     {"overhead", "a warm forward by the public functions, beside the engine alone", bench_overhead},
     {"policy", "replay a broker's trace under each eviction policy, beside a bound", bench_policy},
     {"redis", "load a model through a Redis, beside its local files", bench_redis},
+    {"restart", "passes of a worker whose broker is restarted again and again", bench_restart},
     {"tokenize", "turn text into token ids", bench_tokenize},
     {"serve", "time BERT passes on request, for comparisons with other engines", bench_serve},
     {"flood", "hits and misses of one client while 200 others misbehave", bench_flood},

@@ -118,6 +118,20 @@ Test(swbench, flood)
     json_decref(report);
 }
 
+Test(swbench, restart)
+{
+    json_t *report = run(SUP_ARGS("swbench", "restart", "--model", model(), "--restarts", "2",
+                                  "--clients", "3", "--json"));
+    cr_assert_eq(number(report, "failed_passes"), 0);
+    cr_assert_eq(number(report, "wrong_passes"), 0);
+    cr_assert_gt(number(report, "passes"), 50);
+    cr_assert_gt(number(report, "exit_ms_max"), 0);
+    cr_assert_gt(number(report, "ready_ms_max"), 0);
+    cr_assert_gt(number(report, "adopted_chunks"), 0);
+    cr_assert_eq(number(report, "hit_rate"), 1);
+    json_decref(report);
+}
+
 Test(swbench, policy)
 {
     const char *trace = sup_path("trace");
