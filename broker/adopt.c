@@ -377,7 +377,7 @@ int adopt_resume(struct broker *broker, struct swi_error *error)
     header->clean = 0;
     header->boots++;
     ledger_settle();
-    result = cache_settle(broker->cache, clean, &broker->adopted, error);
+    result = cache_settle(broker->cache, clean, loop_now(), &broker->adopted, error);
     if (result < 0)
         return result;
     broker->settled = true;

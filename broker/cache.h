@@ -67,7 +67,8 @@ struct cache_adopted {
 /* Decides about everything in the arena. clean: the predecessor stopped after its last read had
  * come back; then hits go on at once and all is hashed behind them. Otherwise nothing is leased anew
  * before it was hashed. */
-int cache_settle(struct cache *cache, bool clean, struct cache_adopted *ret, struct swi_error *error);
+int cache_settle(struct cache *cache, bool clean, uint64_t now_ns, struct cache_adopted *ret,
+                 struct swi_error *error);
 
 /* The read-write descriptors, for who keeps them beyond this process; borrowed. */
 int cache_own_arena_fd(const struct cache *cache);

@@ -328,11 +328,12 @@ static void note_ticks(struct cache *cache)
         policy_note_tick(cache->policy, now - ago + 1, cache->now_ns);
 }
 
-int cache_settle(struct cache *cache, bool clean, struct cache_adopted *ret,
+int cache_settle(struct cache *cache, bool clean, uint64_t now_ns, struct cache_adopted *ret,
                  struct swi_error *error)
 {
     struct survey survey;
     *ret = (struct cache_adopted){.resident = 0};
+    cache->now_ns = now_ns;
     int result = survey_init(&survey, cache, error);
     if (result < 0)
         return result;

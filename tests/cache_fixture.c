@@ -146,7 +146,7 @@ struct cache_adopted fx_succeed(struct fx *fx, bool clean,
     for (uint32_t session = 0; session < SWI_SESSIONS; session++)
         if (fx->page[session])
             cache_attach_page(fx->cache, session, fx->page[session]);
-    cr_assert_eq(cache_settle(fx->cache, clean, &adopted, &error), 0, "%s", error.text);
+    cr_assert_eq(cache_settle(fx->cache, clean, fx->now_ns, &adopted, &error), 0, "%s", error.text);
     return adopted;
 }
 
