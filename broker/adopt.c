@@ -15,6 +15,9 @@
 #include "request.h"
 #include "session.h"
 
+/* A message is begun again by the next broker once: what ends that as well may be its fault. */
+#define MESSAGE_TRIES 2u
+
 /* ---- the listening socket -------------------------------------------------------------------- */
 
 static bool take_stored_listener(struct broker *broker)
@@ -293,6 +296,8 @@ static const char *judge(struct broker *broker, const struct pair *pair, uint32_
         return "it was not welcomed yet, or had ended";
     if (record->owing)
         return "answers to it were lost";
+    if (record->in_hand >= MESSAGE_TRIES)
+        return "its message was at work when two brokers ended";
     if (!is_inode(pair->page, record->page_inode) || !is_inode(pair->socket, record->socket_inode))
         return "its page or its socket is not the one that was stored";
     return NULL;

@@ -30,7 +30,8 @@
  *   - The allocator's runs, the policy's residents: the entries that are not ABSENT.
  *   - Recency, positions of passes, pins, hits: the pages.
  *   - Models that a session has open, loads that it waits for: its record in the ledger. Loads are
- *     asked for again. A message that was being handled is still in the socket (session.h).
+ *     asked for again. A message that was being handled is still in the socket (session.h), and is
+ *     handled once more; when that ends a broker again, its session is dropped.
  *   - What is reserved, which blocks are huge: the ledger.
  *   Lost: operators' connections and their warm-ups; answers that a client had not taken (such a
  *   session is dropped); counters.

@@ -79,7 +79,9 @@ enum ledger_session_state {
 
 struct ledger_session {
     uint32_t state;
-    uint32_t owing; /* answers wait in the broker's memory: they are lost with it */
+    uint32_t owing;   /* answers wait in the broker's memory: they are lost with it */
+    uint32_t in_hand; /* how often the message at the head of its socket was begun */
+    uint32_t reserved;
     uint64_t epoch;
     uint64_t page_inode, socket_inode; /* which descriptors these are */
     uint64_t process_start;            /* of the client's process, as /proc tells; 0: unknown */
@@ -106,7 +108,7 @@ struct ledger {
 _Static_assert(sizeof(struct ledger_header) == 72, "no hidden padding");
 _Static_assert(sizeof(struct ledger_revision) == 272, "no hidden padding");
 _Static_assert(sizeof(struct ledger_load) == 16, "no hidden padding");
-_Static_assert(sizeof(struct ledger_session) == 48 + 64 + 8 * LEDGER_MODELS + 16 * LEDGER_LOADS,
+_Static_assert(sizeof(struct ledger_session) == 56 + 64 + 8 * LEDGER_MODELS + 16 * LEDGER_LOADS,
                "no hidden padding");
 
 struct ledger_file {

@@ -11,8 +11,8 @@
 #include "core/socket.h"
 #include "log.h"
 #include "page.h"
-#include "request.h"
 #include "push.h"
+#include "request.h"
 #include "warm.h"
 #include "where.h"
 
@@ -274,9 +274,16 @@ static bool read_message(struct session *session)
         session_refuse(session, 0, SW_EPROTOCOL, "a message is longer than the protocol allows");
         return false;
     }
+    if (stored) {
+        session->record->in_hand++;
+        ledger_settle();
+    }
     spend(session, request_handle(session, packet, (size_t)length));
-    if (stored)
+    if (stored) {
         swi_socket_discard(fd);
+        ledger_settle();
+        session->record->in_hand = 0;
+    }
     return true;
 }
 

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "ledger.h"
 #include "support/managed.h"
 #include "support/raw.h"
 
@@ -449,6 +450,28 @@ Test(broker_restart, a_session_whose_page_is_garbage_is_dropped)
     struct scene scene;
     uint64_t generation = hold_and_stop(&scene);
     memset(scene.raw.page, 0x5a, sizeof *scene.raw.page);
+    loses_the_session(&scene, generation);
+}
+
+static void set_in_hand(struct scene *scene, uint32_t tries)
+{
+    overwrite(scene, "sw-ledger",
+              offsetof(struct ledger, session) +
+                  scene->raw.welcome.session * sizeof(struct ledger_session) +
+                  offsetof(struct ledger_session, in_hand),
+              &tries, sizeof tries);
+}
+
+Test(broker_restart, a_message_that_ended_two_brokers_is_not_tried_again)
+{
+    struct scene scene;
+    uint64_t generation = hold_and_stop(&scene);
+    set_in_hand(&scene, 1);
+    managed_begin(&scene.managed);
+    cr_assert_eq(sup_stat(&scene.managed.broker, "adopted_sessions"), 1);
+    cr_assert(still_valid(&scene, 1, generation));
+    cr_assert_eq(managed_stop(&scene.managed), 0);
+    set_in_hand(&scene, 2);
     loses_the_session(&scene, generation);
 }
 
