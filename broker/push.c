@@ -71,9 +71,14 @@ static void push_free(struct push *push)
     free(push);
 }
 
+bool push_awaited(const struct session *session)
+{
+    return session->broker->push && session->broker->push->session == session;
+}
+
 void push_cancel(struct session *session)
 {
-    if (session->broker->push && session->broker->push->session == session)
+    if (push_awaited(session))
         push_free(session->broker->push);
 }
 

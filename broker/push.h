@@ -18,6 +18,8 @@
 /* The answer goes to the session with that tag, perhaps before this returns. On failure nothing was
  * sent. */
 int push_start(struct session *session, uint64_t tag, const char *model, struct swi_error *error);
+/* Whether the session waits for one. */
+bool push_awaited(const struct session *session);
 /* Nobody waits for it any more. */
 void push_cancel(struct session *session);
 

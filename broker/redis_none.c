@@ -72,6 +72,12 @@ int push_start(struct session *session, uint64_t tag, const char *model, struct 
     return redis_tier_check(NULL, error);
 }
 
+bool push_awaited(const struct session *session)
+{
+    (void)session;
+    return false;
+}
+
 void push_cancel(struct session *session)
 {
     (void)session;
@@ -80,6 +86,12 @@ void push_cancel(struct session *session)
 void where_start(struct session *session, uint64_t tag, json_t *reply)
 {
     session_reply(session, tag, reply);
+}
+
+bool where_awaited(const struct session *session)
+{
+    (void)session;
+    return false;
 }
 
 void where_cancel(struct session *session)

@@ -320,7 +320,8 @@ static void silence_over(struct loop_timer *timer, uint64_t now_ns)
 {
     (void)now_ns;
     struct session *session = LOOP_OWNER(timer, struct session, silence);
-    if (session->warm_count) { /* it waits for an answer */
+    if (session->warm_count || push_awaited(session) ||
+        where_awaited(session)) { /* it waits for an answer */
         session_operate(session);
         return;
     }

@@ -38,6 +38,17 @@ static void where_free(struct where *where)
     free(where);
 }
 
+bool where_awaited(const struct session *session)
+{
+    const struct where *where;
+    TAILQ_FOREACH(where, &session->broker->wheres, link)
+    {
+        if (where->session == session)
+            return true;
+    }
+    return false;
+}
+
 void where_cancel(struct session *session)
 {
     struct where *where = TAILQ_FIRST(&session->broker->wheres);

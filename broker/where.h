@@ -9,6 +9,8 @@
  * before this returns: the reply, each row of it with "redis": {"pushed": …, "stripes": N,
  * "of_stripes": M}, or null where nothing is known. */
 void where_start(struct session *session, uint64_t tag, json_t *reply);
+/* Whether the session waits for one. */
+bool where_awaited(const struct session *session);
 /* Nobody waits for it any more. */
 void where_cancel(struct session *session);
 

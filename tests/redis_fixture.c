@@ -89,7 +89,7 @@ static bool both_up(void *context)
 struct sup_broker redis_broker(const char *url, const char *const extra[])
 {
     struct sup_broker broker = redis_broker_alone(url, extra);
-    cr_assert(sup_until(both_up, &broker, 20000), "not connected: %s", sup_read(broker.log, NULL));
+    cr_assert(sup_until(both_up, &broker, 60000), "not connected: %s", sup_read(broker.log, NULL));
     return broker;
 }
 
@@ -119,7 +119,7 @@ void redis_wait_for_link(const struct sup_broker *broker, const char *part, cons
                          int64_t least)
 {
     struct goal goal = {broker, part, key, least};
-    cr_assert(sup_until(reached, &goal, 20000), "%s never reached %lld: %s", key, (long long)least,
+    cr_assert(sup_until(reached, &goal, 60000), "%s never reached %lld: %s", key, (long long)least,
               sup_read(broker->log, NULL));
 }
 

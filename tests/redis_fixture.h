@@ -25,7 +25,7 @@ bool redis_is_up(const struct sup_broker *broker, const char *part);
 void redis_expect_all(const struct sup_broker *broker);
 #define REDIS_CHUNKS 7 /* of "mini" */
 
-/* Until redis.KEY reaches at least this; the test fails after 20 s. */
+/* Until redis.KEY reaches at least this; the test fails after a minute. */
 void redis_wait_for(const struct sup_broker *broker, const char *key, int64_t least);
 void redis_wait_for_link(const struct sup_broker *broker, const char *part, const char *key,
                          int64_t least);

@@ -5,7 +5,7 @@
 
 #include "redis_fixture.h"
 
-TestSuite(redis_fake, .timeout = 110);
+TestSuite(redis_fake, .timeout = 240);
 
 static struct sup_broker with(struct sup_fake *fake, enum fake_manner manner)
 {

@@ -8,7 +8,7 @@
 
 #include "redis_fixture.h"
 
-TestSuite(redis_models, .timeout = 110);
+TestSuite(redis_models, .timeout = 240);
 
 static struct sup_redis redis;
 

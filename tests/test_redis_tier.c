@@ -8,7 +8,7 @@
 
 #define FIRST SUP_ARGS("--redis-order", "redis-first")
 
-TestSuite(redis_tier, .timeout = 110);
+TestSuite(redis_tier, .timeout = 240);
 
 static struct sup_redis redis;
 
