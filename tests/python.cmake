@@ -9,7 +9,7 @@ if(NOT SW_SANITIZE MATCHES thread)
     ${PROJECT_SOURCE_DIR} ${CMAKE_BINARY_DIR} ${CMAKE_C_COMPILER})
   add_test(NAME python-view COMMAND ${SW_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/python_view.py
     ${PROJECT_SOURCE_DIR} ${CMAKE_BINARY_DIR})
-  set_tests_properties(python-abi python-view PROPERTIES TIMEOUT 280 SKIP_RETURN_CODE 77)
+  set_tests_properties(python-abi python-view PROPERTIES TIMEOUT 600 SKIP_RETURN_CODE 77)
   if(SW_SANITIZE MATCHES address)
     # the run time has to be there before the library; what an interpreter leaks is its own
     execute_process(COMMAND ${CMAKE_C_COMPILER} -print-file-name=libasan.so

@@ -417,29 +417,37 @@ class Processes(unittest.TestCase):
             for result in results:
                 self.assertEqual(result.tobytes(), expected.tobytes())
 
-    def test_nothing_is_closed_under_another_thread(self):
+    def test_closing_waits_for_other_threads(self):
         with sw.Client() as client:
-            bert, ended, passes = client.bert("bare"), [], []
+            bert, model, ended, passes = client.bert("bare"), client.model("bare"), [], []
 
-            def work():
+            def compute():
                 try:
                     while True:
                         bert.embed(TEXTS)
                         passes.append(None)
                 except ValueError as error:
                     ended.append(error)
-            thread = threading.Thread(target=work)
-            thread.start()
-            self.assertTrue(until(lambda: len(passes) > 3))
-            def closed():
+
+            def lease():
                 try:
-                    bert.close()
-                    return True
-                except RuntimeError:
-                    return False
-            self.assertTrue(until(closed))
-            thread.join(30)
-            self.assertEqual(len(ended), 1)
+                    while True:
+                        model.component(0).release()
+                        model.component(1)  # dropped
+                except ValueError as error:
+                    ended.append(error)
+            threads = [threading.Thread(target=work) for work in (compute, compute, lease, lease)]
+            for thread in threads:
+                thread.start()
+            until(lambda: len(passes) > 3)
+            bert.close()
+            model.close()
+            for thread in threads:
+                thread.join()
+            self.assertEqual(len(ended), 4)
+            with self.assertRaises(RuntimeError):
+                client._handle.use(lambda native: client.close())
+            self.assertGreaterEqual(client.stats().hits, 1)  # which left it open
 
     def test_a_private_broker_can_be_asked_for(self):
         runtime = PLACE / "run"

@@ -11,6 +11,8 @@ import errno
 import os
 import pathlib
 import sysconfig
+import threading
+import time
 import warnings
 import weakref
 from ctypes import (POINTER, Structure, c_char_p, c_double, c_float, c_int, c_int32, c_size_t, c_ubyte,
@@ -34,6 +36,7 @@ class Code(enum.IntEnum):
     ELOAD = -5014
     EUNSUPPORTED = -5015
     EDISCONNECTED = -5016
+    EFULL = -5017
 
 
 class Dtype(enum.IntEnum):
@@ -92,7 +95,8 @@ class CTensor(_Sized):
 
 class CacheInfo(_Sized):
     _fields_ = [("size", c_size_t), ("capacity", c_uint32), ("count", c_uint32), ("hits", c_uint64),
-                ("misses", c_uint64), ("private_bytes", c_uint64), ("mapped_bytes", c_uint64)]
+                ("misses", c_uint64), ("private_bytes", c_uint64), ("mapped_bytes", c_uint64),
+                ("capacity_bytes", c_uint64), ("evictions", c_uint64)]
 
 
 class EncodeOptions(_Sized):
@@ -130,7 +134,7 @@ class BertOutput(_Sized):
 class InferenceStats(_Sized):
     _fields_ = [("size", c_size_t), ("passes", c_uint64), ("tokens", c_uint64), ("mean_ms", c_double),
                 ("p50_ms", c_double), ("p99_ms", c_double), ("cache_hit_rate", c_double),
-                ("scratch_bytes", c_uint64)]
+                ("scratch_bytes", c_uint64), ("arena_hit_rate", c_double), ("failed_passes", c_uint64)]
 
 
 # The C struct behind each class.
@@ -254,20 +258,30 @@ class Process:
         self.stranded = False
 
 
-def forgotten(close, pointer, process, users, parent):
+def forgotten(close, pointer, process, users, parent, mark):
     """When the last reference to a handle has gone, or the interpreter ends. parent is held until then."""
     if users:
         process.stranded = True
-    if not process.stranded and close(pointer) == Code.EREVOKED:
+    if not process.stranded and end(close, pointer, parent, mark) == Code.EREVOKED:
         warnings.warn("libsw: the broker took weights away while they were in use: discard what was "
                       "computed from them", RuntimeWarning, stacklevel=2)
+
+
+def end(close, pointer, parent, mark):
+    """Ends the native handle. Until that is done the parent has a mark of it, and does not end."""
+    try:
+        return close(pointer)
+    finally:
+        if parent:
+            parent.marks.remove(mark)
 
 
 class Handle:
     """A native handle. What was made from it is ended before it, whoever ends it, and however.
 
     Without locks, because a fork would copy them as they are: a user notes himself and then looks
-    whether the handle is ending; whoever ends it says so and then looks for users.
+    whether the handle is ending; whoever ends it says so and then waits until the users have left. What is
+    made from a handle is made during a use of it.
     """
     living = weakref.WeakSet()
 
@@ -275,12 +289,14 @@ class Handle:
         self._pointer, self._close, self._message, self._parent = pointer, close, message, parent
         self.process = parent.process if parent else Process()
         self._children = weakref.WeakSet()
-        self._users, self._ending = [], False
+        self._users, self._enders = [], []  # threads
         self.exports = None  # weak reference to what arrays hold
-        self._finalizer = weakref.finalize(self, forgotten, close, pointer, self.process, self._users,
-                                           parent)
+        self.marks, self._mark = [], object()  # of what was made from it and has not ended
+        self._finalizer = weakref.finalize(self, forgotten, close, pointer, self.process, self._users, parent,
+                                           self._mark)
         if parent:
             parent._children.add(self)
+            parent.marks.append(self._mark)
         Handle.living.add(self)
 
     @property
@@ -288,7 +304,7 @@ class Handle:
         return not self._finalizer.alive
 
     def check(self):
-        if self._ending or self.closed:
+        if self._enders or self.closed:
             raise ValueError("it has been closed or released")
         if self.process.stranded:
             raise Error(Code.EFORK, "this client held leases when the process forked, so it is the parent's; "
@@ -296,12 +312,13 @@ class Handle:
 
     def use(self, function, *arguments):
         """function(pointer, …), with the handle kept from ending meanwhile."""
-        self._users.append(None)
+        thread = threading.get_ident()
+        self._users.append(thread)
         try:
             self.check()
             return function(self._pointer, *arguments)
         finally:
-            self._users.pop()
+            self._users.remove(thread)
 
     def call(self, function, *arguments):
         """The same for functions that answer a code below 0 on failure."""
@@ -327,28 +344,39 @@ class Handle:
             raise BufferError("arrays on these weights are alive: delete or copy them before the lease ends")
 
     def close(self):
-        """Ends what was made from it, then itself, or nothing at all where that is refused."""
+        """Ends what was made from it, then itself, or nothing at all where that is refused. New calls fail
+        from now on; those of other threads are waited for."""
         if self.closed:
             return
         if self.process.stranded:
             self.check()
-        self.refuse_if_seen()
-        for child in list(self._children):
-            child.close()
-        self._ending = True
-        if self._users:
-            self._ending = False
-            raise RuntimeError("another thread is using it")
-        if self._finalizer.detach():
-            result = self._close(self._pointer)
-            if result is not None and result < 0:
-                raise self.error(result)
+        if threading.get_ident() in self._users:
+            raise RuntimeError("this very thread is using it")  # a signal's handler came in between
+        self._enders.append(None)
+        try:
+            while self._users:
+                time.sleep(0.001)
+            self.refuse_if_seen()
+            for child in list(self._children):
+                child.close()
+            while self.marks:  # other threads are ending the rest
+                time.sleep(0.001)
+            if self._finalizer.detach():
+                result = end(self._close, self._pointer, self._parent, self._mark)
+                if result is not None and result < 0:
+                    raise self.error(result)
+        finally:
+            self._enders.pop()  # closed by now, or to be used again
 
 
 def after_fork():
-    for handle in list(Handle.living):
-        handle._users.clear()  # those threads are not in this process
-        if isinstance(handle, Pin) and not handle.closed:
+    living = [handle for handle in list(Handle.living) if not handle.closed]
+    for handle in living:  # the other threads are not in this process
+        handle._users.clear()
+        handle._enders.clear()
+        handle.marks[:] = [child._mark for child in list(handle._children) if not child.closed]
+    for handle in living:
+        if isinstance(handle, Pin):
             handle.process.stranded = True
 
 

@@ -15,10 +15,10 @@ BufferError: delete or copy them first. (When a block is left by an exception th
 array instead.) Arrays and leases that are merely dropped end by themselves; a RuntimeWarning says so if the
 broker had taken the weights away meanwhile, where release() would have raised Error with EREVOKED.
 
-Threads may share everything but a component or lease. After os.fork() a child may go on with a client,
-which gets a session of its own; but where leases were held at the fork, that client is the parent's alone
-(Error, EFORK) and its arrays are readable in the child only as long as the parent holds them: open another
-Client there.
+Threads may share everything but a component or lease; closing waits for the calls of others. After
+os.fork() a child may go on with a client, which gets a session of its own; but where leases were held at the
+fork, that client is the parent's alone (Error, EFORK) and its arrays are readable in the child only as long
+as the parent holds them: open another Client there.
 """
 import ctypes
 import json
@@ -121,9 +121,15 @@ class Model(_Closing):
     """The current revision of a model. Components go by name, or by number in the order of a pass."""
 
     def __init__(self, client, name):
-        pointer = c_void_p()
-        client._handle.call(_sw.sw_model_open, to_bytes(name), byref(pointer))
-        self._begin(name, Handle(pointer, _sw.sw_model_close, parent=client._handle))
+        def open_model(native):
+            pointer = c_void_p()
+            result = _sw.sw_model_open(native, to_bytes(name), byref(pointer))
+            if result == 0:
+                self._handle = Handle(pointer, _sw.sw_model_close, parent=client._handle)
+            return result
+
+        client._handle.call(open_model)
+        self._begin(name, self._handle)
 
     def _begin(self, name, handle):
         self.name, self._handle = name, handle
@@ -204,12 +210,17 @@ class Lease(_Closing):
     """The bytes of a chunk, in place. data: a read-only memoryview."""
 
     def __init__(self, model, number):
-        lease = CLease()
-        model._handle.call(_sw.sw_lease_acquire, number, byref(lease))
-        self._lease = lease
-        # the struct is the handle: whoever ends it has it as an argument
-        self._handle = Pin(lease, lambda lease: _sw.sw_lease_release(byref(lease)), parent=model._handle)
-        self.nbytes = lease.bytes
+        self._lease = CLease()
+
+        def acquire(native):
+            result = _sw.sw_lease_acquire(native, number, byref(self._lease))
+            if result == 0:  # the struct is the handle: whoever ends it has it as an argument
+                self._handle = Pin(self._lease, lambda lease: _sw.sw_lease_release(byref(lease)),
+                                   parent=model._handle)
+            return result
+
+        model._handle.call(acquire)
+        self.nbytes = self._lease.bytes
 
     @property
     def data(self):
@@ -224,10 +235,15 @@ class Component(_Closing):
     """A leased chunk with its tensors: a mapping of names to arrays on the arena's bytes."""
 
     def __init__(self, model, number):
-        pointer = c_void_p()
+        def acquire(native):
+            pointer = c_void_p()
+            result = _sw.sw_component_acquire(native, number, byref(pointer))
+            if result == 0:
+                self._handle = Pin(pointer, _sw.sw_component_release, parent=model._handle)
+            return result
+
         self.name = model.info(number).name
-        model._handle.call(_sw.sw_component_acquire, number, byref(pointer))
-        self._handle = Pin(pointer, _sw.sw_component_release, parent=model._handle)
+        model._handle.call(acquire)
         self._structs = {}  # not Tensor objects: these hold the component, which must go with its last user
         for index in range(self._handle.use(_sw.sw_component_tensor_count)):
             struct = CTensor()
@@ -355,11 +371,17 @@ class Bert(_Closing):
         text = ctypes.create_string_buffer(1024)
         options = BertOptions(cache_size=cache_size, threads=threads, prefetch_count=prefetch_count,
                               no_prefetch=not prefetch, error=ctypes.cast(text, c_char_p), error_size=len(text))
-        pointer = c_void_p()
-        result = client._handle.use(_sw.sw_bert_open, to_bytes(name), byref(options), byref(pointer))
+
+        def open_bert(native):
+            pointer = c_void_p()
+            result = _sw.sw_bert_open(native, to_bytes(name), byref(options), byref(pointer))
+            if result == 0:
+                self._handle = Handle(pointer, _sw.sw_bert_close, _sw.sw_bert_message, client._handle)
+            return result
+
+        result = client._handle.use(open_bert)
         if result < 0:
             raise Error(result, text.value.decode(errors="replace"))
-        self._handle = Handle(pointer, _sw.sw_bert_close, _sw.sw_bert_message, client._handle)
         config = BertConfig()
         self._handle.call(_sw.sw_bert_get_config, byref(config))
         self.config = _record(config)
