@@ -145,7 +145,7 @@ json_t *stage_ask(const struct stage *stage, json_t *request)
 {
     struct swi_error error = {.code = 0};
     json_t *reply;
-    int result = ctl_ask(stage->socket, request, ASK_TIMEOUT_MS, &reply, &error);
+    int result = ctl_ask_once(stage->socket, request, ASK_TIMEOUT_MS, &reply, &error);
     json_decref(request);
     if (result < 0)
         bench_die("the broker: %s", error.text);

@@ -10,9 +10,11 @@
 #include "adopt.h"
 #include "core/size.h"
 #include "log.h"
+#include "pins.h"
 #include "reload.h"
 #include "session.h"
 #include "settings.h"
+#include "verify.h"
 
 #define CHECK_EVERY_NS     (LOOP_NS_PER_S / 2)
 #define TRACE_EVERY_NS     (10 * LOOP_NS_PER_MS)
@@ -31,6 +33,8 @@ int broker_reload(struct broker *broker, struct catalog_changes *ret, struct swi
     else
         log_info("catalog: %u models added, %u replaced, %u removed, %u unchanged, %u bad",
                  ret->added, ret->replaced, ret->removed, ret->unchanged, ret->bad);
+    if (result == 0)
+        broker->pins_ended = pins_follow(broker);
     return result;
 }
 
@@ -65,6 +69,7 @@ static void check_due(struct loop_timer *timer, uint64_t now_ns)
     sessions_check(broker);
     idle_check(broker, now_ns);
     log_tell_left_out();
+    pins_keep(broker);
     loop_arm(broker->loop, timer, now_ns + CHECK_EVERY_NS);
 }
 
@@ -79,17 +84,55 @@ static void trace_due(struct loop_timer *timer, uint64_t now_ns)
         loop_arm(broker->loop, timer, now_ns + TRACE_EVERY_NS);
 }
 
+static void follow_trace(struct broker *broker)
+{
+    broker->trace_timer.fire = trace_due;
+    loop_arm(broker->loop, &broker->trace_timer, loop_now() + TRACE_EVERY_NS);
+}
+
 static int start_trace(struct broker *broker, struct swi_error *error)
 {
     if (!broker->options.trace_path)
         return 0;
     int result =
         trace_open(broker->options.trace_path, broker->cache, loop_now(), &broker->trace, error);
+    if (result == 0)
+        follow_trace(broker);
+    return result;
+}
+
+int broker_trace_start(struct broker *broker, const char *path, bool overwrite,
+                       struct swi_error *error)
+{
+    if (broker->trace && trace_alive(broker->trace))
+        return swi_fail(error, -EBUSY,
+                        "a trace is being recorded already, to %.200s; swctl trace "
+                        "stop ends it",
+                        trace_get_status(broker->trace).path);
+    struct trace *trace = NULL;
+    int result = trace_open_safely(path, overwrite, broker->cache, loop_now(), &trace, error);
     if (result < 0)
         return result;
-    broker->trace_timer.fire = trace_due;
-    loop_arm(broker->loop, &broker->trace_timer, loop_now() + TRACE_EVERY_NS);
+    broker_trace_stop(broker); /* one that has ended by itself */
+    broker->trace = trace;
+    for (uint32_t i = 0; i < SWI_SESSIONS; i++)
+        if (broker->sessions[i])
+            trace_skip(trace, i, broker->sessions[i]->page);
+    follow_trace(broker);
+    log_info("recording a trace to %s", path);
     return 0;
+}
+
+void broker_trace_stop(struct broker *broker)
+{
+    if (!broker->trace)
+        return;
+    loop_disarm(broker->loop, &broker->trace_timer);
+    for (uint32_t i = 0; trace_alive(broker->trace) && i < SWI_SESSIONS; i++)
+        if (broker->sessions[i])
+            trace_drain(broker->trace, i, broker->sessions[i]->page, loop_now());
+    trace_close(broker->trace, loop_now());
+    broker->trace = NULL;
 }
 
 /* Its descriptor only ends the wait: every turn calls cache_dispatch. */
@@ -253,6 +296,7 @@ static void broker_stop(struct broker *broker)
     trace_close(broker->trace, loop_now());
     redis_models_destroy(broker->redis_models);
     redis_tier_destroy(broker->redis);
+    pins_end(broker);
     if (!keep)
         catalog_destroy(broker->catalog);
     if (broker->cache)
@@ -295,6 +339,7 @@ static void run(struct broker *broker)
         loop_turn(broker->loop, more ? 0 : cache_timeout_ms(broker->cache, began_ns));
         /* a turn that may have waited says nothing about work */
         more = dispatch(broker, more ? loop_now() - began_ns : 0);
+        more = verify_step(broker) || more;
         sessions_reap(broker);
     }
 }
@@ -312,6 +357,8 @@ int broker_run(struct settings *settings, struct swi_error *error)
     TAILQ_INIT(&broker.connections);
     TAILQ_INIT(&broker.doomed);
     TAILQ_INIT(&broker.wheres);
+    TAILQ_INIT(&broker.pins);
+    TAILQ_INIT(&broker.verifies);
     int result = broker_start(&broker, error);
     if (result == 0) {
         char size[32];

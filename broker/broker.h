@@ -20,7 +20,9 @@
 struct push;
 struct where;
 struct session;
+struct pinned;
 struct settings;
+struct verify;
 TAILQ_HEAD(session_list, session);
 
 #define BROKER_NO_GROUP ((gid_t)-1)
@@ -53,12 +55,13 @@ struct counters {
     uint64_t descriptors_refused; /* sent by clients, closed */
     uint64_t sessions_refused;    /* over the limit, or of another version */
     uint64_t requests_refused;    /* over the limit of queued requests or open models */
-    uint64_t ids_refused;   /* requests that named a handle or chunk not open to their client */
-    uint64_t rate_limited;  /* times a session was not read for a while */
-    uint64_t slow_readers;  /* closed: they did not take their answers */
-    uint64_t silent_closed; /* closed: they said nothing */
-    uint64_t quota_revoked; /* sessions that pinned too much */
-    uint64_t page_garbage;  /* sessions whose page held what no client of ours writes */
+    uint64_t ids_refused;    /* requests that named a handle or chunk not open to their client */
+    uint64_t rate_limited;   /* times a session was not read for a while */
+    uint64_t slow_readers;   /* closed: they did not take their answers */
+    uint64_t silent_closed;  /* closed: they said nothing */
+    uint64_t quota_revoked;  /* sessions that pinned too much */
+    uint64_t damage_revoked; /* sessions that held a chunk which was damaged in memory */
+    uint64_t page_garbage;   /* sessions whose page held what no client of ours writes */
 };
 
 struct broker {
@@ -75,14 +78,19 @@ struct broker {
     struct listener listener;
     struct loop_source accept_source, cache_source, signal_source;
     struct loop_timer accept_timer, check_timer, trace_timer;
-    struct trace *trace;      /* NULL: none */
-    struct redis_tier *redis; /* NULL: none */
-    struct idle idle;
     struct redis_models *redis_models;
     TAILQ_HEAD(where_list, where) wheres;
     uint32_t where_count;
     struct push *push; /* the one under way; NULL: none */
     struct service service;
+    struct redis_tier *redis; /* NULL: none */
+    struct idle idle;
+    struct trace *trace;       /* NULL: none */
+    TAILQ_HEAD(, pinned) pins; /* the operator's */
+    uint64_t pinned_bytes;     /* of them, as ranges of the arena */
+    uint32_t pinned_chunks;
+    uint32_t pins_ended;           /* by the last reload */
+    TAILQ_HEAD(, verify) verifies; /* under way, the first one's turn */
     struct counters counters;
     uint64_t started_ns;
     bool stopping;
@@ -97,6 +105,11 @@ struct broker {
 
 /* Runs until SIGTERM or SIGINT. Returns 0, or what kept it from starting. */
 int broker_run(struct settings *settings, struct swi_error *error);
+
+/* Begins and ends a recording while the broker runs. -EBUSY when there is one. */
+int broker_trace_start(struct broker *broker, const char *path, bool overwrite,
+                       struct swi_error *error);
+void broker_trace_stop(struct broker *broker);
 
 /* Looks through the catalog again and logs what changed. */
 int broker_reload(struct broker *broker, struct catalog_changes *ret, struct swi_error *error);

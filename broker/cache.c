@@ -187,6 +187,9 @@ void cache_attach_page(struct cache *cache, uint32_t session, const struct swi_p
 void cache_detach_page(struct cache *cache, uint32_t session)
 {
     assert(session < SWI_SESSIONS && cache->page[session]);
+    for (uint32_t id = 0; id < SWI_CHUNKS; id++)
+        if (cache->chunk[id])
+            cache->chunk[id]->departed_uses += swi_page_uses(cache->page[session], id);
     cache->page[session] = NULL;
     cache->scan_fresh = false;
     uint32_t at = 0;
@@ -268,6 +271,7 @@ void cache_unregister(struct cache *cache, uint32_t id)
     if (chunk->queued)
         swi_cache_dequeue(cache, chunk);
     chunk->gone = true;
+    cache->held[id] = false;
     cache->gone_count++;
     struct waiter_list waiters = TAILQ_HEAD_INITIALIZER(waiters);
     TAILQ_CONCAT(&waiters, &chunk->waiters, link);
@@ -467,6 +471,8 @@ void cache_cancel(struct cache *cache, struct cache_waiter *waiter)
     struct chunk *chunk = cache->chunk[waiter->id];
     assert(chunk && "a waiter is cancelled before it was answered");
     TAILQ_REMOVE(&chunk->waiters, waiter, link);
+    if (chunk->queued && chunk->priority == CACHE_WARM && TAILQ_EMPTY(&chunk->waiters))
+        swi_cache_dequeue(cache, chunk);
 }
 
 /* ---- dispatch ------------------------------------------------------- */

@@ -141,7 +141,8 @@ struct cache_waiter {
 /* Demand, warm-up and prefetch of one chunk share one read. waiter may be NULL for a prefetch. */
 void cache_request(struct cache *cache, uint32_t id, enum cache_priority priority,
                    struct cache_waiter *waiter, uint64_t now_ns);
-/* The waiter will not be called any more. The read goes on. */
+/* The waiter will not be called any more. The read goes on; a warm-up that is still queued and that
+ * nobody else waits for is forgotten. */
 void cache_cancel(struct cache *cache, struct cache_waiter *waiter);
 
 /* ---- another place to load from ---------------------------------------------------------------- */
@@ -200,11 +201,22 @@ void cache_cancel_apart(struct cache *cache, struct load *load);
 struct cache_cleared {
     uint32_t chunks; /* evicted */
     uint64_t bytes;
-    uint32_t pinned_chunks; /* left, because somebody holds them */
+    uint32_t pinned_chunks; /* left, because somebody pins or holds them */
     uint64_t pinned_bytes;
+    uint32_t held_chunks; /* of those, the held ones */
 };
 /* Evicts what is resident and not pinned; model and component NULL mean all. */
 struct cache_cleared cache_clear(struct cache *cache, const char *model, const char *component);
+
+/* Held chunks do not leave, as if a client pinned them (the operator's pins); what of them lies beyond a
+ * lowered budget leaves all the same, for its holder to load again. Being held loads nothing. */
+void cache_hold(struct cache *cache, uint32_t id, bool held);
+
+/* The bytes of a resident chunk, valid until the next call; NULL when it is not resident. */
+const void *cache_bytes(struct cache *cache, uint32_t id);
+/* A resident chunk's bytes turned out to be wrong: counts a digest error and evicts it, held or not. False,
+ * with nothing done, while a client pins it. */
+bool cache_withdraw(struct cache *cache, uint32_t id);
 
 /* Changes the budget. Shrinking evicts and returns the tail to the system; SW_EARENAFULL when pins keep it from
  * reaching the goal (the budget is then the goal, and the tail follows as pins go). -EINVAL over max_bytes. */
@@ -221,6 +233,7 @@ enum cache_eviction {
     CACHE_EVICTED_BY_CLEAR,
     CACHE_EVICTED_BY_RESIZE, /* it lay beyond a smaller budget */
     CACHE_EVICTED_REPLACED,  /* its model's revision, or its model, is gone */
+    CACHE_EVICTED_DAMAGED,   /* its bytes did not match any more: cache_withdraw */
     CACHE_EVICTION_REASONS
 };
 
@@ -245,10 +258,19 @@ struct cache_chunk_view {
     const struct cache_chunk *chunk; /* borrowed */
     struct swi_entry_value entry;
     uint64_t uses;
-    uint32_t pins;
+    uint64_t requests; /* of these, requests to the broker: misses */
+    uint64_t hits;     /* leases that clients took without asking */
+    uint32_t pins;     /* of clients */
+    bool held;
+    bool queued;
     uint32_t last_use_tick;
+    uint64_t last_use_ns; /* as far as ticks tell; 0: never used */
+    double next_use_ns;   /* from now, as the policy expects; infinite: it expects none */
+    uint32_t next_use_steps;
     int last_error; /* of the last load; 0: none */
 };
+/* Before a series of cache_view that wants next_use_ns: takes uses over and looks ahead. */
+void cache_look_ahead(struct cache *cache, uint64_t now_ns);
 /* False when the id is not registered. */
 bool cache_view(struct cache *cache, uint32_t id, struct cache_chunk_view *ret);
 

@@ -72,6 +72,7 @@ struct chunk {
     uint64_t load_ns;             /* the same */
     uint64_t read_ns;             /* when the read under way began */
     uint64_t uses;                /* requests */
+    uint64_t departed_uses;       /* of clients that have left */
     struct waiter_list waiters;
     TAILQ_ENTRY(chunk) link; /* in cache->queue */
     struct failure failure;
@@ -121,6 +122,8 @@ struct cache {
     struct {
         uint32_t scan, count; /* the scan that last saw a pin on it, and how many it saw */
     } pins[SWI_CHUNKS];
+    bool held[SWI_CHUNKS];
+    bool overriding; /* held chunks leave too */
     uint32_t scan;   /* number of the last scan */
     bool scan_fresh; /* made since the last dispatch or request */
     uint32_t scratch[SWI_CHUNKS];
@@ -209,6 +212,8 @@ enum room swi_cache_make_room(struct cache *cache, struct chunk *chunk);
 /* Counts the pins of every chunk, under the number of this scan. */
 void swi_cache_scan_pins(struct cache *cache);
 uint32_t swi_cache_pins(const struct cache *cache, uint32_t id);
+/* Whether anything keeps the chunk from leaving, as of the last scan. */
+bool swi_cache_is_kept(const struct cache *cache, uint32_t id);
 /* Evicts those of ids that nobody pins; returns how many. all: none unless all. ids are resident.
  */
 uint32_t swi_cache_evict(struct cache *cache, const uint32_t *ids, uint32_t count, bool all,

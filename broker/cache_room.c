@@ -32,6 +32,11 @@ uint32_t swi_cache_pins(const struct cache *cache, uint32_t id)
     return cache->pins[id].scan == cache->scan ? cache->pins[id].count : 0;
 }
 
+bool swi_cache_is_kept(const struct cache *cache, uint32_t id)
+{
+    return swi_cache_pins(cache, id) > 0 || (cache->held[id] && !cache->overriding);
+}
+
 bool swi_cache_merge(struct cache *cache)
 {
     uint32_t newer = 0;
@@ -110,12 +115,12 @@ uint32_t swi_cache_evict(struct cache *cache, const uint32_t *ids, uint32_t coun
     swi_cache_scan_pins(cache);
     uint32_t free_to_go = 0;
     for (uint32_t i = 0; i < count; i++)
-        free_to_go += swi_cache_pins(cache, ids[i]) == 0;
+        free_to_go += !swi_cache_is_kept(cache, ids[i]);
     if (all && free_to_go < count)
         free_to_go = 0;
     for (uint32_t i = 0; i < count; i++) {
         struct chunk *chunk = cache->chunk[ids[i]];
-        if (free_to_go > 0 && swi_cache_pins(cache, ids[i]) == 0)
+        if (free_to_go > 0 && !swi_cache_is_kept(cache, ids[i]))
             swi_cache_evicted(cache, chunk, false, reason);
         else if (!chunk->withheld)
             swi_entry_restore_evict(index, ids[i]);
@@ -132,7 +137,7 @@ static struct arena_regret regret_of(void *context, uint32_t id)
 {
     const struct asking *asking = context;
     struct cache *cache = asking->cache;
-    if (id == QUARANTINE || swi_cache_pins(cache, id) > 0 ||
+    if (id == QUARANTINE || swi_cache_is_kept(cache, id) ||
         swi_entry_get(cache->index.index, id).state != SWI_RESIDENT)
         return (struct arena_regret){.keep = true};
     /* a guess may not push out what is needed sooner, nor what another guess just brought */
@@ -236,7 +241,8 @@ struct cache_cleared cache_clear(struct cache *cache, const char *model, const c
     result.pinned_chunks = count - gone;
     for (uint32_t i = 0; i < count; i++) {
         struct chunk *chunk = cache->chunk[cache->scratch[i]];
-        if (swi_cache_pins(cache, chunk->id) > 0)
+        result.held_chunks += cache->held[chunk->id];
+        if (swi_cache_is_kept(cache, chunk->id))
             result.pinned_bytes += chunk->info.bytes;
         else if (chunk->gone)
             swi_cache_release_id(cache, chunk);
@@ -244,6 +250,33 @@ struct cache_cleared cache_clear(struct cache *cache, const char *model, const c
     result.bytes -= result.pinned_bytes;
     cache->pump_wanted = true;
     return result;
+}
+
+void cache_hold(struct cache *cache, uint32_t id, bool held)
+{
+    assert(cache->chunk[id] && !cache->chunk[id]->gone);
+    cache->held[id] = held;
+    cache->pump_wanted = true;
+}
+
+const void *cache_bytes(struct cache *cache, uint32_t id)
+{
+    if (!cache->chunk[id] || swi_entry_get(cache->index.index, id).state != SWI_RESIDENT)
+        return NULL;
+    return cache->segment.base + cache->chunk[id]->offset;
+}
+
+bool cache_withdraw(struct cache *cache, uint32_t id)
+{
+    assert(cache_bytes(cache, id));
+    cache->overriding = true;
+    bool left = swi_cache_evict(cache, &id, 1, true, CACHE_EVICTED_DAMAGED) == 1;
+    cache->overriding = false;
+    cache->stats.digest_errors += left;
+    if (left && cache->chunk[id]->gone)
+        swi_cache_release_id(cache, cache->chunk[id]);
+    cache->pump_wanted = true;
+    return left;
 }
 
 /* Chunks may be placed where memory is reserved and the budget reaches. */
@@ -264,7 +297,9 @@ static void shrink_tail(struct cache *cache)
         if (id != QUARANTINE && swi_entry_get(cache->index.index, id).state == SWI_RESIDENT)
             cache->scratch[resident++] = id;
     }
+    cache->overriding = true;
     (void)swi_cache_evict(cache, cache->scratch, resident, false, CACHE_EVICTED_BY_RESIZE);
+    cache->overriding = false;
     for (uint32_t i = 0; i < resident; i++) {
         struct chunk *chunk = cache->chunk[cache->scratch[i]];
         if (chunk->gone && swi_cache_pins(cache, chunk->id) == 0)

@@ -29,14 +29,23 @@ static uint64_t pinned_bytes(struct cache *cache)
     uint64_t bytes = 0;
     swi_cache_scan_pins(cache);
     for (uint32_t i = 0; i < cache->resident_count; i++) {
-        if (swi_cache_pins(cache, cache->resident[i]) > 0)
+        if (swi_cache_is_kept(cache, cache->resident[i]))
             bytes += cache->chunk[cache->resident[i]]->info.bytes;
     }
     return bytes;
 }
 
+static uint64_t held_bytes(const struct cache *cache)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < cache->resident_count; i++)
+        if (cache->held[cache->resident[i]])
+            bytes += cache->chunk[cache->resident[i]]->info.bytes;
+    return bytes;
+}
+
 /* What stands in the way of a chunk that finds no room, for its error message:
- * "60 MiB of 64 MiB are pinned: session 3 holds 40 MiB, session 5 holds 20 MiB". */
+ * "60 MiB of 64 MiB are pinned: session 3 holds 40 MiB, the operator holds 20 MiB". */
 void swi_cache_describe_holders(struct cache *cache, char *text, size_t size)
 {
     struct holder {
@@ -65,6 +74,13 @@ void swi_cache_describe_holders(struct cache *cache, char *text, size_t size)
         swi_size_format(top[i].bytes, bytes, sizeof bytes);
         length += snprintf(text + length, size - (size_t)length, "%s session %u holds %s",
                            i == 0 ? ":" : ",", top[i].session, bytes);
+    }
+    uint64_t held = held_bytes(cache);
+    if (length >= 0 && (size_t)length < size && held > 0) {
+        char bytes[32];
+        swi_size_format(held, bytes, sizeof bytes);
+        length += snprintf(text + length, size - (size_t)length,
+                           "%s the operator holds %s (swctl unpin)", known == 0 ? ":" : ",", bytes);
     }
     if (length >= 0 && (size_t)length < size && cache->loading > 0)
         length += snprintf(text + length, size - (size_t)length, "; %u chunks are being read",
@@ -95,6 +111,13 @@ void cache_get_stats(struct cache *cache, struct cache_stats *ret)
     *ret = stats;
 }
 
+void cache_look_ahead(struct cache *cache, uint64_t now_ns)
+{
+    cache->now_ns = now_ns;
+    (void)swi_cache_merge(cache);
+    policy_prepare(cache->policy, swi_cache_now_tick(cache), now_ns);
+}
+
 bool cache_view(struct cache *cache, uint32_t id, struct cache_chunk_view *ret)
 {
     const struct chunk *chunk = id < SWI_CHUNKS ? cache->chunk[id] : NULL;
@@ -105,13 +128,21 @@ bool cache_view(struct cache *cache, uint32_t id, struct cache_chunk_view *ret)
     struct cache_chunk_view view = {
         .chunk = &chunk->info,
         .entry = swi_entry_get(cache->index.index, id),
-        .uses = chunk->uses,
+        .requests = chunk->uses,
         .last_use_tick = policy_last_use(cache->policy, id),
+        .last_use_ns = policy_last_use_ns(cache->policy, id),
         .last_error = chunk->failure.code,
         .pins = swi_cache_pins(cache, id),
+        .held = cache->held[id],
+        .queued = chunk->queued,
     };
+    view.next_use_ns = policy_next_use(cache->policy, id, &view.next_use_steps);
+    uint64_t leases = chunk->departed_uses;
     for (uint32_t i = 0; i < cache->session_count; i++)
-        view.uses += swi_page_uses(cache->page[cache->sessions[i]], id);
+        leases += swi_page_uses(cache->page[cache->sessions[i]], id);
+    view.uses = chunk->uses + leases;
+    /* a lease that had to ask was also a request */
+    view.hits = leases > chunk->uses ? leases - chunk->uses : 0;
     *ret = view;
     return true;
 }

@@ -6,10 +6,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/size.h"
 #include "log.h"
+#include "pins.h"
 #include "push.h"
 #include "reload.h"
 #include "report.h"
+#include "verify.h"
 #include "warm.h"
 #include "where.h"
 
@@ -17,6 +20,7 @@ struct call {
     struct session *session;
     uint64_t tag;
     const char *model, *component; /* NULL: not given */
+    bool progress;                 /* asked for, before the answer */
     json_t *request;
 };
 
@@ -38,11 +42,6 @@ static json_t *stats(struct call *call)
     return report_stats(call->session->broker);
 }
 
-static json_t *ls(struct call *call)
-{
-    return report_chunks(call->session->broker);
-}
-
 /* Answers later where there is a Redis to be asked. */
 static json_t *models(struct call *call)
 {
@@ -54,8 +53,6 @@ static json_t *clients(struct call *call)
 {
     return report_clients(call->session->broker);
 }
-
-/* ---- changing verbs -------------------------------------------------------------------------- */
 
 /* The model and component that a request names; NULL, or what is wrong with them. */
 static json_t *check_names(const struct call *call)
@@ -77,6 +74,14 @@ static json_t *check_names(const struct call *call)
     return NULL;
 }
 
+static json_t *ls(struct call *call)
+{
+    json_t *wrong = check_names(call);
+    return wrong ? wrong : report_chunks(call->session->broker, call->model, call->component);
+}
+
+/* ---- changing verbs -------------------------------------------------------------------------- */
+
 static json_t *clear(struct call *call)
 {
     json_t *wrong = check_names(call);
@@ -85,10 +90,11 @@ static json_t *clear(struct call *call)
     struct cache_cleared cleared =
         cache_clear(call->session->broker->cache, call->model, call->component);
     log_info("cleared %u chunks; %u are pinned and stay", cleared.chunks, cleared.pinned_chunks);
-    return json_pack("{s:b, s:I, s:I, s:I, s:I}", "ok", 1, "chunks", (json_int_t)cleared.chunks,
-                     "bytes", (json_int_t)cleared.bytes, "pinned_chunks",
-                     (json_int_t)cleared.pinned_chunks, "pinned_bytes",
-                     (json_int_t)cleared.pinned_bytes);
+    return json_pack("{s:b, s:I, s:I, s:I, s:I, s:I}", "ok", 1, "chunks",
+                     (json_int_t)cleared.chunks, "bytes", (json_int_t)cleared.bytes,
+                     "pinned_chunks", (json_int_t)cleared.pinned_chunks, "pinned_bytes",
+                     (json_int_t)cleared.pinned_bytes, "operator_pinned_chunks",
+                     (json_int_t)cleared.held_chunks);
 }
 
 static json_t *resize(struct call *call)
@@ -96,9 +102,20 @@ static json_t *resize(struct call *call)
     json_t *bytes = json_object_get(call->request, "bytes");
     if (!json_is_integer(bytes) || json_integer_value(bytes) <= 0)
         return control_failure(-EINVAL, "resize needs \"bytes\", a whole number over zero");
-    struct cache *cache = call->session->broker->cache;
+    struct broker *broker = call->session->broker;
+    struct cache *cache = broker->cache;
     struct swi_error error = {0};
-    int result = cache_resize(cache, (uint64_t)json_integer_value(bytes), &error);
+    uint64_t wanted = (uint64_t)json_integer_value(bytes);
+    if (wanted < cache_budget(cache) && broker->pinned_bytes > pins_limit(wanted)) {
+        char pinned[32], text[200];
+        swi_size_format(broker->pinned_bytes, pinned, sizeof pinned);
+        (void)snprintf(text, sizeof text,
+                       "the operator's pins hold %s, and may hold half of the cache; swctl unpin "
+                       "some of them first",
+                       pinned);
+        return control_failure(SW_EQUOTA, text);
+    }
+    int result = cache_resize(cache, wanted, &error);
     if (result < 0 && result != SW_EARENAFULL)
         return control_failure(result, error.text);
     struct cache_stats stats;
@@ -125,20 +142,33 @@ static json_t *reload(struct call *call)
         json_decref(settings);
         return control_failure(result, error.text);
     }
-    return json_pack("{s:b, s:i, s:i, s:i, s:i, s:i, s:o*}", "ok", 1, "added", (int)changes.added,
+    return json_pack("{s:b, s:i, s:i, s:i, s:i, s:i, s:i, s:o*}", "ok", 1, "pins_ended",
+                     (int)call->session->broker->pins_ended, "added", (int)changes.added,
                      "replaced", (int)changes.replaced, "removed", (int)changes.removed,
                      "unchanged", (int)changes.unchanged, "bad", (int)changes.bad, "settings",
                      settings);
 }
 
-/* Answers later, through the session. */
-static json_t *warm(struct call *call)
+static json_t *load(struct call *call, bool pin)
 {
     if (!call->model)
-        return control_failure(-EINVAL, "warm needs a model");
+        return control_failure(-EINVAL, pin ? "pin needs a model" : "warm needs a model");
     struct swi_error error = {0};
-    int result = warm_start(call->session, call->tag, call->model, call->component, &error);
+    const struct warm_options options = {.pin = pin, .progress = call->progress};
+    int result =
+        warm_start(call->session, call->tag, call->model, call->component, options, &error);
     return result < 0 ? control_failure(result, error.text) : NULL;
+}
+
+/* These two answer later, through the session. */
+static json_t *warm(struct call *call)
+{
+    return load(call, false);
+}
+
+static json_t *pin(struct call *call)
+{
+    return load(call, true);
 }
 
 /* The same. */
@@ -151,20 +181,100 @@ static json_t *push(struct call *call)
     return result < 0 ? control_failure(result, error.text) : NULL;
 }
 
+static json_t *unpin(struct call *call)
+{
+    char text[600];
+    if (!call->model)
+        return control_failure(-EINVAL, "unpin needs a model");
+    struct pins_removed removed = pins_remove(call->session->broker, call->model, call->component);
+    if (removed.chunks == 0) {
+        (void)snprintf(text, sizeof text,
+                       "the operator has not pinned %.255s%s%.255s; swctl ls "
+                       "shows what is",
+                       call->model, call->component ? "/" : "",
+                       call->component ? call->component : "");
+        return control_failure(-ENOENT, text);
+    }
+    return json_pack("{s:b, s:i, s:I, s:I}", "ok", 1, "chunks", (int)removed.chunks, "bytes",
+                     (json_int_t)removed.bytes, "operator_pinned_bytes",
+                     (json_int_t)call->session->broker->pinned_bytes);
+}
+
+static json_t *verify(struct call *call)
+{
+    json_t *wrong = check_names(call);
+    if (wrong)
+        return wrong;
+    struct swi_error error = {0};
+    int result = verify_start(call->session, call->tag, call->model, call->component,
+                              call->progress, &error);
+    return result < 0 ? control_failure(result, error.text) : NULL;
+}
+
+static json_t *trace_report(const struct broker *broker)
+{
+    if (!broker->trace)
+        return json_pack("{s:b, s:b}", "ok", 1, "recording", 0);
+    struct trace_status status = trace_get_status(broker->trace);
+    return json_pack("{s:b, s:b, s:o, s:I, s:I, s:I, s:f}", "ok", 1, "recording",
+                     (int)status.recording, "path", report_text(status.path), "bytes",
+                     (json_int_t)status.bytes, "lost", (json_int_t)status.lost, "unknown",
+                     (json_int_t)status.unknown, "seconds",
+                     (double)((loop_now() - status.started_ns) / LOOP_NS_PER_MS) / 1000);
+}
+
+static json_t *trace(struct call *call)
+{
+    struct broker *broker = call->session->broker;
+    const char *action = json_string_value(json_object_get(call->request, "action"));
+    const char *path = json_string_value(json_object_get(call->request, "path"));
+    struct swi_error error = {0};
+    if (action && strcmp(action, "status") == 0)
+        return trace_report(broker);
+    /* it makes the broker write a file: not for everybody who may change things */
+    uid_t uid = call->session->peer.uid;
+    if (uid != 0 && uid != geteuid())
+        return control_failure(-EPERM, "trace start and stop are for root and the broker's own "
+                                       "user");
+    if (action && strcmp(action, "start") == 0 && path) {
+        bool overwrite = json_is_true(json_object_get(call->request, "force"));
+        int result = broker_trace_start(broker, path, overwrite, &error);
+        return result < 0 ? control_failure(result, error.text) : trace_report(broker);
+    }
+    if (!action || strcmp(action, "stop") != 0)
+        return control_failure(-EINVAL, "trace needs an \"action\": start (with a \"path\"), stop "
+                                        "or status");
+    if (!broker->trace)
+        return control_failure(-ENOENT, "no trace is being recorded");
+    json_t *reply = trace_report(broker);
+    broker_trace_stop(broker);
+    (void)json_object_set_new(reply, "recording", json_false());
+    return reply;
+}
+
 /* ---- all of them ----------------------------------------------------------------------------- */
 
 static const struct verb {
     const char *name;
     bool changing;
-    json_t *(*run)(
-        struct call *call); /* new reference; NULL for a deferred verb that answers later */
+    /* New reference; NULL for a deferred verb that answers later. */
+    json_t *(*run)(struct call *call);
     bool deferred;
 } verbs[] = {
-    {"ping", false, ping, false},       {"stats", false, stats, false},
-    {"ls", false, ls, false},           {"models", false, models, true},
-    {"clients", false, clients, false}, {"clear", true, clear, false},
-    {"resize", true, resize, false},    {"reload", true, reload, false},
-    {"warm", true, warm, true},         {"push", true, push, true},
+    {"ping", false, ping, false},
+    {"stats", false, stats, false},
+    {"ls", false, ls, false},
+    {"models", false, models, true},
+    {"clients", false, clients, false},
+    {"clear", true, clear, false},
+    {"resize", true, resize, false},
+    {"reload", true, reload, false},
+    {"warm", true, warm, true},
+    {"pin", true, pin, true},
+    {"push", true, push, true},
+    {"unpin", true, unpin, false},
+    {"verify", true, verify, true},
+    {"trace", false, trace, false}, /* start and stop look for themselves */
 };
 
 static bool may_change(const struct session *session)
@@ -214,6 +324,7 @@ void control_handle(struct session *session, uint64_t tag, const char *text, siz
                         .tag = tag,
                         .model = json_string_value(json_object_get(request, "model")),
                         .component = json_string_value(json_object_get(request, "component")),
+                        .progress = json_is_true(json_object_get(request, "progress")),
                         .request = request};
     const struct verb *verb = NULL;
     for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++)

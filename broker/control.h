@@ -1,15 +1,24 @@
 /* The operator's verbs: a JSON request, a JSON answer.
  *
- *   {"verb":"ping"}                                      anyone who may connect
- *   {"verb":"stats"} {"verb":"ls"} {"verb":"models"} {"verb":"clients"}
- *   {"verb":"clear","model":"m","component":"c"}         root, the broker's own user and the admin group;
- *                                                      both keys optional
- *   {"verb":"warm","model":"m","component":"c"}          component optional; answered when all is
- * loaded
+ *   anyone who may connect:
+ *   {"verb":"ping"} {"verb":"stats"} {"verb":"models"} {"verb":"clients"}
+ *   {"verb":"ls","model":"m","component":"c"}            both optional
+ *
+ *   root, the broker's own user and the admin group:
+ *   {"verb":"clear","model":"m","component":"c"}         both optional
+ *   {"verb":"warm","model":"m","component":"c"}          component optional; answered when loaded
+ *   {"verb":"pin","model":"m","component":"c"}           the same, and it stays
+ *   {"verb":"unpin","model":"m","component":"c"}         component optional
+ *   {"verb":"verify","model":"m","component":"c"}        both optional; answered when done
  *   {"verb":"resize","bytes":N}
  *   {"verb":"reload"}
  *
- * An answer is {"ok":true,…} or {"ok":false,"code":…,"error":"…"}.
+ *   root and the broker's own user only, for the broker writes a file:
+ *   {"verb":"trace","action":"start|stop|status","path":"/…","force":true}
+ *
+ * An answer is {"ok":true,…} or {"ok":false,"code":…,"error":"…"}. Before the answer of warm, pin
+ * and verify, a request with "progress":true gets {"progress":{"chunks":N,"of_chunks":N,"bytes":N,
+ * "of_bytes":N}} now and then.
  */
 #ifndef SWB_CONTROL_H
 #define SWB_CONTROL_H

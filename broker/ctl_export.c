@@ -103,7 +103,7 @@ static json_t *ask_stats(const char *socket_path)
     struct swi_error error = {0};
     json_t *request = json_pack("{s:s}", "verb", "stats");
     json_t *stats = NULL;
-    if (request && ctl_ask(socket_path, request, BROKER_ANSWER_MS, &stats, &error) == 0 &&
+    if (request && ctl_ask_once(socket_path, request, BROKER_ANSWER_MS, &stats, &error) == 0 &&
         !json_is_true(json_object_get(stats, "ok"))) {
         (void)swi_fail(&error, SW_EPROTOCOL, "the broker refuses to tell its stats");
         json_decref(stats);

@@ -8,20 +8,36 @@
 #include "core/size.h"
 #include "ctl_table.h"
 
-static uint64_t number(const json_t *object, const char *key)
+unsigned long long ctl_count_of(const json_t *object, const char *key)
 {
-    return (uint64_t)json_integer_value(json_object_get(object, key));
+    return (unsigned long long)json_integer_value(json_object_get(object, key));
 }
 
-static unsigned long long count(const json_t *object, const char *key)
-{
-    return (unsigned long long)number(object, key);
-}
-
-static const char *text(const json_t *object, const char *key)
+const char *ctl_text_of(const json_t *object, const char *key)
 {
     const char *value = json_string_value(json_object_get(object, key));
     return value ? value : "";
+}
+
+void ctl_size_of(const json_t *object, const char *key, char *text, size_t size)
+{
+    swi_size_format(ctl_count_of(object, key), text, size);
+}
+
+void ctl_duration(double ms, char *text, size_t size)
+{
+    static const struct {
+        double ms;
+        const char *unit;
+    } units[] = {{864e5, "d"}, {36e5, "h"}, {6e4, "min"}, {1e3, "s"}};
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+        double value = ms / units[i].ms;
+        if (value >= 1) {
+            (void)snprintf(text, size, "%.*f %s", value < 10 ? 1 : 0, value, units[i].unit);
+            return;
+        }
+    }
+    (void)snprintf(text, size, "%.0f ms", ms > 0 ? ms : 0);
 }
 
 /* "1.5 GiB"; static storage, used up by the next call but three. */
@@ -30,18 +46,19 @@ static const char *size_of(const json_t *object, const char *key)
     static char texts[4][32];
     static unsigned next;
     char *place = texts[next++ % 4];
-    swi_size_format(number(object, key), place, sizeof texts[0]);
+    ctl_size_of(object, key, place, sizeof texts[0]);
     return place;
 }
 
-void ctl_show_ping(const json_t *reply)
+void ctl_show_ping(const struct ctl_call *call, const json_t *reply)
 {
-    (void)printf("the broker answers (pid %llu)\n", count(reply, "pid"));
+    (void)call;
+    (void)printf("the broker answers (pid %llu)\n", ctl_count_of(reply, "pid"));
 }
 
 /* ---- stats ----------------------------------------------------------------------------------- */
 
-enum kind { BYTES, COUNT, TEXT, RATE, SECONDS, HEAD };
+enum kind { BYTES, COUNT, TEXT, RATE, SECONDS, FLAG, HEAD };
 
 static const struct line {
     const char *key, *label;
@@ -54,6 +71,7 @@ static const struct line {
     {"huge_bytes", "in huge pages", BYTES},
     {"resident_bytes", "resident", BYTES},
     {"pinned_bytes", "pinned", BYTES},
+    {"operator_pinned_bytes", "by the operator", BYTES},
     {"chunks_resident", "chunks resident", COUNT},
     {NULL, "use", HEAD},
     {"clients", "clients", COUNT},
@@ -85,6 +103,7 @@ static const struct line {
     {"slow_readers", "slow readers closed", COUNT},
     {"silent_closed", "silent ones closed", COUNT},
     {"quota_revoked", "revoked for pinning", COUNT},
+    {"damage_revoked", "revoked for damage", COUNT},
     {"page_garbage", "pages with garbage", COUNT},
     {NULL, "broker", HEAD},
     {"log_lines_dropped", "log lines lost", COUNT},
@@ -92,6 +111,8 @@ static const struct line {
     {"io_engine", "reads with", TEXT},
     {"policy", "eviction policy", TEXT},
     {"isolation", "isolation", TEXT},
+    {"chunks_dir", "chunks directory", TEXT},
+    {"tracing", "records a trace", FLAG},
     {"version", "version", TEXT},
     {"pid", "pid", COUNT},
     {"uptime_s", "up for", SECONDS},
@@ -106,10 +127,13 @@ static void print_line(const json_t *reply, const struct line *line)
         (void)printf("%s\n", size_of(reply, line->key));
         break;
     case COUNT:
-        (void)printf("%llu\n", count(reply, line->key));
+        (void)printf("%llu\n", ctl_count_of(reply, line->key));
         break;
     case TEXT:
-        (void)printf("%s\n", text(reply, line->key));
+        (void)printf("%s\n", ctl_text_of(reply, line->key));
+        break;
+    case FLAG:
+        (void)printf("%s\n", json_is_true(json_object_get(reply, line->key)) ? "yes" : "no");
         break;
     case RATE:
         (void)printf("%.2f %%\n", real * 100);
@@ -144,8 +168,9 @@ static void show_redis(const json_t *redis, bool colour)
         print_line(redis, &redis_lines[i]);
 }
 
-void ctl_show_stats(const json_t *reply)
+void ctl_show_stats(const struct ctl_call *call, const json_t *reply)
 {
+    (void)call;
     bool colour = ctl_colour();
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
         if (lines[i].kind == HEAD)
@@ -159,36 +184,13 @@ void ctl_show_stats(const json_t *reply)
 
 /* ---- listings -------------------------------------------------------------------------------- */
 
-static enum ctl_tone tone_of(const char *state)
+static void print_names(const json_t *models)
 {
-    if (strcmp(state, "resident") == 0)
-        return CTL_GOOD;
-    return strcmp(state, "loading") == 0 || strcmp(state, "evicting") == 0 ? CTL_BUSY : CTL_FAINT;
-}
-
-void ctl_show_chunks(const json_t *reply)
-{
-    struct ctl_table *table =
-        ctl_table_create("MODEL|COMPONENT|STATE|>SIZE|>PINS|>USES|>IDLE|NOTE");
-    const json_t *list = json_object_get(reply, "chunks");
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        const json_t *row = json_array_get(list, i);
-        ctl_table_cell(table, CTL_PLAIN, "%s", text(row, "model"));
-        ctl_table_cell(table, CTL_PLAIN, "%s", text(row, "component"));
-        ctl_table_cell(table, tone_of(text(row, "state")), "%s", text(row, "state"));
-        ctl_table_size(table, number(row, "bytes"));
-        ctl_table_cell(table, CTL_PLAIN, "%llu", count(row, "pins"));
-        ctl_table_cell(table, CTL_PLAIN, "%llu", count(row, "uses"));
-        if (json_object_get(row, "last_use_ticks_ago"))
-            ctl_table_cell(table, CTL_PLAIN, "%llu", count(row, "last_use_ticks_ago"));
-        else
-            ctl_table_cell(table, CTL_FAINT, "-");
-        const char *problem = text(row, "error");
-        bool old = json_is_true(json_object_get(row, "superseded"));
-        ctl_table_cell(table, *problem ? CTL_BAD : CTL_FAINT, "%s%s%s", old ? "replaced" : "",
-                       old && *problem ? "; " : "", problem);
+    for (size_t i = 0; i < json_array_size(models); i++) {
+        const json_t *model = json_array_get(models, i);
+        if (!json_is_true(json_object_get(model, "superseded")))
+            (void)printf("%s\n", ctl_text_of(model, "model"));
     }
-    ctl_table_print(table);
 }
 
 /* "disk", "redis", "disk, redis", "disk, redis 40 %": where a model's chunks are. A model that is
@@ -197,10 +199,10 @@ void ctl_show_chunks(const json_t *reply)
 static void show_where(struct ctl_table *table, const json_t *row)
 {
     const json_t *redis = json_object_get(row, "redis");
-    bool disk = strcmp(text(row, "origin"), "disk") == 0;
-    uint64_t present = number(redis, "stripes"), all = number(redis, "of_stripes");
+    bool disk = strcmp(ctl_text_of(row, "origin"), "disk") == 0;
+    uint64_t present = ctl_count_of(redis, "stripes"), all = ctl_count_of(redis, "of_stripes");
     bool pushed = json_is_true(json_object_get(redis, "pushed"));
-    if (!*text(row, "origin"))
+    if (!*ctl_text_of(row, "origin"))
         ctl_table_cell(table, CTL_FAINT, "-");
     else if (present == 0)
         ctl_table_cell(table, CTL_PLAIN, "%s", disk ? "disk" : "redis?");
@@ -212,23 +214,27 @@ static void show_where(struct ctl_table *table, const json_t *row)
                        pushed ? "" : " (chunks only)");
 }
 
-void ctl_show_models(const json_t *reply)
+void ctl_show_models(const struct ctl_call *call, const json_t *reply)
 {
+    if (ctl_value(call, "names")) {
+        print_names(json_object_get(reply, "models"));
+        return;
+    }
     struct ctl_table *table =
         ctl_table_create("MODEL|TYPE|LAYOUT|DTYPE|>CHUNKS|>SIZE|>RESIDENT|>USERS|WHERE|NOTE");
     const json_t *list = json_object_get(reply, "models");
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *row = json_array_get(list, i);
-        ctl_table_cell(table, CTL_PLAIN, "%s", text(row, "model"));
-        ctl_table_cell(table, CTL_PLAIN, "%s", text(row, "type"));
-        ctl_table_cell(table, CTL_PLAIN, "%s", text(row, "layout"));
-        ctl_table_cell(table, CTL_PLAIN, "%s", text(row, "dtype"));
-        ctl_table_cell(table, CTL_PLAIN, "%llu", count(row, "chunks"));
-        ctl_table_size(table, number(row, "bytes"));
-        ctl_table_size(table, number(row, "resident_bytes"));
-        ctl_table_cell(table, CTL_PLAIN, "%llu", count(row, "users"));
+        ctl_table_cell(table, CTL_PLAIN, "%s", ctl_text_of(row, "model"));
+        ctl_table_cell(table, CTL_PLAIN, "%s", ctl_text_of(row, "type"));
+        ctl_table_cell(table, CTL_PLAIN, "%s", ctl_text_of(row, "layout"));
+        ctl_table_cell(table, CTL_PLAIN, "%s", ctl_text_of(row, "dtype"));
+        ctl_table_cell(table, CTL_PLAIN, "%llu", ctl_count_of(row, "chunks"));
+        ctl_table_size(table, ctl_count_of(row, "bytes"));
+        ctl_table_size(table, ctl_count_of(row, "resident_bytes"));
+        ctl_table_cell(table, CTL_PLAIN, "%llu", ctl_count_of(row, "users"));
         show_where(table, row);
-        const char *problem = text(row, "error");
+        const char *problem = ctl_text_of(row, "error");
         bool old = json_is_true(json_object_get(row, "superseded"));
         ctl_table_cell(table, *problem ? CTL_BAD : CTL_FAINT, "%s%s%s", old ? "replaced" : "",
                        old && *problem ? "; " : "", problem);
@@ -236,21 +242,22 @@ void ctl_show_models(const json_t *reply)
     ctl_table_print(table);
 }
 
-void ctl_show_clients(const json_t *reply)
+void ctl_show_clients(const struct ctl_call *call, const json_t *reply)
 {
+    (void)call;
     struct ctl_table *table =
         ctl_table_create(">SESSION|NAME|>PID|>UID|>PINS|>PINNED|>HITS|>WAITING|>AGE|MODELS");
     const json_t *list = json_object_get(reply, "clients");
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *row = json_array_get(list, i);
-        ctl_table_cell(table, CTL_PLAIN, "%llu", count(row, "session"));
-        ctl_table_cell(table, CTL_PLAIN, "%s", text(row, "name"));
-        ctl_table_cell(table, CTL_PLAIN, "%llu", count(row, "pid"));
-        ctl_table_cell(table, CTL_PLAIN, "%llu", count(row, "uid"));
-        ctl_table_cell(table, CTL_PLAIN, "%llu", count(row, "pinned_chunks"));
-        ctl_table_size(table, number(row, "pinned_bytes"));
-        ctl_table_cell(table, CTL_PLAIN, "%llu", count(row, "hits"));
-        ctl_table_cell(table, CTL_PLAIN, "%llu", count(row, "waiting"));
+        ctl_table_cell(table, CTL_PLAIN, "%llu", ctl_count_of(row, "session"));
+        ctl_table_cell(table, CTL_PLAIN, "%s", ctl_text_of(row, "name"));
+        ctl_table_cell(table, CTL_PLAIN, "%llu", ctl_count_of(row, "pid"));
+        ctl_table_cell(table, CTL_PLAIN, "%llu", ctl_count_of(row, "uid"));
+        ctl_table_cell(table, CTL_PLAIN, "%llu", ctl_count_of(row, "pinned_chunks"));
+        ctl_table_size(table, ctl_count_of(row, "pinned_bytes"));
+        ctl_table_cell(table, CTL_PLAIN, "%llu", ctl_count_of(row, "hits"));
+        ctl_table_cell(table, CTL_PLAIN, "%llu", ctl_count_of(row, "waiting"));
         ctl_table_cell(table, CTL_PLAIN, "%.0f s",
                        json_number_value(json_object_get(row, "age_s")));
         const json_t *models = json_object_get(row, "models");
@@ -271,28 +278,34 @@ static const char *plural(unsigned long long n)
     return n == 1 ? "" : "s";
 }
 
-void ctl_show_clear(const json_t *reply)
+void ctl_show_clear(const struct ctl_call *call, const json_t *reply)
 {
-    unsigned long long chunks = count(reply, "chunks"), pinned = count(reply, "pinned_chunks");
+    (void)call;
+    unsigned long long chunks = ctl_count_of(reply, "chunks"),
+                       pinned = ctl_count_of(reply, "pinned_chunks");
     (void)printf("cleared %llu chunk%s (%s)", chunks, plural(chunks), size_of(reply, "bytes"));
     if (pinned)
-        (void)printf("; left %llu (%s) that clients have pinned", pinned,
-                     size_of(reply, "pinned_bytes"));
+        (void)printf("; left %llu (%s) that are pinned", pinned, size_of(reply, "pinned_bytes"));
+    if (ctl_count_of(reply, "operator_pinned_chunks"))
+        (void)printf(", %llu of them by the operator (swctl unpin)",
+                     ctl_count_of(reply, "operator_pinned_chunks"));
     (void)printf("\n");
 }
 
-void ctl_show_resize(const json_t *reply)
+void ctl_show_resize(const struct ctl_call *call, const json_t *reply)
 {
-    const char *message = text(reply, "message");
+    (void)call;
+    const char *message = ctl_text_of(reply, "message");
     (void)printf("the cache is %s now%s%s\n", size_of(reply, "arena_bytes"), *message ? "; " : "",
                  message);
 }
 
-void ctl_show_warm(const json_t *reply)
+void ctl_show_warm(const struct ctl_call *call, const json_t *reply)
 {
-    unsigned long long chunks = count(reply, "chunks");
-    (void)printf("%s: %llu chunk%s (%s) loaded\n", text(reply, "model"), chunks, plural(chunks),
-                 size_of(reply, "bytes"));
+    (void)call;
+    unsigned long long chunks = ctl_count_of(reply, "chunks");
+    (void)printf("%s: %llu chunk%s (%s) loaded\n", ctl_text_of(reply, "model"), chunks,
+                 plural(chunks), size_of(reply, "bytes"));
 }
 
 /* "LABEL: a, b", or nothing when there are none. */
@@ -305,25 +318,67 @@ static void show_names(const json_t *names, const char *label)
         (void)printf("\n");
 }
 
-void ctl_show_reload(const json_t *reply)
+void ctl_show_pin(const struct ctl_call *call, const json_t *reply)
 {
-    (void)printf("%llu added, %llu replaced, %llu removed, %llu unchanged, %llu bad%s\n",
-                 count(reply, "added"), count(reply, "replaced"), count(reply, "removed"),
-                 count(reply, "unchanged"), count(reply, "bad"),
-                 count(reply, "bad") ? " (swctl models says why)" : "");
+    (void)call;
+    unsigned long long chunks = ctl_count_of(reply, "chunks");
+    (void)printf("%s: %llu chunk%s (%s) loaded and pinned\n", ctl_text_of(reply, "model"), chunks,
+                 plural(chunks), size_of(reply, "bytes"));
+}
+
+void ctl_show_unpin(const struct ctl_call *call, const json_t *reply)
+{
+    (void)call;
+    unsigned long long chunks = ctl_count_of(reply, "chunks");
+    (void)printf("unpinned %llu chunk%s (%s); %s are pinned still\n", chunks, plural(chunks),
+                 size_of(reply, "bytes"), size_of(reply, "operator_pinned_bytes"));
+}
+
+void ctl_show_trace(const struct ctl_call *call, const json_t *reply)
+{
+    (void)call;
+    const char *path = ctl_text_of(reply, "path");
+    bool recording = json_is_true(json_object_get(reply, "recording"));
+    if (!*path) {
+        (void)printf("no trace is being recorded\n");
+        return;
+    }
+    char time[32];
+    ctl_duration(json_number_value(json_object_get(reply, "seconds")) * 1000, time, sizeof time);
+    (void)printf("%s %s: %s in %s", recording ? "recording to" : "recorded", path,
+                 size_of(reply, "bytes"), time);
+    if (ctl_count_of(reply, "lost"))
+        (void)printf("; %llu uses were lost", ctl_count_of(reply, "lost"));
+    (void)printf("\n");
+}
+
+void ctl_show_reload(const struct ctl_call *call, const json_t *reply)
+{
+    (void)call;
+    unsigned long long ended = ctl_count_of(reply, "pins_ended");
+    (void)printf("%llu added, %llu replaced, %llu removed, %llu unchanged, %llu bad%s",
+                 ctl_count_of(reply, "added"), ctl_count_of(reply, "replaced"),
+                 ctl_count_of(reply, "removed"), ctl_count_of(reply, "unchanged"),
+                 ctl_count_of(reply, "bad"),
+                 ctl_count_of(reply, "bad") ? " (swctl models says why)" : "");
+    if (ended)
+        (void)printf("; %llu of the operator's pins ended", ended);
+    (void)printf("\n");
     const json_t *settings = json_object_get(reply, "settings");
     show_names(json_object_get(settings, "applied"), "settings applied");
     show_names(json_object_get(settings, "at_restart"), "settings that wait for a restart");
     const json_t *refused = json_object_get(settings, "refused");
     for (size_t i = 0; i < json_array_size(refused); i++)
-        (void)printf("%s keeps its value: %s\n", text(json_array_get(refused, i), "name"),
-                     text(json_array_get(refused, i), "error"));
+        (void)printf("%s keeps its value: %s\n", ctl_text_of(json_array_get(refused, i), "name"),
+                     ctl_text_of(json_array_get(refused, i), "error"));
 }
 
-void ctl_show_push(const json_t *reply)
+void ctl_show_push(const struct ctl_call *call, const json_t *reply)
 {
-    unsigned long long written = count(reply, "chunks_written");
+    (void)call;
+    unsigned long long written = ctl_count_of(reply, "chunks_written");
     (void)printf("%s: %llu chunk%s (%s) written, %llu were there; revision %s\n",
-                 text(reply, "model"), written, plural(written), size_of(reply, "bytes_written"),
-                 count(reply, "chunks_present"), text(reply, "revision"));
+                 ctl_text_of(reply, "model"), written, plural(written),
+                 size_of(reply, "bytes_written"), ctl_count_of(reply, "chunks_present"),
+                 ctl_text_of(reply, "revision"));
 }

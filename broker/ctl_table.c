@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "core/size.h"
+#include "ctl_text.h"
 
 #define COLUMNS_MAX 16
 
@@ -38,12 +39,10 @@ static void *need(void *memory)
     return memory;
 }
 
-/* Takes text. Control characters in names must not reach a terminal. */
+/* Takes text. What could steer a terminal must not reach it. */
 static void add(struct ctl_table *table, enum ctl_tone tone, char *text)
 {
-    for (char *c = text; *c; c++)
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            *c = '?';
+    ctl_text_clean(text);
     if (table->count == table->capacity) {
         table->capacity = table->capacity * 2 + 64;
         table->cells = need(realloc(table->cells, table->capacity * sizeof *table->cells));
@@ -83,21 +82,12 @@ void ctl_table_size(struct ctl_table *table, uint64_t bytes)
     ctl_table_cell(table, CTL_PLAIN, "%s", text);
 }
 
-/* Columns on the screen: one for each code point, which is right for names as people give them. */
-static size_t width_of(const char *text)
-{
-    size_t width = 0;
-    for (; *text; text++)
-        width += ((unsigned char)*text & 0xc0) != 0x80;
-    return width;
-}
-
 static void print_cell(const struct ctl_table *table, size_t i, const size_t *widths, bool colour)
 {
     static const char *const tones[] = {"", "\033[32m", "\033[33m", "\033[31m", "\033[2m"};
     const struct cell *cell = &table->cells[i];
     size_t column = i % table->columns;
-    int gap = (int)(widths[column] - width_of(cell->text));
+    int gap = (int)(widths[column] - ctl_text_width(cell->text));
     bool header = i < table->columns;
     const char *begin = !colour ? "" : header ? "\033[1m" : tones[cell->tone];
     const char *end = *begin ? "\033[0m" : "";
@@ -110,11 +100,19 @@ static void print_cell(const struct ctl_table *table, size_t i, const size_t *wi
     (void)printf("%s", column + 1 < table->columns ? "  " : "\n");
 }
 
+void ctl_table_free(struct ctl_table *table)
+{
+    for (size_t i = 0; i < table->count; i++)
+        free(table->cells[i].text);
+    free(table->cells);
+    free(table);
+}
+
 void ctl_table_print(struct ctl_table *table)
 {
     size_t widths[COLUMNS_MAX] = {0};
     for (size_t i = 0; i < table->count; i++) {
-        size_t width = width_of(table->cells[i].text);
+        size_t width = ctl_text_width(table->cells[i].text);
         if (width > widths[i % table->columns])
             widths[i % table->columns] = width;
     }
@@ -122,8 +120,5 @@ void ctl_table_print(struct ctl_table *table)
     for (size_t i = 0; i < table->count; i++) {
         print_cell(table, i, widths, colour);
     }
-    for (size_t i = 0; i < table->count; i++)
-        free(table->cells[i].text);
-    free(table->cells);
-    free(table);
+    ctl_table_free(table);
 }

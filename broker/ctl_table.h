@@ -17,6 +17,7 @@ void ctl_table_cell(struct ctl_table *table, enum ctl_tone tone, const char *for
     __attribute__((format(printf, 3, 4)));
 void ctl_table_size(struct ctl_table *table, uint64_t bytes);
 void ctl_table_print(struct ctl_table *table);
+void ctl_table_free(struct ctl_table *table);
 
 /* Whether stdout is to be coloured: a terminal, and no $NO_COLOR. */
 bool ctl_colour(void);

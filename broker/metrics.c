@@ -39,6 +39,7 @@ static const struct metric {
     EVICTED("clear"),
     EVICTED("resize"),
     EVICTED("replaced"),
+    EVICTED("damaged"),
 #undef EVICTED
     {"loads_total", COUNTER, "Chunks read and verified.", "loads", NULL, NULL},
     {"load_bytes_total", COUNTER, "Bytes of those.", "load_bytes", NULL, NULL},

@@ -177,6 +177,11 @@ uint32_t policy_last_use(const struct policy *policy, uint32_t id)
     return policy->chunk[id].last_use;
 }
 
+uint64_t policy_last_use_ns(const struct policy *policy, uint32_t id)
+{
+    return policy->chunk[id].last_use ? policy->chunk[id].last_use_ns : 0;
+}
+
 /* ---- regrets ------------------------------------------------------------------------------------
  */
 
@@ -246,6 +251,16 @@ struct arena_regret policy_regret(const struct policy *policy, uint32_t id)
     const struct known_chunk *chunk = &policy->chunk[id];
     return policy->kind == CACHE_POLICY_LRU ? lru_regret(policy, chunk)
                                             : next_use_regret(policy, chunk);
+}
+
+double policy_next_use(const struct policy *policy, uint32_t id, uint32_t *ret_steps)
+{
+    const struct known_chunk *chunk = &policy->chunk[id];
+    *ret_steps = 0;
+    if (policy->kind == CACHE_POLICY_LRU || chunk->model->foreseen != policy->prepared)
+        return INFINITY;
+    *ret_steps = chunk->model->component[chunk->ordinal].steps;
+    return expect(policy, chunk).ns;
 }
 
 bool policy_needed_before(const struct policy *policy, uint32_t id, uint32_t other)

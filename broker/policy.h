@@ -55,6 +55,8 @@ void policy_touch(struct policy *policy, uint32_t id, uint32_t tick);
 uint32_t policy_merge_page(struct policy *policy, const struct swi_page *page, uint32_t now_tick,
                            const uint32_t *ids, uint32_t count);
 uint32_t policy_last_use(const struct policy *policy, uint32_t id);
+/* The same as a time (of policy_note_tick); 0: never. */
+uint64_t policy_last_use_ns(const struct policy *policy, uint32_t id);
 
 /* Looks at the cursors of a session's page. Returns true when one has moved. */
 bool policy_observe(struct policy *policy, uint32_t session, const struct swi_page *page,
@@ -66,6 +68,9 @@ void policy_prepare(struct policy *policy, uint32_t now_tick, uint64_t now_ns);
 /* What evicting the chunk would cost. keep is never set: pins and reads are the caller's
  * knowledge. */
 struct arena_regret policy_regret(const struct policy *policy, uint32_t id);
+/* Nanoseconds until the chunk is expected to be used, and how many steps of a pass that is; infinite
+ * when nothing leads to it, and always with lru. */
+double policy_next_use(const struct policy *policy, uint32_t id, uint32_t *ret_steps);
 /* Whether a use of chunk `id` is expected before one of chunk `other`, as far as the policy can
  * tell: such a chunk must not make room for a prefetch of `other`. */
 bool policy_needed_before(const struct policy *policy, uint32_t id, uint32_t other);

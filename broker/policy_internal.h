@@ -21,6 +21,7 @@ struct policy_component {
      * live cursor leads here. */
     double until_ns;  /* within what the cursors' sessions may speak for */
     double beyond_ns; /* whether or not */
+    uint32_t steps;   /* that beyond_ns is, of the cursor that comes first */
 };
 
 struct policy_model {

@@ -134,7 +134,10 @@ static void walk(struct policy *policy, const struct lane *lane, struct policy_m
         if (chunk->resident)
             bytes += chunk->bytes;
         double until_ns = steps == 0 ? 0 : steps * step_ns - elapsed_ns;
-        component->beyond_ns = fmin(component->beyond_ns, until_ns);
+        if (until_ns < component->beyond_ns) {
+            component->beyond_ns = until_ns;
+            component->steps = steps;
+        }
         if (bytes <= share_bytes)
             component->until_ns = fmin(component->until_ns, until_ns);
     }

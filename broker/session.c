@@ -13,6 +13,7 @@
 #include "page.h"
 #include "push.h"
 #include "request.h"
+#include "verify.h"
 #include "warm.h"
 #include "where.h"
 
@@ -22,6 +23,7 @@
 #define GREETING_TIME_NS (5 * LOOP_NS_PER_S)
 #define OPERATOR_TIME_NS (60 * LOOP_NS_PER_S)
 #define STALL_TIME_NS    (5 * LOOP_NS_PER_S)
+#define PROGRESS_NS      (LOOP_NS_PER_S / 10)
 #define ACCEPT_PAUSE_NS  (LOOP_NS_PER_S / 10)
 #define DRAINED_AT_CLOSE 1024
 #define REFUSAL_CAUSES   64
@@ -107,6 +109,7 @@ static void free_session(struct session *session)
     warm_cancel_all(session);
     push_cancel(session);
     where_cancel(session);
+    verify_cancel(session);
     for (uint32_t i = 0; i < SESSION_MODELS; i++)
         if (session->models[i])
             catalog_release(session->broker->catalog, session->models[i]);
@@ -217,6 +220,21 @@ void session_reply(struct session *session, uint64_t tag, json_t *reply)
     sent(session, outbox_send_text(&session->outbox, session->socket.fd, tag, text));
 }
 
+void session_progress(struct session *session, uint64_t tag, uint64_t *last_ns,
+                      struct session_progress progress)
+{
+    uint64_t now_ns = loop_now();
+    if (session->state == SESSION_DOOMED || !outbox_empty(&session->outbox) ||
+        now_ns - *last_ns < PROGRESS_NS)
+        return;
+    *last_ns = now_ns;
+    session_reply(session, tag,
+                  json_pack("{s:{s:I, s:I, s:I, s:I}}", "progress", "chunks",
+                            (json_int_t)progress.chunks, "of_chunks",
+                            (json_int_t)progress.of_chunks, "bytes", (json_int_t)progress.bytes,
+                            "of_bytes", (json_int_t)progress.of_bytes));
+}
+
 /* ---- reading --------------------------------------------------------------------------------- */
 
 static void spend(struct session *session, int64_t cost)
@@ -320,8 +338,8 @@ static void silence_over(struct loop_timer *timer, uint64_t now_ns)
 {
     (void)now_ns;
     struct session *session = LOOP_OWNER(timer, struct session, silence);
-    if (session->warm_count || push_awaited(session) ||
-        where_awaited(session)) { /* it waits for an answer */
+    /* it waits for an answer */
+    if (session->warm_count || session->verify || push_awaited(session) || where_awaited(session)) {
         session_operate(session);
         return;
     }

@@ -38,6 +38,7 @@ enum session_state { SESSION_NEW, SESSION_ATTACHED, SESSION_OPERATOR, SESSION_DO
 
 struct request;
 struct warm;
+struct verify;
 
 struct session {
     TAILQ_ENTRY(session) link;
@@ -71,9 +72,10 @@ struct session {
     TAILQ_HEAD(, request) requests;
     uint32_t request_count;
 
-    /* OPERATOR */
+    /* what an operator waits for */
     TAILQ_HEAD(, warm) warms;
     uint32_t warm_count;
+    struct verify *verify; /* NULL: none */
 };
 
 /* Starts and stops taking connections. keep: clients that are stored stay so, with their pins and
@@ -102,6 +104,15 @@ void session_send(struct session *session, const void *packet, size_t size, cons
 void session_done(struct session *session, uint64_t tag, int status, const char *message);
 /* Takes the reference. */
 void session_reply(struct session *session, uint64_t tag, json_t *reply);
+
+/* {"progress":{…}} before an answer, to whoever asked for it: not more often than every tenth of a
+ * second, by *last_ns, and only while the session takes what it is sent. */
+struct session_progress {
+    uint32_t chunks, of_chunks;
+    uint64_t bytes, of_bytes;
+};
+void session_progress(struct session *session, uint64_t tag, uint64_t *last_ns,
+                      struct session_progress progress);
 
 /* "client 3 (swbert, pid 77, uid 1000)"; static storage. */
 const char *session_describe(const struct session *session);

@@ -1,259 +1,222 @@
-/* swctl: the operator's tool. Options, verbs and exit codes; ctl_ask talks, ctl_show prints. */
+/* swctl: the operator's tool. Its command line and help, by the table of verbs (ctl_verb.h). */
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/size.h"
 #include "core/socket.h"
-#include "core/wire.h"
-#include "ctl_ask.h"
-#include "ctl_export.h"
-#include "ctl_show.h"
-#include "metrics.h"
+#include "ctl_verb.h"
 
-enum exit_code { EXIT_REFUSED = 1, EXIT_USAGE = 2, EXIT_NO_BROKER = 3 };
+#define TIMEOUT_S     30
+#define TIMEOUT_MAX_S 86400
 
-#define TIMEOUT_MS 30000
-
-static const struct verb {
-    const char *name;
-    const char *argument; /* NULL: takes none; in brackets: may be left out */
-    const char *help;
-    const char *more;
-    void (*show)(const json_t *reply);
-    int timeout_ms;
-} verbs[] = {
-    {"ping", NULL, "exit 0 when the broker answers", "", ctl_show_ping, TIMEOUT_MS},
-    {"stats", NULL, "memory, hits, loads, and what clients did wrong",
-     "\n  --format FORMAT  table (default), json or prometheus\n", ctl_show_stats, TIMEOUT_MS},
-    {"export", NULL, "serve the metrics to Prometheus over HTTP until SIGTERM",
-     "Also where no broker runs: swbroker_up is 0 then. / tells where the metrics are.\n"
-     "\n  --listen ADDRESS:PORT  default " CTL_EXPORT_LISTEN "; port 0: any that is free\n"
-     "  --allow-remote         also where other machines can connect: there is no password\n",
-     NULL, TIMEOUT_MS},
-    {"ls", NULL, "every chunk: state, size, pins, uses, ticks since its last use",
-     "States: resident; loading; absent (known, not in memory); unused (no client opened its "
-     "model).\n",
-     ctl_show_chunks, TIMEOUT_MS},
-    {"models", NULL, "the catalog, and what is wrong with which model", "", ctl_show_models,
-     TIMEOUT_MS},
-    {"clients", NULL, "who is connected and what they pin", "", ctl_show_clients, TIMEOUT_MS},
-    {"clear", "[MODEL[/COMPONENT]]", "evict what is resident and not pinned",
-     "Pinned chunks stay, and the answer says how many.\n", ctl_show_clear, TIMEOUT_MS},
-    {"resize", "SIZE", "change the cache's size",
-     "SIZE in MB, or with a unit (512M, 2G), up to the broker's --max-cache-size. Shrinking "
-     "evicts; what\n"
-     "is pinned leaves when it is released.\n",
-     ctl_show_resize, TIMEOUT_MS},
-    {"warm", "MODEL[/COMPONENT]", "load it now, and wait until it is loaded", "", ctl_show_warm, 0},
-    {"push", "MODEL", "fill the broker's Redis with a model from its files",
-     "What is there already is passed over. Brokers without the files can serve it then.\n",
-     ctl_show_push, 0},
-    {"reload", NULL, "read the settings and look through the chunks directory again",
-     "Says which settings changed and which wait for a restart; with a mistake in them nothing is\n"
-     "reloaded.\n"
-     "A replaced model is a new revision: workers that have the old one open finish on it.\n",
-     ctl_show_reload, TIMEOUT_MS},
+/* Ids of getopt: those of a verb's own options follow. */
+enum option_id {
+    OPTION_SOCKET = 256,
+    OPTION_JSON,
+    OPTION_TIMEOUT,
+    OPTION_VERSION,
+    OPTION_HELP,
+    OPTION_OF_VERB
 };
-#define VERBS (sizeof verbs / sizeof verbs[0])
+
+#define COMMON_OPTIONS 5
+static const struct option common[COMMON_OPTIONS] = {
+    {"socket", required_argument, NULL, OPTION_SOCKET},
+    {"json", no_argument, NULL, OPTION_JSON},
+    {"timeout", required_argument, NULL, OPTION_TIMEOUT},
+    {"version", no_argument, NULL, OPTION_VERSION},
+    {"help", no_argument, NULL, OPTION_HELP},
+};
+
+/* ---- help ------------------------------------------------------------------------------------ */
 
 static void print_help(void)
 {
     (void)printf("Usage: swctl [OPTION]... VERB [ARGUMENT]\n"
                  "Asks and tells the running swbrokerd.\n\n");
-    for (size_t i = 0; i < VERBS; i++)
-        (void)printf("  %-7s %-20s %s\n", verbs[i].name, verbs[i].argument ? verbs[i].argument : "",
-                     verbs[i].help);
+    for (size_t i = 0; i < ctl_verb_count; i++)
+        (void)printf("  %-8s %-20s %s\n", ctl_verbs[i].name,
+                     ctl_verbs[i].operands ? ctl_verbs[i].operands : "", ctl_verbs[i].help);
     (void)printf("\n"
-                 "  --socket PATH   default $SW_SOCKET, else " SWI_DEFAULT_SOCKET "\n"
-                 "  --json          print the broker's answer as JSON\n"
+                 "  --socket PATH     default $SW_SOCKET, else " SWI_DEFAULT_SOCKET "\n"
+                 "  --json            print the broker's answer as JSON\n"
+                 "  --timeout SECONDS how long to wait for an answer; default 30, and without end "
+                 "for what loads or verifies\n"
                  "  --version\n"
-                 "  --help          also after a verb\n"
+                 "  --help            also after a verb, whose own options it tells\n"
                  "\n"
-                 "clear, resize, warm and reload are for root, the broker's own user and the "
-                 "members of its\n"
-                 "--admin-group.\n"
-                 "Exit status: 0 done; 1 the broker reported a failure; 2 usage; 3 no broker.\n");
+                 "Verbs that change something (warm, pin, unpin, clear, resize, verify, reload, "
+                 "trace) are for "
+                 "root, the\n"
+                 "broker's own user and the members of its --admin-group; trace start and stop are "
+                 "not for the group.\n"
+                 "Exit status: 0 done; 1 the broker reported a failure; 2 usage; 3 no broker; 130 "
+                 "cancelled.\n");
 }
 
-static void print_verb_help(const struct verb *verb)
+static void print_verb_help(const struct ctl_verb *verb)
 {
-    (void)printf("Usage: swctl [--socket PATH] [--json] %s%s%s\n%c%s.\n%s", verb->name,
-                 verb->argument ? " " : "", verb->argument ? verb->argument : "",
+    (void)printf("Usage: swctl [--socket PATH] [--json] [--timeout SECONDS] %s%s%s%s\n%c%s.\n%s",
+                 verb->name, verb->options[0].name ? " [OPTION]..." : "", verb->operands ? " " : "",
+                 verb->operands ? verb->operands : "",
                  verb->help[0] - ('a' <= verb->help[0] && verb->help[0] <= 'z' ? 'a' - 'A' : 0),
-                 verb->help + 1, verb->more);
+                 verb->help + 1, verb->more ? verb->more : "");
+    for (size_t i = 0; i < CTL_OPTIONS && verb->options[i].name; i++) {
+        const struct ctl_option *option = &verb->options[i];
+        int width = (int)(strlen(option->name) + (option->value ? strlen(option->value) + 1 : 0));
+        (void)printf("%s  --%s%s%s%*s  %s\n", i == 0 ? "\n" : "", option->name,
+                     option->value ? " " : "", option->value ? option->value : "",
+                     width < 16 ? 16 - width : 0, "", option->help);
+    }
 }
 
-static int usage(const char *what, const char *problem)
+int ctl_usage(const char *what, const char *problem)
 {
     (void)fprintf(stderr, "swctl: %s %s; see swctl --help\n", what, problem);
-    return EXIT_USAGE;
+    return CTL_USAGE;
 }
 
-struct invocation {
-    const char *socket_path;
-    const char *format, *listen; /* NULL: not given */
-    bool json, help, version, allow_remote;
-    const struct verb *verb;
-    const char *argument;
+/* ---- command line ---------------------------------------------------------------------------- */
+
+struct line {
+    struct ctl_call call;
+    bool help, version;
 };
 
-/* Returns 0 or the exit code. */
-static int parse(int argc, char **argv, struct invocation *ret)
+static bool parse_timeout(const char *text, int *ret_ms)
 {
-    static const struct option options[] = {
-        {"socket", required_argument, NULL, 's'}, {"json", no_argument, NULL, 'j'},
-        {"format", required_argument, NULL, 'f'}, {"listen", required_argument, NULL, 'l'},
-        {"allow-remote", no_argument, NULL, 'r'}, {"version", no_argument, NULL, 'v'},
-        {"help", no_argument, NULL, 'h'},         {0}};
-    opterr = 0; /* one line, ours */
-    for (int id; (id = getopt_long(argc, argv, ":", options, NULL)) != -1;) {
-        if (id == 's')
-            ret->socket_path = optarg;
-        else if (id == 'j')
-            ret->json = true;
-        else if (id == 'f')
-            ret->format = optarg;
-        else if (id == 'l')
-            ret->listen = optarg;
-        else if (id == 'r')
-            ret->allow_remote = true;
-        else if (id == 'v')
-            ret->version = true;
-        else if (id == 'h')
-            ret->help = true;
-        else
-            return usage(argv[optind - 1],
-                         id == ':' ? "needs a value" : "is no option of this program");
-    }
-    if (optind < argc) {
-        for (size_t i = 0; i < VERBS; i++)
-            if (strcmp(verbs[i].name, argv[optind]) == 0)
-                ret->verb = &verbs[i];
-        if (!ret->verb)
-            return usage(argv[optind], "is no verb");
-        optind++;
-    }
-    if (ret->help || ret->version)
+    char *end;
+    errno = 0;
+    double seconds = strtod(text, &end);
+    if (text[0] < '0' || text[0] > '9' || *end || errno || !(seconds >= 0.001) ||
+        seconds > TIMEOUT_MAX_S)
+        return false;
+    *ret_ms = (int)(seconds * 1000);
+    return true;
+}
+
+/* Returns 0 or the exit code. */
+static int take_option(struct line *line, int id, const char *word)
+{
+    struct ctl_call *call = &line->call;
+    switch (id) {
+    case OPTION_SOCKET:
+        call->socket_path = optarg;
         return 0;
-    if (!ret->verb)
-        return usage("a verb", "is missing");
-    if (ret->format && strcmp(ret->verb->name, "stats") != 0)
-        return usage("--format", "belongs to stats");
-    if ((ret->listen || ret->allow_remote) && strcmp(ret->verb->name, "export") != 0)
-        return usage(ret->listen ? "--listen" : "--allow-remote", "belongs to export");
-    if (ret->format && strcmp(ret->format, "table") != 0 && strcmp(ret->format, "json") != 0 &&
-        strcmp(ret->format, "prometheus") != 0)
-        return usage("--format", "takes table, json or prometheus");
-    ret->json = ret->json || (ret->format && strcmp(ret->format, "json") == 0);
-    if (optind < argc)
-        ret->argument = argv[optind++];
-    if (optind < argc)
-        return usage(argv[optind], "is one argument too many");
-    if (ret->argument && !ret->verb->argument)
-        return usage(ret->verb->name, "takes no argument");
-    if (!ret->argument && ret->verb->argument && ret->verb->argument[0] != '[')
-        return usage(ret->verb->name, "needs an argument");
+    case OPTION_JSON:
+        call->json = true;
+        return 0;
+    case OPTION_TIMEOUT:
+        if (!parse_timeout(optarg, &call->timeout_ms))
+            return ctl_usage("--timeout", "takes seconds, from 0.001 to 86400");
+        return 0;
+    case OPTION_VERSION:
+        line->version = true;
+        return 0;
+    case OPTION_HELP:
+        line->help = true;
+        return 0;
+    case ':':
+        return ctl_usage(word, "needs a value");
+    case '?':
+        return ctl_usage(word, "is no option of this program");
+    default:
+        call->values[id - OPTION_OF_VERB] = optarg ? optarg : "";
+        return 0;
+    }
+}
+
+/* The options up to the first word that is none ("+"), or all of them, wherever they stand. */
+static int take_options(struct line *line, int argc, char **argv, const char *how,
+                        const struct option *options)
+{
+    opterr = 0; /* one line, ours */
+    for (int id; (id = getopt_long(argc, argv, how, options, NULL)) != -1;) {
+        int result = take_option(line, id, argv[optind - 1]);
+        if (result)
+            return result;
+    }
     return 0;
 }
 
-/* MODEL or MODEL/COMPONENT into the request. False: too long, or a part of it is empty. */
-static bool put_target(json_t *request, const char *target)
+static const struct ctl_verb *find_verb(const char *name)
 {
-    const char *slash = strchr(target, '/');
-    size_t length = slash ? (size_t)(slash - target) : strlen(target);
-    if (length == 0 || length > SWI_NAME_MAX ||
-        (slash && (!slash[1] || strlen(slash + 1) > SWI_NAME_MAX)))
-        return false;
-    if (slash && json_object_set_new(request, "component", json_string(slash + 1)) < 0)
-        return false;
-    return json_object_set_new(request, "model", json_stringn(target, length)) == 0;
-}
-
-/* New reference, or NULL after having said what is wrong. */
-static json_t *make_request(const struct invocation *invocation)
-{
-    json_t *request = json_pack("{s:s}", "verb", invocation->verb->name);
-    const char *argument = invocation->argument;
-    bool good = request != NULL;
-    if (good && argument && strcmp(invocation->verb->name, "resize") == 0) {
-        uint64_t bytes;
-        good = swi_size_parse(argument, &bytes) &&
-               json_object_set_new(request, "bytes", json_integer((json_int_t)bytes)) == 0;
-        if (!good)
-            (void)usage(argument, "is no size, such as 512, 512M or 2G");
-    } else if (good && argument) {
-        good = put_target(request, argument);
-        if (!good)
-            (void)usage(argument, "is neither MODEL nor MODEL/COMPONENT");
-    }
-    if (good)
-        return request;
-    json_decref(request);
+    for (size_t i = 0; i < ctl_verb_count; i++)
+        if (strcmp(ctl_verbs[i].name, name) == 0)
+            return &ctl_verbs[i];
     return NULL;
 }
 
-static void print_metrics(const json_t *stats)
+static int check_operands(const struct ctl_call *call)
 {
-    char *text = metrics_format(stats);
-    (void)fputs(text ? text : "", stdout);
-    free(text);
+    const struct ctl_verb *verb = call->verb;
+    if (call->operand_count > 0 && verb->most == 0)
+        return ctl_usage(verb->name, "takes no argument");
+    if (call->operand_count > verb->most)
+        return ctl_usage(call->operands[verb->most], "is one argument too many");
+    if (call->operand_count < verb->least)
+        return ctl_usage(verb->name, "needs an argument");
+    return 0;
 }
 
-static int run(const struct invocation *invocation)
+/* Returns 0 or the exit code. */
+static int parse(int argc, char **argv, struct line *line)
 {
-    if (strcmp(invocation->verb->name, "export") == 0)
-        return ctl_export(swi_socket_path(invocation->socket_path),
-                          invocation->listen ? invocation->listen : CTL_EXPORT_LISTEN,
-                          invocation->allow_remote);
-    json_t *request = make_request(invocation);
-    if (!request)
-        return EXIT_USAGE;
-    struct swi_error error = {0};
-    json_t *reply = NULL;
-    int result = ctl_ask(swi_socket_path(invocation->socket_path), request,
-                         invocation->verb->timeout_ms, &reply, &error);
-    json_decref(request);
-    if (result < 0) {
-        (void)fprintf(stderr, "swctl: %s\n", error.text);
-        return result == SW_EQUOTA || result == SW_EVERSION ? EXIT_REFUSED : EXIT_NO_BROKER;
+    struct option options[COMMON_OPTIONS + CTL_OPTIONS + 1] = {0};
+    memcpy(options, common, sizeof common);
+    int result = take_options(line, argc, argv, "+:", options);
+    if (result)
+        return result;
+    if (optind < argc) {
+        line->call.verb = find_verb(argv[optind]);
+        if (!line->call.verb)
+            return ctl_usage(argv[optind], "is no verb");
+        for (size_t i = 0; i < CTL_OPTIONS && line->call.verb->options[i].name; i++) {
+            const struct ctl_option *own = &line->call.verb->options[i];
+            options[COMMON_OPTIONS + i] =
+                (struct option){own->name, own->value ? required_argument : no_argument, NULL,
+                                OPTION_OF_VERB + (int)i};
+        }
+        argv += optind; /* the verb takes the place of the program's name */
+        argc -= optind;
+        optind = 0; /* glibc: start anew */
+        result = take_options(line, argc, argv, ":", options);
+        if (result)
+            return result;
     }
-    bool good = json_is_true(json_object_get(reply, "ok"));
-    if (invocation->json) {
-        (void)json_dumpf(reply, stdout, JSON_INDENT(2));
-        (void)printf("\n");
-    } else if (good && invocation->format && strcmp(invocation->format, "prometheus") == 0) {
-        print_metrics(reply);
-    } else if (good) {
-        invocation->verb->show(reply);
-    }
-    if (!good) {
-        const char *text = json_string_value(json_object_get(reply, "error"));
-        (void)fprintf(stderr, "swctl: %s: %s\n", invocation->verb->name,
-                      text ? text : "the broker reports a failure");
-    }
-    json_decref(reply);
-    return good ? 0 : EXIT_REFUSED;
+    if (line->help || line->version)
+        return 0;
+    if (!line->call.verb)
+        return ctl_usage("a verb", "is missing");
+    line->call.operands = argv + optind;
+    line->call.operand_count = (unsigned)(argc - optind);
+    return check_operands(&line->call);
 }
 
 int main(int argc, char **argv)
 {
-    struct invocation invocation = {0};
-    int result = parse(argc, argv, &invocation);
+    struct line line = {.call.timeout_ms = -1};
+    int result = parse(argc, argv, &line);
     if (result)
         return result;
-    if (invocation.version)
+    struct ctl_call *call = &line.call;
+    call->socket_path = swi_socket_path(call->socket_path);
+    if (line.version) {
         (void)printf("swctl " SW_VERSION_STRING "\n");
-    else if (invocation.help && invocation.verb)
-        print_verb_help(invocation.verb);
-    else if (invocation.help)
+    } else if (line.help && call->verb) {
+        print_verb_help(call->verb);
+    } else if (line.help) {
         print_help();
-    else
-        result = run(&invocation);
+    } else {
+        if (call->timeout_ms < 0)
+            call->timeout_ms = call->verb->patient ? 0 : TIMEOUT_S * 1000;
+        result = call->verb->run ? call->verb->run(call) : ctl_run(call);
+    }
     if (fflush(stdout) != 0 || ferror(stdout)) {
         (void)fprintf(stderr, "swctl: cannot write to standard output\n");
-        return EXIT_REFUSED;
+        return CTL_REFUSED;
     }
     return result;
 }

@@ -4,9 +4,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/openat2.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -22,9 +26,11 @@ struct followed {
 struct trace {
     FILE *file; /* NULL: recording has ended */
     struct cache *cache;
-    const char *path; /* borrowed, for messages */
+    char *path;
     uint64_t bytes;
     uint64_t budget;
+    uint64_t lost;
+    uint64_t started_ns;
     uint64_t unknown;           /* records that named no chunk of the catalog */
     uint64_t named[SWI_CHUNKS]; /* incarnation that the chunk line of this id spoke of; 0: none */
     struct followed session[SWI_SESSIONS];
@@ -56,24 +62,24 @@ static void __attribute__((format(printf, 2, 3))) line(struct trace *trace, cons
         stop(trace, "it has become too large; record a shorter time");
 }
 
-int trace_open(const char *path, struct cache *cache, uint64_t now_ns, struct trace **ret,
-               struct swi_error *error)
+/* Takes the descriptor, whatever comes of it. */
+static int begin(int fd, const char *path, struct cache *cache, uint64_t now_ns, struct trace **ret,
+                 struct swi_error *error)
 {
     struct trace *trace = calloc(1, sizeof *trace);
-    if (!trace)
-        return swi_fail(error, -ENOMEM, "out of memory");
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0600);
-    trace->file = fd >= 0 ? fdopen(fd, "w") : NULL;
-    if (!trace->file) {
-        int result = -errno;
-        if (fd >= 0)
-            (void)close(fd);
+    char *copy = strdup(path);
+    FILE *file = trace && copy ? fdopen(fd, "w") : NULL;
+    if (!file) {
+        (void)close(fd);
+        free(copy);
         free(trace);
-        return swi_fail(error, result, "cannot write the trace %s: %s", path, sw_strerror(result));
+        return swi_fail(error, -ENOMEM, "out of memory");
     }
-    (void)setvbuf(trace->file, NULL, _IOFBF, BUFFER_BYTES);
+    (void)setvbuf(file, NULL, _IOFBF, BUFFER_BYTES);
+    trace->file = file;
     trace->cache = cache;
-    trace->path = path;
+    trace->path = copy;
+    trace->started_ns = now_ns;
     for (uint32_t i = 0; i < SWI_SESSIONS; i++)
         trace->session[i].last_ns = now_ns;
     line(trace, "surfing-weights-trace 1\n");
@@ -81,6 +87,90 @@ int trace_open(const char *path, struct cache *cache, uint64_t now_ns, struct tr
     swi_trace_switch(cache_index(cache), true);
     *ret = trace;
     return 0;
+}
+
+int trace_open(const char *path, struct cache *cache, uint64_t now_ns, struct trace **ret,
+               struct swi_error *error)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0600);
+    if (fd < 0)
+        return swi_fail(error, -errno, "cannot write the trace %s: %s", path, sw_strerror(-errno));
+    return begin(fd, path, cache, now_ns, ret, error);
+}
+
+/* A new file, or an own regular one that is emptied. Returns a descriptor or -errno. */
+static int open_safely(const char *path, bool overwrite)
+{
+    struct open_how how = {
+        .flags = O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW,
+        .mode = 0600,
+        .resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
+    };
+    if (!overwrite)
+        how.flags |= O_EXCL;
+    long fd;
+    do
+        fd = syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how);
+    while (fd < 0 && (errno == EINTR || errno == EAGAIN));
+    if (fd < 0)
+        return -errno;
+    struct stat status;
+    int result = fstat((int)fd, &status) < 0 ? -errno : 0;
+    /* not before this is it known what would be emptied */
+    if (result == 0 && (!S_ISREG(status.st_mode) || status.st_uid != geteuid()))
+        result = -EPERM;
+    if (result == 0 && ftruncate((int)fd, 0) < 0)
+        result = -errno;
+    if (result < 0)
+        (void)close((int)fd);
+    return result < 0 ? result : (int)fd;
+}
+
+static const char *what_to_do(int code)
+{
+    switch (code) {
+    case -EEXIST:
+        return "; name another file, or overwrite it with --force";
+    case -ELOOP:
+        return ": a part of the path is a symbolic link; name the place itself";
+    case -EPERM:
+        return ": it is no regular file of the broker's user; name another one";
+    case -EROFS:
+    case -EACCES:
+        return "; name a directory that the broker's user may write (its service may see some "
+               "read-only)";
+    default:
+        return "";
+    }
+}
+
+int trace_open_safely(const char *path, bool overwrite, struct cache *cache, uint64_t now_ns,
+                      struct trace **ret, struct swi_error *error)
+{
+    if (path[0] != '/')
+        return swi_fail(error, -EINVAL, "the trace needs an absolute path, not %.200s", path);
+    int fd = open_safely(path, overwrite);
+    if (fd < 0)
+        return swi_fail(error, fd, "cannot write the trace %.200s: %s%s", path, sw_strerror(fd),
+                        what_to_do(fd));
+    return begin(fd, path, cache, now_ns, ret, error);
+}
+
+void trace_skip(struct trace *trace, uint32_t session, const struct swi_page *page)
+{
+    uint64_t lost = 0;
+    (void)swi_page_take_trace(page, &trace->session[session].place, trace->values,
+                              SWI_TRACE_RECORDS, &lost);
+}
+
+struct trace_status trace_get_status(const struct trace *trace)
+{
+    return (struct trace_status){.path = trace->path,
+                                 .recording = trace->file != NULL,
+                                 .bytes = trace->bytes,
+                                 .unknown = trace->unknown,
+                                 .lost = trace->lost,
+                                 .started_ns = trace->started_ns};
 }
 
 void trace_close(struct trace *trace, uint64_t now_ns)
@@ -96,6 +186,7 @@ void trace_close(struct trace *trace, uint64_t now_ns)
         if (fclose(trace->file) != 0)
             log_warning("the trace %s may be incomplete: %s", trace->path, sw_strerror(-errno));
     }
+    free(trace->path);
     free(trace);
 }
 
@@ -167,6 +258,7 @@ void trace_drain(struct trace *trace, uint32_t session, const struct swi_page *p
     uint32_t count =
         swi_page_take_trace(page, &followed->place, trace->values, SWI_TRACE_RECORDS, &lost);
     uint64_t last_ns = followed->last_ns;
+    trace->lost += lost;
     if (lost > 0)
         line(trace, "lost %" PRIu64 " %u %" PRIu64 "\n", last_ns, session, lost);
     for (uint32_t i = 0; i < count; i++) {

@@ -1,4 +1,5 @@
-/* The recorder: what clients do with chunks, written to a file (swbrokerd --trace FILE).
+/* The recorder: what clients do with chunks, written to a file (swbrokerd --trace FILE, or swctl
+ * trace start FILE).
  *
  * Hits never reach the broker. While a recorder exists, clients leave a record of every use in
  * their page (core/lease), and the recorder fetches them: every few milliseconds, and once more
@@ -45,6 +46,13 @@ struct trace;
  * borrowed and must outlive the recorder. */
 int trace_open(const char *path, struct cache *cache, uint64_t now_ns, struct trace **ret,
                struct swi_error *error);
+/* The same for a path that an operator named while the broker runs, and that others may be able to
+ * write around: absolute, no part of it a symbolic link; the file is new, or with `overwrite` a
+ * regular file of the broker's own user. Errors: -EEXIST, -ELOOP, -EPERM …, with what to do. */
+int trace_open_safely(const char *path, bool overwrite, struct cache *cache, uint64_t now_ns,
+                      struct trace **ret, struct swi_error *error);
+/* Passes over what the session's client has noted so far, in an earlier recording. */
+void trace_skip(struct trace *trace, uint32_t session, const struct swi_page *page);
 /* Switches tracing off, writes the end. NULL is allowed. */
 void trace_close(struct trace *trace, uint64_t now_ns);
 
@@ -56,6 +64,15 @@ void trace_forget(struct trace *trace, uint32_t session, const struct swi_page *
                   uint64_t now_ns);
 /* Looks whether the arena's budget has changed. */
 void trace_budget(struct trace *trace, uint64_t now_ns);
+struct trace_status {
+    const char *path; /* borrowed */
+    bool recording;
+    uint64_t bytes;      /* written */
+    uint64_t unknown;    /* records that named no chunk of the catalog */
+    uint64_t lost;       /* overwritten unread */
+    uint64_t started_ns; /* as trace_open was told */
+};
+struct trace_status trace_get_status(const struct trace *trace);
 /* False once recording has ended by itself. */
 bool trace_alive(const struct trace *trace);
 

@@ -1,4 +1,4 @@
-/* Warm-ups that an operator asked for. */
+/* Warm-ups and pins that an operator asked for. */
 #include "warm.h"
 
 #include <assert.h>
@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "control.h"
+#include "pins.h"
 #include "report.h"
 
 struct step {
@@ -13,6 +14,7 @@ struct step {
     struct warm *warm;
     uint32_t ordinal;
     bool waiting;
+    bool pinned; /* by this call: it was not before */
 };
 
 struct warm {
@@ -22,7 +24,10 @@ struct warm {
     struct revision *revision;
     uint32_t remaining; /* steps without an answer, and one for warm_start itself */
     uint32_t loaded;
-    uint64_t bytes;
+    uint64_t bytes, all_bytes;
+    uint64_t progress_ns; /* when it was last told */
+    struct warm_options options;
+    bool answered;
     int first_failure;
     json_t *failed; /* [{"component", "code", "error"}] */
     uint32_t count;
@@ -32,6 +37,11 @@ struct warm {
 static void warm_free(struct warm *warm)
 {
     struct session *session = warm->session;
+    bool failed = !warm->answered || warm->first_failure != 0;
+    for (uint32_t i = 0; i < warm->count; i++)
+        if (warm->steps[i].pinned && failed)
+            (void)pins_remove(session->broker, warm->revision->name,
+                              warm->revision->manifest.chunks[warm->steps[i].ordinal].name);
     TAILQ_REMOVE(&session->warms, warm, link);
     session->warm_count--;
     catalog_release(session->broker->catalog, warm->revision);
@@ -45,6 +55,8 @@ static json_t *answer(struct warm *warm)
                               report_text(warm->revision->name), "chunks", (json_int_t)warm->loaded,
                               "bytes", (json_int_t)warm->bytes, "failed", warm->failed);
     const json_t *first = json_array_get(warm->failed, 0);
+    if (reply && warm->options.pin)
+        (void)json_object_set_new(reply, "pinned", json_boolean(warm->first_failure == 0));
     if (reply && first) {
         (void)json_object_set_new(reply, "code", json_integer(warm->first_failure));
         (void)json_object_set(reply, "error", json_object_get(first, "error"));
@@ -55,8 +67,16 @@ static json_t *answer(struct warm *warm)
 static void step_over(struct warm *warm)
 {
     assert(warm->remaining > 0);
-    if (--warm->remaining > 0)
+    if (--warm->remaining > 0) {
+        if (warm->options.progress)
+            session_progress(warm->session, warm->tag, &warm->progress_ns,
+                             (struct session_progress){.chunks = warm->loaded,
+                                                       .of_chunks = warm->count,
+                                                       .bytes = warm->bytes,
+                                                       .of_bytes = warm->all_bytes});
         return;
+    }
+    warm->answered = true;
     session_reply(warm->session, warm->tag, answer(warm));
     warm_free(warm);
 }
@@ -96,19 +116,34 @@ static int warm_create(struct session *session, struct revision *revision, int o
     warm->failed = failed;
     warm->count = count;
     warm->remaining = count + 1;
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t ordinal = only >= 0 ? (uint32_t)only : i;
+        warm->all_bytes += revision->manifest.chunks[ordinal].bytes;
         warm->steps[i] = (struct step){
             .waiter = {.done = step_done, .session = SWI_SESSIONS},
             .warm = warm,
-            .ordinal = only >= 0 ? (uint32_t)only : i,
+            .ordinal = ordinal,
             .waiting = true,
         };
+    }
     *ret = warm;
     return 0;
 }
 
+static int pin(struct warm *warm, int only, struct swi_error *error)
+{
+    bool *fresh = calloc(warm->revision->manifest.count, sizeof *fresh);
+    if (!fresh)
+        return swi_fail(error, -ENOMEM, "out of memory");
+    int result = pins_add(warm->session->broker, warm->revision, only, fresh, error);
+    for (uint32_t i = 0; result == 0 && i < warm->count; i++)
+        warm->steps[i].pinned = fresh[warm->steps[i].ordinal];
+    free(fresh);
+    return result;
+}
+
 int warm_start(struct session *session, uint64_t tag, const char *model, const char *component,
-               struct swi_error *error)
+               struct warm_options options, struct swi_error *error)
 {
     struct broker *broker = session->broker;
     if (session->warm_count >= SESSION_WARMS)
@@ -129,8 +164,14 @@ int warm_start(struct session *session, uint64_t tag, const char *model, const c
         return result;
     }
     warm->tag = tag;
+    warm->options = options;
     TAILQ_INSERT_TAIL(&session->warms, warm, link);
     session->warm_count++;
+    result = options.pin ? pin(warm, only, error) : 0;
+    if (result < 0) {
+        warm_free(warm);
+        return result;
+    }
     uint64_t now_ns = loop_now();
     for (uint32_t i = 0; i < warm->count; i++)
         cache_request(broker->cache, revision->ids[warm->steps[i].ordinal], CACHE_WARM,

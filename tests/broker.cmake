@@ -14,6 +14,8 @@ add_test(NAME monitoring COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/monitoring.sh 
   ${CMAKE_BINARY_DIR})
 set_tests_properties(monitoring PROPERTIES TIMEOUT 120 SKIP_RETURN_CODE 77)
 sw_test(settings SOURCES test_settings.c LIBRARIES sw-test-support)
+sw_test(swctl SOURCES test_swctl.c LIBRARIES sw-test-support)
+sw_test(swctl-watch SOURCES test_swctl_watch.c LIBRARIES sw-ctl sw-test-support TIMEOUT 180)
 sw_test(loop SOURCES test_loop.c LIBRARIES sw-broker sw-test-support)
 foreach(program swbrokerd swctl swchunk)
   add_dependencies(sw-test-support ${program})

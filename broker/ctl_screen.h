@@ -1,0 +1,34 @@
+/* A screen in memory: rows and columns of characters with a tone each, to be printed or compared.
+ */
+#ifndef SWB_CTL_SCREEN_H
+#define SWB_CTL_SCREEN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CTL_SCREEN_ROWS    200u
+#define CTL_SCREEN_COLUMNS 400u
+
+/* Tones are colours by number (0: none; 1…6: those that tell models apart), with flags. */
+enum { CTL_TONE_BOLD = 0x10, CTL_TONE_FAINT = 0x20, CTL_TONE_REVERSE = 0x40, CTL_TONE_BAD = 0x80 };
+
+struct ctl_screen;
+
+/* Sizes are brought within 1×1 and the limits above. NULL: out of memory. */
+struct ctl_screen *ctl_screen_create(unsigned rows, unsigned columns);
+void ctl_screen_destroy(struct ctl_screen *screen);
+unsigned ctl_screen_rows(const struct ctl_screen *screen);
+unsigned ctl_screen_columns(const struct ctl_screen *screen);
+
+/* Writes UTF-8 text from a place on, cut at the right edge; outside of the screen nothing happens.
+ * Returns the column after it. */
+unsigned ctl_screen_put(struct ctl_screen *screen, unsigned row, unsigned column, unsigned tone,
+                        const char *format, ...) __attribute__((format(printf, 5, 6)));
+
+/* The whole screen as text, malloc'd: rows end without trailing blanks. For a terminal (colour)
+ * each row is followed by "erase to the end of the line" and tones are SGR sequences; otherwise it
+ * is plain. NULL: out of memory. */
+char *ctl_screen_text(const struct ctl_screen *screen, bool terminal, bool colour);
+
+#endif

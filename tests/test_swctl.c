@@ -1,0 +1,472 @@
+/* What an operator does with swctl on a real broker: pins, verification, warm-ups, listings,
+ * traces. */
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "support/raw.h"
+
+static struct sup_broker broker;
+static const char *models;
+
+static void start(void)
+{
+    models = sup_path("models");
+    sup_mkdir(models);
+    (void)sup_synth(models, "one", SUP_ARGS("--layers", "4", "--seed", "1"));
+    (void)sup_synth(models, "two", SUP_ARGS("--layers", "2", "--seed", "2"));
+    broker = sup_broker_start(models, "32", NULL);
+}
+
+static void stop(void)
+{
+    if (broker.pid)
+        cr_assert_eq(sup_broker_stop(&broker), 0, "%s", sup_read(broker.log, NULL));
+}
+
+TestSuite(swctl_verbs, .init = start, .fini = stop, .timeout = 120);
+
+static int64_t number(const json_t *object, const char *key)
+{
+    json_t *value = json_object_get(object, key);
+    cr_assert(json_is_integer(value), "no integer %s", key);
+    return json_integer_value(value);
+}
+
+/* One chunk of swctl ls; a new reference. */
+static json_t *chunk(const char *target)
+{
+    json_t *reply = sup_swctl(&broker, SUP_ARGS("ls", target));
+    json_t *list = json_object_get(reply, "chunks");
+    cr_assert_eq(json_array_size(list), 1, "%s", target);
+    json_t *row = json_incref(json_array_get(list, 0));
+    json_decref(reply);
+    return row;
+}
+
+static bool has_state(const char *target, const char *state)
+{
+    json_t *row = chunk(target);
+    bool same = strcmp(json_string_value(json_object_get(row, "state")), state) == 0;
+    json_decref(row);
+    return same;
+}
+
+static bool is_resident(void *target)
+{
+    return has_state(target, "resident");
+}
+
+static struct sup_result expect_exit(int code, const char *const argv[])
+{
+    struct sup_result result = sup_run(argv);
+    cr_assert_eq(result.exit_code, code, "%s %s: exit %d, not %d: %s", argv[1], argv[2],
+                 result.exit_code, code, result.err);
+    return result;
+}
+
+static void expect_words(const char *text, const char *word)
+{
+    cr_assert_not_null(strstr(text, word), "no \"%s\" in: %s", word, text);
+}
+
+/* ---- pins ------------------------------------------------------------------------------------ */
+
+Test(swctl_verbs, a_pin_loads_and_keeps)
+{
+    expect_words(sup_run_ok(SUP_ARGS("swctl", "pin", "one/layer_1")), "pinned");
+    cr_assert(has_state("one/layer_1", "resident"));
+    json_t *row = chunk("one/layer_1");
+    cr_assert(json_is_true(json_object_get(row, "pinned_by_operator")));
+    int64_t bytes = number(row, "bytes");
+    json_decref(row);
+    cr_assert_eq(sup_stat(&broker, "pinned_bytes"), bytes);
+    cr_assert_eq(sup_stat(&broker, "operator_pinned_chunks"), 1);
+    expect_words(sup_run_ok(SUP_ARGS("swctl", "ls", "one")), "operator");
+    (void)sup_run_ok(SUP_ARGS("swctl", "warm", "two"));
+    json_t *cleared = sup_swctl(&broker, SUP_ARGS("clear"));
+    cr_assert_eq(number(cleared, "operator_pinned_chunks"), 1);
+    cr_assert_eq(number(cleared, "pinned_chunks"), 1);
+    json_decref(cleared);
+    expect_words(sup_run_ok(SUP_ARGS("swctl", "clear")), "by the operator");
+    cr_assert(has_state("one/layer_1", "resident"));
+    expect_words(sup_run_ok(SUP_ARGS("swctl", "unpin", "one")), "unpinned 1 chunk");
+    cr_assert_eq(sup_stat(&broker, "pinned_bytes"), 0);
+    (void)sup_run_ok(SUP_ARGS("swctl", "clear"));
+    cr_assert(has_state("one/layer_1", "absent"));
+    expect_words(expect_exit(1, SUP_ARGS("swctl", "unpin", "one")).err, "not pinned");
+}
+
+Test(swctl_verbs, pins_outlast_pressure)
+{
+    (void)sup_run_ok(SUP_ARGS("swctl", "pin", "one"));
+    for (int i = 0; i < 3; i++) { /* 32 MB hold one model and a half of these */
+        const char *name = sup_format("big%d", i);
+        (void)sup_synth(models, name, SUP_ARGS("--layers", "6"));
+        (void)sup_run_ok(SUP_ARGS("swctl", "warm", name));
+    }
+    cr_assert_gt(sup_stat(&broker, "evictions"), 0);
+    static const char *const parts[] = {"embeddings", "layer_0", "layer_3", "pooler"};
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+        cr_assert(has_state(sup_format("one/%s", parts[i]), "resident"), "%s", parts[i]);
+    cr_assert_eq(sup_stat(&broker, "load_errors"), 0);
+}
+
+Test(swctl_verbs, pins_cannot_take_all_of_the_arena)
+{
+    (void)sup_run_ok(SUP_ARGS("swctl", "pin", "one"));
+    struct sup_result result = expect_exit(1, SUP_ARGS("swctl", "pin", "two"));
+    expect_words(result.err, "16.0 MiB, half of the cache");
+    cr_assert_eq(sup_stat(&broker, "operator_pin_limit_bytes"), 16 << 20);
+    cr_assert(has_state("two/layer_0", "unused") || has_state("two/layer_0", "absent"),
+              "a refused pin loads nothing");
+    /* a smaller cache would be over the limit */
+    result = expect_exit(1, SUP_ARGS("swctl", "resize", "16"));
+    expect_words(result.err, "unpin");
+    cr_assert_eq(sup_stat(&broker, "arena_bytes"), 32 << 20);
+    (void)sup_run_ok(SUP_ARGS("swctl", "unpin", "one"));
+    (void)sup_run_ok(SUP_ARGS("swctl", "resize", "16"));
+}
+
+Test(swctl_verbs, a_resize_moves_what_is_pinned)
+{
+    (void)sup_run_ok(SUP_ARGS("swctl", "warm", "one", "two"));
+    (void)sup_run_ok(SUP_ARGS("swctl", "pin", "two/layer_1"));
+    json_t *row = chunk("two/layer_1");
+    int64_t offset = number(row, "offset");
+    json_decref(row);
+    cr_assert_gt(offset, 4 << 20, "it lies where the resize cuts");
+    (void)sup_run_ok(SUP_ARGS("swctl", "resize", "4"));
+    char target[] = "two/layer_1";
+    cr_assert(sup_until(is_resident, target, 20000), "it is not loaded again");
+    row = chunk("two/layer_1");
+    cr_assert_lt(number(row, "offset"), 4 << 20);
+    json_decref(row);
+}
+
+Test(swctl_verbs, pins_follow_a_model_to_its_new_revision_and_end_with_it)
+{
+    (void)sup_run_ok(SUP_ARGS("swctl", "pin", "two"));
+    json_t *row = chunk("two/layer_0");
+    int64_t revision = number(row, "revision");
+    json_decref(row);
+    sup_remove_tree(sup_format("%s/two", models));
+    (void)sup_synth(models, "two", SUP_ARGS("--layers", "3", "--seed", "9"));
+    json_t *reply = sup_swctl(&broker, SUP_ARGS("reload"));
+    cr_assert_eq(number(reply, "replaced"), 1);
+    cr_assert_eq(number(reply, "pins_ended"), 0);
+    json_decref(reply);
+    char target[] = "two/layer_2"; /* new in this revision, and the model is pinned as a whole */
+    cr_assert(sup_until(is_resident, target, 20000));
+    row = chunk("two/layer_0");
+    cr_assert_neq(number(row, "revision"), revision);
+    cr_assert(json_is_true(json_object_get(row, "pinned_by_operator")));
+    json_decref(row);
+    sup_remove_tree(sup_format("%s/two", models));
+    reply = sup_swctl(&broker, SUP_ARGS("reload"));
+    cr_assert_eq(number(reply, "pins_ended"), 5);
+    json_decref(reply);
+    cr_assert_eq(sup_stat(&broker, "operator_pinned_bytes"), 0);
+    cr_assert_eq(sup_stat(&broker, "pinned_bytes"), 0);
+}
+
+Test(swctl_verbs, a_pin_of_what_cannot_be_loaded_is_taken_back)
+{
+    const char *path = sup_format("%s/two/layer_1.safetensors", models);
+    cr_assert_eq(truncate(path, 4096), 0);
+    (void)expect_exit(1, SUP_ARGS("swctl", "pin", "two"));
+    cr_assert_eq(sup_stat(&broker, "operator_pinned_chunks"), 0);
+}
+
+/* ---- verify ---------------------------------------------------------------------------------- */
+
+/* The broker's own descriptor of the arena: same user, so it opens for writing. */
+static int open_arena(void)
+{
+    const char *folder = sup_format("/proc/%d/fd", (int)broker.pid);
+    DIR *list = opendir(folder);
+    cr_assert_not_null(list);
+    int fd = -1;
+    for (struct dirent *entry; fd < 0 && (entry = readdir(list));) {
+        char link[256] = "";
+        const char *path = sup_format("%s/%s", folder, entry->d_name);
+        if (readlink(path, link, sizeof link - 1) > 0 && strncmp(link, "/dev/shm/", 9) == 0)
+            fd = open(path, O_RDWR | O_CLOEXEC);
+    }
+    closedir(list);
+    cr_assert_geq(fd, 0, "the broker has no arena");
+    return fd;
+}
+
+static void damage(const char *target)
+{
+    json_t *row = chunk(target);
+    off_t at = number(row, "offset") + number(row, "bytes") - 3;
+    json_decref(row);
+    int fd = open_arena();
+    uint8_t byte;
+    cr_assert_eq(pread(fd, &byte, 1, at), 1);
+    byte ^= 16;
+    cr_assert_eq(pwrite(fd, &byte, 1, at), 1);
+    close(fd);
+}
+
+Test(swctl_verbs, verify_finds_nothing_where_nothing_is)
+{
+    (void)sup_run_ok(SUP_ARGS("swctl", "warm", "one", "two"));
+    json_t *reply = sup_swctl(&broker, SUP_ARGS("verify"));
+    cr_assert_eq(number(reply, "chunks_verified"), 6 + 4);
+    cr_assert_eq(number(reply, "mismatches"), 0);
+    cr_assert_eq(number(reply, "bytes"), sup_stat(&broker, "resident_bytes"));
+    json_decref(reply);
+    reply = sup_swctl(&broker, SUP_ARGS("verify", "one/layer_2"));
+    cr_assert_eq(number(reply, "chunks_verified"), 1);
+    json_decref(reply);
+    (void)sup_run_ok(SUP_ARGS("swctl", "clear"));
+    reply = sup_swctl(&broker, SUP_ARGS("verify"));
+    cr_assert_eq(number(reply, "chunks_verified"), 0);
+    json_decref(reply);
+    (void)expect_exit(1, SUP_ARGS("swctl", "verify", "nobody"));
+}
+
+Test(swctl_verbs, verify_withdraws_damaged_bytes_and_revokes_their_holder)
+{
+    struct raw holder = raw_attach(&broker, "holder"), other = raw_attach(&broker, "other");
+    struct raw_model model = raw_open(&holder, "one");
+    struct raw_model same = raw_open(&other, "one");
+    uint32_t bad = raw_find(&model, "layer_1");
+    (void)raw_pin(&holder, &model, bad);
+    (void)raw_pin(&other, &same, raw_find(&same, "layer_0"));
+    damage("one/layer_1");
+    struct sup_result result = expect_exit(1, SUP_ARGS("swctl", "verify"));
+    expect_words(result.out, "mismatch");
+    expect_words(result.out, "holder/");
+    expect_words(result.err, "1 of 2 chunks");
+    uint32_t session = holder.welcome.session;
+    cr_assert_neq(swi_session_epoch(holder.index, session), holder.welcome.epoch,
+                  "what the holder computed must not count");
+    const char *text;
+    cr_assert_eq(raw_done(&holder, &text), SW_EREVOKED);
+    expect_words(text, "one/layer_1");
+    raw_expect_hangup(&holder);
+    cr_assert_eq(swi_session_epoch(other.index, other.welcome.session), other.welcome.epoch,
+                 "nobody else is revoked");
+    cr_assert_eq(sup_stat(&broker, "digest_errors"), 1);
+    cr_assert_eq(sup_stat(&broker, "damage_revoked"), 1);
+    cr_assert(has_state("one/layer_1", "resident"), "it was read again");
+    (void)raw_pin(&other, &same, bad); /* checks the bytes */
+    (void)expect_exit(0, SUP_ARGS("swctl", "verify"));
+    raw_close(&holder);
+    raw_close(&other);
+}
+
+Test(swctl_verbs, verify_serves_nothing_when_the_file_is_damaged_too)
+{
+    (void)sup_run_ok(SUP_ARGS("swctl", "warm", "two"));
+    damage("two/layer_0");
+    cr_assert_eq(truncate(sup_format("%s/two/layer_0.safetensors", models), 8192), 0);
+    struct sup_result result = expect_exit(1, SUP_ARGS("swctl", "--json", "verify", "two"));
+    json_t *reply = json_loads(result.out, 0, NULL);
+    cr_assert_eq(number(reply, "mismatches"), 1);
+    json_decref(reply);
+    cr_assert(has_state("two/layer_0", "absent"));
+    (void)expect_exit(1, SUP_ARGS("swctl", "warm", "two/layer_0"));
+}
+
+/* ---- warm ------------------------------------------------------------------------------------ */
+
+Test(swctl_verbs, warms_several_and_all)
+{
+    (void)expect_exit(2, SUP_ARGS("swctl", "warm"));
+    (void)expect_exit(2, SUP_ARGS("swctl", "warm", "--all", "one"));
+    json_t *reply = sup_swctl(&broker, SUP_ARGS("warm", "one/layer_0", "two/layer_1"));
+    cr_assert_eq(json_array_size(json_object_get(reply, "warmed")), 2);
+    json_decref(reply);
+    cr_assert_eq(sup_stat(&broker, "chunks_resident"), 2);
+    (void)sup_run_ok(SUP_ARGS("swctl", "warm", "--all"));
+    cr_assert_eq(sup_stat(&broker, "chunks_resident"), 10);
+    /* one that fails does not keep the others from loading */
+    (void)sup_run_ok(SUP_ARGS("swctl", "clear"));
+    (void)expect_exit(1, SUP_ARGS("swctl", "warm", "nobody", "two"));
+    cr_assert_eq(sup_stat(&broker, "chunks_resident"), 4);
+    (void)sup_run_ok(SUP_ARGS("swctl", "resize", "8"));
+    expect_words(expect_exit(1, SUP_ARGS("swctl", "warm", "--all")).err, "the cache 8.0 MiB");
+}
+
+static bool waits(void *unused)
+{
+    (void)unused;
+    return sup_stat(&broker, "queued") > 0;
+}
+
+Test(swctl_verbs, a_cancelled_warm_up_leaves_nothing_queued)
+{
+    /* every byte of the cache is pinned, so what is asked for stays in the queue */
+    struct raw holder = raw_attach(&broker, "holder");
+    (void)sup_run_ok(SUP_ARGS("swctl", "resize", "8"));
+    struct raw_model model = raw_open(&holder, "one");
+    (void)raw_pin(&holder, &model, raw_find(&model, "embeddings"));
+    const char *err = sup_path("warm.err");
+    pid_t pid = sup_spawn(SUP_ARGS("swctl", "warm", "two/embeddings"), NULL, err);
+    cr_assert(sup_until(waits, NULL, 10000));
+    cr_assert_eq(kill(pid, SIGINT), 0);
+    cr_assert_eq(sup_wait(pid, 10000), 130);
+    expect_words(sup_read(err, NULL), "cancelled");
+    for (int i = 0; i < 1000 && sup_stat(&broker, "queued") > 0; i++)
+        sup_sleep_ms(5);
+    cr_assert_eq(sup_stat(&broker, "queued"), 0);
+    /* the same for a pin, which is taken back too */
+    (void)sup_run_ok(SUP_ARGS("swctl", "resize", "16"));
+    for (uint32_t i = 0; i < 3; i++)
+        (void)raw_pin(&holder, &model, raw_find(&model, sup_format("layer_%u", i)));
+    pid = sup_spawn(SUP_ARGS("swctl", "pin", "two/embeddings"), NULL, err);
+    cr_assert(sup_until(waits, NULL, 10000));
+    cr_assert_eq(sup_stat(&broker, "operator_pinned_chunks"), 1);
+    cr_assert_eq(kill(pid, SIGINT), 0);
+    cr_assert_eq(sup_wait(pid, 10000), 130);
+    for (int i = 0; i < 1000 && sup_stat(&broker, "operator_pinned_chunks") > 0; i++)
+        sup_sleep_ms(5);
+    cr_assert_eq(sup_stat(&broker, "operator_pinned_chunks"), 0);
+    raw_close(&holder);
+}
+
+/* ---- ls -------------------------------------------------------------------------------------- */
+
+Test(swctl_verbs, ls_filters_sorts_and_names_holders)
+{
+    (void)sup_run_ok(SUP_ARGS("swctl", "warm", "one", "two"));
+    struct raw raw = raw_attach(&broker, "worker");
+    struct raw_model model = raw_open(&raw, "one");
+    uint32_t layer = raw_find(&model, "layer_2");
+    (void)raw_pin(&raw, &model, layer);
+    for (int i = 0; i < 3; i++)
+        swi_page_note_hit(raw.page, raw.index, 0, model.ids[layer]);
+    json_t *row = chunk("one/layer_2");
+    cr_assert_eq(number(row, "pins"), 1);
+    cr_assert_geq(number(row, "hits"), 2);
+    const json_t *holder = json_array_get(json_object_get(row, "holders"), 0);
+    cr_assert_str_eq(json_string_value(json_object_get(holder, "name")), "worker");
+    cr_assert_eq(number(holder, "pid"), getpid());
+    cr_assert_str_eq(json_string_value(json_object_get(row, "layout")), "panel");
+    cr_assert_str_eq(json_string_value(json_object_get(row, "dtype")), "F16");
+    cr_assert_not_null(json_object_get(row, "last_use_ms_ago"));
+    json_decref(row);
+    expect_words(sup_run_ok(SUP_ARGS("swctl", "ls")), sup_format("worker/%d", (int)getpid()));
+    const char *names = sup_run_ok(SUP_ARGS("swctl", "ls", "two", "--names"));
+    cr_assert_str_eq(names, "two/embeddings\ntwo/layer_0\ntwo/layer_1\ntwo/pooler\n");
+    names = sup_run_ok(SUP_ARGS("swctl", "ls", "--names", "--sort", "hits"));
+    cr_assert_eq(strncmp(names, "one/layer_2\n", 12), 0, "%s", names);
+    names = sup_run_ok(SUP_ARGS("swctl", "ls", "--names", "--sort=size", "one"));
+    cr_assert_eq(strncmp(names, "one/embeddings\n", 15), 0, "%s", names);
+    (void)expect_exit(2, SUP_ARGS("swctl", "ls", "--sort", "beauty"));
+    (void)expect_exit(1, SUP_ARGS("swctl", "ls", "nobody"));
+    (void)expect_exit(1, SUP_ARGS("swctl", "ls", "one/nothing"));
+    cr_assert_str_eq(sup_run_ok(SUP_ARGS("swctl", "models", "--names")), "one\ntwo\n");
+    raw_close(&raw);
+    /* hits of a client that has left still count */
+    row = chunk("one/layer_2");
+    cr_assert_geq(number(row, "hits"), 2);
+    json_decref(row);
+}
+
+static bool foresees(void *context)
+{
+    struct raw *raw = context;
+    /* a pass goes on, one component each time */
+    static struct swi_cursor_value cursor;
+    struct swi_entry_value entry = swi_entry_get(raw->index, 0);
+    cursor = (struct swi_cursor_value){.incarnation = entry.incarnation,
+                                       .pass = cursor.pass + (cursor.component == 3),
+                                       .step_ns = 50000000,
+                                       .component = (cursor.component + 1) % 4};
+    swi_cursor_put(raw->page, raw->index, 0, &cursor);
+    json_t *row = chunk("one/pooler");
+    bool known = json_object_get(row, "next_use_ms") != NULL;
+    if (known)
+        cr_assert_geq(number(row, "next_use_steps"), 1);
+    json_decref(row);
+    return known;
+}
+
+Test(swctl_verbs, ls_and_clients_tell_where_a_pass_is)
+{
+    struct raw raw = raw_attach(&broker, "worker");
+    struct raw_model model = raw_open(&raw, "one");
+    (void)raw_pin(&raw, &model, 0);
+    cr_assert_eq(model.ids[0], 0);
+    cr_assert(sup_until(foresees, &raw, 20000), "the policy expects no next use");
+    json_t *reply = sup_swctl(&broker, SUP_ARGS("clients"));
+    const json_t *client = json_array_get(json_object_get(reply, "clients"), 0);
+    const json_t *cursor = json_array_get(json_object_get(client, "cursors"), 0);
+    cr_assert_str_eq(json_string_value(json_object_get(cursor, "model")), "one");
+    cr_assert_eq(number(cursor, "components"), 6);
+    cr_assert_lt(number(cursor, "at"), 4);
+    json_decref(reply);
+    raw_close(&raw);
+}
+
+/* ---- trace ----------------------------------------------------------------------------------- */
+
+Test(swctl_verbs, records_a_trace_while_it_runs)
+{
+    struct raw raw = raw_attach(&broker, "worker");
+    struct raw_model model = raw_open(&raw, "one");
+    uint32_t slot = raw_pin(&raw, &model, 0);
+    expect_words(sup_run_ok(SUP_ARGS("swctl", "trace", "status")), "no trace");
+    (void)expect_exit(1, SUP_ARGS("swctl", "trace", "stop"));
+    const char *path = sup_path("trace");
+    (void)sup_run_ok(SUP_ARGS("swctl", "trace", "start", path));
+    cr_assert(swi_trace_is_on(raw.index));
+    (void)expect_exit(1, SUP_ARGS("swctl", "trace", "start", sup_path("another")));
+    cr_assert_not(sup_exists(sup_path("another")));
+    swi_page_note_hit(raw.page, raw.index, slot, model.ids[0]);
+    expect_words(sup_run_ok(SUP_ARGS("swctl", "trace", "status")), "recording to");
+    (void)sup_run_ok(SUP_ARGS("swctl", "trace", "stop"));
+    cr_assert_not(swi_trace_is_on(raw.index));
+    const char *text = sup_read(path, NULL);
+    cr_assert_eq(strncmp(text, "surfing-weights-trace 1\n", 24), 0);
+    expect_words(text, "one/embeddings\n");
+    expect_words(text, "\nhit ");
+    expect_words(text, "\nend ");
+    /* a second recording does not tell again what belongs to the first */
+    expect_words(expect_exit(1, SUP_ARGS("swctl", "trace", "start", path)).err, "--force");
+    (void)sup_run_ok(SUP_ARGS("swctl", "trace", "start", "--force", path));
+    (void)sup_run_ok(SUP_ARGS("swctl", "trace", "stop"));
+    cr_assert_null(strstr(sup_read(path, NULL), "\nhit "));
+    raw_close(&raw);
+}
+
+Test(swctl_verbs, a_trace_overwrites_nothing_by_surprise)
+{
+    const char *victim = sup_path("victim"), *link = sup_path("link"), *pipe = sup_path("pipe");
+    sup_write_text(victim, "precious");
+    cr_assert_eq(symlink(victim, link), 0);
+    cr_assert_eq(mkfifo(pipe, 0600), 0);
+    (void)expect_exit(1, SUP_ARGS("swctl", "trace", "start", victim));
+    (void)expect_exit(1, SUP_ARGS("swctl", "trace", "start", link));
+    (void)expect_exit(1, SUP_ARGS("swctl", "trace", "start", link, "--force"));
+    (void)expect_exit(1, SUP_ARGS("swctl", "trace", "start", pipe, "--force"));
+    (void)expect_exit(1, SUP_ARGS("swctl", "trace", "start", "/dev/null", "--force"));
+    (void)expect_exit(1, SUP_ARGS("swctl", "trace", "start", sup_dir(), "--force"));
+    (void)expect_exit(2, SUP_ARGS("swctl", "trace", "start", "/nowhere/at/all"));
+    (void)expect_exit(2, SUP_ARGS("swctl", "trace", "start"));
+    (void)expect_exit(2, SUP_ARGS("swctl", "trace", "stop", "x"));
+    (void)expect_exit(2, SUP_ARGS("swctl", "trace", "dance"));
+    cr_assert_str_eq(sup_read(victim, NULL), "precious");
+    /* through a folder that is a link, as the broker would be led by others */
+    cr_assert_eq(symlink(sup_dir(), sup_path("folder")), 0);
+    struct raw raw = raw_connect(&broker);
+    json_t *reply = raw_control(
+        &raw, sup_format("{\"verb\":\"trace\",\"action\":\"start\",\"path\":\"%s/folder/new\"}",
+                         sup_dir()));
+    cr_assert(json_is_false(json_object_get(reply, "ok")));
+    json_decref(reply);
+    cr_assert_not(sup_exists(sup_path("new")));
+    raw_close(&raw);
+    cr_assert_eq(sup_run(SUP_ARGS("swctl", "ping")).exit_code, 0);
+}
