@@ -177,7 +177,7 @@ static json_t *push(struct call *call)
     if (!call->model || call->component)
         return control_failure(-EINVAL, "push needs a model, and pushes all of it");
     struct swi_error error = {0};
-    int result = push_start(call->session, call->tag, call->model, &error);
+    int result = push_start(call->session, call->tag, call->model, call->progress, &error);
     return result < 0 ? control_failure(result, error.text) : NULL;
 }
 

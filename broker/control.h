@@ -16,9 +16,9 @@
  *   root and the broker's own user only, for the broker writes a file:
  *   {"verb":"trace","action":"start|stop|status","path":"/…","force":true}
  *
- * An answer is {"ok":true,…} or {"ok":false,"code":…,"error":"…"}. Before the answer of warm, pin
- * and verify, a request with "progress":true gets {"progress":{"chunks":N,"of_chunks":N,"bytes":N,
- * "of_bytes":N}} now and then.
+ * An answer is {"ok":true,…} or {"ok":false,"code":…,"error":"…"}. Before the answer of warm, pin,
+ * push and verify, a request with "progress":true gets
+ * {"progress":{"chunks":N,"of_chunks":N,"bytes":N, "of_bytes":N}} now and then.
  */
 #ifndef SWB_CONTROL_H
 #define SWB_CONTROL_H

@@ -244,10 +244,11 @@ const struct ctl_verb ctl_verbs[] = {
      .most = 1,
      .help = "fill the broker's Redis with a model from its files",
      .more = "What is there already is passed over. Brokers without the files can serve it "
-             "then.\n",
+             "then. On a terminal\nit tells how far it is; Ctrl-C ends it.\n",
      .prepare = prepare_target,
      .show = ctl_show_push,
-     .patient = true},
+     .patient = true,
+     .progress = true},
     {.name = "reload",
      .help = "read the settings and look through the chunks directory again",
      .more = "Says which settings changed and which wait for a restart; with a mistake in them "

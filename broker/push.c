@@ -32,7 +32,9 @@ struct push {
     uint64_t tag;
     uint32_t at; /* chunk */
     uint32_t written, present;
-    uint64_t written_bytes;
+    uint64_t done_bytes, written_bytes;
+    bool progress;
+    uint64_t progress_ns; /* when it was last told */
     struct redis_writing writing;
     bool is_writing;
     struct reading *reading; /* while it is being read; then its bytes are ours */
@@ -107,6 +109,19 @@ static void succeed(struct push *push)
                             (json_int_t)push->written_bytes, "small_files_bytes",
                             (json_int_t)push->bundle_bytes));
     push_free(push);
+}
+
+static void tell(struct push *push)
+{
+    if (!push->progress)
+        return;
+    session_progress(push->session, push->tag, &push->progress_ns,
+                     (struct session_progress){
+                         .chunks = push->at,
+                         .of_chunks = (uint32_t)push->revision->manifest.count,
+                         .bytes = push->done_bytes,
+                         .of_bytes = push->revision->manifest.total_bytes,
+                     });
 }
 
 /* ---- manifest and small files -----------------------------------------------------------------
@@ -364,7 +379,9 @@ static void chunk_over(struct redis_writing *writing, int status, const char *wh
     push->written_bytes += status == 0 ? chunk_of(push)->bytes : 0;
     free(push->chunk);
     push->chunk = NULL;
+    push->done_bytes += chunk_of(push)->bytes;
     push->at++;
+    tell(push);
     step(push);
 }
 
@@ -389,7 +406,8 @@ static void step(struct push *push)
     swi_tier_write(push->tier, &push->writing);
 }
 
-int push_start(struct session *session, uint64_t tag, const char *model, struct swi_error *error)
+int push_start(struct session *session, uint64_t tag, const char *model, bool progress,
+               struct swi_error *error)
 {
     struct broker *broker = session->broker;
     if (!broker->redis)
@@ -419,6 +437,7 @@ int push_start(struct session *session, uint64_t tag, const char *model, struct 
     push->tag = tag;
     push->tier = broker->redis;
     push->revision = revision;
+    push->progress = progress;
     broker->push = push;
     step(push);
     return 0;

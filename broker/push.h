@@ -7,6 +7,8 @@
  *                other load ─▶ SET stripe by stripe
  *   then:        small files (read by a thread) ─▶ SETRANGE in pieces ─▶ SET PREFIX:model:NAME
  *
+ * Whoever wants progress is told after each chunk.
+ *
  * One push at a time in a broker; it ends with the connection that asked for it. Memory: one chunk,
  * or the small files.
  */
@@ -17,7 +19,8 @@
 
 /* The answer goes to the session with that tag, perhaps before this returns. On failure nothing was
  * sent. */
-int push_start(struct session *session, uint64_t tag, const char *model, struct swi_error *error);
+int push_start(struct session *session, uint64_t tag, const char *model, bool progress,
+               struct swi_error *error);
 /* Whether the session waits for one. */
 bool push_awaited(const struct session *session);
 /* Nobody waits for it any more. */

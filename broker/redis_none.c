@@ -64,11 +64,13 @@ void redis_models_ask(struct redis_models *models)
     (void)models;
 }
 
-int push_start(struct session *session, uint64_t tag, const char *model, struct swi_error *error)
+int push_start(struct session *session, uint64_t tag, const char *model, bool progress,
+               struct swi_error *error)
 {
     (void)session;
     (void)tag;
     (void)model;
+    (void)progress;
     return redis_tier_check(NULL, error);
 }
 

@@ -177,7 +177,7 @@ Test(redis_models, a_model_that_is_pushed_later_is_found)
     cr_assert_eq(raw_open_status(&raw, "else"), SW_ENOMODEL);
     raw_close(&raw);
     fill();
-    (void)sup_swctl(&broker, SUP_ARGS("reload"));
+    json_decref(sup_swctl(&broker, SUP_ARGS("reload")));
     wait_served(&broker);
     redis_expect_all(&broker);
     cr_assert_eq(sup_broker_stop(&broker), 0);
@@ -198,7 +198,7 @@ Test(redis_models, a_new_revision_is_served_after_a_reload)
     fill();
     struct raw raw = raw_attach(&broker, "new");
     cr_assert_eq(raw_open(&raw, "mini").opened.incarnation, old_model.opened.incarnation);
-    (void)sup_swctl(&broker, SUP_ARGS("reload"));
+    json_decref(sup_swctl(&broker, SUP_ARGS("reload")));
     struct raw_model model = old_model;
     for (int i = 0; i < 200 && model.opened.incarnation == old_model.opened.incarnation; i++) {
         sup_sleep_ms(50);
@@ -392,6 +392,44 @@ Test(redis_models, a_full_redis_ends_a_push)
     redis = sup_redis_start(SUP_ARGS("--maxmemory", "3mb", "--maxmemory-policy", "noeviction"));
     struct sup_broker broker = redis_broker(redis.url, NULL);
     expect_no_push(&broker, "mini", "OOM command not allowed");
+    cr_assert_eq(sup_broker_stop(&broker), 0);
+}
+
+/* The next object that answers the last CONTROL. */
+static json_t *next_answer(struct raw *raw)
+{
+    struct raw_answer *answer = raw_expect(raw, SWI_WIRE_CONTROL_PART);
+    struct swi_wire_text head;
+    (void)swi_wire_get(&answer->in, &head, sizeof head);
+    cr_assert_eq(head.more, 0);
+    size_t size;
+    const char *text = swi_wire_rest(&answer->in, &size);
+    json_t *object = json_loadb(text, size, 0, NULL);
+    cr_assert(json_is_object(object), "%.*s", (int)size, text);
+    return object;
+}
+
+Test(redis_models, a_push_tells_how_far_it_is_when_asked)
+{
+    static const char request[] = "{\"verb\":\"push\",\"model\":\"mini\",\"progress\":true}";
+    redis = sup_redis_start(NULL);
+    struct sup_broker broker = redis_broker(redis.url, NULL);
+    struct raw raw = raw_connect(&broker);
+    const struct swi_wire_text head = {.text_length = sizeof request - 1};
+    cr_assert(raw_send(&raw, SWI_WIRE_CONTROL, &head, sizeof head, request, sizeof request - 1));
+    json_t *object = next_answer(&raw);
+    json_t *progress = json_object_get(object, "progress");
+    cr_assert(json_is_object(progress), "the first chunk of seven is told of");
+    cr_assert_eq(member(progress, "of_chunks"), REDIS_CHUNKS);
+    cr_assert_geq(member(progress, "chunks"), 1);
+    cr_assert_lt(member(progress, "bytes"), member(progress, "of_bytes"));
+    while (json_object_get(object, "progress")) {
+        json_decref(object);
+        object = next_answer(&raw);
+    }
+    cr_assert(json_is_true(json_object_get(object, "ok")));
+    json_decref(object);
+    raw_close(&raw);
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }
 
