@@ -8,6 +8,7 @@
 #include "core/size.h"
 #include "core/wire.h"
 #include "ctl_ask.h"
+#include "ctl_doctor.h"
 #include "ctl_export.h"
 #include "ctl_meter.h"
 #include "ctl_show.h"
@@ -177,6 +178,13 @@ const struct ctl_verb ctl_verbs[] = {
                  {"once", NULL, "print one frame as text; with --interval, it has rates"},
                  {"size", "COLSxROWS", "of the frame; default the terminal's, or 80x24"}},
      .run = ctl_watch},
+    {.name = "doctor",
+     .help = "look for what is wrong with the machine and the broker, and say what to do",
+     .more = "Also where no broker runs. Exit status: 1 when something fails, 4 when there are "
+             "warnings only.\n",
+     .options = {{"chunks-dir", "DIR", "what a broker would serve; default the running one's"},
+                 {"cache-size", "SIZE", "what it would want; default the running one's"}},
+     .run = ctl_doctor},
     {.name = "clear",
      .operands = "[" TARGET "]",
      .most = 1,

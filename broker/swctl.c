@@ -52,7 +52,8 @@ static void print_help(void)
                  "root, the\n"
                  "broker's own user and the members of its --admin-group; trace start and stop are "
                  "not for the group.\n"
-                 "Exit status: 0 done; 1 the broker reported a failure; 2 usage; 3 no broker; 130 "
+                 "Exit status: 0 done; 1 the broker reported a failure; 2 usage; 3 no broker; 4 "
+                 "doctor has warnings; 130 "
                  "cancelled.\n");
 }
 

@@ -1,0 +1,67 @@
+# bash completion for swctl: verbs and options from its own --help, models and components from the
+# broker that runs. A broker that does not answer at once costs a second and completes nothing.
+
+# Candidates, one a line on stdin, that begin with $1. Names come from directories and may hold
+# anything: they are only ever data here, and leave quoted.
+_swctl_offer() {
+    local word
+    while IFS= read -r word; do
+        [[ $word == "$1"* ]] && COMPREPLY+=("$(printf '%q' "$word")")
+    done
+}
+
+# swctl with the --socket and the program that stand on the command line.
+_swctl_ask() {
+    local i socket=()
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        [[ ${COMP_WORDS[i]} == --socket ]] && socket=(--socket "${COMP_WORDS[i + 1]}")
+    done
+    "${COMP_WORDS[0]}" "${socket[@]}" "$@" 2>/dev/null
+}
+
+_swctl() {
+    local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} verb='' i
+    COMPREPLY=()
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        case ${COMP_WORDS[i]} in
+        --socket | --timeout) ((i++)) ;;
+        -*) ;;
+        *) verb=${COMP_WORDS[i]} && break ;;
+        esac
+    done
+    case $before in
+    --socket)
+        mapfile -t COMPREPLY < <(compgen -f -- "$current")
+        return
+        ;;
+    --timeout | --interval | --size | --listen) return ;;
+    --sort) _swctl_offer "$current" < <(printf '%s\n' name state size hits pins last next place) && return ;;
+    --format) _swctl_offer "$current" < <(printf '%s\n' table json prometheus) && return ;;
+    esac
+    if [[ $current == -* ]]; then
+        _swctl_offer "$current" < <(
+            { _swctl_ask --help; [[ -n $verb ]] && _swctl_ask "$verb" --help; } |
+                grep -oE '^  --[a-z-]+' | tr -d ' ' | sort -u)
+        return
+    fi
+    case $verb in
+    '') _swctl_offer "$current" < <(_swctl_ask --help | awk '/^  [a-z]/ {print $1}') ;;
+    ls | clear | warm | pin | unpin | verify)
+        if [[ $current == */* ]]; then
+            _swctl_offer "$current" < <(_swctl_ask --timeout 1 ls --names)
+        else
+            _swctl_offer "$current" < <(_swctl_ask --timeout 1 models --names)
+        fi
+        ;;
+    push) _swctl_offer "$current" < <(_swctl_ask --timeout 1 models --names) ;;
+    trace)
+        if [[ $before == start ]]; then
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
+        else
+            _swctl_offer "$current" < <(printf '%s\n' start stop status)
+        fi
+        ;;
+    esac
+}
+
+complete -F _swctl swctl
