@@ -594,6 +594,43 @@ Test(submit, a_forked_child_starts_empty_and_takes_nothing_from_its_parent)
     stop_serving();
 }
 
+/* The threads that wait for the handle are the parent's; a child does not wait for them to go. */
+Test(submit, a_forked_child_closes_a_handle_that_others_wait_for)
+{
+    serve_models(1, "2", "64M");
+    sw_bert *bert = open_model("m0", NULL);
+    make_asks();
+    struct blocking calls[2];
+    pthread_t threads[2];
+    gate_close_after(1);
+    for (int i = 0; i < 2; i++) {
+        calls[i] = (struct blocking){.bert = bert, .ask = asks[i], .result = 1};
+        cr_assert_eq(pthread_create(&threads[i], NULL, run_blocking, &calls[i]), 0);
+        if (i == 0)
+            gate_await();
+    }
+    sup_sleep_ms(100); /* the second one waits now */
+    pid_t child = fork();
+    cr_assert_geq(child, 0);
+    if (child == 0) {
+        alarm(20);
+        sw_bert_close(bert);
+        _exit(0);
+    }
+    int status = -1;
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the child: %x", (unsigned)status);
+    gate_open();
+    for (int i = 0; i < 2; i++) {
+        (void)pthread_join(threads[i], NULL);
+        cr_expect_eq(calls[i].result, 0);
+    }
+    cr_expect(same_vectors(asks[0], asks[1]));
+    sw_bert_close(bert);
+    free_asks();
+    stop_serving();
+}
+
 /* What a loop may ask about a handle whose pass does not end. */
 Test(submit, a_handle_tells_about_itself_while_it_runs)
 {

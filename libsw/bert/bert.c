@@ -126,6 +126,11 @@ static void destroy(sw_bert *bert)
     free(bert->bound);
     free(bert->logits);
     swi_labels_destroy(bert->labels);
+    if (bert->process != swi_process()) {
+        /* made anew: who waits on them is in the parent, and destroying would wait for them */
+        (void)swi_condition_init(&bert->idle);
+        (void)swi_condition_init(&bert->told);
+    }
     pthread_cond_destroy(&bert->idle);
     pthread_cond_destroy(&bert->told);
     swi_fork_lock_fini(&bert->notes);
