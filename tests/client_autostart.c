@@ -5,12 +5,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <sw/client.h>
@@ -554,6 +557,63 @@ Test(autostart, a_program_that_does_not_get_ready_meets_the_deadline)
     sw_client *client = NULL;
     cr_expect_eq(sw_client_open(&options, &client), -ETIMEDOUT, "%s", message);
     cr_expect_not_null(strstr(message, "still thinking"), "%s", message);
+}
+
+struct called_off {
+    sw_model *model;
+    int32_t word;
+    int result;
+};
+
+static void *lease_until_called_off(void *argument)
+{
+    struct called_off *call = argument;
+    struct sw_lease lease;
+    struct sw_wait wait = SW_INIT(struct sw_wait);
+    wait.timeout_ms = -1;
+    wait.cancelled = &call->word;
+    call->result = sw_lease_acquire_within(call->model, 0, &wait, &lease);
+    return NULL;
+}
+
+/* The client's own deadline is a minute away, and this wait has none. */
+static void expect_called_off(sw_model *model)
+{
+    struct called_off call = {.model = model, .result = 1};
+    pthread_t thread;
+    struct timespec until;
+    cr_assert_eq(pthread_create(&thread, NULL, lease_until_called_off, &call), 0);
+    sup_sleep_ms(200);
+    __atomic_store_n(&call.word, 1, __ATOMIC_RELAXED);
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 20;
+    cr_assert_eq(pthread_timedjoin_np(thread, NULL, &until), 0, "it waits on");
+    cr_expect_eq(call.result, -ECANCELED, "%d", call.result);
+}
+
+Test(autostart, a_wait_for_the_next_broker_is_called_off)
+{
+    prepare();
+    sup_write_text(sup_path("program"), "#!/bin/sh\n[ -e \"$0.slow\" ] && exec sleep 40\n"
+                                        "exec " SW_BUILD_DIR "/swbrokerd \"$@\"\n");
+    cr_assert_eq(chmod(sup_path("program"), 0755), 0);
+    setenv("SW_BROKER", sup_path("program"), 1);
+    sw_client *client = open_one();
+    sw_model *model;
+    char path[256];
+    cr_assert_eq(sw_model_open(client, "toy", &model), 0);
+    cr_assert_eq(sw_client_socket_path(client, path, sizeof path), 0);
+    kill_broker(the_broker());
+    sup_write_text(sup_path("program.slow"), "");
+    expect_called_off(model); /* of a program that does not get ready */
+    const char *lock = sup_format("%s.lock", path);
+    int held = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    cr_assert(held >= 0 && flock(held, LOCK_EX) == 0);
+    expect_called_off(model); /* of somebody else who starts it */
+    close(held);
+    unlink(lock);
+    sw_model_close(model);
+    sw_client_close(client);
 }
 
 Test(autostart, trusts_no_directory_that_others_can_write)

@@ -290,7 +290,7 @@ static int await_broker(struct sw_client *client, struct starting *starting, uin
             return result;
         if (ended)
             return explain(starting, -ECONNREFUSED, "swbrokerd ended", error);
-        if (swi_now() >= deadline)
+        if (swi_over(deadline))
             return explain(starting, -ETIMEDOUT, "swbrokerd did not get ready in time", error);
         pause_ms = pause_ms * 2 < PAUSE_MAX_MS ? pause_ms * 2 : PAUSE_MAX_MS;
     }
@@ -344,7 +344,7 @@ static int reach_or_start(struct sw_client *client, const char *chunks, uint64_t
         }
         if (lock != -EWOULDBLOCK)
             return swi_fail(error, lock, "cannot lock %s.lock: %s", socket, sw_strerror(lock));
-        if (swi_now() >= deadline)
+        if (swi_over(deadline))
             return swi_fail(error, -ETIMEDOUT,
                             "another process is starting it at %s, and was not done in time",
                             socket);
