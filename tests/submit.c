@@ -14,6 +14,8 @@
 #include <unistd.h>
 
 #include "bert_fixture.h"
+#include "client/deadline.h"
+#include "core/socket.h"
 
 TestSuite(submit, .timeout = 100);
 
@@ -408,6 +410,50 @@ Test(submit, a_blocking_call_is_cancelled_by_its_word_also_while_another_pass_ha
     sw_bert_close(bert);
     free_asks();
     stop_serving();
+}
+
+/* Passes whose weights are all there, and a broker's successor that takes connections and answers
+ * nothing. Looking for it may hold a pass up, but not beyond what was asked of the pass. */
+Test(submit, a_silent_successor_holds_no_pass_beyond_its_limits)
+{
+    enum { TRIES = 4, SOON_MS = 700 }; /* a look takes a second; not each try meets one */
+    serve_models(1, "2", "64M");
+    sw_executor *executor = new_executor(1, 8);
+    sw_bert *bert = open_model("m0", executor);
+    make_asks();
+    must(bert, sw_bert_run(bert, &asks[0]->request));
+    sup_broker_kill(&broker);
+    (void)unlink(broker.socket);
+    struct swi_error error;
+    int silent = swi_socket_listen(broker.socket, 0600, &error);
+    cr_assert_geq(silent, 0, "%s", error.text);
+    unsigned soon[2] = {0};
+    for (int i = 0; i < TRIES; i++) {
+        asks[1]->request.timeout_ms = 50;
+        sup_sleep_ms(i < 2 ? 300 : 800);
+        uint64_t start = swi_now();
+        int result = sw_bert_run(bert, &asks[1]->request);
+        cr_expect(result == 0 || result == -ETIMEDOUT, "%d", result);
+        soon[0] += swi_now() - start < SOON_MS * 1000000u;
+    }
+    asks[1]->request.timeout_ms = 0;
+    for (int i = 0; i < TRIES; i++) {
+        sup_sleep_ms(800);
+        submit(bert, asks[1]);
+        sup_sleep_ms(10);
+        uint64_t start = swi_now();
+        (void)sw_executor_cancel(executor, asks[1]->id);
+        int result = next_completion(executor).result;
+        cr_expect(result == 0 || result == -ECANCELED, "%d", result);
+        soon[1] += swi_now() - start < SOON_MS * 1000000u;
+    }
+    cr_expect_geq(soon[0], TRIES - 1, "deadlines: %u of %d in time", soon[0], TRIES);
+    cr_expect_geq(soon[1], TRIES - 1, "cancellations: %u of %d in time", soon[1], TRIES);
+    close(silent);
+    sw_bert_close(bert);
+    sw_executor_destroy(executor);
+    free_asks();
+    sw_client_close(client);
 }
 
 /* ---- deadlines ------------------------------------------------------------------------------- */

@@ -29,14 +29,26 @@ static void prefetch_after(sw_bert *bert, uint32_t component)
 }
 
 /* Whether the pass may go on to this component. */
-static int check_limits(sw_bert *bert, uint64_t now, const char *name)
+static int check_limits(sw_bert *bert, const char *name)
 {
     const struct swi_limits *limits = &bert->limits;
     if (limits->cancelled && __atomic_load_n(limits->cancelled, __ATOMIC_RELAXED))
         return swi_fail(&bert->error, -ECANCELED, "%s: cancelled before it", name);
-    if (now >= limits->deadline_ns)
+    if (limits->deadline_ns != SWI_FOREVER && swi_now() >= limits->deadline_ns)
         return swi_fail(&bert->error, -ETIMEDOUT, "%s: the call's time was over before it", name);
     return 0;
+}
+
+/* This may look for the broker's successor, no longer than the pass may take. */
+static void publish(sw_bert *bert, uint32_t component)
+{
+    const int32_t *outer = swi_called_off;
+    uint64_t outer_ends = swi_call_ends;
+    swi_called_off = bert->limits.cancelled;
+    swi_call_ends = bert->limits.deadline_ns == SWI_FOREVER ? 0 : bert->limits.deadline_ns;
+    sw_model_publish_cursor(bert->model, bert->lane, component, bert->pass, bert->step_ns);
+    swi_called_off = outer;
+    swi_call_ends = outer_ends;
 }
 
 static int acquire(sw_bert *bert, uint32_t component, const char *name, sw_component **ret)
@@ -66,17 +78,17 @@ int swi_bert_begin_turn(sw_bert *bert, uint32_t component, sw_component **ret,
     (void)sw_model_component_info(bert->model, component, &info);
     const char *name = info.name ? info.name : "component";
     uint64_t now = swi_now();
-    int r = check_limits(bert, now, name);
-    if (r < 0)
-        return r;
-    bert->turns.uses++;
-    bert->turns.hits += info.resident != 0;
     if (bert->step_start) {
         uint64_t step = now - bert->step_start;
         bert->step_ns = bert->step_ns ? (bert->step_ns * 7 + step) / 8 : step;
     }
     bert->step_start = now;
-    sw_model_publish_cursor(bert->model, bert->lane, component, bert->pass, bert->step_ns);
+    publish(bert, component);
+    int r = check_limits(bert, name);
+    if (r < 0)
+        return r;
+    bert->turns.uses++;
+    bert->turns.hits += info.resident != 0;
     prefetch_after(bert, component);
     r = acquire(bert, component, name, ret);
     if (r < 0)

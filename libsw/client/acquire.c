@@ -31,6 +31,7 @@ static _Thread_local struct {
 static _Atomic uint32_t threads_seen;
 
 _Thread_local const int32_t *swi_called_off;
+_Thread_local uint64_t swi_call_ends;
 
 /* Runs once in GLANCE_EVERY leases, and at a thread's first. */
 static __attribute__((noinline, cold)) void now_and_then(struct sw_client *client)
@@ -228,14 +229,17 @@ int swi_wait_begin(struct sw_client *client, const struct sw_wait *wait, struct 
     int result = swi_sized_in(&known, sizeof known, wait, wait ? wait->size : 0, &error);
     if (result < 0)
         return swi_client_fail(client, &error);
-    *ret = (struct swi_patience){.outer = swi_called_off, .timeout_ms = known.timeout_ms};
+    *ret = (struct swi_patience){
+        .outer = swi_called_off, .outer_ends = swi_call_ends, .timeout_ms = known.timeout_ms};
     swi_called_off = known.cancelled;
+    swi_call_ends = known.timeout_ms ? swi_deadline_in(known.timeout_ms) : 0;
     return 0;
 }
 
 void swi_wait_end(const struct swi_patience *patience)
 {
     swi_called_off = patience->outer;
+    swi_call_ends = patience->outer_ends;
 }
 
 int swi_lease_acquire_patiently(struct sw_model *model, uint32_t component,

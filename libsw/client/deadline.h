@@ -5,6 +5,9 @@
  * is the business of one thread from the public call down to poll, so the address goes beside the
  * call stack and not as a second parameter beside every deadline. While there is one, waits are cut
  * into slices and look at it between them; whoever waits in a loop asks swi_over.
+ *
+ * Beside it lies when the call itself has to end, for what waits on the way with a deadline of its
+ * own.
  */
 #ifndef SWI_DEADLINE_H
 #define SWI_DEADLINE_H
@@ -18,6 +21,8 @@
 #define SWI_SLICE_NS 10000000u
 
 extern _Thread_local const int32_t *swi_called_off __attribute__((tls_model("initial-exec")));
+extern _Thread_local uint64_t swi_call_ends
+    __attribute__((tls_model("initial-exec"))); /* 0: not said */
 
 static inline uint64_t swi_now(void)
 {

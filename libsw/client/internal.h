@@ -175,7 +175,8 @@ int swi_model_check(struct sw_model *model, uint32_t component);
 /* How long one public call may wait (struct sw_wait). Between begin and end the calling thread's
  * waits can be called off. Errors: those of swi_sized_in, kept as the client's message. */
 struct swi_patience {
-    const int32_t *outer; /* of the call that this one is part of */
+    const int32_t *outer; /* of the call that this one is part of … */
+    uint64_t outer_ends;  /* … the same */
     int timeout_ms;       /* 0: the client's */
 };
 int swi_wait_begin(struct sw_client *client, const struct sw_wait *wait, struct swi_patience *ret);

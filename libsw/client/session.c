@@ -24,6 +24,7 @@
 #define BACKOFF_MAX_MS     1000
 #define GLANCE_EVERY_NS    250000000u
 #define GLANCE_PATIENCE_MS 1000 /* for one attempt to reach a new broker while hits are waiting */
+#define GLANCE_REST        7    /* so many times as long as one glance took, none follows it */
 
 /* ---- one attempt ----------------------------------------------------------------------------- */
 
@@ -341,6 +342,15 @@ static uint64_t coarse_now(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+/* Until when a hit may be held up for the sake of the next broker: no longer than its call would
+ * wait for a miss. */
+static uint64_t glance_deadline(const struct sw_client *client)
+{
+    uint64_t until = swi_deadline_in(GLANCE_PATIENCE_MS);
+    uint64_t call = swi_call_ends ? swi_call_ends : swi_client_deadline(client);
+    return call < until ? call : until;
+}
+
 /* The tick stands still: asks the kernel, and if the broker has gone looks for its successor, once.
  */
 static void look_closer(struct sw_client *client)
@@ -351,7 +361,7 @@ static void look_closer(struct sw_client *client)
             swi_connection_look(client->connection);
         if (!alive(client)) {
             struct swi_error unreported; /* the old arena still serves: nothing has failed */
-            (void)connect_as_the_one(client, swi_deadline_in(GLANCE_PATIENCE_MS), &unreported,
+            (void)connect_as_the_one(client, glance_deadline(client), &unreported,
                                      attempt_without_starting);
         }
     }
@@ -374,10 +384,15 @@ void swi_session_glance(struct sw_client *client)
         ours && tick == atomic_exchange_explicit(&client->glance_tick, tick, memory_order_relaxed);
     bool retired = !SLIST_EMPTY(&client->retired);
     swi_unlock(client);
-    if (quiet)
+    if (quiet) {
         look_closer(client);
-    else if (retired)
+        /* a successor that takes connections and does not answer must not take the hits' time */
+        uint64_t ended = coarse_now(), rest = (ended - now) * GLANCE_REST;
+        if (rest > GLANCE_EVERY_NS)
+            atomic_store_explicit(&client->glance_due_ns, ended + rest, memory_order_relaxed);
+    } else if (retired) {
         swi_session_tidy(client);
+    }
 }
 
 void swi_session_tidy(struct sw_client *client)
