@@ -124,7 +124,11 @@ for prefix, values in (("SW_", _sw.Code), ("SW_DTYPE_", _sw.Dtype), ("SW_LAYOUT_
             faults.append(f"{prefix}{value.name} is {value.value} in Python, "
                           f"{constants.get(prefix + value.name)} in C")
 
-if len(_sw.STRUCTS) < 10 or len(declared) < 40 or len(constants) < 25:
+codes = re.findall(r"^\s*SW_(E\w+) = -\d+", header, flags=re.M)
+for missing in set(codes) - set(_sw.Code.__members__):
+    faults.append(f"SW_{missing} is not known in Python")
+
+if len(codes) < 15 or len(_sw.STRUCTS) < 10 or len(declared) < 40 or len(constants) < 25:
     faults.append("hardly anything was found: the search itself is broken")
 for fault in faults:
     print(fault, file=sys.stderr)
