@@ -205,7 +205,7 @@ class Weights(unittest.TestCase):
         self.assertEqual(caught.exception.code, sw.Code.ENOMODEL)
         self.assertEqual(caught.exception.name, "SW_ENOMODEL")
         with self.client.model("bare") as model:
-            for wrong in ("layer_9", -1, 99):
+            for wrong in ("layer_9", -1, 99, 2 ** 32, 2 ** 64 + 1):
                 with self.assertRaises(sw.Error) as caught:
                     model.component(wrong)
                 self.assertEqual(caught.exception.code, sw.Code.ENOCOMPONENT)
@@ -219,6 +219,28 @@ class Weights(unittest.TestCase):
         self.assertIn("nobody.sock", str(caught.exception))
         with self.assertRaises(OverflowError):
             self.client.bert("bare").warmup([2 ** 33])
+
+    def test_passes_no_number_or_name_that_c_would_cut(self):
+        with self.client.model("bare") as model:
+            before = model.cache_info().capacity
+            for cut in (-1, 2 ** 32 + 1):
+                with self.assertRaises(OverflowError):
+                    model.set_cache_size(cut)
+            self.assertEqual(model.cache_info().capacity, before)
+            with self.assertRaisesRegex(ValueError, "zero byte"):
+                model.file("config.json\0.old")
+        with self.assertRaisesRegex(ValueError, "zero byte"):
+            self.client.model("bare\0")
+        for name in ("threads", "cache_size", "prefetch_count"):
+            for cut in (-1, 2 ** 32):
+                with self.assertRaisesRegex(OverflowError, name):
+                    self.client.bert("bare", **{name: cut})
+        with self.assertRaisesRegex(OverflowError, "timeout"):
+            sw.Client(timeout=1e12)
+        with self.client.bert("bare") as bert:
+            for current, count in ((-1, 1), (0, 2 ** 32)):
+                with self.assertRaises(OverflowError):
+                    bert.prefetch_next_layers(current, count)
 
 
 class Lifetimes(unittest.TestCase):

@@ -60,10 +60,14 @@ class Pooling(enum.IntEnum):
 
 
 class _Sized(Structure):
-    """A struct that begins with its size: the library may know more members than are listed here."""
+    """A struct that begins with its size: the library may know more members than are listed here.
+    OverflowError where a member cannot hold its value, instead of what is left of it."""
 
     def __init__(self, **members):
         super().__init__(size=ctypes.sizeof(self), **members)
+        for name, value in members.items():
+            if isinstance(value, int) and getattr(self, name) != value:
+                raise OverflowError(f"{name} cannot be {value}")
 
 
 class ClientOptions(_Sized):
@@ -237,9 +241,19 @@ class Error(Exception):
 
 
 def to_bytes(text):
-    if text is None or isinstance(text, bytes):
+    if text is None:
         return text
-    return os.fspath(text).encode("utf-8", "surrogateescape")
+    text = text if isinstance(text, bytes) else os.fspath(text).encode("utf-8", "surrogateescape")
+    if 0 in text:  # C would take what is before it for the whole
+        raise ValueError(f"{text!r} has a zero byte")
+    return text
+
+
+def refuse_cut(function, arguments):
+    """OverflowError where an integer does not fit its parameter: ctypes would pass what is left of it."""
+    for kind, argument in zip(function.argtypes[1:], arguments):
+        if isinstance(argument, int) and kind(argument).value != argument:
+            raise OverflowError(f"{function.__name__} cannot take {argument}")
 
 
 def ints(kind, values):
@@ -322,6 +336,8 @@ class Handle:
 
     def call(self, function, *arguments):
         """The same for functions that answer a code below 0 on failure."""
+        if getattr(function, "argtypes", None):
+            refuse_cut(function, arguments)
         result = self.use(function, *arguments)
         if result < 0:
             raise self.error(result)

@@ -146,7 +146,7 @@ class Model(_Closing):
                 return self.components.index(component)
             except ValueError:
                 raise Error(Code.ENOCOMPONENT, f"model {self.name} has no component {component}") from None
-        if component < 0:
+        if not 0 <= component < len(self.components):
             raise Error(Code.ENOCOMPONENT, f"model {self.name} has no component {component}")
         return component
 
