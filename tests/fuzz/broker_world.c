@@ -11,7 +11,9 @@
 
 #include "core/manifest.h"
 #include "fuzz.h"
+#include "pins.h"
 #include "trace_file.h"
+#include "verify.h"
 
 #define SETTLING_TURNS 20000
 
@@ -109,6 +111,8 @@ static void start(void)
                              .started_ns = loop_now()};
     TAILQ_INIT(&broker.connections);
     TAILQ_INIT(&broker.doomed);
+    TAILQ_INIT(&broker.pins);
+    TAILQ_INIT(&broker.verifies);
     int result = loop_create(&broker.loop, &error);
     if (result == 0)
         result = catalog_create(catalog, &broker.catalog, &error);
@@ -151,6 +155,7 @@ bool world_turn(int timeout_ms)
     static bool more;
     loop_turn(broker.loop, more ? 0 : timeout_ms);
     more = cache_dispatch(broker.cache, loop_now());
+    more = verify_step(&broker) || more;
     sessions_reap(&broker);
     return more;
 }
@@ -164,26 +169,45 @@ bool world_busy(void)
 
 /* ---- recording ------------------------------------------------------------------------------- */
 
-void world_trace_start(void)
+static int open_recorder(struct cache *cache, struct trace **ret, struct swi_error *error)
 {
     char path[64];
-    struct swi_error error = {0};
-    if (broker.trace)
-        return;
+    FUZZ_CHECK(trace_fd < 0);
     trace_fd = memfd_create("trace", MFD_CLOEXEC);
     FUZZ_CHECK(trace_fd >= 0);
     (void)snprintf(path, sizeof path, "/proc/self/fd/%d", trace_fd);
-    FUZZ_CHECK(trace_open(path, broker.cache, loop_now(), &broker.trace, &error) == 0);
+    return trace_open(path, cache, loop_now(), ret, error);
+}
+
+/* An operator's request names a file, and the broker would write it: whatever it is called, the
+ * recording goes where a fuzzer may write. */
+int __wrap_trace_open_safely(const char *path, bool overwrite, struct cache *cache, uint64_t now_ns,
+                             struct trace **ret, struct swi_error *error);
+int __wrap_trace_open_safely(const char *path, bool overwrite, struct cache *cache, uint64_t now_ns,
+                             struct trace **ret, struct swi_error *error)
+{
+    (void)path;
+    (void)overwrite;
+    (void)now_ns;
+    if (trace_fd >= 0)
+        return swi_fail(error, -EEXIST, "one recording an input");
+    return open_recorder(cache, ret, error);
+}
+
+void world_trace_start(void)
+{
+    struct swi_error error = {0};
+    if (!broker.trace && trace_fd < 0)
+        FUZZ_CHECK(open_recorder(broker.cache, &broker.trace, &error) == 0);
 }
 
 void world_trace_end(void)
 {
     struct trace_log log;
     struct swi_error error = {0};
-    if (!broker.trace)
+    broker_trace_stop(&broker);
+    if (trace_fd < 0)
         return;
-    trace_close(broker.trace, loop_now());
-    broker.trace = NULL;
     FUZZ_CHECK(lseek(trace_fd, 0, SEEK_SET) == 0);
     FILE *file = fdopen(trace_fd, "re");
     FUZZ_CHECK(file != NULL);
@@ -209,7 +233,10 @@ void world_settle(void)
     struct cache_stats stats;
     for (int i = 0; !settled() && i < SETTLING_TURNS; i++)
         (void)world_turn(1);
-    FUZZ_CHECK(settled() && broker.session_count == 0);
+    FUZZ_CHECK(settled() && broker.session_count == 0 && TAILQ_EMPTY(&broker.verifies));
+    for (int i = 0; i < 2; i++)
+        (void)pins_remove(&broker, world_models[i], NULL);
+    FUZZ_CHECK(TAILQ_EMPTY(&broker.pins));
     FUZZ_CHECK(cache_resize(broker.cache, WORLD_BUDGET, &error) == 0);
     (void)cache_clear(broker.cache, NULL, NULL);
     cache_get_stats(broker.cache, &stats);

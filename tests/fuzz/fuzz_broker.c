@@ -299,7 +299,7 @@ static void drain(void)
 {
     struct broker *broker = world_broker();
     world_trace_start();
-    for (uint32_t i = 0; i < broker->options.max_sessions; i++)
+    for (uint32_t i = 0; broker->trace && i < broker->options.max_sessions; i++)
         if (broker->sessions[i])
             trace_drain(broker->trace, i, broker->sessions[i]->page, loop_now());
 }
