@@ -9,9 +9,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "adopt.h"
 #include "core/manifest.h"
 #include "fuzz.h"
 #include "pins.h"
+#include "settings.h"
 #include "trace_file.h"
 #include "verify.h"
 
@@ -20,7 +22,8 @@
 const char *const world_models[2] = {"good", "spoiled"};
 
 static struct broker broker;
-static char directory[64], socket_path[128];
+static char directory[64], socket_path[128], catalog[128];
+static struct settings settings; /* for an operator who has them read again */
 static int trace_fd = -1;
 
 /* ---- the catalog ----------------------------------------------------------------------------- */
@@ -85,7 +88,10 @@ static void remove_directory(void)
 
 static void start(void)
 {
-    char catalog[128];
+    static char name[] = "swbrokerd", config[] = "--config", nothing[] = "/dev/null";
+    static char flag[] = "--chunks-dir";
+    static char *arguments[] = {name, config, nothing, flag, catalog, NULL};
+    enum settings_action action;
     struct swi_error error = {0};
     struct catalog_changes changes;
     const char *parent = getenv("TMPDIR");
@@ -106,20 +112,24 @@ static void start(void)
                                          .cache_bytes = WORLD_BUDGET,
                                          .max_cache_bytes = 4 * WORLD_BUDGET,
                                          .max_sessions = 3},
+                             .settings = &settings,
                              .listener = {.fd = -1},
                              .signal_source = {.fd = -1},
                              .started_ns = loop_now()};
     TAILQ_INIT(&broker.connections);
     TAILQ_INIT(&broker.doomed);
+    TAILQ_INIT(&broker.wheres);
     TAILQ_INIT(&broker.pins);
     TAILQ_INIT(&broker.verifies);
-    int result = loop_create(&broker.loop, &error);
+    int result = settings_load(5, arguments, &settings, &action, &error);
+    if (result == 0)
+        result = loop_create(&broker.loop, &error);
     if (result == 0)
         result = catalog_create(catalog, &broker.catalog, &error);
     if (result == 0)
         result = listener_open(socket_path, 0600, &broker.listener, &error);
     if (result == 0)
-        result = cache_create(&cache_options, &broker.cache, &error);
+        result = adopt_memory(&broker, &cache_options, &error);
     if (result == 0) {
         broker.catalog->cache = broker.cache;
         result = catalog_scan(broker.catalog, &changes, &error);
