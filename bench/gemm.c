@@ -134,6 +134,7 @@ struct work {
     const char *weights;
     size_t each;
     uint32_t layers, tokens;
+    bool packed_out; /* as the pass has it: for the next GEMM */
     float *x, *out, *packed, *scratch;
     float *peer_packed; /* NULL: measured by itself */
 };
@@ -152,7 +153,8 @@ static void pass(const struct work *w)
                                        .tokens = count,
                                        .weight = w->like,
                                        .out = w->out + (size_t)token * w->like.n,
-                                       .out_stride = w->like.n};
+                                       .out_stride = w->like.n,
+                                       .packed_out = w->packed_out};
             job.weight.data = w->weights + layer * w->each;
             swi_gemm_pack(&input, 0, swi_gemm_tiling(count).count, w->packed);
             swi_gemm(&job, 0, swi_gemm_panels(w->like.n), w->scratch);
@@ -217,7 +219,9 @@ static void measure(struct work *w, unsigned rounds, struct rates *ret)
 {
     bool has_peers = w->like.dtype == SW_DTYPE_F32 && w->tokens <= FEW_TOKENS;
     w->x = allocate((size_t)w->tokens * w->like.k * sizeof(float));
-    w->out = allocate((size_t)w->tokens * w->like.n * sizeof(float));
+    /* packed, the last block may have a tile more */
+    w->out =
+        allocate(((size_t)w->tokens + swi_gemm_shape()->token_width) * w->like.n * sizeof(float));
     w->packed =
         allocate(swi_gemm_packed_floats(swi_gemm_shape()->token_block, w->like.k) * sizeof(float));
     w->scratch = allocate(swi_gemm_scratch_floats() * sizeof(float));
@@ -235,9 +239,9 @@ static void measure(struct work *w, unsigned rounds, struct rates *ret)
 
 /* One weight shape in one type: every number of tokens. */
 static void measure_shape(struct report *report, const struct settings *settings,
-                          const struct swi_matrix *like, uint32_t layers)
+                          const struct swi_matrix *like, uint32_t layers, bool packed_out)
 {
-    struct work work = {.like = *like, .layers = layers};
+    struct work work = {.like = *like, .layers = layers, .packed_out = packed_out};
     char *weights = make_weights(like, layers, &work.each);
     work.weights = weights;
     for (const char *at = settings->tokens; *at;) {
@@ -288,10 +292,13 @@ int bench_gemm(int argc, char **argv)
     enum sw_layout layout = !strcmp(settings.layout, "rows") ? SW_LAYOUT_ROWS : SW_LAYOUT_PANEL;
     if (strcmp(settings.layout, sw_layout_name(layout)))
         bench_die("--layout takes rows or panel, not %s", settings.layout);
-    const uint32_t sizes[][2] = {{3 * shape->hidden, shape->hidden},
-                                 {shape->hidden, shape->hidden},
-                                 {shape->inner, shape->hidden},
-                                 {shape->hidden, shape->inner}};
+    const struct {
+        uint32_t n, k;
+        bool packed_out;
+    } linears[] = {{3 * shape->hidden, shape->hidden, false},
+                   {shape->hidden, shape->hidden, false},
+                   {shape->inner, shape->hidden, true},
+                   {shape->hidden, shape->inner, false}};
     struct report report;
     const struct swi_gemm_shape *tile = swi_gemm_shape();
     char kernel[64];
@@ -309,8 +316,8 @@ int bench_gemm(int argc, char **argv)
         done++;
         for (size_t i = 0; i < 4; i++) {
             struct swi_matrix like = {
-                .n = sizes[i][0], .k = sizes[i][1], .dtype = dtypes[d].dtype, .layout = layout};
-            measure_shape(&report, &settings, &like, shape->layers);
+                .n = linears[i].n, .k = linears[i].k, .dtype = dtypes[d].dtype, .layout = layout};
+            measure_shape(&report, &settings, &like, shape->layers, linears[i].packed_out);
         }
     }
     if (!done)

@@ -38,6 +38,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -284,6 +285,10 @@ static void run_next(sw_executor *executor)
 static void *thread_main(void *argument)
 {
     sw_executor *executor = argument;
+    /* A pass is in no hurry to begin: as a batch thread this one does not take the processor from
+     * the event loop whose submission wakes it. Where that is refused, it does. */
+    const struct sched_param none = {0};
+    (void)sched_setscheduler(0, SCHED_BATCH, &none);
     lock(executor);
     while (!executor->stopping) {
         if (!TAILQ_EMPTY(&executor->ready)) {
