@@ -1,22 +1,21 @@
 /* The calls of the Python ancestor's client, each by the test of its name: what it promised is what
  * its counterpart here does, against a real broker.
  *
- *   ancestor                                       libsw                                    test
- *   StreamingBertModel(model_name, cache_size)     sw_bert_open streaming_bert_model
- *   forward_async(…)                               sw_bert_submit, sw_executor_fd forward_async
- *   forward_async(…, enable_prefetch)              request.no_prefetch enable_prefetch
- *   forward_async(…, prefetch_count)               request.prefetch_count prefetch_count
- *   warmup(layer_indices)                          sw_bert_warmup                           warmup
- *   prefetch_next_layers(current, count)           sw_bert_prefetch_next_layers
- * prefetch_next_layers get_inference_stats()                          sw_bert_get_inference_stats
- * get_inference_stats get_cache_info()                               sw_bert_get_cache_info
- * get_cache_info clear_cache()                                  sw_bert_clear_cache clear_cache
- *   cache_size = n                                 sw_bert_set_cache_size, …_cache_bytes
- * cache_size_setter the callback on a low hit rate                 sw_bert_watch_hit_rate
- * low_hit_rate_callback retries with exponential back-off              reconnects, by themselves
- * retries_with_back_off (no limit on waiting)                          a deadline on every wait
- * a_deadline_on_every_wait (a layer that fails to load made up)           an error
- * never_made_up_weights
+ *   ancestor                             libsw                          test
+ *   StreamingBertModel(name, cache_size) sw_bert_open                   streaming_bert_model
+ *   forward_async(…)                     sw_bert_submit, sw_executor_fd forward_async
+ *     enable_prefetch                    request.no_prefetch            enable_prefetch
+ *     prefetch_count                     request.prefetch_count         prefetch_count
+ *   warmup(layers)                       sw_bert_warmup                 warmup
+ *   prefetch_next_layers(current, count) sw_bert_prefetch_next_layers   prefetch_next_layers
+ *   get_inference_stats()                sw_bert_get_inference_stats    get_inference_stats
+ *   get_cache_info()                     sw_bert_get_cache_info         get_cache_info
+ *   clear_cache()                        sw_bert_clear_cache            clear_cache
+ *   cache_size = n                       sw_bert_set_cache_size, _bytes cache_size_setter
+ *   callback on a low hit rate           sw_bert_watch_hit_rate         low_hit_rate_callback
+ *   retries with back-off                reconnects by themselves       retries_with_back_off
+ *   (waits without limit)                a deadline on every wait       a_deadline_on_every_wait
+ *   (makes weights up)                   an error                       never_made_up_weights
  */
 #include <criterion/criterion.h>
 #include <errno.h>
