@@ -284,7 +284,7 @@ const char *ctl_value(const struct ctl_call *call, const char *option)
     for (size_t i = 0; i < CTL_OPTIONS && call->verb->options[i].name; i++)
         if (strcmp(call->verb->options[i].name, option) == 0)
             return call->values[i];
-    assert(!"the verb has this option");
+    assert(false); /* every caller asks for an option of its verb */
     return NULL;
 }
 

@@ -205,7 +205,7 @@ int swi_link_open_wire(struct redis_link *link)
     link->reader = redisReaderCreateWithFunctions(&functions);
     if (!link->reader)
         return -ENOMEM;
-    (void)redisReaderSetPrivdata(link->reader, link);
+    link->reader->privdata = link; /* hiredis has a macro for it that clang refuses */
     link->reader->maxbuf = 0; /* keeps its buffer between values */
     return 0;
 }
