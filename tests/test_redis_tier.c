@@ -348,8 +348,8 @@ Test(redis_tier, a_redis_that_is_down_costs_nothing_but_a_counter)
         sup_run_ok(SUP_ARGS("swctl", "--socket", broker.socket, "stats", "--format=prometheus"));
     static const char *const series[] = {"\nswbroker_redis_breaker_state{connection=\"reads\"} ",
                                          "\nswbroker_redis_breaker_state{connection=\"writes\"} ",
-                                         "\nswbroker_redis_connect_failures_total{connection="
-                                         "\"reads\"} ",
+                                         ("\nswbroker_redis_connect_failures_total{"
+                                          "connection=\"reads\"} "),
                                          "\nswbroker_disk_loads_total 0\n"};
     for (size_t i = 0; i < sizeof series / sizeof series[0]; i++)
         cr_assert_not_null(strstr(metrics, series[i]), "%s: %s", series[i], metrics);

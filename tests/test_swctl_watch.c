@@ -164,13 +164,13 @@ Test(swctl_watch, draws_any_answer_at_any_size)
         "{\"arena_bytes\": 1048576, \"reserved_bytes\": 9223372036854775807}"};
     static const char *const chunks[] = {
         "[]", "{}", "[1, null, {}]",
-        "[{\"model\": \"\\u0000\", \"offset\": 9223372036854775807, \"bytes\": "
-        "9223372036854775807, \"state\": \"loading\"}]",
+        ("[{\"model\": \"\\u0000\", \"offset\": 9223372036854775807, \"bytes\": "
+         "9223372036854775807, \"state\": \"loading\"}]"),
         "[{\"model\": \"m\", \"offset\": 0, \"bytes\": 0, \"state\": \"resident\", \"pins\": -1}]"};
     static const char *const clients[] = {
         "[]", "[3]",
-        "[{\"name\": \"\\u001b[2J\\u4f60\\u597d\\u4f60\\u597d\\u4f60\\u597d\\u4f60\\u597d\", "
-        "\"cursors\": [{\"at\": 9223372036854775807, \"components\": 1}, {\"at\": 5}]}]"};
+        ("[{\"name\": \"\\u001b[2J\\u4f60\\u597d\\u4f60\\u597d\\u4f60\\u597d\\u4f60\\u597d\", "
+         "\"cursors\": [{\"at\": 9223372036854775807, \"components\": 1}, {\"at\": 5}]}]")};
     static const unsigned sizes[][2] = {{1, 1}, {2, 400}, {24, 80}, {5, 3}, {200, 400}, {12, 25}};
     for (size_t i = 0; i < sizeof stats / sizeof stats[0]; i++)
         for (size_t k = 0; k < sizeof chunks / sizeof chunks[0]; k++)
