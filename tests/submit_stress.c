@@ -195,7 +195,7 @@ static void fell(void *context, const struct sw_hit_rate *rate)
 static sw_bert *open_model(int model)
 {
     struct sw_bert_options options = SW_INIT(struct sw_bert_options);
-    char name[8];
+    char name[16];
     sw_bert *bert = NULL;
     options.executor = executor;
     (void)snprintf(name, sizeof name, "m%d", model);
