@@ -386,10 +386,9 @@ int adopt_resume(struct broker *broker, struct swi_error *error)
     if (result < 0)
         return result;
     broker->settled = true;
-    struct session *session;
-    TAILQ_FOREACH(session, &broker->connections, link)
-    {
-        if (session->state == SESSION_ATTACHED)
+    for (uint32_t number = 0; number < SWI_SESSIONS; number++) {
+        struct session *session = broker->sessions[number];
+        if (session && session->state == SESSION_ATTACHED) /* an answer that fails dooms it */
             request_resume(session);
     }
     const struct cache_adopted *adopted = &broker->adopted;

@@ -33,8 +33,7 @@ int broker_reload(struct broker *broker, struct catalog_changes *ret, struct swi
     else
         log_info("catalog: %u models added, %u replaced, %u removed, %u unchanged, %u bad",
                  ret->added, ret->replaced, ret->removed, ret->unchanged, ret->bad);
-    if (result == 0)
-        broker->pins_ended = pins_follow(broker);
+    broker->pins_ended = pins_follow(broker); /* a scan that failed may have replaced some */
     return result;
 }
 
@@ -69,7 +68,7 @@ static void check_due(struct loop_timer *timer, uint64_t now_ns)
     sessions_check(broker);
     idle_check(broker, now_ns);
     log_tell_left_out();
-    pins_keep(broker);
+    (void)pins_follow(broker);
     loop_arm(broker->loop, timer, now_ns + CHECK_EVERY_NS);
 }
 

@@ -309,7 +309,7 @@ void cache_set_remote(struct cache *cache, const struct cache_remote *remote)
 const uint8_t *cache_peek(const struct cache *cache, uint32_t id, struct swi_digest digest)
 {
     const struct chunk *chunk = id < SWI_CHUNKS ? cache->chunk[id] : NULL;
-    if (!chunk || !swi_digest_equal(chunk->info.digest, digest) ||
+    if (!chunk || chunk->unverified || !swi_digest_equal(chunk->info.digest, digest) ||
         swi_entry_get(cache->index.index, id).state != SWI_RESIDENT)
         return NULL;
     return cache->segment.base + chunk->offset;

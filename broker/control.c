@@ -106,16 +106,9 @@ static json_t *resize(struct call *call)
     struct cache *cache = broker->cache;
     struct swi_error error = {0};
     uint64_t wanted = (uint64_t)json_integer_value(bytes);
-    if (wanted < cache_budget(cache) && broker->pinned_bytes > pins_limit(wanted)) {
-        char pinned[32], text[200];
-        swi_size_format(broker->pinned_bytes, pinned, sizeof pinned);
-        (void)snprintf(text, sizeof text,
-                       "the operator's pins hold %s, and may hold half of the cache; swctl unpin "
-                       "some of them first",
-                       pinned);
-        return control_failure(SW_EQUOTA, text);
-    }
-    int result = cache_resize(cache, wanted, &error);
+    int result = pins_check_size(broker, wanted, &error);
+    if (result == 0)
+        result = cache_resize(cache, wanted, &error);
     if (result < 0 && result != SW_EARENAFULL)
         return control_failure(result, error.text);
     struct cache_stats stats;

@@ -9,8 +9,9 @@
 #include "core/size.h"
 #include "log.h"
 
-#define FAILED_AGAIN_NS (10 * LOOP_NS_PER_S) /* a chunk that cannot be read is tried again after   \
-                                              */
+#define FAILED_AGAIN_NS                                                                            \
+    (10 * LOOP_NS_PER_S) /* a chunk that cannot be read is tried again after                       \
+                          */
 
 struct pinned {
     TAILQ_ENTRY(pinned) link;
@@ -24,6 +25,19 @@ struct pinned {
 uint64_t pins_limit(uint64_t cache_bytes)
 {
     return cache_bytes / 2;
+}
+
+int pins_check_size(const struct broker *broker, uint64_t cache_bytes, struct swi_error *error)
+{
+    char pinned[32];
+    if (cache_bytes >= cache_budget(broker->cache) ||
+        broker->pinned_bytes <= pins_limit(cache_bytes))
+        return 0;
+    swi_size_format(broker->pinned_bytes, pinned, sizeof pinned);
+    return swi_fail(error, SW_EQUOTA,
+                    "the operator's pins hold %s, and may hold half of the cache; swctl unpin some "
+                    "of them first",
+                    pinned);
 }
 
 static struct pinned *find(struct broker *broker, const char *model)
@@ -85,6 +99,8 @@ static void release(struct broker *broker, struct pinned *pinned)
 int pins_add(struct broker *broker, struct revision *revision, int ordinal, bool *fresh,
              struct swi_error *error)
 {
+    /* those of a revision that was superseded meanwhile have other ordinals */
+    (void)pins_follow(broker);
     struct pinned *pinned = find(broker, revision->name);
     uint32_t first = ordinal < 0 ? 0 : (uint32_t)ordinal;
     uint32_t end = ordinal < 0 ? (uint32_t)revision->manifest.count : first + 1;
@@ -132,6 +148,31 @@ struct pins_removed pins_remove(struct broker *broker, const char *model, const 
     if (pinned->count == 0)
         release(broker, pinned);
     return removed;
+}
+
+/* ---- keeping --------------------------------------------------------------------------------- */
+
+static void keep_loaded(struct broker *broker, struct pinned *pinned, uint64_t now_ns)
+{
+    bool patient = now_ns - pinned->tried_ns < FAILED_AGAIN_NS;
+    for (uint32_t i = 0; i < pinned->revision->manifest.count; i++) {
+        struct cache_chunk_view view;
+        uint32_t id = pinned->revision->ids[i];
+        if (!pinned->kept[i] || !cache_view(broker->cache, id, &view) ||
+            view.entry.state != SWI_ABSENT || view.queued || (view.last_error && patient))
+            continue;
+        if (view.last_error)
+            pinned->tried_ns = now_ns;
+        cache_request(broker->cache, id, CACHE_WARM, NULL, now_ns);
+    }
+}
+
+static void load_missing(struct broker *broker)
+{
+    uint64_t now_ns = loop_now();
+    struct pinned *pinned;
+    TAILQ_FOREACH(pinned, &broker->pins, link)
+    keep_loaded(broker, pinned, now_ns);
 }
 
 /* ---- reload ---------------------------------------------------------------------------------- */
@@ -202,33 +243,8 @@ uint32_t pins_follow(struct broker *broker)
         if (current != pinned->revision)
             ended += follow(broker, pinned, current);
     }
-    pins_keep(broker);
+    load_missing(broker);
     return ended;
-}
-
-/* ---- keeping --------------------------------------------------------------------------------- */
-
-static void keep_loaded(struct broker *broker, struct pinned *pinned, uint64_t now_ns)
-{
-    bool patient = now_ns - pinned->tried_ns < FAILED_AGAIN_NS;
-    for (uint32_t i = 0; i < pinned->revision->manifest.count; i++) {
-        struct cache_chunk_view view;
-        uint32_t id = pinned->revision->ids[i];
-        if (!pinned->kept[i] || !cache_view(broker->cache, id, &view) ||
-            view.entry.state != SWI_ABSENT || view.queued || (view.last_error && patient))
-            continue;
-        if (view.last_error)
-            pinned->tried_ns = now_ns;
-        cache_request(broker->cache, id, CACHE_WARM, NULL, now_ns);
-    }
-}
-
-void pins_keep(struct broker *broker)
-{
-    uint64_t now_ns = loop_now();
-    struct pinned *pinned;
-    TAILQ_FOREACH(pinned, &broker->pins, link)
-    keep_loaded(broker, pinned, now_ns);
 }
 
 void pins_end(struct broker *broker)

@@ -16,9 +16,12 @@
 /* The most that pins may take of a cache of this size. */
 uint64_t pins_limit(uint64_t cache_bytes);
 
-/* Pins one component, or all when ordinal is negative. fresh[ordinal], of as many flags as the
- * revision has components, is set for each that was not pinned before. Loads nothing. Errors:
- * SW_EQUOTA over the limit, with nothing done; -ENOMEM. */
+/* Whether a cache of this size has room for what is pinned. Errors: SW_EQUOTA. */
+int pins_check_size(const struct broker *broker, uint64_t cache_bytes, struct swi_error *error);
+
+/* Pins one component of a model's current revision, or all when ordinal is negative.
+ * fresh[ordinal], of as many flags as the revision has components, is set for each that was not
+ * pinned before. Loads nothing. Errors: SW_EQUOTA over the limit, with nothing done; -ENOMEM. */
 int pins_add(struct broker *broker, struct revision *revision, int ordinal, bool *fresh,
              struct swi_error *error);
 
@@ -29,10 +32,10 @@ struct pins_removed {
 /* component NULL: all of the model. What is not pinned counts nothing. */
 struct pins_removed pins_remove(struct broker *broker, const char *model, const char *component);
 
-/* After the catalog was looked through. Returns how many pins have ended. */
+/* Moves pins whose revision has been superseded, by a look through the catalog or by what a Redis
+ * says, and loads what is pinned and not resident; to be called after either, and now and then.
+ * Returns how many have ended. */
 uint32_t pins_follow(struct broker *broker);
-/* Loads what is pinned and not resident; to be called now and then. */
-void pins_keep(struct broker *broker);
 /* Before the catalog goes. */
 void pins_end(struct broker *broker);
 

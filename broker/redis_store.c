@@ -52,12 +52,17 @@ static void fail_queued(struct redis_tier *tier)
     }
 }
 
-static void finish(struct redis_writing *writing, int status, const char *why)
+static void forget_calls(struct redis_writing *writing)
 {
-    struct redis_tier *tier = writing->tier;
     for (unsigned i = 0; i < writing->outstanding; i++)
         redis_call_forget(writing->calls[i]);
     writing->outstanding = 0;
+}
+
+static void finish(struct redis_writing *writing, int status, const char *why)
+{
+    struct redis_tier *tier = writing->tier;
+    forget_calls(writing);
     TAILQ_REMOVE(&tier->writings, writing, link);
     tier->writing = false;
     if (status == 0) {
@@ -191,6 +196,7 @@ static void stored(struct redis_call *call, const struct redis_reply *reply)
     if (ended_by(writing, reply))
         return;
     if (reply->type != REDIS_STATUS) {
+        forget_calls(writing); /* when the breaker opens their ends must not come back here */
         redis_link_disappointed(writing->tier->writes, "it does not answer SET as Redis does");
         finish(writing, SW_ELOAD, "Redis does not answer SET as Redis does");
         return;
@@ -335,8 +341,7 @@ void swi_tier_write(struct redis_tier *tier, struct redis_writing *writing)
 void swi_tier_forget_writing(struct redis_tier *tier, struct redis_writing *writing)
 {
     bool active = tier->writing && TAILQ_FIRST(&tier->writings) == writing;
-    for (unsigned i = 0; i < writing->outstanding; i++)
-        redis_call_forget(writing->calls[i]);
+    forget_calls(writing);
     TAILQ_REMOVE(&tier->writings, writing, link);
     if (!active)
         return;

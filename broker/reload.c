@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "log.h"
+#include "pins.h"
 #include "report.h"
 #include "settings.h"
 
@@ -20,7 +21,9 @@ int reload_value(struct broker *broker, const struct broker_options *wanted,
 int reload_cache_size(struct broker *broker, const struct broker_options *wanted,
                       struct swi_error *error)
 {
-    int result = cache_resize(broker->cache, wanted->cache_bytes, error);
+    int result = pins_check_size(broker, wanted->cache_bytes, error);
+    if (result == 0)
+        result = cache_resize(broker->cache, wanted->cache_bytes, error);
     if (result == SW_EARENAFULL) { /* the size it has; pinned chunks leave when they can */
         log_warning("%s", error->text);
         return 0;

@@ -468,7 +468,8 @@ int sessions_start(struct broker *broker, struct swi_error *error)
 static bool may_leave(const struct session *session)
 {
     return session->stored[0] != 0 && session->record->state == LEDGER_LIVE &&
-           outbox_empty(&session->outbox) && session->warm_count == 0;
+           outbox_empty(&session->outbox) && session->warm_count == 0 && !session->verify &&
+           !where_awaited(session) && !push_awaited(session);
 }
 
 void sessions_stop(struct broker *broker, bool keep)

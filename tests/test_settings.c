@@ -370,6 +370,28 @@ Test(settings, sighup_applies_too, .timeout = 60)
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }
 
+Test(settings, a_reload_leaves_room_beyond_the_pins, .timeout = 60)
+{
+    const char *path = write_config("a.conf", config_text("16", ""));
+    (void)sup_synth(catalog(), "toy", SUP_ARGS("--layers", "2"));
+    struct sup_broker broker = start_with(path);
+    (void)sup_run_ok(SUP_ARGS("swctl", "pin", "toy/layer_0"));
+    (void)sup_run_ok(SUP_ARGS("swctl", "pin", "toy/layer_1"));
+    (void)write_config("a.conf", config_text("1", ""));
+    json_t *reply = sup_swctl(&broker, SUP_ARGS("reload"));
+    const json_t *settings = json_object_get(reply, "settings");
+    const json_t *refused = json_array_get(json_object_get(settings, "refused"), 0);
+    cr_assert_str_eq(json_string_value(json_object_get(refused, "name")), "cache-size");
+    cr_assert_not_null(strstr(json_string_value(json_object_get(refused, "error")), "unpin"));
+    json_decref(reply);
+    cr_assert_eq(sup_stat(&broker, "arena_bytes"), 16 << 20);
+    cr_assert_eq(sup_run(SUP_ARGS("swctl", "resize", "1")).exit_code, 1);
+    (void)sup_run_ok(SUP_ARGS("swctl", "unpin", "toy"));
+    (void)sup_run_ok(SUP_ARGS("swctl", "reload"));
+    cr_assert_eq(sup_stat(&broker, "arena_bytes"), 1 << 20);
+    cr_assert_eq(sup_broker_stop(&broker), 0);
+}
+
 Test(settings, a_reload_keeps_the_size_that_swctl_gave, .timeout = 60)
 {
     const char *path = write_config("a.conf", config_text("16", ""));
