@@ -20,7 +20,8 @@ static void start(void)
     sup_mkdir(models);
     (void)sup_synth(models, "one", SUP_ARGS("--layers", "4", "--seed", "1"));
     (void)sup_synth(models, "two", SUP_ARGS("--layers", "2", "--seed", "2"));
-    broker = sup_broker_start(models, "32", NULL);
+    /* holders of nearly the whole cache are not to be revoked */
+    broker = sup_broker_start(models, "32", SUP_ARGS("--max-pinned", "32M"));
 }
 
 static void stop(void)
@@ -315,20 +316,25 @@ Test(swctl_verbs, a_cancelled_warm_up_leaves_nothing_queued)
     pid_t pid = sup_spawn(SUP_ARGS("swctl", "warm", "two/embeddings"), NULL, err);
     cr_assert(sup_until(waits, NULL, 10000));
     cr_assert_eq(kill(pid, SIGINT), 0);
-    cr_assert_eq(sup_wait(pid, 10000), 130);
+    int code = sup_wait(pid, 10000);
+    cr_assert_eq(code, 130, "%d: %s", code, sup_read(err, NULL));
     expect_words(sup_read(err, NULL), "cancelled");
     for (int i = 0; i < 1000 && sup_stat(&broker, "queued") > 0; i++)
         sup_sleep_ms(5);
     cr_assert_eq(sup_stat(&broker, "queued"), 0);
     /* the same for a pin, which is taken back too */
     (void)sup_run_ok(SUP_ARGS("swctl", "resize", "16"));
+    (void)sup_run_ok(SUP_ARGS("swctl", "clear"));
     for (uint32_t i = 0; i < 3; i++)
         (void)raw_pin(&holder, &model, raw_find(&model, sup_format("layer_%u", i)));
+    for (int i = 0; i < 2000 && sup_stat(&broker, "chunks_resident") < 4; i++)
+        sup_sleep_ms(5); /* else the pin's chunk finds the room that is meant for these */
     pid = sup_spawn(SUP_ARGS("swctl", "pin", "two/embeddings"), NULL, err);
     cr_assert(sup_until(waits, NULL, 10000));
     cr_assert_eq(sup_stat(&broker, "operator_pinned_chunks"), 1);
     cr_assert_eq(kill(pid, SIGINT), 0);
-    cr_assert_eq(sup_wait(pid, 10000), 130);
+    code = sup_wait(pid, 10000);
+    cr_assert_eq(code, 130, "%d: %s", code, sup_read(err, NULL));
     for (int i = 0; i < 1000 && sup_stat(&broker, "operator_pinned_chunks") > 0; i++)
         sup_sleep_ms(5);
     cr_assert_eq(sup_stat(&broker, "operator_pinned_chunks"), 0);

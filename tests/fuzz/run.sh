@@ -52,7 +52,7 @@ fuzz() {
     kept=${kept:-$work/$name.corpus}
     mkdir -p "$kept" "$work/$name.found"
     # 90 s for one input, by the clock: so that a machine which does much else is no loop without end
-    timeout $((seconds + 120)) "build/fuzz/fuzz-$name" -max_total_time="$seconds" -timeout=90 \
+    timeout $((seconds + 120)) "build/fuzz/fuzz-$name" -max_total_time="$seconds" -timeout=90 -report_slow_units=90 \
         -rss_limit_mb=2048 -print_final_stats=1 -artifact_prefix="$work/$name.found/" \
         "$kept" "tests/fuzz/seeds/$name" >"$work/$name.log" 2>&1 || echo $? >"$work/$name.failed"
 }
