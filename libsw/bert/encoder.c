@@ -13,6 +13,7 @@
 
 #include "bert/attention.h"
 #include "bert/team.h"
+#include "core/big.h"
 
 struct swi_encoder {
     struct swi_bert_config config;
@@ -21,8 +22,7 @@ struct swi_encoder {
     uint32_t tokens;
     uint32_t block; /* tokens of a block in this pass */
 
-    float *memory; /* all of the below */
-    size_t memory_floats;
+    struct swi_big memory; /* all of the below */
     float *hidden;  /* [tokens, hidden] */
     float *qkv;     /* [tokens, 3 · hidden] */
     float *context; /* [tokens, hidden] */
@@ -59,14 +59,14 @@ void swi_encoder_destroy(swi_encoder *encoder)
     if (!encoder)
         return;
     swi_team_destroy(encoder->team);
-    free(encoder->memory);
+    swi_big_give(&encoder->memory);
     free(encoder->starts);
     free(encoder);
 }
 
 uint64_t swi_encoder_scratch_bytes(const swi_encoder *encoder)
 {
-    return encoder->memory_floats * sizeof(float) + encoder->starts_capacity * sizeof(uint32_t);
+    return encoder->memory.bytes + encoder->starts_capacity * sizeof(uint32_t);
 }
 
 static float *take(float *base, size_t *used, size_t floats)
@@ -135,18 +135,17 @@ int swi_encoder_begin(swi_encoder *e, const struct sw_bert_batch *batch)
     e->batch = batch;
     e->tokens = tokens;
     e->block = block_of(tokens);
-    size_t floats = lay_out(e, NULL, longest);
-    if (floats > e->memory_floats) {
-        void *memory = NULL;
-        if (posix_memalign(&memory, 64, floats * sizeof(float)))
-            return -ENOMEM;
-        /* padding lanes are computed and dropped: they must hold numbers, not what malloc left */
-        memset(memory, 0, floats * sizeof(float));
-        free(e->memory);
+    size_t bytes = lay_out(e, NULL, longest) * sizeof(float);
+    if (bytes > e->memory.bytes) {
+        /* zeroed: padding lanes are computed and dropped, but they must hold numbers */
+        struct swi_big memory;
+        r = swi_big_take(bytes, &memory);
+        if (r < 0)
+            return r;
+        swi_big_give(&e->memory);
         e->memory = memory;
-        e->memory_floats = floats;
     }
-    (void)lay_out(e, e->memory, longest);
+    (void)lay_out(e, e->memory.start, longest);
     return 0;
 }
 

@@ -14,7 +14,7 @@ static int read_vocab_text(struct swi_vocab *vocab, const struct sw_tokenizer_fi
     size_t lines = 0;
     for (size_t i = 0; i < files->vocab_size; i++)
         lines += data[i] == '\n';
-    int result = swi_vocab_init(vocab, prefix, lines, error);
+    int result = swi_vocab_init(vocab, prefix, lines + 1, files->vocab_size + 1, error);
     if (result == 0)
         result = swi_vocab_add_lines(vocab, data, files->vocab_size, error);
     if (result == 0 && vocab->ids == 0)
@@ -25,9 +25,14 @@ static int read_vocab_text(struct swi_vocab *vocab, const struct sw_tokenizer_fi
 static int read_vocab_object(struct swi_vocab *vocab, json_t *object, const char *prefix,
                              struct swi_error *error)
 {
-    int result = swi_vocab_init(vocab, prefix, json_object_size(object), error);
     const char *text;
     json_t *number;
+    size_t bytes = 0;
+    json_object_foreach(object, text, number)
+    {
+        bytes += strlen(text) + 1;
+    }
+    int result = swi_vocab_init(vocab, prefix, json_object_size(object), bytes, error);
     json_object_foreach(object, text, number)
     {
         int64_t id;

@@ -1,62 +1,27 @@
-/* The vocabulary's block of texts and its hash table. */
+/* The vocabulary's hash table, and the one block that holds all of it. */
 #include "bert/vocab.h"
 #include "bert/unicode.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
 
 #define TEXTS_MAX ((size_t)1 << 30)
 #define SHOWN_MAX 40 /* bytes of a token in a message */
 
-static size_t power_of_two(size_t at_least)
-{
-    size_t value = 64;
-    while (value < at_least)
-        value *= 2;
-    return value;
-}
-
-int swi_vocab_init(struct swi_vocab *vocab, const char *prefix, size_t expected,
-                   struct swi_error *error)
-{
-    size_t length = strlen(prefix);
-    if (length >= SWI_VOCAB_PREFIX_MAX)
-        return swi_fail(error, SW_EFORMAT,
-                        "the continuation prefix has %zu bytes; at most %d are supported", length,
-                        SWI_VOCAB_PREFIX_MAX - 1);
-    if (expected > SWI_VOCAB_IDS_MAX)
-        expected = SWI_VOCAB_IDS_MAX;
-    size_t slots = power_of_two(expected * 3 / 2);
-    struct swi_vocab fresh = {
-        .slots = calloc(slots, sizeof *fresh.slots),
-        .slot_mask = (uint32_t)(slots - 1),
-        .prefix_length = length,
-    };
-    if (!fresh.slots)
-        return swi_fail(error, -ENOMEM, "no memory for a vocabulary of %zu tokens", expected);
-    memcpy(fresh.prefix, prefix, length + 1);
-    *vocab = fresh;
-    return 0;
-}
-
 void swi_vocab_fini(struct swi_vocab *vocab)
 {
-    free(vocab->texts);
-    free(vocab->starts);
-    free(vocab->lengths);
-    free(vocab->slots);
+    swi_big_give(&vocab->memory);
     *vocab = (struct swi_vocab){0};
 }
 
 const char *swi_vocab_text(const struct swi_vocab *vocab, int64_t id, size_t *ret_length)
 {
-    if (id < 0 || id >= vocab->ids || vocab->starts[id] == 0)
+    if (id < 0 || id >= vocab->ids || vocab->tokens[id].start == 0)
         return NULL;
     if (ret_length)
-        *ret_length = vocab->lengths[id];
-    return vocab->texts + vocab->starts[id] - 1;
+        *ret_length = vocab->tokens[id].length;
+    return vocab->texts + vocab->tokens[id].start - 1;
 }
 
 /* ---- the table ------------------------------------------------------------------------------- */
@@ -73,8 +38,8 @@ static bool slot_holds(const struct swi_vocab *vocab, struct swi_vocab_slot slot
         return false;
     uint32_t id = (slot.ref >> 1) - 1;
     size_t skip = space == SWI_PIECE_NEXT ? vocab->prefix_length : 0;
-    return vocab->lengths[id] - skip == length &&
-           memcmp(vocab->texts + vocab->starts[id] - 1 + skip, key, length) == 0;
+    return vocab->tokens[id].length - skip == length &&
+           memcmp(vocab->texts + vocab->tokens[id].start - 1 + skip, key, length) == 0;
 }
 
 /* The slot that holds the key, or the empty one where it belongs. One slot is always empty. */
@@ -98,8 +63,8 @@ int32_t swi_vocab_find(const struct swi_vocab *vocab, enum swi_piece space, cons
 static void table_put(struct swi_vocab *vocab, enum swi_piece space, uint32_t id)
 {
     size_t skip = space == SWI_PIECE_NEXT ? vocab->prefix_length : 0;
-    const char *key = vocab->texts + vocab->starts[id] - 1 + skip;
-    size_t length = vocab->lengths[id] - skip;
+    const char *key = vocab->texts + vocab->tokens[id].start - 1 + skip;
+    size_t length = vocab->tokens[id].length - skip;
     uint64_t hash = hash_of(space, key, length);
     uint32_t at = slot_of(vocab, space, key, length, hash);
     vocab->used += vocab->slots[at].ref == 0;
@@ -107,62 +72,88 @@ static void table_put(struct swi_vocab *vocab, enum swi_piece space, uint32_t id
     vocab->slots[at].ref = (id + 1) << 1 | (uint32_t)space;
 }
 
-/* Makes room for one more token, which takes two keys at most, at a load of three quarters. */
-static int table_reserve(struct swi_vocab *vocab)
+/* ---- memory ------------------------------------------------------------------------------------
+ */
+
+static uint32_t slots_for(size_t keys)
 {
-    size_t size = (size_t)vocab->slot_mask + 1;
-    if (vocab->used + 2 <= size / 4 * 3)
-        return 0;
-    struct swi_vocab_slot *old = vocab->slots;
-    struct swi_vocab_slot *slots = calloc(size * 2, sizeof *slots);
-    if (!slots)
-        return -ENOMEM;
-    vocab->slots = slots;
-    vocab->slot_mask = (uint32_t)(size * 2 - 1);
-    vocab->used = 0;
-    for (size_t i = 0; i < size; i++) {
-        if (old[i].ref != 0)
-            table_put(vocab, (enum swi_piece)(old[i].ref & 1), (old[i].ref >> 1) - 1);
+    uint32_t slots = 64;
+    while (slots / 4 * 3 < keys)
+        slots *= 2;
+    return slots;
+}
+
+/* Moves into a block with room for so many keys, ids and bytes of text. */
+static int move(struct swi_vocab *vocab, size_t keys, size_t ids, size_t text_bytes)
+{
+    uint32_t slots = slots_for(keys);
+    size_t table = slots * sizeof(struct swi_vocab_slot), tokens = ids * sizeof *vocab->tokens;
+    struct swi_vocab old = *vocab;
+    int result = swi_big_take(table + tokens + text_bytes, &vocab->memory);
+    if (result < 0) {
+        vocab->memory = old.memory;
+        return result;
     }
-    free(old);
+    vocab->slots = vocab->memory.start;
+    vocab->slot_mask = slots - 1;
+    vocab->tokens = (struct swi_vocab_token *)(vocab->slots + slots);
+    vocab->ids_capacity = (uint32_t)ids;
+    vocab->texts = (char *)(vocab->tokens + ids);
+    vocab->texts_capacity = text_bytes;
+    vocab->used = 0;
+    if (old.memory.start) {
+        memcpy(vocab->tokens, old.tokens, old.ids * sizeof *old.tokens);
+        memcpy(vocab->texts, old.texts, old.texts_size);
+        for (size_t i = 0; i <= old.slot_mask; i++) {
+            if (old.slots[i].ref != 0)
+                table_put(vocab, (enum swi_piece)(old.slots[i].ref & 1),
+                          (old.slots[i].ref >> 1) - 1);
+        }
+    }
+    swi_big_give(&old.memory);
+    return 0;
+}
+
+static size_t grown(size_t capacity, size_t needed)
+{
+    return needed <= capacity ? capacity : needed + needed / 2 + 64;
+}
+
+/* Makes room for a text of so many bytes under this id, and for its two keys at most. */
+static int reserve(struct swi_vocab *vocab, size_t id, size_t length)
+{
+    size_t keys_capacity = ((size_t)vocab->slot_mask + 1) / 4 * 3;
+    size_t keys = grown(keys_capacity, (size_t)vocab->used + 2);
+    size_t ids = grown(vocab->ids_capacity, id + 1);
+    size_t bytes = grown(vocab->texts_capacity, vocab->texts_size + length + 1);
+    if (keys == keys_capacity && ids == vocab->ids_capacity && bytes == vocab->texts_capacity)
+        return 0;
+    return move(vocab, keys, ids, bytes);
+}
+
+int swi_vocab_init(struct swi_vocab *vocab, const char *prefix, size_t tokens, size_t text_bytes,
+                   struct swi_error *error)
+{
+    size_t length = strlen(prefix);
+    if (length >= SWI_VOCAB_PREFIX_MAX)
+        return swi_fail(error, SW_EFORMAT,
+                        "the continuation prefix has %zu bytes; at most %d are supported", length,
+                        SWI_VOCAB_PREFIX_MAX - 1);
+    if (tokens > SWI_VOCAB_IDS_MAX)
+        tokens = SWI_VOCAB_IDS_MAX;
+    if (text_bytes > TEXTS_MAX)
+        text_bytes = TEXTS_MAX;
+    struct swi_vocab fresh = {.prefix_length = length};
+    memcpy(fresh.prefix, prefix, length + 1);
+    /* about a fifth of a vocabulary continues words; every file may add a few tokens of its own */
+    if (move(&fresh, tokens + tokens / 4, tokens + 16, text_bytes + 256) < 0)
+        return swi_fail(error, -ENOMEM, "no memory for a vocabulary of %zu tokens", tokens);
+    *vocab = fresh;
     return 0;
 }
 
 /* ---- adding ------------------------------------------------------------------------------------
  */
-
-static int reserve_ids(struct swi_vocab *vocab, size_t ids)
-{
-    if (ids <= vocab->ids_capacity)
-        return 0;
-    size_t capacity = power_of_two(ids);
-    uint32_t *starts = realloc(vocab->starts, capacity * sizeof *starts);
-    if (!starts)
-        return -ENOMEM;
-    vocab->starts = starts;
-    uint32_t *lengths = realloc(vocab->lengths, capacity * sizeof *lengths);
-    if (!lengths)
-        return -ENOMEM;
-    vocab->lengths = lengths;
-    size_t more = capacity - vocab->ids_capacity;
-    memset(starts + vocab->ids_capacity, 0, more * sizeof *starts);
-    memset(lengths + vocab->ids_capacity, 0, more * sizeof *lengths);
-    vocab->ids_capacity = (uint32_t)capacity;
-    return 0;
-}
-
-static int reserve_texts(struct swi_vocab *vocab, size_t more)
-{
-    if (vocab->texts_size + more <= vocab->texts_capacity)
-        return 0;
-    size_t capacity = power_of_two(vocab->texts_size + more);
-    char *texts = realloc(vocab->texts, capacity);
-    if (!texts)
-        return -ENOMEM;
-    vocab->texts = texts;
-    vocab->texts_capacity = capacity;
-    return 0;
-}
 
 int swi_vocab_name(struct swi_vocab *vocab, int64_t id, const char *text, size_t length,
                    struct swi_error *error)
@@ -176,10 +167,10 @@ int swi_vocab_name(struct swi_vocab *vocab, int64_t id, const char *text, size_t
                         SHOWN_MAX, swi_vocab_text(vocab, id, NULL), shown, text, (long long)id);
     if (length >= TEXTS_MAX || vocab->texts_size + length + 1 > TEXTS_MAX)
         return swi_fail(error, SW_EFORMAT, "the tokens take over %zu bytes", TEXTS_MAX);
-    if (reserve_ids(vocab, (size_t)id + 1) < 0 || reserve_texts(vocab, length + 1) < 0)
+    if (reserve(vocab, (size_t)id, length) < 0)
         return swi_fail(error, -ENOMEM, "no memory for the vocabulary");
-    vocab->starts[id] = (uint32_t)vocab->texts_size + 1;
-    vocab->lengths[id] = (uint32_t)length;
+    vocab->tokens[id] = (struct swi_vocab_token){.start = (uint32_t)vocab->texts_size + 1,
+                                                 .length = (uint32_t)length};
     memcpy(vocab->texts + vocab->texts_size, text, length);
     vocab->texts[vocab->texts_size + length] = '\0';
     vocab->texts_size += length + 1;
@@ -194,8 +185,6 @@ int swi_vocab_add(struct swi_vocab *vocab, int64_t id, const char *text, size_t 
     int result = swi_vocab_name(vocab, id, text, length, error);
     if (result < 0)
         return result;
-    if (table_reserve(vocab) < 0)
-        return swi_fail(error, -ENOMEM, "no memory for the vocabulary");
     table_put(vocab, SWI_PIECE_FIRST, (uint32_t)id);
     if (length > vocab->longest[SWI_PIECE_FIRST])
         vocab->longest[SWI_PIECE_FIRST] = length;

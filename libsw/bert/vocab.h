@@ -1,9 +1,9 @@
 /* A WordPiece vocabulary: token texts by id, and ids by text.
  *
- * Texts lie in one block; a hash table of 8-byte slots (open addressing, XXH3) finds them in two
- * key spaces: a token's whole text, as words begin with it, and the text behind the continuation
- * prefix
- * ("##") of the tokens that have it, as words continue with it. So no look-up ever builds a string.
+ * A hash table of 8-byte slots (open addressing, XXH3) finds a token in two key spaces: by its
+ * whole text, as words begin with it, and by the text behind the continuation prefix ("##") of the
+ * tokens that have it, as words continue with it. So no look-up ever builds a string. Table, tokens
+ * and texts lie in one block of memory, which a start-up touches once.
  *
  * Of two tokens of the same text the later one is found, as in a Python dictionary; both keep their
  * text. Immutable once built, apart from swi_vocab_name.
@@ -11,6 +11,7 @@
 #ifndef SWI_VOCAB_H
 #define SWI_VOCAB_H
 
+#include "core/big.h"
 #include "core/error.h"
 
 #include <stdbool.h>
@@ -27,22 +28,27 @@ struct swi_vocab_slot {
     uint32_t ref; /* (id + 1) << 1 | key space; 0: empty */
 };
 
+struct swi_vocab_token {
+    uint32_t start;  /* offset of its text + 1; 0: no token has this id */
+    uint32_t length; /* bytes of its text */
+};
+
 struct swi_vocab {
-    char *texts; /* each followed by a zero */
-    size_t texts_size, texts_capacity;
-    uint32_t *starts;  /* [ids_capacity] offset of the id's text + 1; 0: no token has this id */
-    uint32_t *lengths; /* [ids_capacity] bytes of the id's text */
-    uint32_t ids, ids_capacity; /* every id is below ids */
-    struct swi_vocab_slot *slots;
+    struct swi_big memory;        /* all of the three below */
+    struct swi_vocab_slot *slots; /* [slot_mask + 1] */
     uint32_t slot_mask, used;
+    struct swi_vocab_token *tokens; /* [ids_capacity] */
+    uint32_t ids, ids_capacity;     /* every id is below ids */
+    char *texts;                    /* each followed by a zero */
+    size_t texts_size, texts_capacity;
     size_t longest[2]; /* bytes of the longest key of each space */
     char prefix[SWI_VOCAB_PREFIX_MAX];
     size_t prefix_length;
 };
 
-/* Makes an empty vocabulary with room for about so many tokens. SW_EFORMAT: the prefix is too long.
- */
-int swi_vocab_init(struct swi_vocab *vocab, const char *prefix, size_t expected,
+/* Makes an empty vocabulary with room for about so many tokens, whose texts take so many bytes; it
+ * grows where they were too few. SW_EFORMAT: the prefix is too long. */
+int swi_vocab_init(struct swi_vocab *vocab, const char *prefix, size_t tokens, size_t text_bytes,
                    struct swi_error *error);
 void swi_vocab_fini(struct swi_vocab *vocab);
 

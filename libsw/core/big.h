@@ -1,0 +1,25 @@
+/* Large private memory that is about to be written from end to end.
+ *
+ * The first touch of a fresh page costs a fault, and on a virtual machine many times the page's
+ * worth of work. So what fills a good part of a huge page takes whole ones, where the machine has
+ * them for those who ask (/sys/kernel/mm/transparent_hugepage/enabled), and everything is faulted
+ * in at once.
+ */
+#ifndef SWI_BIG_H
+#define SWI_BIG_H
+
+#include <stddef.h>
+
+struct swi_big {
+    void *start; /* zeroed, on a cache line's boundary at least; NULL: none */
+    size_t bytes;
+    size_t mapped; /* what of it is this module's to give back: 0 where malloc has it */
+};
+
+/* -ENOMEM. Safe from every thread. */
+int swi_big_take(size_t bytes, struct swi_big *ret_big);
+
+/* Gives it back and leaves it empty; nothing to do for an empty one. */
+void swi_big_give(struct swi_big *big);
+
+#endif
