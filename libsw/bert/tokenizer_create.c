@@ -10,10 +10,10 @@
 static int read_vocab_text(struct swi_vocab *vocab, const struct sw_tokenizer_files *files,
                            const char *prefix, struct swi_error *error)
 {
-    const char *data = files->vocab;
+    const char *data = files->vocab, *end = data + files->vocab_size;
     size_t lines = 0;
-    for (size_t i = 0; i < files->vocab_size; i++)
-        lines += data[i] == '\n';
+    for (const char *at = data; (at = memchr(at, '\n', (size_t)(end - at))); at++)
+        lines++;
     int result = swi_vocab_init(vocab, prefix, lines + 1, files->vocab_size + 1, error);
     if (result == 0)
         result = swi_vocab_add_lines(vocab, data, files->vocab_size, error);
