@@ -1,4 +1,4 @@
-/* Half floats, panels, sizes, digests and error texts: the small parts of core. */
+/* Half floats, panels, sizes, digests, error texts and large memory: the small parts of core. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <limits.h>
@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/big.h"
 #include "core/digest.h"
 #include "core/error.h"
 #include "core/half.h"
@@ -313,4 +314,29 @@ Test(error, messages_grow_in_front_and_stay_inside, .timeout = 10)
     prefix[sizeof prefix - 1] = 0;
     (void)swi_fail_within(&error, -EIO, "%s", prefix);
     cr_assert_eq(strlen(error.text), SWI_ERROR_TEXT - 1);
+}
+
+/* ---- large memory ---------------------------------------------------------------------------- */
+
+Test(big, memory_of_every_size_is_zeroed_and_goes_back, .timeout = 30)
+{
+    static const size_t sizes[] = {0, 1, 4096, (512 << 10) - 1, 512 << 10, 3 << 20};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        for (int round = 0; round < 3; round++) { /* what was written before does not show */
+            struct swi_big big;
+            cr_assert_eq(swi_big_take(sizes[i], &big), 0);
+            cr_assert_eq(big.bytes, sizes[i]);
+            cr_assert_eq((uintptr_t)big.start % 64, 0);
+            const unsigned char *bytes = big.start;
+            for (size_t at = 0; at < sizes[i]; at++)
+                cr_assert_eq(bytes[at], 0, "byte %zu of %zu", at, sizes[i]);
+            memset(big.start, 0xa5, sizes[i]);
+            swi_big_give(&big);
+            cr_assert_null(big.start);
+            swi_big_give(&big);
+        }
+    }
+    struct swi_big big;
+    cr_assert_eq(swi_big_take(SIZE_MAX, &big), -ENOMEM);
+    cr_assert_eq(swi_big_take(SIZE_MAX / 4, &big), -ENOMEM);
 }

@@ -174,6 +174,23 @@ Test(tokenizer_files, config_adds_tokens)
            "[CLS] [E1] b [UNK] [UNK] [UNK] [UNK] hello b C++ [UNK] [UNK] [UNK] b [SEP]");
 }
 
+Test(tokenizer_files, a_vocabulary_grows_by_what_is_added_and_keeps_what_it_had)
+{
+    enum { ADDED_COUNT = 900 };
+    const char *config = sup_format("{\"additional_special_tokens\": [\"[E0]\"");
+    for (unsigned i = 1; i < ADDED_COUNT; i++)
+        config = sup_format("%s, \"[E%u]\"", config, i);
+    sw_tokenizer *tokenizer = make(SMALL_VOCAB, sup_format("%s]}", config), NULL);
+    uint32_t size = sw_tokenizer_vocab_size(tokenizer);
+    for (unsigned i = 0; i < ADDED_COUNT; i++) {
+        int32_t id = (int32_t)(size - ADDED_COUNT + i);
+        const char *text = sup_format("[E%u]", i);
+        cr_assert_eq(sw_tokenizer_id(tokenizer, text), id, "%s", text);
+        cr_assert_str_eq(sw_tokenizer_token(tokenizer, id), text);
+    }
+    expect(tokenizer, "a[E899]b hello", "[CLS] a [E899] b hello [SEP]");
+}
+
 Test(tokenizer_files, white_space_as_a_token_is_taken_once)
 {
     static const char *const kinds[] = {"true", "false"};
