@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 
 #include "ctl_ask.h"
+#include "ctl_text.h"
 #include "metrics.h"
 
 #define CONNECTIONS      16u /* more wait in the socket's queue */
@@ -110,6 +111,7 @@ static json_t *ask_stats(const char *socket_path)
         stats = NULL;
     }
     json_decref(request);
+    ctl_text_clean(error.text); /* a peer that turns the connection away chose the words */
     if (!stats && !silent)
         (void)fprintf(stderr, "swctl: %s\n", error.text);
     else if (stats && silent)

@@ -8,10 +8,13 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "core/socket.h"
+#include "core/wire.h"
 #include "metrics.h"
 #include "support/raw.h"
 
@@ -397,6 +400,52 @@ Test(metrics, export_outlives_the_broker)
     cr_assert_eq(kill(pid, SIGTERM), 0);
     cr_assert_eq(sup_wait(pid, 20000), 0);
     stop_export();
+}
+
+/* A peer that turns every connection away with words that would clear a screen. */
+static pid_t start_rude_peer(const char *path)
+{
+    static const char words[] = "\033[2J\xc2\x9b"
+                                "1mgone";
+    struct swi_error error;
+    int listener = swi_socket_listen(path, 0600, &error);
+    cr_assert_geq(listener, 0, "%s", error.text);
+    pid_t pid = fork();
+    if (pid == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        for (;;) {
+            static uint8_t packet[SWI_WIRE_MAX];
+            int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+            if (fd < 0) {
+                sup_sleep_ms(2);
+                continue;
+            }
+            const struct swi_wire_done head = {.status = SW_EQUOTA,
+                                               .text_length = sizeof words - 1};
+            struct swi_wire_out out;
+            (void)swi_socket_receive(fd, packet, sizeof packet, NULL, NULL);
+            swi_wire_begin(&out, packet, sizeof packet, SWI_WIRE_DONE, 0);
+            swi_wire_put(&out, &head, sizeof head);
+            swi_wire_put(&out, words, sizeof words - 1);
+            (void)swi_socket_send(fd, packet, swi_wire_end(&out), NULL, 0);
+            close(fd);
+        }
+    }
+    close(listener);
+    return pid;
+}
+
+Test(metrics, export_tells_the_journal_nothing_that_steers)
+{
+    broker.socket = sup_path("rude");
+    pid_t pid = start_rude_peer(broker.socket);
+    export_metrics("127.0.0.1:0");
+    cr_assert_not_null(strstr(ask(GET("/metrics")), "\nswbroker_up 0\n"));
+    const char *said = sup_read(sup_path("export.err"), NULL);
+    cr_assert_str_eq(said, "swctl: ?[2J?1mgone\n");
+    stop_export();
+    cr_assert_eq(kill(pid, SIGKILL), 0);
+    (void)sup_wait(pid, 10000);
 }
 
 Test(metrics, export_survives_bad_company)
