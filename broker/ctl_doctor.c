@@ -68,8 +68,7 @@ static void print_json(const struct ctl_check done[CHECKS], enum ctl_result wors
                                                     done[i].found, "remedy", done[i].remedy));
     json_t *all = json_pack("{s:b, s:s, s:o}", "ok", worst < CTL_CHECK_WARN, "worst",
                             results[worst], "checks", list);
-    (void)json_dumpf(all, stdout, JSON_INDENT(2));
-    (void)printf("\n");
+    ctl_json_print(all, stdout);
     json_decref(all);
 }
 

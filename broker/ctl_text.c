@@ -106,3 +106,38 @@ void ctl_json_clean(json_t *value)
         }
     }
 }
+
+/* jansson escapes what is below a space; what it left of that are its own line ends. Whatever else
+ * is harmful can only stand in a string, where an escape says the same. */
+static bool is_escaped(utf8proc_int32_t point)
+{
+    return point >= 0x7f && is_harmful(point);
+}
+
+static void put_escape(utf8proc_int32_t point, FILE *out)
+{
+    unsigned value = (unsigned)point;
+    if (value > 0xffff) {
+        (void)fprintf(out, "\\u%04x", 0xd800 + ((value - 0x10000) >> 10));
+        value = 0xdc00 + ((value - 0x10000) & 0x3ff);
+    }
+    (void)fprintf(out, "\\u%04x", value);
+}
+
+void ctl_json_print(const json_t *value, FILE *out)
+{
+    char *text = json_dumps(value, JSON_INDENT(2) | JSON_ENCODE_ANY);
+    const char *at = text ? text : "null", *written = at;
+    while (*at) {
+        size_t length;
+        utf8proc_int32_t point = next(at, &length);
+        if (is_escaped(point)) {
+            (void)fwrite(written, 1, (size_t)(at - written), out);
+            put_escape(point, out);
+            written = at + length;
+        }
+        at += length;
+    }
+    (void)fprintf(out, "%s\n", written);
+    free(text);
+}

@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 #include <stddef.h>
+#include <stdio.h>
 
 /* Columns of a UTF-8 text on a screen: wide characters two, combining ones none. */
 size_t ctl_text_width(const char *text);
@@ -14,5 +15,8 @@ size_t ctl_text_fit(const char *text, size_t columns, size_t *ret_columns);
 void ctl_text_clean(char *text);
 /* The same in every string of a JSON value, keys apart. */
 void ctl_json_clean(json_t *value);
+/* A JSON value, indented, and a line's end. Nothing is lost: the same characters are written as
+ * \uXXXX. */
+void ctl_json_print(const json_t *value, FILE *out);
 
 #endif

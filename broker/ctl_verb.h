@@ -76,8 +76,9 @@ int ctl_no_answer(const struct swi_error *error);
 /* Prints a reply: as JSON, or by the verb's show; a failure's sentence on stderr. Returns the exit
  * code. */
 int ctl_print(const struct ctl_call *call, json_t *reply);
-/* Of that, only a failure's sentence and the exit code. */
-int ctl_judge(const struct ctl_call *call, const json_t *reply);
+/* Of that, only a failure's sentence, led by what it is about unless that is NULL, and the exit
+ * code. */
+int ctl_judge(const struct ctl_call *call, const char *about, const json_t *reply);
 /* One question and one answer, with a line of progress on a terminal where the verb has any. */
 int ctl_run(const struct ctl_call *call);
 

@@ -300,13 +300,14 @@ int ctl_no_answer(const struct swi_error *error)
     return error->code == SW_EQUOTA || error->code == SW_EVERSION ? CTL_REFUSED : CTL_NO_BROKER;
 }
 
-int ctl_judge(const struct ctl_call *call, const json_t *reply)
+int ctl_judge(const struct ctl_call *call, const char *about, const json_t *reply)
 {
     if (json_is_true(json_object_get(reply, "ok")))
         return CTL_DONE;
     const char *text = json_string_value(json_object_get(reply, "error"));
     char clean[SWI_ERROR_TEXT * 2];
-    (void)snprintf(clean, sizeof clean, "%s", text ? text : "the broker reports a failure");
+    (void)snprintf(clean, sizeof clean, "%.200s%s%s", about ? about : "", about ? ": " : "",
+                   text ? text : "the broker reports a failure");
     ctl_text_clean(clean);
     (void)fprintf(stderr, "swctl: %s: %s\n", call->verb->name, clean);
     return CTL_REFUSED;
@@ -315,15 +316,13 @@ int ctl_judge(const struct ctl_call *call, const json_t *reply)
 int ctl_print(const struct ctl_call *call, json_t *reply)
 {
     bool good = json_is_true(json_object_get(reply, "ok"));
-    if (call->json) {
-        (void)json_dumpf(reply, stdout, JSON_INDENT(2));
-        (void)printf("\n");
-    }
+    if (call->json)
+        ctl_json_print(reply, stdout);
     ctl_json_clean(reply);
     bool shown = good || (call->verb->shows_failures && json_object_get(reply, "chunks"));
     if (shown && !call->json)
         call->verb->show(call, reply);
-    return ctl_judge(call, reply);
+    return ctl_judge(call, NULL, reply);
 }
 
 int ctl_run(const struct ctl_call *call)

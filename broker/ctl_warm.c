@@ -7,38 +7,53 @@
 
 #include "core/size.h"
 #include "ctl_meter.h"
+#include "ctl_text.h"
 
 static json_t *make_request(const char *verb)
 {
     return json_pack("{s:s}", "verb", verb);
 }
 
-/* Names of all models that can be loaded, into targets. What does not fit the cache together is
- * refused: the last models would push out the first ones. */
-static int list_all(const struct ctl_call *call, struct ctl_peer *peer, json_t *targets)
+/* The models and the stats. Returns the exit code; replies are the caller's even then. */
+static int ask_all(const struct ctl_call *call, struct ctl_peer *peer, json_t *replies[2])
 {
     static const char *const verbs[] = {"models", "stats"};
-    json_t *replies[2] = {NULL, NULL};
     struct swi_error error;
-    int result = 0;
-    for (int i = 0; i < 2 && result == 0; i++) {
+    int exit_code = CTL_DONE;
+    for (int i = 0; i < 2 && exit_code == CTL_DONE; i++) {
         json_t *request = make_request(verbs[i]);
-        result = request ? ctl_ask(peer, request, call->timeout_ms, NULL, &replies[i], &error)
-                         : swi_fail(&error, -ENOMEM, "out of memory");
+        int result = request ? ctl_ask(peer, request, call->timeout_ms, NULL, &replies[i], &error)
+                             : swi_fail(&error, -ENOMEM, "out of memory");
         json_decref(request);
+        exit_code = result < 0 ? ctl_no_answer(&error) : ctl_judge(call, NULL, replies[i]);
     }
-    int exit_code = result < 0 ? ctl_no_answer(&error) : CTL_DONE;
+    if (exit_code == CTL_DONE && (!json_is_array(json_object_get(replies[0], "models")) ||
+                                  !json_is_integer(json_object_get(replies[1], "arena_bytes")))) {
+        (void)swi_fail(&error, SW_EPROTOCOL,
+                       "the broker's answer is not what this swctl understands");
+        exit_code = ctl_no_answer(&error);
+    }
+    return exit_code;
+}
+
+/* Names of all models, into targets; also of those with a problem, so that the broker says which.
+ * What does not fit the cache together is refused: the last models would push out the first ones.
+ */
+static int list_all(const struct ctl_call *call, struct ctl_peer *peer, json_t *targets)
+{
+    json_t *replies[2] = {NULL, NULL};
+    int exit_code = ask_all(call, peer, replies);
     uint64_t bytes = 0;
     uint64_t cache = (uint64_t)json_integer_value(json_object_get(replies[1], "arena_bytes"));
     size_t i;
     json_t *model;
     json_array_foreach(json_object_get(replies[0], "models"), i, model)
     {
-        json_t *size = json_object_get(model, "bytes");
-        if (!size || json_is_true(json_object_get(model, "superseded")))
-            continue; /* one that never was in order has no size */
-        bytes += (uint64_t)json_integer_value(size);
-        (void)json_array_append(targets, json_object_get(model, "model"));
+        json_t *name = json_object_get(model, "model");
+        if (!json_is_string(name) || json_is_true(json_object_get(model, "superseded")))
+            continue;
+        bytes += (uint64_t)json_integer_value(json_object_get(model, "bytes"));
+        (void)json_array_append(targets, name);
     }
     if (exit_code == CTL_DONE && bytes > cache) {
         char texts[2][32];
@@ -80,8 +95,7 @@ static void print_all(json_t *replies, bool good, bool single)
 {
     json_t *all = single ? json_incref(json_array_get(replies, 0))
                          : json_pack("{s:b, s:O}", "ok", (int)good, "warmed", replies);
-    (void)json_dumpf(all, stdout, JSON_INDENT(2));
-    (void)printf("\n");
+    ctl_json_print(all, stdout);
     json_decref(all);
 }
 
@@ -102,10 +116,14 @@ static int warm_targets(const struct ctl_call *call, struct ctl_peer *peer, cons
         }
         if (call->json)
             (void)json_array_append(replies, reply);
-        exit_code = call->json ? ctl_judge(call, reply) : ctl_print(call, reply);
+        exit_code = ctl_judge(call, json_string_value(target), reply);
+        if (exit_code == CTL_DONE && !call->json)
+            (void)ctl_print(call, reply);
         worst = exit_code > worst ? exit_code : worst;
         json_decref(reply);
     }
+    if (json_array_size(targets) == 0 && !call->json)
+        (void)printf("the catalog has no model to load\n");
     if (call->json)
         print_all(replies, worst == CTL_DONE, !all && json_array_size(targets) == 1);
     json_decref(replies);

@@ -288,8 +288,7 @@ static int once(const struct ctl_call *call, double interval_s, struct size size
     if (result == 0 && call->json) {
         json_t *all = json_pack("{s:b, s:O, s:O, s:O}", "ok", 1, "stats", now.replies[0], "chunks",
                                 now.snapshot.chunks, "clients", now.snapshot.clients);
-        (void)json_dumpf(all, stdout, JSON_INDENT(2));
-        (void)printf("\n");
+        ctl_json_print(all, stdout);
         json_decref(all);
     } else if (result == 0) {
         char *text = draw(size.rows ? size : terminal_size(), &now, &before, NULL, false);

@@ -299,6 +299,25 @@ Test(swctl_verbs, warms_several_and_all)
     expect_words(expect_exit(1, SUP_ARGS("swctl", "warm", "--all")).err, "the cache 8.0 MiB");
 }
 
+Test(swctl_verbs, warming_all_fails_with_one_model_and_names_it)
+{
+    sup_mkdir(sup_format("%s/broken", models));
+    sup_write_text(sup_format("%s/broken/chunk_info.json", models), "{");
+    cr_assert_eq(truncate(sup_format("%s/two/layer_1.safetensors", models), 4096), 0);
+    (void)sup_run_ok(SUP_ARGS("swctl", "reload"));
+    struct sup_result result = expect_exit(1, SUP_ARGS("swctl", "warm", "--all"));
+    expect_words(result.err, "warm: broken: ");
+    expect_words(result.err, "warm: two: ");
+    cr_assert_null(strstr(result.err, "warm: one"), "%s", result.err);
+    expect_words(result.out, "one: 6 chunks");
+    cr_assert_eq(sup_stat(&broker, "chunks_resident"), 6 + 3);
+    result = expect_exit(1, SUP_ARGS("swctl", "--json", "warm", "--all"));
+    json_t *reply = json_loads(result.out, 0, NULL);
+    cr_assert(json_is_false(json_object_get(reply, "ok")));
+    cr_assert_eq(json_array_size(json_object_get(reply, "warmed")), 3);
+    json_decref(reply);
+}
+
 static bool waits(void *unused)
 {
     (void)unused;

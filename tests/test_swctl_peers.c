@@ -28,6 +28,8 @@ enum manner {
     MANNERS
 };
 
+#define STEERING "\\u001b[2J\\u007f\\u009b1mgone\\u202e\\udb40\\udc01"
+
 static void say(int fd, uint64_t tag, const char *text, size_t size, uint32_t more)
 {
     static uint8_t packet[SWI_WIRE_MAX];
@@ -41,7 +43,7 @@ static void say(int fd, uint64_t tag, const char *text, size_t size, uint32_t mo
 
 static void steer(int fd, uint64_t tag)
 {
-    static const char text[] = "{\"ok\":false,\"error\":\"\\u001b[2J\\u009b1mgone\\u202e\"}";
+    static const char text[] = "{\"ok\":false,\"error\":\"" STEERING "\"}";
     say(fd, tag, text, sizeof text - 1, 0);
 }
 
@@ -117,18 +119,18 @@ static pid_t start_peer(const char *path, enum manner manner)
 
 Test(swctl_peers, none_of_them_harms_swctl)
 {
-    static const char *const verbs[] = {"ping", "stats", "ls", "warm", "verify", "watch"};
+    static const char *const verbs[] = {"ping", "stats", "ls", "warm", "warm", "verify", "watch"};
     for (int manner = 0; manner < MANNERS; manner++) {
         const char *path = sup_path("peer%d", manner);
         pid_t pid = start_peer(path, (enum manner)manner);
         for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
-            const char *extra = strcmp(verbs[i], "warm") == 0    ? "model"
+            const char *extra = strcmp(verbs[i], "warm") == 0    ? i % 2 ? "model" : "--all"
                                 : strcmp(verbs[i], "watch") == 0 ? "--once"
                                                                  : NULL;
             const char *argv[] = {"swctl", "--socket", path,  "--timeout",
                                   "0.5",   verbs[i],   extra, NULL};
             struct sup_result result = sup_run(argv);
-            int expected = manner == STEERS && i < 5 ? 1 : 3;
+            int expected = manner == STEERS && i < 6 ? 1 : 3;
             if (manner == GARBAGE && strstr(result.err, "version"))
                 expected = 1; /* some garbage looks like a broker of another release */
             cr_assert_eq(result.exit_code, expected, "manner %d, %s: exit %d: %s", manner, verbs[i],
@@ -140,6 +142,25 @@ Test(swctl_peers, none_of_them_harms_swctl)
         cr_assert_eq(kill(pid, SIGKILL), 0);
         (void)sup_wait(pid, 10000);
     }
+}
+
+Test(swctl_peers, json_escapes_what_steers_and_loses_nothing)
+{
+    const char *path = sup_path("peer");
+    pid_t pid = start_peer(path, STEERS);
+    struct sup_result result = sup_run(SUP_ARGS("swctl", "--socket", path, "--json", "stats"));
+    cr_assert_eq(result.exit_code, 1, "exit %d: %s", result.exit_code, result.err);
+    for (size_t i = 0; i < result.out_size; i++) {
+        unsigned char byte = (unsigned char)result.out[i];
+        cr_assert(byte == '\n' || (byte >= 0x20 && byte < 0x7f), "byte %02x", byte);
+    }
+    json_t *reply = json_loads(result.out, 0, NULL);
+    json_t *sent = json_loads("\"" STEERING "\"", JSON_DECODE_ANY, NULL);
+    cr_assert(json_equal(json_object_get(reply, "error"), sent), "%s", result.out);
+    json_decref(reply);
+    json_decref(sent);
+    cr_assert_eq(kill(pid, SIGKILL), 0);
+    (void)sup_wait(pid, 10000);
 }
 
 /* ---- completion ------------------------------------------------------------------------------ */
