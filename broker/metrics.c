@@ -21,7 +21,14 @@ static const struct metric {
     {"reserved_bytes", GAUGE, "Shared memory that is reserved.", "reserved_bytes", NULL, NULL},
     {"resident_bytes", GAUGE, "Bytes of chunks that are in the cache.", "resident_bytes", NULL,
      NULL},
-    {"pinned_bytes", GAUGE, "Bytes of chunks that clients hold.", "pinned_bytes", NULL, NULL},
+    {"pinned_bytes", GAUGE, "Bytes of chunks that clients or the operator hold.", "pinned_bytes",
+     NULL, NULL},
+    {"operator_pinned_bytes", GAUGE, "Bytes of chunks that the operator pinned.",
+     "operator_pinned_bytes", NULL, NULL},
+    {"operator_pinned_chunks", GAUGE, "Chunks that the operator pinned.", "operator_pinned_chunks",
+     NULL, NULL},
+    {"operator_pin_limit_bytes", GAUGE, "What the operator may pin: half of the cache.",
+     "operator_pin_limit_bytes", NULL, NULL},
     {"huge_bytes", GAUGE, "Bytes of the cache in huge pages.", "huge_bytes", NULL, NULL},
     {"chunks_resident", GAUGE, "Chunks that are in the cache.", "chunks_resident", NULL, NULL},
     {"chunks_loading", GAUGE, "Chunks that are being read.", "loading", NULL, NULL},
@@ -59,8 +66,14 @@ static const struct metric {
     {"clients", GAUGE, "Clients that are attached.", "clients", NULL, NULL},
     {"connections", GAUGE, "Connections, operators' included.", "connections", NULL, NULL},
     {"sessions_total", COUNTER, "Clients that ever attached.", "sessions", NULL, NULL},
-    {"sessions_revoked_total", COUNTER, "Clients whose leases were revoked.", "revoked", NULL,
-     NULL},
+#define REVOKED(reason)                                                                            \
+    {                                                                                              \
+        "sessions_revoked_total", COUNTER, "Clients whose leases were revoked, by the reason.",    \
+            reason "_revoked", "reason", reason                                                    \
+    }
+    REVOKED("quota"),
+    REVOKED("damage"),
+#undef REVOKED
 #define FAULT(kind)                                                                                \
     {                                                                                              \
         "client_faults_total", COUNTER, "What clients did wrong, by kind.", kind, "kind", kind     \

@@ -103,6 +103,7 @@ Test(metrics, the_text_says_what_stats_say)
     start("16");
     (void)sup_run_ok(SUP_ARGS("swctl", "warm", "tiny"));
     (void)sup_run_ok(SUP_ARGS("swctl", "clear", "tiny/layer_0"));
+    (void)sup_run_ok(SUP_ARGS("swctl", "pin", "tiny/layer_1"));
     const char *text = scrape();
     check_form(text);
     json_t *stats = sup_swctl(&broker, SUP_ARGS("stats"));
@@ -113,6 +114,9 @@ Test(metrics, the_text_says_what_stats_say)
         {"swbroker_reserved_bytes", "reserved_bytes"},
         {"swbroker_resident_bytes", "resident_bytes"},
         {"swbroker_pinned_bytes", "pinned_bytes"},
+        {"swbroker_operator_pinned_bytes", "operator_pinned_bytes"},
+        {"swbroker_operator_pinned_chunks", "operator_pinned_chunks"},
+        {"swbroker_operator_pin_limit_bytes", "operator_pin_limit_bytes"},
         {"swbroker_huge_bytes", "huge_bytes"},
         {"swbroker_chunks_resident", "chunks_resident"},
         {"swbroker_hits_total", "hits"},
@@ -124,7 +128,8 @@ Test(metrics, the_text_says_what_stats_say)
         {"swbroker_prefetch_used_total", "prefetch_used"},
         {"swbroker_prefetch_wasted_total", "prefetch_wasted"},
         {"swbroker_models", "models"},
-        {"swbroker_sessions_revoked_total", "revoked"},
+        {"swbroker_sessions_revoked_total{reason=\"quota\"}", "quota_revoked"},
+        {"swbroker_sessions_revoked_total{reason=\"damage\"}", "damage_revoked"},
         {"swbroker_load_duration_seconds_count{tier=\"disk\"}", "loads"},
         {"swbroker_load_duration_seconds_bucket{tier=\"disk\",le=\"+Inf\"}", "loads"},
     };
@@ -134,6 +139,7 @@ Test(metrics, the_text_says_what_stats_say)
     }
     json_decref(stats);
     cr_assert_gt(sample(text, "swbroker_resident_bytes"), 1e6);
+    cr_assert_eq(sample(text, "swbroker_operator_pinned_chunks"), 1);
     cr_assert_gt(sample(text, "swbroker_load_duration_seconds_sum{tier=\"disk\"}"), 0);
     cr_assert_eq(sample(text, "swbroker_evictions_total{reason=\"clear\"}"), 1);
     cr_assert_eq(sample(text, "swbroker_evictions_total{reason=\"capacity\"}"), 0);
