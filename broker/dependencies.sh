@@ -6,7 +6,8 @@ packages=(gcc g++ cmake ninja-build pkg-config liburing-dev libxxhash-dev libbli
     libjansson-dev libinih-dev libutf8proc-dev libzip-dev libsystemd-dev libhiredis-dev
     libmicrohttpd-dev)
 if [ "${1:-}" = --tests ]; then
-    packages+=(libcriterion-dev mandoc python3 python3-numpy spin redis-server redis-tools systemd)
+    packages+=(libcriterion-dev mandoc python3 python3-numpy spin redis-server redis-tools strace
+        systemd)
 fi
 case " $* " in # libFuzzer and clang's sanitizers
 *" --fuzz "*) packages+=(clang libclang-rt-14-dev) ;;
