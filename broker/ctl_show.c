@@ -2,8 +2,10 @@
  * as 0 or "". */
 #include "ctl_show.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/size.h"
 #include "ctl_table.h"
@@ -349,6 +351,9 @@ void ctl_show_trace(const struct ctl_call *call, const json_t *reply)
                  size_of(reply, "bytes"), time);
     if (ctl_count_of(reply, "lost"))
         (void)printf("; %llu uses were lost", ctl_count_of(reply, "lost"));
+    if (access(path, F_OK) < 0 && errno == ENOENT)
+        (void)printf("; the file is not to be seen from here: as a service the broker has a /tmp of "
+                     "its own (PrivateTmp=)");
     (void)printf("\n");
 }
 

@@ -270,7 +270,9 @@ const struct ctl_verb ctl_verbs[] = {
      .least = 1,
      .most = 2,
      .help = "record every use of a chunk, for swbench policy",
-     .more = "The broker writes FILE, with its own rights. An existing one is left alone.\n",
+     .more = "The broker writes FILE, with its own rights. An existing one is left alone. As a "
+             "service it has\n"
+             "a /tmp of its own and writes nowhere else, unless a drop-in says so: swbrokerd(8).\n",
      .options = {{"force", NULL, "overwrite FILE, if it is the broker's user's"}},
      .prepare = prepare_trace,
      .show = ctl_show_trace},

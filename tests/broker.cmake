@@ -24,7 +24,7 @@ endforeach()
 # the units, by systemd's own checks
 add_test(NAME systemd COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/systemd.sh
   ${CMAKE_BINARY_DIR} ${PROJECT_SOURCE_DIR})
-set_tests_properties(systemd PROPERTIES TIMEOUT 120 SKIP_RETURN_CODE 77)
+set_tests_properties(systemd PROPERTIES TIMEOUT 300 SKIP_RETURN_CODE 77)
 # what they call of the kernel; a sanitizer's run time calls more, and is traced by none
 if(TARGET PkgConfig::SYSTEMD AND NOT SW_SANITIZE)
   find_package(Python3 REQUIRED COMPONENTS Interpreter)

@@ -46,6 +46,23 @@ for unit in *.service; do
     echo "${said##*$'\n'}"
 done
 
+# ---- the drop-ins that the manual shows: accepted, and naming no directory that the unit hides
+awk '/^\.Li \[Service\]/ { number++; inside = 1; next }
+    inside && /^\.Li / { print number, substr($0, 5); next }
+    $0 != ".br" { inside = 0 }' "$source/man/swbrokerd.8" \
+    >"$work/dropins"
+[ "$(cut -d' ' -f1 "$work/dropins" | sort -u | wc -l)" -ge 3 ] ||
+    complain "swbrokerd(8) shows these drop-ins only: $(cat "$work/dropins")"
+mkdir -p swbrokerd.service.d
+for number in $(cut -d' ' -f1 "$work/dropins" | sort -un); do
+    { echo "[Service]"; sed -n "s/^$number //p" "$work/dropins"; } >swbrokerd.service.d/shown.conf
+    said=$(verify ./swbrokerd.service ./swbrokerd.socket) || complain "verify refuses a drop-in of swbrokerd(8)"
+    [ -z "$said" ] || complain "a drop-in of swbrokerd(8): $said"
+    grep -E 'Paths=-?/(var/)?tmp' swbrokerd.service.d/shown.conf &&
+        complain "a drop-in of swbrokerd(8) needs a directory that PrivateTmp= hides"
+done
+rm -r swbrokerd.service.d
+
 # ---- reasons: the line before a directive of the hardening, or of the group that it stands in, is a comment
 for unit in "$source"/broker/systemd/*.service.in; do
     awk -v unit="${unit##*/}" '

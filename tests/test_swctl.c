@@ -450,7 +450,9 @@ Test(swctl_verbs, records_a_trace_while_it_runs)
     (void)expect_exit(1, SUP_ARGS("swctl", "trace", "start", sup_path("another")));
     cr_assert_not(sup_exists(sup_path("another")));
     swi_page_note_hit(raw.page, raw.index, slot, model.ids[0]);
-    expect_words(sup_run_ok(SUP_ARGS("swctl", "trace", "status")), "recording to");
+    const char *status = sup_run_ok(SUP_ARGS("swctl", "trace", "status"));
+    expect_words(status, "recording to");
+    cr_assert_null(strstr(status, "seen from here"), "%s", status);
     (void)sup_run_ok(SUP_ARGS("swctl", "trace", "stop"));
     cr_assert_not(swi_trace_is_on(raw.index));
     const char *text = sup_read(path, NULL);
@@ -463,6 +465,11 @@ Test(swctl_verbs, records_a_trace_while_it_runs)
     (void)sup_run_ok(SUP_ARGS("swctl", "trace", "start", "--force", path));
     (void)sup_run_ok(SUP_ARGS("swctl", "trace", "stop"));
     cr_assert_null(strstr(sup_read(path, NULL), "\nhit "));
+    /* a file that is not where its path leads swctl, as in a /tmp of the service's own */
+    (void)sup_run_ok(SUP_ARGS("swctl", "trace", "start", "--force", path));
+    cr_assert_eq(unlink(path), 0);
+    expect_words(sup_run_ok(SUP_ARGS("swctl", "trace", "status")), "seen from here");
+    (void)sup_run_ok(SUP_ARGS("swctl", "trace", "stop"));
     raw_close(&raw);
 }
 
