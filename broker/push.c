@@ -37,6 +37,7 @@ struct push {
     uint64_t progress_ns; /* when it was last told */
     struct redis_writing writing;
     bool is_writing;
+    bool overwriting;        /* the bundle: something else was there under its name */
     struct reading *reading; /* while it is being read; then its bytes are ours */
     uint8_t *chunk;          /* [of chunk `at`]; NULL: from the arena */
     struct aside *gathering;
@@ -139,17 +140,25 @@ static bool ended_by(struct push *push, const struct redis_reply *reply)
     }
     if (reply->type != REDIS_ERROR)
         return false;
+    struct redis_tier *tier = push->tier;
     char text[320];
     (void)snprintf(text, sizeof text, "Redis answers: %.200s", reply->text);
-    (void)swi_tier_count_error(push->tier, reply);
-    redis_link_succeeded(push->tier->writes);
     fail(push, SW_ELOAD, text);
+    swi_tier_tell_error(tier, tier->writes, swi_tier_count_error(tier, reply), reply->text);
     return true;
 }
 
 static void piece_taken(struct redis_call *call, const struct redis_reply *reply)
 {
     struct push *push = call->context;
+    if (reply && reply->type == REDIS_ERROR && strncmp(reply->text, "WRONGTYPE", 9) == 0 &&
+        !push->overwriting) {
+        push->call = NULL;
+        push->overwriting = true;
+        push->sent = 0;
+        bundle_step(push);
+        return;
+    }
     if (!ended_by(push, reply))
         bundle_step(push);
 }
@@ -170,9 +179,11 @@ static struct redis_call *send_piece(struct push *push, const struct redis_key *
     char offset[24];
     (void)snprintf(offset, sizeof offset, "%zu", push->sent);
     struct redis_command set = {.count = 0};
-    redis_command_text(&set, "SETRANGE");
+    bool anew = push->overwriting && push->sent == 0; /* SET replaces whatever is there */
+    redis_command_text(&set, anew ? "SET" : "SETRANGE");
     redis_command_add(&set, key->text, key->length);
-    redis_command_text(&set, offset);
+    if (!anew)
+        redis_command_text(&set, offset);
     redis_command_add(&set, push->bundle + push->sent, length);
     push->sent += length;
     return redis_link_call(push->tier->writes, &set);

@@ -4,9 +4,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "log.h"
 #include "redis_tier_internal.h"
 
-enum outcome { FETCH_RUNNING, FETCH_MISSED, FETCH_WRONG, FETCH_UNREACHABLE };
+enum outcome {
+    FETCH_RUNNING,
+    FETCH_MISSED,
+    FETCH_WRONG,       /* it holds something else under the name */
+    FETCH_REFUSED,     /* it does not give this one */
+    FETCH_UNREACHABLE, /* it cannot be asked, or serves nobody */
+};
 
 struct fetch {
     TAILQ_ENTRY(fetch) link;
@@ -63,38 +70,57 @@ static void fail(struct fetch *fetch, enum outcome outcome, const struct swi_err
 /* ---- replies ----------------------------------------------------------------------------------
  */
 
-/* What a reply that is not the stripe says about the load. Returns the sentence that the breaker is
- * to hear, or NULL. */
-static const char *judge(struct fetch *fetch, const struct redis_reply *reply,
-                         enum outcome *ret_outcome, struct swi_error *ret_error)
+/* What an error says about the load. Returns what it is about. */
+static enum redis_about judge_error(struct fetch *fetch, const struct redis_reply *reply,
+                                    enum outcome *ret_outcome, struct swi_error *ret_error)
 {
-    const char *name = redis_link_name(fetch->tier->reads);
-    *ret_outcome = FETCH_WRONG;
-    if (!reply) {
-        fetch->admitted = false; /* the link has told the breaker */
-        *ret_outcome = FETCH_UNREACHABLE;
-        (void)swi_fail(ret_error, SW_ELOAD, "%s", redis_link_problem(fetch->tier->reads));
-        return NULL;
-    }
-    if (reply->type == REDIS_NIL) {
-        *ret_outcome = FETCH_MISSED;
-        (void)swi_fail(ret_error, SW_ELOAD,
-                       "Redis at %s has not all of it; swctl push puts a model there", name);
-        return NULL;
-    }
-    if (reply->type != REDIS_ERROR) {
-        (void)swi_fail(ret_error, SW_EDIGEST, "what Redis holds of it has another length");
-        return NULL;
-    }
-    (void)swi_tier_count_error(fetch->tier, reply);
+    enum redis_about about = swi_tier_count_error(fetch->tier, reply);
     if (strncmp(reply->text, "WRONGTYPE", 9) == 0) { /* a key of ours that holds something else */
+        *ret_outcome = FETCH_WRONG;
         (void)swi_fail(ret_error, SW_EDIGEST, "Redis holds something else under its name");
-        return NULL;
+        return about;
     }
-    fetch->admitted = false; /* the caller tells the breaker */
-    *ret_outcome = FETCH_UNREACHABLE;
-    (void)swi_fail(ret_error, SW_ELOAD, "Redis at %s answers: %.120s", name, reply->text);
-    return reply->text;
+    bool fault = swi_tier_is_fault(fetch->tier, fetch->tier->reads, about);
+    *ret_outcome = fault ? FETCH_UNREACHABLE : FETCH_REFUSED;
+    (void)swi_fail(ret_error, SW_ELOAD, "Redis at %s answers: %.120s",
+                   redis_link_name(fetch->tier->reads), reply->text);
+    return about;
+}
+
+/* A reply that is not the stripe ends the load here. The breaker hears last of it: that may end the
+ * connection, and with it other loads. */
+static void take_failure(struct fetch *fetch, const struct redis_reply *reply)
+{
+    struct redis_tier *tier = fetch->tier;
+    const char *name = redis_link_name(tier->reads);
+    enum outcome outcome = FETCH_UNREACHABLE;
+    enum redis_about about = REDIS_ABOUT_KEY;
+    const char *held_against = NULL;
+    struct swi_error error;
+    if (!reply) { /* the link has told the breaker */
+        fetch->admitted = false;
+        (void)swi_fail(&error, SW_ELOAD, "%s", redis_link_problem(tier->reads));
+    } else if (reply->type == REDIS_NIL) {
+        outcome = FETCH_MISSED;
+        (void)swi_fail(&error, SW_ELOAD,
+                       "Redis at %s has not all of it; swctl push puts a model there", name);
+    } else if (reply->type == REDIS_VALUE) {
+        outcome = FETCH_WRONG;
+        (void)swi_fail(&error, SW_EDIGEST, "what Redis holds of it has another length");
+    } else if (reply->type == REDIS_ERROR) {
+        about = judge_error(fetch, reply, &outcome, &error);
+        held_against = swi_tier_is_fault(tier, tier->reads, about) ? reply->text : NULL;
+    } else {
+        about = REDIS_ABOUT_SERVER;
+        held_against = "it does not answer GET as Redis does";
+        (void)swi_fail(&error, SW_ELOAD, "Redis at %s: %s", name, held_against);
+    }
+    if (held_against)
+        fetch->admitted = false;
+    loader_not_brought(fetch->load, &error);
+    fail(fetch, outcome, &error);
+    if (held_against)
+        swi_tier_tell_error(tier, tier->reads, about, held_against);
 }
 
 static void arrived(struct redis_call *call, const struct redis_reply *reply)
@@ -102,17 +128,10 @@ static void arrived(struct redis_call *call, const struct redis_reply *reply)
     struct fetch *fetch = call->context;
     struct redis_tier *tier = fetch->tier;
     drop_call(fetch, call);
-    if (reply && reply->type == REDIS_VALUE && reply->placed) {
+    if (reply && reply->type == REDIS_VALUE && reply->placed)
         loader_brought(fetch->load, call->offset);
-    } else {
-        enum outcome outcome;
-        struct swi_error error;
-        const char *disappointment = judge(fetch, reply, &outcome, &error);
-        loader_not_brought(fetch->load, &error);
-        fail(fetch, outcome, &error);
-        if (disappointment)
-            redis_link_disappointed(tier->reads, disappointment);
-    }
+    else
+        take_failure(fetch, reply);
     swi_tier_turn(tier);
 }
 
@@ -233,16 +252,24 @@ void swi_tier_cancel(void *context, struct load *load)
         give_back(fetch, &error);
 }
 
-static void tell_breaker(struct redis_tier *tier, const struct fetch *fetch, const char *wrong)
+/* What was answered counts for the server, whatever it was; what was not was told already. */
+static void tell_breaker(struct redis_tier *tier, const struct fetch *fetch)
 {
     if (!fetch->admitted)
         return;
-    if (wrong)
-        redis_link_disappointed(tier->reads, wrong);
-    else if (fetch->load->status == 0 || fetch->outcome == FETCH_MISSED)
-        redis_link_succeeded(tier->reads);
-    else
+    if (fetch->load->status == -ECANCELED || fetch->outcome == FETCH_UNREACHABLE)
         redis_link_abandoned(tier->reads);
+    else
+        redis_link_succeeded(tier->reads);
+}
+
+static void complain_of_value(const struct redis_tier *tier, const struct load *load)
+{
+    char hex[SWI_DIGEST_HEX];
+    swi_digest_format(load->digest, hex);
+    log_peer("Redis at %s: what it holds of chunk %s has another length or digest; going on "
+             "without it",
+             redis_link_name(tier->reads), hex);
 }
 
 bool swi_tier_over(void *context, struct load *load)
@@ -252,7 +279,6 @@ bool swi_tier_over(void *context, struct load *load)
     if (!fetch)
         return false;
     assert(fetch->outstanding == 0);
-    const char *wrong = NULL;
     if (load->status == 0) {
         tier->stats.hits++;
         tier->stats.hit_bytes += load->bytes;
@@ -260,15 +286,15 @@ bool swi_tier_over(void *context, struct load *load)
         ;
     } else if (fetch->outcome == FETCH_MISSED) {
         tier->stats.misses++;
-    } else if (fetch->outcome == FETCH_UNREACHABLE) {
+    } else if (fetch->outcome == FETCH_UNREACHABLE || fetch->outcome == FETCH_REFUSED) {
         tier->stats.failures++;
     } else if (load->status == SW_EDIGEST) {
         tier->stats.wrong++;
-        wrong = "it holds bytes of another length or digest than their names say";
+        complain_of_value(tier, load);
     }
     bool unreachable = fetch->outcome == FETCH_UNREACHABLE;
     TAILQ_REMOVE(&tier->fetches, fetch, link);
-    tell_breaker(tier, fetch, wrong);
+    tell_breaker(tier, fetch);
     free(fetch);
     return unreachable;
 }

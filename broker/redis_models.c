@@ -95,13 +95,11 @@ static void take_bundle(struct redis_models *models)
     else
         result = catalog_offer_stored(models->catalog, name, models->bytes, models->current.bytes,
                                       digest, &error);
-    if (result < 0) {
-        redis_link_disappointed(models->tier->reads, error.text);
+    redis_link_succeeded(models->tier->reads); /* what it holds says nothing against it */
+    if (result < 0)
         fail(models, result, error.text);
-    } else {
-        redis_link_succeeded(models->tier->reads);
+    else
         settle(models);
-    }
 }
 
 /* An answer that is none of those expected: true when it ended the asking. */
@@ -117,9 +115,13 @@ static bool ended_by(struct redis_models *models, const struct redis_reply *repl
         return false;
     (void)snprintf(text, sizeof text, "Redis at %.150s answers: %.150s",
                    redis_link_name(models->tier->reads), reply->text);
-    (void)swi_tier_count_error(models->tier, reply);
+    enum redis_about about = swi_tier_count_error(models->tier, reply);
+    bool fault = swi_tier_is_fault(models->tier, models->tier->reads, about);
+    if (!fault) /* before the next model is asked for, which may be a probe */
+        redis_link_succeeded(models->tier->reads);
     fail(models, SW_ELOAD, text);
-    redis_link_disappointed(models->tier->reads, reply->text);
+    if (fault)
+        redis_link_disappointed(models->tier->reads, reply->text);
     return true;
 }
 

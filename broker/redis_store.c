@@ -109,11 +109,17 @@ static bool ended_by(struct redis_writing *writing, const struct redis_reply *re
     }
     if (reply->type != REDIS_ERROR)
         return false;
-    if (swi_tier_count_error(tier, reply))
+    enum redis_about about = swi_tier_count_error(tier, reply);
+    if (about == REDIS_ABOUT_WRITES || about == REDIS_ABOUT_RIGHTS)
         pause_writing(tier, reply->text);
+    else if (about == REDIS_ABOUT_KEY)
+        log_peer("Redis at %s does not take a chunk: %.150s", redis_link_name(tier->writes),
+                 reply->text);
     char why[sizeof reply->text + 32];
     (void)snprintf(why, sizeof why, "Redis answers: %s", reply->text);
-    finish_answered(writing, SW_ELOAD, why);
+    forget_calls(writing); /* when the breaker opens their ends must not come back here */
+    swi_tier_tell_error(tier, tier->writes, about, reply->text);
+    finish(writing, SW_ELOAD, why);
     return true;
 }
 

@@ -131,27 +131,37 @@ void redis_tier_destroy(struct redis_tier *tier)
 /* ---- figures ----------------------------------------------------------------------------------
  */
 
-bool swi_tier_count_error(struct redis_tier *tier, const struct redis_reply *reply)
+static bool begins_with(const char *text, const char *word)
 {
-    static const struct {
-        const char *word;
-        size_t counter;
-    } kinds[] = {
-        {"OOM", offsetof(struct redis_tier_stats, out_of_memory)},
-        {"READONLY", offsetof(struct redis_tier_stats, read_only)},
-        {"MISCONF", offsetof(struct redis_tier_stats, other_errors)},
-        {"NOPERM", offsetof(struct redis_tier_stats, other_errors)},
-        {"NOREPLICAS", offsetof(struct redis_tier_stats, other_errors)},
-    };
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-        size_t length = strlen(kinds[i].word);
-        if (strncmp(reply->text, kinds[i].word, length) != 0 || reply->text[length] > ' ')
-            continue;
-        ++*(uint64_t *)(void *)((char *)&tier->stats + kinds[i].counter);
-        return true;
-    }
-    tier->stats.other_errors++;
-    return false;
+    size_t length = strlen(word);
+    return strncmp(text, word, length) == 0 && text[length] <= ' ';
+}
+
+enum redis_about swi_tier_count_error(struct redis_tier *tier, const struct redis_reply *reply)
+{
+    if (begins_with(reply->text, "OOM"))
+        tier->stats.out_of_memory++;
+    else if (begins_with(reply->text, "READONLY"))
+        tier->stats.read_only++;
+    else
+        tier->stats.other_errors++;
+    return redis_error_about(reply->text);
+}
+
+/* That it takes no writes stops writing by itself (redis_store.c), without the breaker. */
+bool swi_tier_is_fault(const struct redis_tier *tier, const struct redis_link *link,
+                       enum redis_about about)
+{
+    return about == REDIS_ABOUT_SERVER || (about == REDIS_ABOUT_WRITES && link != tier->writes);
+}
+
+void swi_tier_tell_error(struct redis_tier *tier, struct redis_link *link, enum redis_about about,
+                         const char *text)
+{
+    if (swi_tier_is_fault(tier, link, about))
+        redis_link_disappointed(link, text);
+    else
+        redis_link_succeeded(link);
 }
 
 static void describe_link(struct redis_link *link, struct redis_connection_stats *ret)

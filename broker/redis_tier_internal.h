@@ -6,6 +6,7 @@
 #include <sys/queue.h>
 
 #include "loader.h"
+#include "redis_error.h"
 #include "redis_keys.h"
 #include "redis_link.h"
 #include "redis_tier.h"
@@ -79,8 +80,14 @@ struct redis_tier {
     struct loop_timer pause_timer;
 };
 
-/* Counts an error that the server answered with. True: one that says "do not write". */
-bool swi_tier_count_error(struct redis_tier *tier, const struct redis_reply *reply);
+/* Counts an error that the server answered with, and says what it is about. */
+enum redis_about swi_tier_count_error(struct redis_tier *tier, const struct redis_reply *reply);
+/* Whether such an error counts against the server that answered with it on that connection. */
+bool swi_tier_is_fault(const struct redis_tier *tier, const struct redis_link *link,
+                       enum redis_about about);
+/* Tells the breaker of an operation that ended with it. May end the connection. */
+void swi_tier_tell_error(struct redis_tier *tier, struct redis_link *link, enum redis_about about,
+                         const char *text);
 
 /* redis_fetch.c: the cache_remote's functions */
 enum cache_remote_state swi_tier_state(void *context, struct swi_error *why);

@@ -91,9 +91,11 @@ static void answered(struct redis_call *call, const struct redis_reply *reply)
     struct where *where = call->context;
     where->call = NULL;
     if (!reply || reply->type == REDIS_ERROR) {
-        if (reply)
-            redis_link_succeeded(where->redis);
+        struct redis_tier *tier = where->session->broker->redis;
+        struct redis_link *redis = where->redis;
         finish(where);
+        if (reply)
+            swi_tier_tell_error(tier, redis, swi_tier_count_error(tier, reply), reply->text);
         return;
     }
     if (call->offset == 0)

@@ -127,3 +127,26 @@ void redis_wait_for(const struct sup_broker *broker, const char *key, int64_t le
 {
     redis_wait_for_link(broker, NULL, key, least);
 }
+
+static bool clear_all(void *context)
+{
+    json_t *reply = sup_swctl(context, SUP_ARGS("clear"));
+    bool all = json_integer_value(json_object_get(reply, "pinned_chunks")) == 0;
+    json_decref(reply);
+    return all;
+}
+
+void redis_clear(struct sup_broker *broker)
+{
+    cr_assert(sup_until(clear_all, broker, 20000));
+}
+
+void redis_fill(const struct sup_redis *redis)
+{
+    struct sup_broker broker = redis_broker(redis->url, NULL);
+    redis_expect_all(&broker);
+    redis_wait_for(&broker, "stores", REDIS_CHUNKS);
+    cr_assert_eq(redis_disk_loads(&broker), REDIS_CHUNKS);
+    cr_assert_eq(redis_stat(&broker, "store_bytes"), sup_stat(&broker, "load_bytes"));
+    cr_assert_eq(sup_broker_stop(&broker), 0);
+}

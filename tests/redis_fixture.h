@@ -25,6 +25,11 @@ bool redis_is_up(const struct sup_broker *broker, const char *part);
 void redis_expect_all(const struct sup_broker *broker);
 #define REDIS_CHUNKS 7 /* of "mini" */
 
+/* Evicts everything, once the pins of clients that have left are gone. */
+void redis_clear(struct sup_broker *broker);
+/* A broker has read the model from its files and written it to the Redis. */
+void redis_fill(const struct sup_redis *redis);
+
 /* Until redis.KEY reaches at least this; the test fails after a minute. */
 void redis_wait_for(const struct sup_broker *broker, const char *key, int64_t least);
 void redis_wait_for_link(const struct sup_broker *broker, const char *part, const char *key,

@@ -38,9 +38,9 @@ static void expect_harmless(enum fake_manner manner, const char *part, const cha
     }
 
 HARMLESS(no_protocol, FAKE_NO_PROTOCOL, "reads", "garbage", "not Redis's protocol")
-HARMLESS(a_status_for_a_value, FAKE_STATUS, NULL, "wrong", "another length")
-HARMLESS(a_number_for_a_value, FAKE_INTEGER, NULL, "wrong", "another length")
-HARMLESS(an_array_for_a_value, FAKE_ARRAY, NULL, "wrong", "another length")
+HARMLESS(a_status_for_a_value, FAKE_STATUS, NULL, "failures", "does not answer GET as Redis does")
+HARMLESS(a_number_for_a_value, FAKE_INTEGER, NULL, "failures", "does not answer GET as Redis does")
+HARMLESS(an_array_for_a_value, FAKE_ARRAY, NULL, "failures", "does not answer GET as Redis does")
 HARMLESS(an_array_without_end, FAKE_HUGE_ARRAY, "reads", "timeouts", "no answer within")
 HARMLESS(a_value_without_end, FAKE_HUGE_VALUE, "reads", "garbage", "over 1048576 bytes")
 HARMLESS(a_negative_length, FAKE_NEGATIVE, "reads", "garbage", "not Redis's protocol")
@@ -54,6 +54,8 @@ HARMLESS(silence, FAKE_SILENT, "reads", "timeouts", "no answer within 300 ms")
 HARMLESS(an_answer_nobody_asked_for, FAKE_UNASKED, "reads", "garbage", "not asked")
 HARMLESS(a_server_that_is_loading, FAKE_LOADING, NULL, "failures", "LOADING")
 HARMLESS(no_room_for_a_set, FAKE_REFUSE_OOM, NULL, "out_of_memory", "OOM command not allowed")
+HARMLESS(a_server_that_is_loading_when_it_is_written_to, FAKE_REFUSE_LOADING, "writes",
+         "breaker_opened", "LOADING")
 HARMLESS(an_odd_answer_to_a_set, FAKE_REFUSE_ODDLY, NULL, "store_failures", "does not answer SET")
 
 Test(redis_fake, a_well_behaved_one_gets_everything_written)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "breaker.h"
+#include "redis_error.h"
 #include "redis_keys.h"
 #include "redis_url.h"
 
@@ -205,6 +206,38 @@ Test(redis_parts, a_current_revision_that_is_none_is_refused)
     cr_assert_not(redis_current_parse(HEX "\0"
                                           "1",
                                       34, &current));
+}
+
+/* ---- errors -----------------------------------------------------------------------------------
+ */
+
+Test(redis_parts, what_a_key_holds_is_not_held_against_its_server)
+{
+    static const struct {
+        const char *text;
+        enum redis_about about;
+    } cases[] = {
+        {"WRONGTYPE Operation against a key holding the wrong kind of value", REDIS_ABOUT_KEY},
+        {"WRONGTYPE", REDIS_ABOUT_KEY},
+        {"ERR string exceeds maximum allowed size", REDIS_ABOUT_KEY},
+        {"ERR\r\n", REDIS_ABOUT_KEY},
+        {"MOVED 3999 127.0.0.1:6381", REDIS_ABOUT_KEY},
+        {"NOPERM No permissions to access a key", REDIS_ABOUT_RIGHTS},
+        {"OOM command not allowed when used memory > 'maxmemory'.", REDIS_ABOUT_WRITES},
+        {"READONLY You can't write against a read only replica.", REDIS_ABOUT_WRITES},
+        {"MISCONF Redis is configured to save RDB snapshots", REDIS_ABOUT_WRITES},
+        {"NOREPLICAS Not enough good replicas to write.", REDIS_ABOUT_WRITES},
+        {"LOADING Redis is loading the dataset in memory", REDIS_ABOUT_SERVER},
+        {"NOAUTH Authentication required.", REDIS_ABOUT_SERVER},
+        {"BUSY Redis is busy running a script.", REDIS_ABOUT_SERVER},
+        {"MASTERDOWN Link with MASTER is down", REDIS_ABOUT_SERVER},
+        {"CLUSTERDOWN The cluster is down", REDIS_ABOUT_SERVER},
+        {"ERRONEOUS", REDIS_ABOUT_SERVER},
+        {"wrongtype", REDIS_ABOUT_SERVER},
+        {"", REDIS_ABOUT_SERVER},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        cr_assert_eq(redis_error_about(cases[i].text), cases[i].about, "%s", cases[i].text);
 }
 
 /* ---- breaker ----------------------------------------------------------------------------------

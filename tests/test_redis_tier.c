@@ -12,31 +12,6 @@ TestSuite(redis_tier, .timeout = 240);
 
 static struct sup_redis redis;
 
-static bool clear_all(void *context)
-{
-    json_t *reply = sup_swctl(context, SUP_ARGS("clear"));
-    bool all = json_integer_value(json_object_get(reply, "pinned_chunks")) == 0;
-    json_decref(reply);
-    return all;
-}
-
-/* Evicts everything, once the pins of clients that have left are gone. */
-static void clear(struct sup_broker *broker)
-{
-    cr_assert(sup_until(clear_all, broker, 20000));
-}
-
-/* A broker has read the model from its files and written it to the Redis. */
-static void fill(void)
-{
-    struct sup_broker broker = redis_broker(redis.url, NULL);
-    redis_expect_all(&broker);
-    redis_wait_for(&broker, "stores", REDIS_CHUNKS);
-    cr_assert_eq(redis_disk_loads(&broker), REDIS_CHUNKS);
-    cr_assert_eq(redis_stat(&broker, "store_bytes"), sup_stat(&broker, "load_bytes"));
-    cr_assert_eq(sup_broker_stop(&broker), 0);
-}
-
 /* The name of one key that matches. */
 static const char *some_key(const char *pattern)
 {
@@ -48,7 +23,7 @@ static const char *some_key(const char *pattern)
 Test(redis_tier, a_second_broker_reads_nothing_from_its_disk)
 {
     redis = sup_redis_start(NULL);
-    fill();
+    redis_fill(&redis);
     struct sup_broker second = redis_broker(redis.url, FIRST);
     redis_expect_all(&second);
     cr_assert_eq(redis_disk_loads(&second), 0);
@@ -63,7 +38,7 @@ Test(redis_tier, a_second_broker_reads_nothing_from_its_disk)
 Test(redis_tier, what_is_there_is_not_written_again)
 {
     redis = sup_redis_start(NULL);
-    fill();
+    redis_fill(&redis);
     struct sup_broker second = redis_broker(redis.url, NULL);
     redis_expect_all(&second);
     redis_wait_for(&second, "store_present", REDIS_CHUNKS);
@@ -74,7 +49,7 @@ Test(redis_tier, what_is_there_is_not_written_again)
 Test(redis_tier, a_chunk_that_somebody_else_is_writing_is_left_to_him)
 {
     redis = sup_redis_start(NULL);
-    fill();
+    redis_fill(&redis);
     const char *key = some_key("sw:chunk:*:0");
     char lock[80] = "sw:lock:";
     memcpy(lock + 8, key + 9, 32);
@@ -123,7 +98,7 @@ static void drop_locks(void)
 Test(redis_tier, a_half_evicted_chunk_is_a_miss_and_is_written_again)
 {
     redis = sup_redis_start(NULL);
-    fill();
+    redis_fill(&redis);
     drop_locks();
     (void)sup_redis_cli(&redis, SUP_ARGS("del", some_key("sw:chunk:*:3")));
     expect_repair("misses");
@@ -132,7 +107,7 @@ Test(redis_tier, a_half_evicted_chunk_is_a_miss_and_is_written_again)
 Test(redis_tier, other_bytes_of_the_right_length_are_never_served)
 {
     redis = sup_redis_start(NULL);
-    fill();
+    redis_fill(&redis);
     drop_locks();
     (void)sup_redis_cli(&redis, SUP_ARGS("setrange", some_key("sw:chunk:*:2"), "1000", "XYZ"));
     expect_repair("wrong");
@@ -141,7 +116,7 @@ Test(redis_tier, other_bytes_of_the_right_length_are_never_served)
 Test(redis_tier, a_value_of_another_length_is_never_served)
 {
     redis = sup_redis_start(NULL);
-    fill();
+    redis_fill(&redis);
     drop_locks();
     (void)sup_redis_cli(&redis, SUP_ARGS("append", some_key("sw:chunk:*:0"), "more"));
     expect_repair("wrong");
@@ -150,7 +125,7 @@ Test(redis_tier, a_value_of_another_length_is_never_served)
 Test(redis_tier, a_key_of_another_type_is_overwritten)
 {
     redis = sup_redis_start(NULL);
-    fill();
+    redis_fill(&redis);
     drop_locks();
     const char *key = some_key("sw:chunk:*:1");
     (void)sup_redis_cli(&redis, SUP_ARGS("del", key));
@@ -164,7 +139,7 @@ Test(redis_tier, a_key_of_another_type_is_overwritten)
 Test(redis_tier, a_damaged_file_is_made_good_by_the_redis)
 {
     redis = sup_redis_start(NULL);
-    fill();
+    redis_fill(&redis);
     const char *file = sup_format("%s/mini/layer_1.safetensors", redis_models());
     size_t size;
     char *bytes = sup_read(file, &size);
@@ -228,7 +203,7 @@ Test(redis_tier, a_mode_is_kept_to)
         redis.url, SUP_ARGS("--redis-mode", "write-only", "--redis-order", "redis-first"));
     redis_expect_all(&writer);
     redis_wait_for(&writer, "stores", REDIS_CHUNKS);
-    clear(&writer);
+    redis_clear(&writer);
     redis_expect_all(&writer);
     cr_assert_eq(redis_stat(&writer, "hits") + redis_stat(&writer, "misses"), 0);
     cr_assert_eq(redis_disk_loads(&writer), 2 * REDIS_CHUNKS);
@@ -310,7 +285,7 @@ Test(redis_tier, a_full_redis_stops_the_writing_and_nothing_else)
     struct sup_broker broker = redis_broker(redis.url, FIRST);
     redis_expect_all(&broker);
     redis_wait_for(&broker, "out_of_memory", 1);
-    clear(&broker);
+    redis_clear(&broker);
     redis_expect_all(&broker);
     cr_assert_str_eq(redis_breaker(&broker), "closed");
     cr_assert_eq(redis_link_stat(&broker, "writes", "closed"), 0);
@@ -324,7 +299,7 @@ Test(redis_tier, a_full_redis_stops_the_writing_and_nothing_else)
 Test(redis_tier, a_read_only_replica_is_read)
 {
     redis = sup_redis_start(NULL);
-    fill();
+    redis_fill(&redis);
     (void)sup_redis_cli(&redis, SUP_ARGS("del", some_key("sw:chunk:*:3")));
     (void)sup_redis_cli(&redis, SUP_ARGS("replicaof", "127.0.0.1", "1"));
     struct sup_broker broker = redis_broker(redis.url, FIRST);
@@ -359,7 +334,7 @@ Test(redis_tier, a_redis_that_is_down_costs_nothing_but_a_counter)
 Test(redis_tier, a_tcp_address_and_a_name_are_connected_to)
 {
     redis = sup_redis_start(NULL);
-    fill();
+    redis_fill(&redis);
     /* a free port of the kernel's choice is not to be had from redis-server: try some */
     int port = 0;
     for (int i = 0; i < 50 && port == 0; i++) {
@@ -389,7 +364,7 @@ Test(redis_tier, a_name_that_does_not_resolve_is_told)
 Test(redis_tier, a_stopped_redis_delays_a_load_by_its_timeout_at_most_once)
 {
     redis = sup_redis_start(NULL);
-    fill();
+    redis_fill(&redis);
     struct sup_broker broker =
         redis_broker(redis.url, SUP_ARGS("--redis-order", "redis-first", "--redis-timeout", "300"));
     cr_assert_eq(kill(redis.pid, SIGSTOP), 0);
@@ -399,7 +374,7 @@ Test(redis_tier, a_stopped_redis_delays_a_load_by_its_timeout_at_most_once)
     redis_wait_for_link(&broker, "reads", "breaker_opened", 1);
     cr_assert_eq(kill(redis.pid, SIGCONT), 0);
     redis_wait_for_link(&broker, "reads", "connects", 2);
-    clear(&broker);
+    redis_clear(&broker);
     redis_expect_all(&broker); /* the first of it is the probe */
     cr_assert_gt(redis_stat(&broker, "hits"), 0);
     cr_assert_str_eq(redis_breaker(&broker), "closed");
@@ -426,7 +401,7 @@ Test(redis_tier, an_idle_connection_that_is_closed_is_made_anew_and_no_failure)
 Test(redis_tier, a_broker_stops_while_it_waits_for_its_redis)
 {
     redis = sup_redis_start(NULL);
-    fill();
+    redis_fill(&redis);
     struct sup_broker broker = redis_broker(redis.url, FIRST);
     cr_assert_eq(kill(redis.pid, SIGSTOP), 0);
     struct raw raw = raw_attach(&broker, "test");

@@ -131,6 +131,8 @@ static bool say_zeros(struct peer *peer, size_t promised, size_t sent)
     return good && promised == sent && say(peer, "\r\n");
 }
 
+static const char loading[] = "-LOADING Redis is loading the dataset in memory\r\n";
+
 static bool answer_get(struct peer *peer, enum fake_manner manner)
 {
     static char many[65536];
@@ -168,7 +170,7 @@ static bool answer_get(struct peer *peer, enum fake_manner manner)
     case FAKE_UNASKED:
         return say(peer, "$-1\r\n+OK\r\n");
     case FAKE_LOADING:
-        return say(peer, "-LOADING Redis is loading the dataset in memory\r\n");
+        return say(peer, loading);
     default:
         return say(peer, "$-1\r\n");
     }
@@ -197,6 +199,8 @@ static bool answer(struct peer *peer, const char *word, const char *second, enum
         return say(peer, "-OOM command not allowed when used memory > 'maxmemory'.\r\n");
     if (strcmp(word, "SET") == 0 && manner == FAKE_REFUSE_ODDLY)
         return say(peer, ":1\r\n");
+    if (strcmp(word, "SET") == 0 && manner == FAKE_REFUSE_LOADING)
+        return say(peer, loading);
     if (strcmp(word, "SET") == 0)
         return say(peer, "+OK\r\n");
     return answer_get(peer, manner);

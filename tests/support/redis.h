@@ -52,6 +52,7 @@ enum fake_manner {
     FAKE_ECHO_AUTH,    /* refuses AUTH, repeating what it was sent */
     FAKE_REFUSE_OOM,   /* SET: -OOM … */
     FAKE_REFUSE_ODDLY, /* SET: :1 */
+    FAKE_REFUSE_LOADING, /* SET: -LOADING … */
 };
 
 struct sup_fake {
