@@ -398,7 +398,7 @@ static void join(struct cache *cache, struct chunk *chunk, enum cache_priority p
     }
     uint32_t session = waiter ? waiter->session : NO_SESSION;
     bool loading = swi_entry_get(cache->index.index, chunk->id).state == SWI_LOADING;
-    cache->verify.urgent = cache->verify.urgent || chunk->withheld;
+    cache->verify.urgent = cache->verify.urgent || (waiter && chunk->withheld);
     if (!chunk->queued && !loading && !chunk->withheld) {
         chunk->ahead = priority == CACHE_PREFETCH;
         chunk->session = session;

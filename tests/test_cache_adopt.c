@@ -93,6 +93,23 @@ Test(cache_adopt, a_death_in_the_middle_of_hashing_changes_nothing)
     fx_destroy(fx);
 }
 
+Test(cache_adopt, prefetches_do_not_begin_the_hashing_again)
+{
+    struct fx *fx = fx_create_kept(16 * FX_MIB);
+    uint32_t a = fx_add(fx, "a", 5 * FX_MIB), b = fx_add(fx, "b", 5 * FX_MIB);
+    cr_assert_eq(fx_demand(fx, a), 0);
+    cr_assert_eq(fx_demand(fx, b), 0);
+    (void)fx_succeed(fx, false, NULL);
+    for (int i = 0; i < 100; i++) {
+        cache_request(fx->cache, fx->file[a].id, CACHE_PREFETCH, NULL, fx->now_ns);
+        cache_request(fx->cache, fx->file[b].id, CACHE_PREFETCH, NULL, fx->now_ns);
+        (void)cache_dispatch(fx->cache, fx->now_ns);
+    }
+    cr_assert_eq(fx_stats(fx).unverified, 0);
+    cr_assert(fx_resident(fx, a) && fx_resident(fx, b));
+    fx_destroy(fx);
+}
+
 static void clear_withheld(struct fx *fx, uint32_t number)
 {
     struct fx_waiter waiter;
