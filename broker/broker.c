@@ -284,6 +284,8 @@ static int broker_start(struct broker *broker, struct swi_error *error)
 static void broker_stop(struct broker *broker)
 {
     bool keep = broker->store.active && broker->cache;
+    if (keep)
+        cache_leave(broker->cache);
     if (broker->loop) {
         sessions_stop(broker, keep);
         loop_disarm(broker->loop, &broker->check_timer);

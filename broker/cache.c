@@ -174,6 +174,11 @@ int cache_poll_fd(const struct cache *cache)
 
 /* ---- sessions ------------------------------------------------------- */
 
+void cache_leave(struct cache *cache)
+{
+    cache->leaving = true;
+}
+
 void cache_attach_page(struct cache *cache, uint32_t session, const struct swi_page *page)
 {
     assert(session < SWI_SESSIONS && !cache->page[session]);

@@ -93,6 +93,9 @@ int cache_timeout_ms(const struct cache *cache, uint64_t now_ns);
 
 /* ---- sessions ---------------------------------------------------------------------------------- */
 
+/* From now on nothing leaves the arena: sessions are about to be detached whose pins the next broker
+ * will count. Before the end only. */
+void cache_leave(struct cache *cache);
 /* From now on the pins in page count. The page stays mapped until detach. */
 void cache_attach_page(struct cache *cache, uint32_t session, const struct swi_page *page);
 void cache_detach_page(struct cache *cache, uint32_t session);

@@ -104,6 +104,7 @@ struct cache {
     struct loader *loader;
     struct cache_remote remote; /* fetch NULL: there is none */
     bool closing;               /* a load that fails now is not tried elsewhere */
+    bool leaving;               /* nothing is evicted any more: not all pins are seen */
     uint64_t now_ns;
 
     struct chunk *chunk[SWI_CHUNKS];

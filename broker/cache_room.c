@@ -34,7 +34,8 @@ uint32_t swi_cache_pins(const struct cache *cache, uint32_t id)
 
 bool swi_cache_is_kept(const struct cache *cache, uint32_t id)
 {
-    return swi_cache_pins(cache, id) > 0 || (cache->held[id] && !cache->overriding);
+    return cache->leaving || swi_cache_pins(cache, id) > 0 ||
+           (cache->held[id] && !cache->overriding);
 }
 
 bool swi_cache_merge(struct cache *cache)

@@ -154,6 +154,25 @@ Test(cache_adopt, an_unregistered_chunk_that_is_withheld_goes)
     fx_destroy(fx);
 }
 
+/* A model that is unregistered while its broker stops: who was left to the successor has its pins
+ * still, although they are counted no more here. */
+Test(cache_adopt, what_clients_pin_outlives_the_end_of_its_model_at_a_stop)
+{
+    struct fx *fx = fx_create_kept(8 * FX_MIB);
+    uint32_t a = fx_add(fx, "a", 700 * KIB);
+    cr_assert_eq(fx_demand(fx, a), 0);
+    (void)fx_attach(fx, 3);
+    (void)fx_pin(fx, 3, a);
+    uint64_t generation = generation_of(fx, a);
+    cache_leave(fx->cache);
+    cache_detach_page(fx->cache, 3);
+    cache_unregister(fx->cache, fx->file[a].id);
+    cr_assert_eq(state_of(fx, a), SWI_RESIDENT, "it was taken from who holds it");
+    cr_assert_eq(generation_of(fx, a), generation);
+    cache_attach_page(fx->cache, 3, fx->page[3]);
+    fx_destroy(fx);
+}
+
 /* ---- reads that were cut off ----------------------------------------------------------------- */
 
 /* "cut" was being read into the rest of the block behind a, and further. */
