@@ -54,7 +54,8 @@ static void step(struct push *push);
 
 static void push_free(struct push *push)
 {
-    struct broker *broker = push->session->broker;
+    struct session *session = push->session;
+    struct broker *broker = session->broker;
     if (push->is_writing)
         swi_tier_forget_writing(push->tier, &push->writing);
     if (push->call) {
@@ -72,6 +73,7 @@ static void push_free(struct push *push)
     catalog_release(broker->catalog, push->revision);
     broker->push = NULL;
     free(push);
+    session_watch(session); /* nothing is owed any more */
 }
 
 bool push_awaited(const struct session *session)

@@ -148,6 +148,14 @@ void sessions_reap(struct broker *broker)
 
 /* ---- answering ------------------------------------------------------------------------------- */
 
+/* Whether answers to it are still to come that this process alone knows of: loads are in the
+ * ledger. */
+static bool owes(const struct session *session)
+{
+    return !outbox_empty(&session->outbox) || session->warm_count > 0 || session->verify ||
+           where_awaited(session) || push_awaited(session);
+}
+
 /* Only while answers flow and tokens last. */
 static bool may_read(const struct session *session)
 {
@@ -162,7 +170,7 @@ void session_watch(struct session *session)
     bool waiting = !outbox_empty(&session->outbox);
     uint32_t events = 0;
     if (session->record)
-        session->record->owing = waiting || session->warm_count > 0;
+        session->record->owing = owes(session);
     if (waiting)
         events = EPOLLOUT;
     else if (may_read(session))
@@ -298,6 +306,8 @@ static bool read_message(struct session *session)
     }
     spend(session, request_handle(session, packet, (size_t)length));
     if (stored) {
+        session->record->owing = owes(session);
+        ledger_settle();
         swi_socket_discard(fd);
         ledger_settle();
         session->record->in_hand = 0;
@@ -339,7 +349,7 @@ static void silence_over(struct loop_timer *timer, uint64_t now_ns)
     (void)now_ns;
     struct session *session = LOOP_OWNER(timer, struct session, silence);
     /* it waits for an answer */
-    if (session->warm_count || session->verify || push_awaited(session) || where_awaited(session)) {
+    if (owes(session)) {
         session_operate(session);
         return;
     }
@@ -467,9 +477,7 @@ int sessions_start(struct broker *broker, struct swi_error *error)
 /* Whoever has answers coming that are still in this process's memory cannot be left. */
 static bool may_leave(const struct session *session)
 {
-    return session->stored[0] != 0 && session->record->state == LEDGER_LIVE &&
-           outbox_empty(&session->outbox) && session->warm_count == 0 && !session->verify &&
-           !where_awaited(session) && !push_awaited(session);
+    return session->stored[0] != 0 && session->record->state == LEDGER_LIVE && !owes(session);
 }
 
 void sessions_stop(struct broker *broker, bool keep)

@@ -41,15 +41,17 @@ struct verify {
 
 static void verify_free(struct verify *verify)
 {
-    struct broker *broker = verify->session->broker;
+    struct session *session = verify->session;
+    struct broker *broker = session->broker;
     if (verify->reading)
         cache_cancel(broker->cache, &verify->waiter);
     TAILQ_REMOVE(&broker->verifies, verify, link);
-    verify->session->verify = NULL;
+    session->verify = NULL;
     swi_hasher_destroy(verify->hasher);
     json_decref(verify->rows);
     json_decref(verify->row);
     free(verify);
+    session_watch(session); /* nothing is owed any more */
 }
 
 void verify_cancel(struct session *session)

@@ -47,6 +47,7 @@ static void warm_free(struct warm *warm)
     catalog_release(session->broker->catalog, warm->revision);
     json_decref(warm->failed);
     free(warm);
+    session_watch(session); /* nothing is owed any more */
 }
 
 static json_t *answer(struct warm *warm)

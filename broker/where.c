@@ -27,7 +27,8 @@ static void step(struct where *where);
 
 static void where_free(struct where *where)
 {
-    struct broker *broker = where->session->broker;
+    struct session *session = where->session;
+    struct broker *broker = session->broker;
     TAILQ_REMOVE(&broker->wheres, where, link);
     broker->where_count--;
     if (where->call) {
@@ -36,6 +37,7 @@ static void where_free(struct where *where)
     }
     json_decref(where->reply);
     free(where);
+    session_watch(session); /* nothing is owed any more */
 }
 
 bool where_awaited(const struct session *session)

@@ -1,0 +1,40 @@
+/* Brokers that are succeeded while a Redis has to do with it. */
+#include <criterion/criterion.h>
+#include <signal.h>
+#include <string.h>
+
+#include "redis_fixture.h"
+#include "support/managed.h"
+
+TestSuite(redis_restart, .timeout = 240);
+
+#define ROOM 64u /* descriptors that the manager keeps */
+
+static bool both_up(void *context)
+{
+    return redis_is_up(context, "reads") && redis_is_up(context, "writes");
+}
+
+/* A question to Redis on its behalf dies with the broker: it would wait for ever. */
+Test(redis_restart, a_client_whose_answer_was_lost_is_hung_up_on)
+{
+    struct sup_redis redis = sup_redis_start(NULL);
+    struct managed managed =
+        managed_start(redis_models(), "64", ROOM, false,
+                      SUP_ARGS("--redis-url", redis.url, "--redis-timeout", "60000"));
+    cr_assert(sup_until(both_up, &managed.broker, 60000), "%s", sup_read(managed.broker.log, NULL));
+    struct raw raw = raw_attach(&managed.broker, "asking");
+    cr_assert_eq(kill(redis.pid, SIGSTOP), 0);
+    static const char text[] = "{\"verb\":\"models\"}";
+    struct swi_wire_text head = {.text_length = sizeof text - 1};
+    cr_assert(raw_send(&raw, SWI_WIRE_CONTROL, &head, sizeof head, text, sizeof text - 1));
+    for (int i = 0; i < 3; i++) /* what it reads after that message */
+        cr_assert_eq(sup_stat(&managed.broker, "clients"), 1);
+    managed_kill(&managed);
+    managed_begin(&managed);
+    cr_assert_eq(sup_stat(&managed.broker, "adopted_sessions"), 0);
+    raw_expect_hangup(&raw);
+    raw_close(&raw);
+    managed_end(&managed);
+    cr_assert_eq(kill(redis.pid, SIGCONT), 0);
+}
