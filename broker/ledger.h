@@ -64,6 +64,10 @@ struct ledger_chunk {
     uint32_t ordinal;
 };
 
+/* A handle that an OPEN with this tag has made. */
+#define LEDGER_OPENED(tag, handle) ((uint32_t)(tag) << 8 | ((uint32_t)(handle) + 1))
+_Static_assert(LEDGER_MODELS < 256, "it has eight bits there");
+
 /* A LOAD that was not answered yet. */
 struct ledger_load {
     uint64_t tag;
@@ -81,7 +85,7 @@ struct ledger_session {
     uint32_t state;
     uint32_t owing;   /* answers wait in the broker's memory: they are lost with it */
     uint32_t in_hand; /* how often the message at the head of its socket was begun */
-    uint32_t reserved;
+    uint32_t opened;  /* by that message: LEDGER_OPENED; 0: nothing */
     uint64_t epoch;
     uint64_t page_inode, socket_inode; /* which descriptors these are */
     uint64_t process_start;            /* of the client's process, as /proc tells; 0: unknown */

@@ -49,7 +49,30 @@ static bool belongs(const struct revision *revision, uint32_t chunk)
 
 /* ---- models ---------------------------------------------------------------------------------- */
 
-static void handle_open(struct session *session, uint64_t tag, const struct swi_wire_open *open)
+static void forget_handle(struct session *session, uint32_t model)
+{
+    session->stale &= ~(UINT64_C(1) << model);
+    session->record->model[model] = 0;
+}
+
+/* The handle that this very message has made already, for a broker that ended before the message
+ * was done; SESSION_MODELS: none. */
+static uint32_t opened_before(struct session *session, uint64_t tag, const char *name)
+{
+    uint32_t opened = session->record->opened;
+    uint32_t model = (opened & 0xff) - 1;
+    if (session->record->in_hand < 2 || model >= SESSION_MODELS ||
+        opened != LEDGER_OPENED(tag, model))
+        return SESSION_MODELS;
+    if (session->models[model] && strcmp(session->models[model]->name, name) == 0)
+        return model;
+    if (session->stale >> model & 1) /* what it opened is not served any more */
+        forget_handle(session, model);
+    return SESSION_MODELS;
+}
+
+/* A new handle, or SESSION_MODELS after having answered. */
+static uint32_t open_handle(struct session *session, uint64_t tag, const char *name)
 {
     struct broker *broker = session->broker;
     uint32_t model = 0;
@@ -59,17 +82,30 @@ static void handle_open(struct session *session, uint64_t tag, const struct swi_
         broker->counters.requests_refused++;
         session_done(session, tag, SW_EQUOTA,
                      "64 models are open in this session; close one first");
-        return;
+        return SESSION_MODELS;
     }
     struct swi_error error = {0};
     struct revision *revision;
-    int result = catalog_acquire(broker->catalog, open->name, loop_now(), &revision, &error);
+    int result = catalog_acquire(broker->catalog, name, loop_now(), &revision, &error);
     if (result < 0) {
         session_done(session, tag, result, error.text);
-        return;
+        return SESSION_MODELS;
     }
     session->models[model] = revision;
+    session->record->opened = LEDGER_OPENED(tag, model);
+    ledger_settle();
     session->record->model[model] = revision->incarnation;
+    return model;
+}
+
+static void handle_open(struct session *session, uint64_t tag, const struct swi_wire_open *open)
+{
+    uint32_t model = opened_before(session, tag, open->name);
+    if (model == SESSION_MODELS)
+        model = open_handle(session, tag, open->name);
+    if (model == SESSION_MODELS)
+        return;
+    const struct revision *revision = session->models[model];
     const struct swi_wire_opened body = {.incarnation = revision->incarnation,
                                          .model = model,
                                          .chunks = (uint32_t)revision->manifest.count};
@@ -85,10 +121,9 @@ static void handle_close(struct session *session, const struct swi_wire_close *c
 {
     if (close_it->model >= SESSION_MODELS)
         return;
-    session->stale &= ~(UINT64_C(1) << close_it->model);
+    forget_handle(session, close_it->model);
     if (!session->models[close_it->model])
         return;
-    session->record->model[close_it->model] = 0;
     catalog_release(session->broker->catalog, session->models[close_it->model]);
     session->models[close_it->model] = NULL;
 }

@@ -310,6 +310,8 @@ static bool read_message(struct session *session)
         ledger_settle();
         swi_socket_discard(fd);
         ledger_settle();
+        session->record->opened = 0;
+        ledger_settle();
         session->record->in_hand = 0;
     }
     return true;

@@ -453,13 +453,17 @@ Test(broker_restart, a_session_whose_page_is_garbage_is_dropped)
     loses_the_session(&scene, generation);
 }
 
-static void set_in_hand(struct scene *scene, uint32_t tries)
+static void overwrite_record(struct scene *scene, size_t offset, const void *data, size_t size)
 {
     overwrite(scene, "sw-ledger",
               offsetof(struct ledger, session) +
-                  scene->raw.welcome.session * sizeof(struct ledger_session) +
-                  offsetof(struct ledger_session, in_hand),
-              &tries, sizeof tries);
+                  scene->raw.welcome.session * sizeof(struct ledger_session) + offset,
+              data, size);
+}
+
+static void set_in_hand(struct scene *scene, uint32_t tries)
+{
+    overwrite_record(scene, offsetof(struct ledger_session, in_hand), &tries, sizeof tries);
 }
 
 Test(broker_restart, a_message_that_ended_two_brokers_is_not_tried_again)
@@ -473,6 +477,51 @@ Test(broker_restart, a_message_that_ended_two_brokers_is_not_tried_again)
     cr_assert_eq(managed_stop(&scene.managed), 0);
     set_in_hand(&scene, 2);
     loses_the_session(&scene, generation);
+}
+
+/* Its broker died after it had made a handle and before the message was off the socket. */
+Test(broker_restart, a_model_that_was_being_opened_has_one_handle)
+{
+    struct scene scene = open_scene(ROOM, NULL);
+    uint64_t incarnation = scene.model.opened.incarnation;
+    uint32_t handle = scene.model.opened.model;
+    for (int same = 0; same < 2; same++) {
+        cr_assert_eq(managed_stop(&scene.managed), 0);
+        struct swi_wire_open open = {.name = "tiny"};
+        cr_assert(raw_send(&scene.raw, SWI_WIRE_OPEN, &open, sizeof open, NULL, 0));
+        uint32_t opened = LEDGER_OPENED(scene.raw.tag + !same, handle + 1);
+        uint32_t tries = 1;
+        overwrite_record(&scene,
+                         offsetof(struct ledger_session, model) + (handle + 1) * sizeof incarnation,
+                         &incarnation, sizeof incarnation);
+        overwrite_record(&scene, offsetof(struct ledger_session, opened), &opened, sizeof opened);
+        overwrite_record(&scene, offsetof(struct ledger_session, in_hand), &tries, sizeof tries);
+        managed_begin(&scene.managed);
+        struct raw_answer *answer = raw_expect(&scene.raw, SWI_WIRE_OPENED);
+        struct swi_wire_opened body;
+        cr_assert(swi_wire_get(&answer->in, &body, sizeof body));
+        cr_assert_eq(body.model, same ? handle + 1 : handle + 2, "round %d: handle %u", same,
+                     body.model);
+        cr_assert_eq(body.incarnation, incarnation);
+    }
+    cr_assert_eq(raw_open(&scene.raw, "tiny").opened.model, handle + 3);
+    close_scene(&scene);
+}
+
+Test(broker_restart, who_was_answered_everything_is_not_dropped)
+{
+    struct scene scene = open_scene(ROOM, NULL);
+    json_t *reply = raw_control(&scene.raw, "{\"verb\":\"verify\",\"model\":\"tiny\"}");
+    cr_assert(json_is_true(json_object_get(reply, "ok")));
+    json_decref(reply);
+    json_decref(sup_swctl(&scene.managed.broker, SUP_ARGS("clear")));
+    reply = raw_control(&scene.raw, "{\"verb\":\"warm\",\"model\":\"tiny\"}");
+    cr_assert(json_is_true(json_object_get(reply, "ok")));
+    json_decref(reply);
+    managed_restart(&scene.managed);
+    cr_assert_eq(sup_stat(&scene.managed.broker, "adopted_sessions"), 1);
+    load_all(&scene);
+    close_scene(&scene);
 }
 
 Test(broker_restart, wild_pins_of_a_stored_page_do_no_harm)
@@ -543,6 +592,12 @@ Test(broker_restart, a_replaced_model_is_stale_for_who_had_it)
     cr_assert_neq(now.opened.model, scene.model.opened.model, "the handle is taken still");
     for (uint32_t i = 0; i < now.opened.chunks; i++)
         swi_pin_drop(scene.raw.page, raw_pin(&scene.raw, &now, i));
+    struct swi_wire_close close_it = {.model = scene.model.opened.model};
+    cr_assert(raw_send(&scene.raw, SWI_WIRE_CLOSE, &close_it, sizeof close_it, NULL, 0));
+    cr_assert_eq(raw_load(&scene.raw, &now, 0, NULL), 0);
+    managed_restart(&scene.managed);
+    cr_assert_eq(raw_open(&scene.raw, "tiny").opened.model, scene.model.opened.model,
+                 "a handle that was closed is free in the next life too");
     close_scene(&scene);
 }
 
