@@ -12,6 +12,7 @@
 #include "session.h"
 
 #define STORING_TIME_NS (5 * LOOP_NS_PER_S)
+#define HITS_BEFORE_MAX (UINT64_C(1) << 48) /* of one slot: a month of one hit in ten nanoseconds */
 
 /* A number is not given again before the others had their turn: old ones in logs stay telling. */
 static uint32_t free_number(struct broker *broker)
@@ -161,6 +162,7 @@ static void take_number(struct session *session, uint32_t number, struct swi_pag
     struct broker *broker = session->broker;
     session->number = number;
     session->page = page;
+    session->hits_looked_ns = loop_now();
     session->record = &broker->ledger.ledger->session[number];
     session->state = SESSION_ATTACHED;
     broker->sessions[number] = session;
@@ -208,6 +210,17 @@ void session_attach(struct session *session, uint64_t tag, const struct swi_wire
         session_refuse(session, tag, result, "cannot give the session to the service manager");
 }
 
+/* What the page of a session says that an earlier broker had. */
+static void begin_hits(struct session *session)
+{
+    session->hits_looked_ns = loop_now();
+    for (uint32_t slot = 0; slot < SWI_SLOTS; slot++) {
+        session->slot_hits[slot] = swi_slot_hits(session->page, slot);
+        if (session->slot_hits[slot] < HITS_BEFORE_MAX)
+            session->hits_before += session->slot_hits[slot];
+    }
+}
+
 int session_adopt(struct session *session, uint32_t number, struct swi_page *page,
                   const char *stored_name)
 {
@@ -220,7 +233,7 @@ int session_adopt(struct session *session, uint32_t number, struct swi_page *pag
     take_name(session, record->name);
     take_number(session, number, page);
     (void)snprintf(session->stored, sizeof session->stored, "%s", stored_name);
-    session->hits_before = swi_page_hits(page);
+    begin_hits(session);
     for (uint32_t i = 0; i < SESSION_MODELS; i++) {
         uint64_t incarnation = record->model[i];
         struct swi_error error;
@@ -234,9 +247,23 @@ int session_adopt(struct session *session, uint32_t number, struct swi_page *pag
     return 0;
 }
 
-uint64_t session_hits(const struct session *session)
+uint64_t session_hits(struct session *session)
 {
-    return swi_page_hits(session->page) - session->hits_before;
+    uint64_t since_ns = session->hits_looked_ns;
+    session->hits_looked_ns = loop_now(); /* before the look: what comes in between counts later */
+    uint64_t now[SWI_SLOTS];
+    for (uint32_t slot = 0; slot < SWI_SLOTS; slot++)
+        now[slot] = swi_slot_hits(session->page, slot);
+    uint64_t most = loop_now() - since_ns;
+    for (uint32_t slot = 0; slot < SWI_SLOTS; slot++) {
+        uint64_t more = now[slot] - session->slot_hits[slot]; /* wraps when it went back */
+        session->slot_hits[slot] = now[slot];
+        if (more <= most)
+            session->hits += more;
+        else
+            session->hits_garbage = true;
+    }
+    return session->hits;
 }
 
 void session_detach(struct session *session)
@@ -321,7 +348,8 @@ void sessions_check(struct broker *broker)
         if (session->state != SESSION_ATTACHED)
             continue;
         struct session_pins pins = session_count_pins(session);
-        if (pins.garbage && !session->garbage_seen) {
+        (void)session_hits(session);
+        if ((pins.garbage || session->hits_garbage) && !session->garbage_seen) {
             session->garbage_seen = true;
             broker->counters.page_garbage++;
             const struct log_about about = session_about(session, LOG_ID_REFUSED);

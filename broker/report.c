@@ -47,7 +47,7 @@ json_t *report_list(const char *key, json_t *list)
 static uint64_t count_hits(const struct broker *broker)
 {
     uint64_t hits = broker->counters.departed_hits;
-    const struct session *session;
+    struct session *session;
     TAILQ_FOREACH(session, &broker->connections, link)
     {
         if (session->state == SESSION_ATTACHED)
@@ -335,7 +335,7 @@ static json_t *describe_cursors(const struct session *session)
     return list;
 }
 
-static json_t *describe_client(const struct session *session, uint64_t now_ns)
+static json_t *describe_client(struct session *session, uint64_t now_ns)
 {
     struct session_pins pins = session_count_pins(session);
     json_t *names = json_array();
@@ -346,7 +346,7 @@ static json_t *describe_client(const struct session *session, uint64_t now_ns)
                      (int)session->number, "name", report_text(session->name), "pid",
                      (int)session->peer.pid, "uid", (int)session->peer.uid, "models", names,
                      "pinned_chunks", (int)pins.chunks, "pinned_bytes", (json_int_t)pins.bytes,
-                     "hits", (json_int_t)swi_page_hits(session->page), "waiting",
+                     "hits", (json_int_t)(session_hits(session) + session->hits_before), "waiting",
                      (int)session->request_count, "age_s",
                      (double)((now_ns - session->since_ns) / LOOP_NS_PER_MS) / 1000, "rate_limited",
                      session->resume.armed ? 1 : 0, "cursors", describe_cursors(session));
@@ -358,7 +358,7 @@ json_t *report_clients(struct broker *broker)
     if (!list)
         return NULL;
     uint64_t now_ns = loop_now();
-    const struct session *session;
+    struct session *session;
     TAILQ_FOREACH(session, &broker->connections, link)
     {
         if (session->state == SESSION_ATTACHED)

@@ -65,8 +65,10 @@ struct session {
     struct loop_timer storing_late;
     int page_fd; /* to be sent with the welcome; -1: sent */
     uint64_t hello_tag;
-    uint64_t hits_before; /* of its page, before this broker */
-    bool garbage_seen, over_quota;
+    uint64_t hits, hits_before; /* believed: since this broker has it, and before */
+    uint64_t slot_hits[SWI_SLOTS]; /* as its page said at the last look */
+    uint64_t hits_looked_ns;
+    bool hits_garbage, garbage_seen, over_quota;
     struct revision *models[SESSION_MODELS];
     uint64_t stale; /* handles, a bit each, of revisions that went with an earlier broker */
     TAILQ_HEAD(, request) requests;
@@ -135,8 +137,9 @@ int session_adopt(struct session *session, uint32_t number, struct swi_page *pag
 uint32_t session_limit(const struct broker *broker);
 /* What reaping takes from an attached session. */
 void session_detach(struct session *session);
-/* Hits since this broker has the session. */
-uint64_t session_hits(const struct session *session);
+/* Hits since this broker has the session. Its page tells them, and what it tells is believed as far
+ * as it can be: not more than one in a nanosecond and a slot, and none that were taken back. */
+uint64_t session_hits(struct session *session);
 
 /* Distinct chunks pinned by a session, and their bytes. */
 struct session_pins {

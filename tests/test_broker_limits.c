@@ -327,6 +327,33 @@ Test(broker_limits, bears_a_page_full_of_garbage)
     stop();
 }
 
+Test(broker_limits, believes_no_hits_that_nobody_can_have_had)
+{
+    start_with("16", NULL);
+    struct raw raw = raw_attach(&broker, "boaster");
+    struct raw_model model = raw_open(&raw, "tiny");
+    uint32_t slot = raw_pin(&raw, &model, 1);
+    for (int i = 0; i < 1000; i++)
+        swi_page_note_hit(raw.page, raw.index, slot, model.ids[1]);
+    cr_assert_eq(sup_stat(&broker, "hits"), 1000);
+    for (uint32_t i = 0; i < SWI_SLOTS; i++) /* more than there can be, fewer than there were */
+        raw.page->slot[i].hits = i % 2 ? UINT64_C(1) << 62 : 7;
+    cr_assert_leq(sup_stat(&broker, "hits"), 1000 + 7 * SWI_SLOTS);
+    expect_stat("page_garbage", 1);
+    json_t *reply = sup_swctl(&broker, SUP_ARGS("clients"));
+    json_t *row = json_array_get(json_object_get(reply, "clients"), 0);
+    cr_assert_leq(json_integer_value(json_object_get(row, "hits")), 1000 + 7 * SWI_SLOTS);
+    json_decref(reply);
+    int64_t before = sup_stat(&broker, "hits");
+    for (int i = 0; i < 10; i++) /* and goes on from there */
+        swi_page_note_hit(raw.page, raw.index, slot, model.ids[1]);
+    cr_assert_eq(sup_stat(&broker, "hits"), before + 10);
+    raw_close(&raw);
+    expect_stat("clients", 0);
+    cr_assert_eq(sup_stat(&broker, "hits"), before + 10);
+    stop();
+}
+
 Test(broker_limits, isolation_says_who_shares_its_user)
 {
     start_with("32", NULL);

@@ -195,13 +195,17 @@ bool swi_page_compatible(const struct swi_page *page)
            page->header.layout_hash == SWI_LAYOUT_HASH;
 }
 
+uint64_t swi_slot_hits(const struct swi_page *page, uint32_t slot)
+{
+    /* SYNC[hit-sum]: relaxed; pairs with hit-count. */
+    return atomic_load_explicit(&page->slot[slot].hits, memory_order_relaxed);
+}
+
 uint64_t swi_page_hits(const struct swi_page *page)
 {
     uint64_t sum = 0;
-    for (uint32_t slot = 0; slot < SWI_SLOTS; slot++) {
-        /* SYNC[hit-sum]: relaxed; pairs with hit-count. */
-        sum += atomic_load_explicit(&page->slot[slot].hits, memory_order_relaxed);
-    }
+    for (uint32_t slot = 0; slot < SWI_SLOTS; slot++)
+        sum += swi_slot_hits(page, slot);
     return sum;
 }
 

@@ -115,7 +115,8 @@ uint64_t swi_session_epoch(const struct swi_index *index, uint32_t session);
 void swi_page_init(struct swi_page *page);
 bool swi_index_compatible(const struct swi_index *index);
 bool swi_page_compatible(const struct swi_page *page);
-uint64_t swi_page_hits(const struct swi_page *page);
+uint64_t swi_page_hits(const struct swi_page *page); /* the sum of all slots' */
+uint64_t swi_slot_hits(const struct swi_page *page, uint32_t slot);
 struct swi_cursor_value swi_cursor_get(const struct swi_page *page, unsigned lane);
 
 struct swi_entry_value {
