@@ -196,9 +196,7 @@ static int start_cache(struct broker *broker, struct swi_error *error)
                                                 .policy = options->policy,
                                                 .engine = options->engine,
                                                 .failed = load_failed,
-                                                .session_bytes = options->max_pinned_bytes
-                                                                     ? options->max_pinned_bytes
-                                                                     : options->cache_bytes / 2};
+                                                .session_bytes = options->max_pinned_bytes};
     int result = adopt_memory(broker, &cache_options, error);
     if (result < 0)
         return result;

@@ -65,6 +65,7 @@ int swi_cache_prepare(const struct cache_options *options, struct cache **ret,
         cache_destroy(cache);
         return swi_fail(error, -ENOMEM, "out of memory");
     }
+    cache_set_session_bytes(cache, options->session_bytes);
     *ret = cache;
     return 0;
 }

@@ -30,7 +30,7 @@ struct cache_options {
     enum cache_policy policy;
     enum cache_engine engine;
     /* How many bytes the cursors of one session may keep from leaving (next-use); its quota of pinned
-     * bytes. 0: no bound. */
+     * bytes. 0: half of the budget as it is at the time; UINT64_MAX: no bound. */
     uint64_t session_bytes;
     /* Told of each file that cannot be read or does not match its chunk's digest, and of chunks that
      * come from elsewhere and could not. message may be NULL. NULL: nobody is told. */
@@ -227,7 +227,7 @@ int cache_resize(struct cache *cache, uint64_t budget_bytes, struct swi_error *e
 
 /* From the next eviction on. */
 void cache_set_policy(struct cache *cache, enum cache_policy policy);
-/* As cache_options.session_bytes; 0: half of the budget. */
+/* As cache_options.session_bytes. */
 void cache_set_session_bytes(struct cache *cache, uint64_t bytes);
 
 /* Why a chunk left the arena. */

@@ -154,6 +154,7 @@ int cache_adopt(const struct cache_options *options, int arena_fd, int index_fd,
     }
     if (cache->budget > cache->segment.max_bytes)
         cache->budget = cache->segment.max_bytes;
+    swi_cache_apply_session_bytes(cache);
     *ret = cache;
     return 0;
 }

@@ -95,6 +95,7 @@ struct answering {
 
 struct cache {
     uint64_t budget;
+    uint64_t session_bytes; /* as in cache_options */
     void (*failed)(void *context, const struct cache_chunk *chunk, int code, const char *message);
     void *failed_context;
     struct segment segment;
@@ -227,6 +228,8 @@ void swi_cache_add_resident(struct cache *cache, struct chunk *chunk);
 void swi_cache_evicted(struct cache *cache, struct chunk *chunk, bool damaged,
                        enum cache_eviction reason);
 void swi_cache_apply_limit(struct cache *cache);
+/* The budget or what one session may keep has changed. */
+void swi_cache_apply_session_bytes(struct cache *cache);
 /* Lets go of what is only waiting for pins or reads: the tail beyond a lowered budget, unregistered
  * chunks. */
 void swi_cache_tidy(struct cache *cache);

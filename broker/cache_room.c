@@ -329,9 +329,16 @@ void cache_set_policy(struct cache *cache, enum cache_policy policy)
     policy_set_kind(cache->policy, policy);
 }
 
+void swi_cache_apply_session_bytes(struct cache *cache)
+{
+    policy_set_session_bytes(cache->policy,
+                             cache->session_bytes ? cache->session_bytes : cache->budget / 2);
+}
+
 void cache_set_session_bytes(struct cache *cache, uint64_t bytes)
 {
-    policy_set_session_bytes(cache->policy, bytes ? bytes : cache->budget / 2);
+    cache->session_bytes = bytes;
+    swi_cache_apply_session_bytes(cache);
 }
 
 int cache_resize(struct cache *cache, uint64_t budget_bytes, struct swi_error *error)
@@ -353,6 +360,7 @@ int cache_resize(struct cache *cache, uint64_t budget_bytes, struct swi_error *e
     cache->budget = budget_bytes;
     cache->reserve_again_ns = 0;
     swi_cache_apply_limit(cache);
+    swi_cache_apply_session_bytes(cache);
     shrink_tail(cache);
     cache->pump_wanted = true;
     cache->tidy_ns = 0;

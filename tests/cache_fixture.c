@@ -87,6 +87,7 @@ struct fx *fx_create(uint64_t budget_bytes, uint64_t max_bytes, enum cache_engin
         .max_bytes = max_bytes ? max_bytes : budget_bytes,
         .policy = policy,
         .engine = engine,
+        .session_bytes = UINT64_MAX,
     };
     struct swi_error error = {.code = 0};
     int result = cache_create(&fx->options, &fx->cache, &error);

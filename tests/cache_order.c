@@ -270,6 +270,29 @@ Test(cache_order, next_use_keeps_what_a_cyclic_scan_comes_back_to, .timeout = 60
     cr_assert_leq(misses, 12, "%lu misses; Belady's optimum is 8 or 9", misses);
 }
 
+/* What one session may keep is half of the cache as it is, not as it was. */
+Test(cache_order, what_a_cursor_keeps_follows_a_resize, .timeout = 60)
+{
+    struct fx *fx = fx_create(4 * FX_MIB, 16 * FX_MIB, CACHE_ENGINE_AUTO, CACHE_POLICY_NEXT_USE);
+    struct swi_error error;
+    (void)fx_attach(fx, 0);
+    cache_set_session_bytes(fx->cache, 0);
+    cr_assert_eq(cache_resize(fx->cache, 16 * FX_MIB, &error), 0);
+    add_many(fx, 8, FX_MIB);
+    put_cursor(fx, 0, 1, 0);
+    for (uint32_t i = 0; i < 8; i++)
+        cr_assert_eq(fx_demand(fx, i), 0);
+    fx->incarnation++; /* another model, used later, that nobody speaks for */
+    for (uint32_t i = 8; i < 17; i++) {
+        char name[32];
+        (void)snprintf(name, sizeof name, "other%u", i);
+        cr_assert_eq(fx_demand(fx, fx_add(fx, name, FX_MIB)), 0);
+    }
+    for (uint32_t i = 0; i < 8; i++)
+        cr_assert(fx_resident(fx, i), "chunk %u of the pass has left", i);
+    fx_destroy(fx);
+}
+
 /* ---- a random load
  * ------------------------------------------------------------------------------------------ */
 
