@@ -81,6 +81,9 @@ static enum redis_about judge_error(struct fetch *fetch, const struct redis_repl
         return about;
     }
     bool fault = swi_tier_is_fault(fetch->tier, fetch->tier->reads, about);
+    if (!fault)
+        log_peer("Redis at %s answers: %.120s; going on without it",
+                 redis_link_name(fetch->tier->reads), reply->text);
     *ret_outcome = fault ? FETCH_UNREACHABLE : FETCH_REFUSED;
     (void)swi_fail(ret_error, SW_ELOAD, "Redis at %s answers: %.120s",
                    redis_link_name(fetch->tier->reads), reply->text);

@@ -105,16 +105,28 @@ void swi_link_fail(struct redis_link *link, enum link_failure kind, const char *
 /* ---- greeting ---------------------------------------------------------------------------------
  */
 
+/* How much may be repeated of what refuses a greeting: the first word. What came with a password
+ * may come back with it, in whatever form; sentences that are known are the exception. */
+static int quotable(const struct redis_link *link, const char *text)
+{
+    static const char *const known[] = {"ERR max number of clients reached",
+                                        "ERR DB index is out of range"};
+    if (!link->address.password[0])
+        return (int)strlen(text);
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (strncmp(text, known[i], strlen(known[i])) == 0)
+            return (int)strlen(known[i]);
+    return (int)strcspn(text, " \r\n");
+}
+
 static void greeted(struct redis_call *call, const struct redis_reply *reply)
 {
     struct redis_link *link = call->context;
     if (!reply)
         return;
-    bool is_auth = call->offset != 0;
     if (reply->type == REDIS_ERROR) {
-        /* of a refused AUTH only the first word: no server is to make the log repeat a password */
-        int length = (int)(is_auth ? strcspn(reply->text, " \r\n") : strlen(reply->text));
-        swi_link_fail(link, LINK_REFUSED, "it turns the broker away: %.*s", length, reply->text);
+        swi_link_fail(link, LINK_REFUSED, "it turns the broker away: %.*s",
+                      quotable(link, reply->text), reply->text);
         return;
     }
     if (reply->type != REDIS_STATUS) {
@@ -132,14 +144,13 @@ static void greeted(struct redis_call *call, const struct redis_reply *reply)
     link->options.up(link->options.owner);
 }
 
-static bool greet_with(struct redis_link *link, const struct redis_command *command, bool is_auth)
+static bool greet_with(struct redis_link *link, const struct redis_command *command)
 {
     struct redis_call *call = swi_link_call(link, command);
     if (!call)
         return false;
     call->done = greeted;
     call->context = link;
-    call->offset = is_auth;
     link->greetings++;
     return true;
 }
@@ -156,7 +167,7 @@ static void greet(struct redis_link *link)
         if (address->user[0])
             redis_command_text(&auth, address->user);
         redis_command_text(&auth, address->password);
-        good = greet_with(link, &auth, true);
+        good = greet_with(link, &auth);
     }
     if (address->database > 0) {
         char database[16];
@@ -164,11 +175,11 @@ static void greet(struct redis_link *link)
         struct redis_command select = {.count = 0};
         redis_command_text(&select, "SELECT");
         redis_command_text(&select, database);
-        good = good && greet_with(link, &select, false);
+        good = good && greet_with(link, &select);
     }
     struct redis_command ping = {.count = 0};
     redis_command_text(&ping, "PING");
-    good = good && greet_with(link, &ping, false);
+    good = good && greet_with(link, &ping);
     if (!good)
         swi_link_fail(link, LINK_CANNOT_CONNECT, "out of memory");
     else

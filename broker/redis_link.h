@@ -42,7 +42,7 @@ struct redis_reply {
     bool placed; /* a value of just the length that the call has room for: it is there */
     long long integer;
     size_t length;  /* of the value or text as it came */
-    char text[256]; /* its first bytes and a zero: whole for what fits */
+    char text[256]; /* its first bytes and a zero: whole for what fits; never the password */
 };
 
 struct redis_call {

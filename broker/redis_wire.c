@@ -140,6 +140,18 @@ static bool is_inner(const redisReadTask *task)
     return task->parent != NULL;
 }
 
+/* No server is to make the log repeat a password: of a text with it the first word is left. */
+static size_t presentable(const struct redis_link *link, const char *text, size_t length)
+{
+    const char *password = link->address.password;
+    if (!password[0] || !memmem(text, length, password, strlen(password)))
+        return length;
+    size_t word = 0;
+    while (word < length && text[word] > ' ')
+        word++;
+    return memmem(text, word, password, strlen(password)) ? 0 : word;
+}
+
 static void *take_string(const redisReadTask *task, char *text, size_t length)
 {
     struct redis_link *link = task->privdata;
@@ -158,6 +170,8 @@ static void *take_string(const redisReadTask *task, char *text, size_t length)
         reply->placed = true;
         return reply;
     }
+    if (reply->type == REDIS_ERROR)
+        length = presentable(link, text, length);
     memcpy(reply->text, text, length < sizeof reply->text ? length : sizeof reply->text - 1);
     return reply;
 }
@@ -206,7 +220,7 @@ int swi_link_open_wire(struct redis_link *link)
     if (!link->reader)
         return -ENOMEM;
     link->reader->privdata = link; /* hiredis has a macro for it that clang refuses */
-    link->reader->maxbuf = 0; /* keeps its buffer between values */
+    link->reader->maxbuf = 0;      /* keeps its buffer between values */
     return 0;
 }
 

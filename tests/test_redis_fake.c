@@ -1,6 +1,7 @@
 /* Brokers with a server that misbehaves as the real one cannot be made to: each manner costs a
  * counter and a line in the log, and every load comes from its file. */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "redis_fixture.h"
@@ -88,16 +89,53 @@ Test(redis_fake, a_greeting_that_is_none_is_told)
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }
 
-Test(redis_fake, no_server_makes_the_log_repeat_a_password)
+static struct sup_broker with_password(struct sup_fake *fake, enum fake_manner manner)
 {
-    struct sup_fake fake = sup_fake_start(FAKE_ECHO_AUTH);
-    struct sup_broker broker =
-        redis_broker_alone(sup_format("unix://:hushhush@%s", fake.url + 7), NULL);
+    *fake = sup_fake_start(manner);
+    return redis_broker_alone(sup_format("unix://:hushhush@%s", fake->url + 7),
+                              SUP_ARGS("--redis-order", "redis-first"));
+}
+
+static void expect_hushed(struct sup_broker *broker, const char *logged)
+{
+    json_t *stats = sup_swctl(broker, SUP_ARGS("stats"));
+    json_decref(stats);
+    const char *log = sup_read(broker->log, NULL);
+    cr_assert_not_null(strstr(log, logged), "%s", log);
+    cr_assert_null(strstr(log, "hush"), "%s", log);
+    cr_assert_eq(sup_broker_stop(broker), 0);
+}
+
+Test(redis_fake, no_refused_password_is_repeated_in_the_log)
+{
+    struct sup_fake fake;
+    struct sup_broker broker = with_password(&fake, FAKE_ECHO_AUTH);
     redis_wait_for_link(&broker, "reads", "refused", 1);
-    const char *log = sup_read(broker.log, NULL);
-    cr_assert_not_null(strstr(log, "turns the broker away"), "%s", log);
-    cr_assert_null(strstr(log, "hushhush"), "%s", log);
-    cr_assert_eq(sup_broker_stop(&broker), 0);
+    expect_hushed(&broker, "turns the broker away");
+}
+
+Test(redis_fake, no_password_is_repeated_by_the_rest_of_a_greeting)
+{
+    struct sup_fake fake;
+    struct sup_broker broker = with_password(&fake, FAKE_ECHO_PING);
+    redis_wait_for_link(&broker, "reads", "refused", 1);
+    expect_hushed(&broker, "turns the broker away");
+}
+
+Test(redis_fake, no_password_is_repeated_by_a_later_answer)
+{
+    struct sup_fake fake;
+    struct sup_broker broker = with_password(&fake, FAKE_ECHO_GET);
+    redis_wait_for_link(&broker, "reads", "connects", 1);
+    struct raw raw = raw_attach(&broker, "test");
+    struct raw_model model = raw_open(&raw, "mini");
+    cr_assert_eq(remove(sup_format("%s/mini/layer_1.safetensors", redis_models())), 0);
+    const char *text;
+    cr_assert_lt(raw_load(&raw, &model, raw_find(&model, "layer_1"), &text), 0);
+    cr_assert_not_null(strstr(text, "answers: ERR"), "%s", text);
+    cr_assert_null(strstr(text, "hush"), "%s", text);
+    raw_close(&raw);
+    expect_hushed(&broker, "answers: ERR");
 }
 
 /* Garbage three times in a row opens the breaker: what follows does not even ask. */

@@ -29,6 +29,7 @@ struct peer {
     struct fake *fake;
     int fd;
     FILE *in;
+    char secret[256]; /* what AUTH was sent */
 };
 
 /* "*3\r\n" or "$5\r\n": the number; -1 at the end. */
@@ -133,6 +134,13 @@ static bool say_zeros(struct peer *peer, size_t promised, size_t sent)
 
 static const char loading[] = "-LOADING Redis is loading the dataset in memory\r\n";
 
+static bool say_secret(struct peer *peer)
+{
+    char text[400];
+    (void)snprintf(text, sizeof text, "-ERR unknown user, who says `%s`\r\n", peer->secret);
+    return say(peer, text);
+}
+
 static bool answer_get(struct peer *peer, enum fake_manner manner)
 {
     static char many[65536];
@@ -169,6 +177,8 @@ static bool answer_get(struct peer *peer, enum fake_manner manner)
         return true;
     case FAKE_UNASKED:
         return say(peer, "$-1\r\n+OK\r\n");
+    case FAKE_ECHO_GET:
+        return say_secret(peer);
     case FAKE_LOADING:
         return say(peer, loading);
     default:
@@ -184,11 +194,11 @@ static bool answer(struct peer *peer, const char *word, const char *second, enum
         return true;
     if (greeting && manner == FAKE_ODD_GREETING)
         return say(peer, "$4\r\nPONG\r\n");
-    if (strcmp(word, "AUTH") == 0 && manner == FAKE_ECHO_AUTH) {
-        char text[400];
-        (void)snprintf(text, sizeof text, "-ERR unknown command `AUTH`, with args: `%s`\r\n", second);
-        return say(peer, text);
-    }
+    if (strcmp(word, "AUTH") == 0)
+        (void)snprintf(peer->secret, sizeof peer->secret, "%s", second);
+    if ((strcmp(word, "AUTH") == 0 && manner == FAKE_ECHO_AUTH) ||
+        (strcmp(word, "PING") == 0 && manner == FAKE_ECHO_PING))
+        return say_secret(peer);
     if (strcmp(word, "PING") == 0)
         return say(peer, "+PONG\r\n");
     if (greeting)

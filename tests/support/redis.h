@@ -50,6 +50,8 @@ enum fake_manner {
     FAKE_SILENT_GREETING,
     FAKE_ODD_GREETING, /* values instead of +OK and +PONG */
     FAKE_ECHO_AUTH,    /* refuses AUTH, repeating what it was sent */
+    FAKE_ECHO_PING,    /* takes AUTH, and refuses PING with what AUTH was sent */
+    FAKE_ECHO_GET,     /* the same for a value */
     FAKE_REFUSE_OOM,   /* SET: -OOM … */
     FAKE_REFUSE_ODDLY, /* SET: :1 */
     FAKE_REFUSE_LOADING, /* SET: -LOADING … */
