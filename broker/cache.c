@@ -535,7 +535,7 @@ bool cache_dispatch(struct cache *cache, uint64_t now_ns)
     cache->scan_fresh = false;
     bool more = loader_turn(cache->loader);
     if (cache->remote_loading > 0 && cache->remote.fetch)
-        cache->remote.turn(cache->remote.context);
+        more = cache->remote.turn(cache->remote.context) || more;
     run_tick(cache);
     if (swi_cache_wants_tidy(cache) && now_ns >= cache->tidy_ns) {
         swi_cache_tidy(cache);

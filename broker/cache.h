@@ -180,8 +180,9 @@ struct cache_remote {
     /* The load has ended with load->status. True: it failed only because the remote could not be
      * reached. */
     bool (*over)(void *context, struct load *load);
-    /* In every dispatch while such loads run. */
-    void (*turn)(void *context);
+    /* In every dispatch while such loads run, after the loader's turn. True: it ended some of them
+     * or brought something, which the loader is to see at once. */
+    bool (*turn)(void *context);
     /* A chunk became resident that was read from its file. wrong: what the remote holds of it did
      * not hash to its digest. */
     void (*was_read)(void *context, uint32_t id, const struct cache_chunk *chunk, bool wrong);

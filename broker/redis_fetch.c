@@ -135,7 +135,7 @@ static void arrived(struct redis_call *call, const struct redis_reply *reply)
         loader_brought(fetch->load, call->offset);
     else
         take_failure(fetch, reply);
-    swi_tier_turn(tier);
+    (void)swi_tier_turn(tier);
 }
 
 /* ---- asking -----------------------------------------------------------------------------------
@@ -185,13 +185,13 @@ static bool ask(struct fetch *fetch, uint64_t offset, uint32_t bytes)
     return true;
 }
 
-void swi_tier_turn(void *context)
+bool swi_tier_turn(void *context)
 {
     struct redis_tier *tier = context;
     uint64_t offset;
     uint32_t bytes;
     struct fetch *fetch;
-    bool asked = false;
+    bool asked = false, failed = false;
     TAILQ_FOREACH(fetch, &tier->fetches, link)
     fetch->full = false;
     while (tier->pieces < FETCH_PIECES_MAX && (fetch = next_to_ask(tier, &offset, &bytes))) {
@@ -203,9 +203,11 @@ void swi_tier_turn(void *context)
         (void)swi_fail(&error, SW_ELOAD, "%s", redis_link_problem(tier->reads));
         loader_not_brought(fetch->load, &error);
         fail(fetch, FETCH_UNREACHABLE, &error);
+        failed = true;
     }
     if (asked)
         redis_link_flush(tier->reads);
+    return failed || (asked && !redis_link_is_up(tier->reads)); /* the flush may end it */
 }
 
 /* ---- the cache's remote -----------------------------------------------------------------------
@@ -243,7 +245,7 @@ void swi_tier_fetch(void *context, struct load *load)
         fail(fetch, FETCH_UNREACHABLE, &error);
         return;
     }
-    swi_tier_turn(tier);
+    (void)swi_tier_turn(tier);
 }
 
 void swi_tier_cancel(void *context, struct load *load)

@@ -94,7 +94,7 @@ enum cache_remote_state swi_tier_state(void *context, struct swi_error *why);
 void swi_tier_fetch(void *context, struct load *load);
 void swi_tier_cancel(void *context, struct load *load);
 bool swi_tier_over(void *context, struct load *load);
-void swi_tier_turn(void *context);
+bool swi_tier_turn(void *context);
 void swi_tier_stop_fetching(struct redis_tier *tier);
 
 /* redis_store.c */

@@ -20,6 +20,7 @@ struct remote {
     enum cache_remote_state state;
     struct load *stalled;
     bool away; /* the load under way fails so */
+    bool give_up; /* a stalled load, in the next turn */
     unsigned fetches, overs, cancels, reads, wrong_reads;
 };
 
@@ -92,9 +93,16 @@ static bool over(void *context, struct load *load)
     return remote->away;
 }
 
-static void turn(void *context)
+static bool turn(void *context)
 {
-    (void)context;
+    struct remote *remote = context;
+    if (!remote->stalled || !remote->give_up)
+        return false;
+    struct swi_error error;
+    (void)swi_fail(&error, SW_ELOAD, "the remote gives up");
+    loader_not_brought(remote->stalled, &error);
+    remote->stalled = NULL;
+    return true;
 }
 
 static void was_read(void *context, uint32_t id, const struct cache_chunk *chunk, bool wrong)
@@ -309,5 +317,23 @@ Test(cache_remote, a_cache_is_destroyed_with_a_load_that_never_comes)
     for (int i = 0; i < 10; i++)
         (void)cache_dispatch(fx->cache, fx->now_ns);
     cr_assert_not_null(remote.stalled);
+    fx_destroy(fx);
+}
+
+/* Nothing else happens that would call for another dispatch. */
+Test(cache_remote, a_load_that_it_gives_up_in_its_turn_goes_on_at_once)
+{
+    struct fx *fx = create(STALL, true);
+    uint32_t chunk = fx_add(fx, "layer_0", 2 * FX_MIB);
+    struct fx_waiter waiter = {.calls = 0};
+    fx_request(fx, chunk, CACHE_DEMAND, &waiter, SWI_SESSIONS);
+    for (int i = 0; i < 10; i++)
+        (void)cache_dispatch(fx->cache, fx->now_ns);
+    cr_assert_not_null(remote.stalled);
+    remote.give_up = true;
+    cr_assert(cache_dispatch(fx->cache, fx->now_ns), "what was given up waits for some event");
+    fx_settle(fx);
+    cr_assert_eq(waiter.status, 0, "%s", waiter.message);
+    fx_check_bytes(fx, chunk);
     fx_destroy(fx);
 }
