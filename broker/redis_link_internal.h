@@ -10,7 +10,8 @@
 
 #define LINK_CALLS_MAX   64u
 #define LINK_REPLY_BYTES (1u << 20)
-#define LINK_RECEIVE_MAX (1u << 20) /* about so much in one turn */
+#define LINK_UNFINISHED  (LINK_REPLY_BYTES + 4096u) /* bytes of one reply, with all around it */
+#define LINK_RECEIVE_MAX (1u << 20)                 /* about so much in one turn */
 #define LINK_BEHIND      (32u << 10)
 
 enum link_state { LINK_WAITING, LINK_RESOLVING, LINK_CONNECTING, LINK_GREETING, LINK_UP };
@@ -40,6 +41,9 @@ struct redis_link {
     STAILQ_HEAD(, outgoing) out;
     unsigned greetings; /* replies that the greeting still waits for */
     uint64_t since_ns;  /* when the oldest call became the oldest */
+    bool excused;       /* its time was up, and it got more: the broker had been slow */
+    uint64_t received;  /* bytes, since the connection was made */
+    uint64_t answered;  /* of these, those of whole replies */
 
     uint64_t up_ns;   /* when it was last up or made */
     unsigned tries;   /* failed ones in a row */

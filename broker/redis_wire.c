@@ -54,6 +54,7 @@ struct redis_call *swi_link_call(struct redis_link *link, const struct redis_com
     }
     if (STAILQ_EMPTY(&link->calls)) {
         link->since_ns = loop_now();
+        link->excused = false;
         STAILQ_INSERT_TAIL(&link->calls, call, link);
         swi_link_arm(link);
     } else {
@@ -219,6 +220,7 @@ int swi_link_open_wire(struct redis_link *link)
     link->reader = redisReaderCreateWithFunctions(&functions);
     if (!link->reader)
         return -ENOMEM;
+    link->received = link->answered = 0;
     link->reader->privdata = link; /* hiredis has a macro for it that clang refuses */
     link->reader->maxbuf = 0;      /* keeps its buffer between values */
     return 0;
@@ -247,6 +249,13 @@ void swi_link_close_wire(struct redis_link *link)
         end_call(link, NULL);
 }
 
+/* Bytes that the reader was given and has taken apart: also those of elements of an array that goes
+ * on. */
+static uint64_t taken(const struct redis_link *link)
+{
+    return link->received - (link->reader->len - link->reader->pos);
+}
+
 /* Hands out whole replies. Returns false when the connection was ended. */
 static bool take_replies(struct redis_link *link)
 {
@@ -260,7 +269,7 @@ static bool take_replies(struct redis_link *link)
             return false;
         }
         if (!object) {
-            if (reader->len - reader->pos <= LINK_REPLY_BYTES + 4096)
+            if (link->received - link->answered <= LINK_UNFINISHED)
                 return true;
             swi_link_fail(link, LINK_GARBAGE, "an answer is over %u bytes", LINK_REPLY_BYTES);
             return false;
@@ -270,7 +279,9 @@ static bool take_replies(struct redis_link *link)
             return false;
         }
         const struct redis_reply reply = link->reply;
+        link->answered = taken(link);
         link->since_ns = loop_now();
+        link->excused = false;
         end_call(link, &reply);
         if (link->reader != reader) /* what it said ended the connection */
             return false;
@@ -293,6 +304,7 @@ size_t swi_link_receive(struct redis_link *link)
             return total;
         }
         total += (size_t)got;
+        link->received += (uint64_t)got;
         if (redisReaderFeed(link->reader, buffer, (size_t)got) != REDIS_OK) {
             swi_link_fail(link, LINK_GARBAGE, "its answer cannot be taken in: %.100s",
                           link->reader->errstr);

@@ -154,7 +154,9 @@ static bool answer_get(struct peer *peer, enum fake_manner manner)
     case FAKE_ARRAY:
         return say(peer, "*2\r\n$1\r\na\r\n*1\r\n:7\r\n");
     case FAKE_HUGE_ARRAY:
-        return say_for_ever(peer, "*2147483647\r\n", ":1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n");
+        for (size_t i = 0; i + 4 < sizeof many; i += 4)
+            memcpy(many + i, ":1\r\n", 4);
+        return say_for_ever(peer, "*2147483647\r\n", many);
     case FAKE_HUGE_VALUE:
         memset(many, 'v', sizeof many - 1);
         return say_for_ever(peer, "$4611686018427387904\r\n", many);
