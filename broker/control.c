@@ -123,6 +123,23 @@ static json_t *resize(struct call *call)
     return reply;
 }
 
+/* The catalog could not be read, but settings are in force already. Takes the reference. */
+static json_t *half_reloaded(json_t *settings, int code, const char *why)
+{
+    const json_t *applied = json_object_get(settings, "applied");
+    char text[SWI_ERROR_TEXT];
+    size_t length = (size_t)snprintf(text, sizeof text, "%.300s", why);
+    for (size_t i = 0; i < json_array_size(applied) && length < sizeof text; i++)
+        length += (size_t)snprintf(text + length, sizeof text - length, "%s%s",
+                                   i ? ", " : "; of the settings these were applied: ",
+                                   json_string_value(json_array_get(applied, i)));
+    json_t *reply = control_failure(code, text);
+    if (reply && settings)
+        (void)json_object_set(reply, "settings", settings);
+    json_decref(settings);
+    return reply;
+}
+
 static json_t *reload(struct call *call)
 {
     struct catalog_changes changes;
@@ -131,10 +148,8 @@ static json_t *reload(struct call *call)
     int result = reload_settings(call->session->broker, &settings, &error);
     if (result == 0)
         result = broker_reload(call->session->broker, &changes, &error);
-    if (result < 0) {
-        json_decref(settings);
-        return control_failure(result, error.text);
-    }
+    if (result < 0)
+        return half_reloaded(settings, result, error.text);
     return json_pack("{s:b, s:i, s:i, s:i, s:i, s:i, s:i, s:o*}", "ok", 1, "pins_ended",
                      (int)call->session->broker->pins_ended, "added", (int)changes.added,
                      "replaced", (int)changes.replaced, "removed", (int)changes.removed,

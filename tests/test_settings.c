@@ -358,6 +358,25 @@ Test(settings, a_bad_file_leaves_the_old_settings, .timeout = 60)
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }
 
+Test(settings, what_was_applied_is_told_when_the_catalog_cannot_be_read, .timeout = 60)
+{
+    const char *path = write_config("a.conf", config_text("16", ""));
+    struct sup_broker broker = start_with(path);
+    (void)write_config("a.conf", config_text("24", "[log]\nlog-level = debug\n"));
+    sup_remove_tree(catalog());
+    struct sup_result result = sup_run(SUP_ARGS("swctl", "--json", "reload"));
+    cr_assert_eq(result.exit_code, 1);
+    cr_assert_not_null(strstr(result.err, "cache-size"), "%s", result.err);
+    json_t *reply = json_loads(result.out, 0, NULL);
+    cr_assert(json_is_false(json_object_get(reply, "ok")), "%s", result.out);
+    const json_t *settings = json_object_get(reply, "settings");
+    const json_t *applied = json_object_get(settings, "applied");
+    cr_assert(holds(applied, "cache-size") && holds(applied, "log-level"), "%s", result.out);
+    json_decref(reply);
+    cr_assert_eq(sup_stat(&broker, "arena_bytes"), 24 << 20);
+    cr_assert_eq(sup_broker_stop(&broker), 0);
+}
+
 Test(settings, sighup_applies_too, .timeout = 60)
 {
     const char *path = write_config("a.conf", config_text("16", ""));
