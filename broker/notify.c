@@ -18,6 +18,11 @@ void notify_manager(const char *state)
         log_warning("cannot tell the service manager: %s", sw_strerror(result));
 }
 
+bool notify_can_send_fds(void)
+{
+    return true;
+}
+
 int notify_send_fds(const char *state, const int *fds, unsigned count)
 {
     int result = sd_pid_notify_with_fds(0, 0, state, fds, count);

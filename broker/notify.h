@@ -1,14 +1,18 @@
 /* Talking with the service manager: sd_notify(3), and the descriptors that it passes.
  *
- * Built with libsystemd all of it works; without it the manager hears of READY and STOPPING, and
- * there are no descriptors either way. */
+ * Built with libsystemd all of it works; without it text goes to the manager and descriptors come
+ * from it, but none can be sent. */
 #ifndef SWB_NOTIFY_H
 #define SWB_NOTIFY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* "READY=1", "STOPPING=1", "STATUS=…", several lines … Does nothing without $NOTIFY_SOCKET. */
 void notify_manager(const char *state);
+
+/* Whether descriptors can be sent at all. */
+bool notify_can_send_fds(void);
 
 /* A message with descriptors, which stay the caller's. 0: the manager has it in its queue; -ENOENT:
  * there is no manager; -EOPNOTSUPP: built without libsystemd; -errno. */

@@ -1,8 +1,9 @@
-/* Telling the service manager how far the broker is, where libsystemd is not there: one datagram of
- * text. */
+/* Talking with the service manager where libsystemd is not there: datagrams of text to it, and the
+ * descriptors that a process of a service starts with. */
 #include "notify.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,8 @@
 #include <sw/base.h>
 
 #include "log.h"
+
+#define PASSED_MAX 65536u
 
 void notify_manager(const char *state)
 {
@@ -32,6 +35,11 @@ void notify_manager(const char *state)
         close(fd);
 }
 
+bool notify_can_send_fds(void)
+{
+    return false;
+}
+
 int notify_send_fds(const char *state, const int *fds, unsigned count)
 {
     (void)state;
@@ -40,13 +48,67 @@ int notify_send_fds(const char *state, const int *fds, unsigned count)
     return -EOPNOTSUPP;
 }
 
+/* ---- descriptors that are passed ------------------------------------------------------------- */
+
+static bool parse(const char *text, unsigned long *ret)
+{
+    char *end;
+    errno = 0;
+    unsigned long value = text ? strtoul(text, &end, 10) : 0;
+    if (!text || text[0] < '0' || text[0] > '9' || *end || errno)
+        return false;
+    *ret = value;
+    return true;
+}
+
+/* The next of the names, which colons part; "unknown" when there is none. */
+static char *take_name(const char **names)
+{
+    if (!*names || !**names)
+        return strdup("unknown");
+    size_t length = strcspn(*names, ":");
+    char *name = strndup(*names, length);
+    *names += length + ((*names)[length] == ':');
+    return name;
+}
+
+static void free_names(char **names, unsigned long count)
+{
+    for (unsigned long i = 0; i < count; i++)
+        free(names[i]);
+    free(names);
+}
+
+static int take_fds(unsigned long count, const char *listed, char ***ret_names)
+{
+    char **names = calloc(count + 1, sizeof *names);
+    if (!names)
+        return -ENOMEM;
+    for (unsigned long i = 0; i < count; i++) {
+        int fd = NOTIFY_FIRST_FD + (int)i;
+        int flags = fcntl(fd, F_GETFD);
+        int result = flags < 0 || fcntl(fd, F_SETFD, flags | FD_CLOEXEC) < 0 ? -errno : 0;
+        if (result == 0 && !(names[i] = take_name(&listed)))
+            result = -ENOMEM;
+        if (result < 0) {
+            free_names(names, i);
+            return result;
+        }
+    }
+    *ret_names = names;
+    return (int)count;
+}
+
 int notify_take_fds(char ***ret_names)
 {
+    unsigned long count, pid;
+    int result = 0;
     *ret_names = NULL;
-    const char *count = getenv("LISTEN_FDS");
-    if (count && *count && *count != '0')
-        log_warning("the service manager passes %s descriptors; this swbrokerd was built without "
-                    "libsystemd and takes none",
-                    count);
-    return 0;
+    if (parse(getenv("LISTEN_FDS"), &count) && count > 0 && count <= PASSED_MAX &&
+        parse(getenv("LISTEN_PID"), &pid) && pid == (unsigned long)getpid())
+        result = take_fds(count, getenv("LISTEN_FDNAMES"), ret_names);
+    (void)unsetenv("LISTEN_FDS");
+    (void)unsetenv("LISTEN_PID");
+    (void)unsetenv("LISTEN_FDNAMES");
+    return result;
 }

@@ -37,6 +37,12 @@ static uint32_t read_capacity(void)
                         value);
         return 0;
     }
+    if (!notify_can_send_fds()) {
+        log_warning("FDSTORE=%s, but this swbrokerd was built without libsystemd: nothing is kept "
+                    "over a restart",
+                    text);
+        return 0;
+    }
     return value < CAPACITY_MAX ? (uint32_t)value : CAPACITY_MAX;
 }
 
@@ -115,15 +121,19 @@ int store_take(struct store *store, const char *name)
 void store_discard(struct store *store, const char *name)
 {
     char copy[256];
+    bool kept = store->active;
     (void)snprintf(copy, sizeof copy, "%s", name);
-    store_drop(store, copy);
     for (uint32_t i = 0; i < store->count; i++) {
         struct store_item *item = &store->items[i];
-        if (item->fd >= 0 && strcmp(item->name, copy) == 0) {
+        if (strcmp(item->name, copy) != 0)
+            continue;
+        kept = true;
+        if (item->fd >= 0)
             close_for_good(item);
-            item->fd = -1;
-        }
+        item->fd = -1;
     }
+    if (kept)
+        store_drop(store, copy);
 }
 
 const char *store_find(const struct store *store, const char *prefix)
@@ -163,8 +173,7 @@ int store_put(const struct store *store, const char *name, const int *fds, unsig
 
 void store_drop(const struct store *store, const char *name)
 {
-    if (!store->active)
-        return;
+    (void)store; /* inactive or not: an earlier broker may have put it there */
     char text[300];
     (void)snprintf(text, sizeof text, "FDSTOREREMOVE=1\nFDNAME=%s", name);
     notify_manager(text);

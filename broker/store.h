@@ -3,7 +3,8 @@
  * The manager keeps copies of descriptors under names and passes them to the next process of the
  * service (FileDescriptorStoreMax= in systemd.service(5)). It does so when $NOTIFY_SOCKET and
  * $FDSTORE are set; $FDSTORE is how many it keeps (systemd sets it from version 254 on, the unit
- * file before). Anywhere else the store is inactive, and all of this does nothing.
+ * file before). Anywhere else the store is inactive: nothing is put there, and what an earlier
+ * broker has left there is dropped.
  *
  *   name                    descriptors
  *   sw-arena                the arena, read-write
@@ -67,6 +68,7 @@ int store_take_activation(struct store *store);
 /* Copies into the manager's store. 0, or why it could not be sent: the manager does not say whether
  * it had room. */
 int store_put(const struct store *store, const char *name, const int *fds, unsigned count);
+/* Out of the manager's store, whoever has put it there. Nothing is sent without a manager. */
 void store_drop(const struct store *store, const char *name);
 /* A descriptor that hangs up once the manager has done all that it was told before; or -errno. */
 int store_barrier(const struct store *store);

@@ -6,6 +6,11 @@ sw_test(broker-limits SOURCES test_broker_limits.c LIBRARIES sw-test-support)
 sw_test(broker-files SOURCES test_broker_files.c LIBRARIES sw-test-support)
 if(TARGET PkgConfig::SYSTEMD)
   sw_test(broker-restart SOURCES test_broker_restart.c LIBRARIES sw-test-support TIMEOUT 300)
+  # the daemon as it is where libsystemd is not
+  add_executable(sw-brokerd-plain ${PROJECT_SOURCE_DIR}/broker/main.c
+    ${PROJECT_SOURCE_DIR}/broker/notify_plain.c)
+  target_link_libraries(sw-brokerd-plain PRIVATE sw-broker)
+  add_dependencies(test-broker-restart sw-brokerd-plain)
 endif()
 sw_test(permissions SOURCES test_permissions.c LIBRARIES sw-test-support)
 sw_test(log SOURCES test_log.c LIBRARIES sw-test-support)

@@ -618,6 +618,72 @@ Test(broker_restart, sizes_may_change_with_it)
     close_scene(&scene);
 }
 
+/* The unit's FDSTORE= was taken out, but the manager still has what an earlier broker gave it. */
+Test(broker_restart, a_broker_that_keeps_nothing_frees_what_was_kept)
+{
+    struct scene scene = open_scene(ROOM, NULL);
+    load_all(&scene);
+    cr_assert_eq(managed_stop(&scene.managed), 0);
+    (void)managed_tell(&scene.managed, "max 0");
+    managed_begin(&scene.managed);
+    cr_assert_eq(sup_stat(&scene.managed.broker, "chunks_resident"), 0);
+    raw_expect_hangup(&scene.raw);
+    raw_close(&scene.raw);
+    cr_assert_eq(managed_count(&scene.managed, "sw-"), 0);
+    scene.raw = raw_attach(&scene.managed.broker, "again");
+    scene.model = raw_open(&scene.raw, "tiny");
+    load_all(&scene);
+    close_scene(&scene);
+}
+
+static void link_program(const char *name)
+{
+    const char *path = sup_path("program");
+    (void)unlink(path);
+    cr_assert_eq(symlink(sup_format("%s/%s", SW_BUILD_DIR, name), path), 0, "symlink: %m");
+}
+
+/* The same manager, and a broker that cannot give it anything: it serves, says so, and lets go of
+ * what one that could has left. */
+Test(broker_restart, a_build_without_libsystemd_serves_and_keeps_nothing)
+{
+    link_program("sw-brokerd-plain");
+    managed_program(sup_path("program"));
+    struct scene scene = open_scene(ROOM, NULL);
+    cr_assert_not_null(strstr(sup_read(scene.managed.broker.log, NULL), "without libsystemd"));
+    load_all(&scene);
+    cr_assert_eq(managed_stop(&scene.managed), 0);
+    raw_close(&scene.raw);
+    cr_assert_eq(managed_count(&scene.managed, "sw-"), 0);
+    link_program("swbrokerd");
+    managed_begin(&scene.managed);
+    scene.raw = raw_attach(&scene.managed.broker, "kept");
+    scene.model = raw_open(&scene.raw, "tiny");
+    load_all(&scene);
+    cr_assert_eq(managed_stop(&scene.managed), 0);
+    cr_assert_gt(managed_count(&scene.managed, "sw-"), 4);
+    link_program("sw-brokerd-plain");
+    managed_begin(&scene.managed);
+    raw_expect_hangup(&scene.raw);
+    raw_close(&scene.raw);
+    cr_assert_eq(managed_count(&scene.managed, "sw-"), 0);
+    cr_assert_eq(sup_stat(&scene.managed.broker, "chunks_resident"), 0);
+    scene.raw = raw_attach(&scene.managed.broker, "again");
+    scene.model = raw_open(&scene.raw, "tiny");
+    load_all(&scene);
+    close_scene(&scene);
+}
+
+Test(broker_restart, a_build_without_libsystemd_is_activated_too)
+{
+    managed_program("sw-brokerd-plain");
+    struct managed managed = managed_start(models(), "16", 0, true, NULL);
+    cr_assert_eq(sup_stat(&managed.broker, "models"), 0);
+    managed_restart(&managed);
+    cr_assert_eq(sup_stat(&managed.broker, "models"), 0);
+    managed_end(&managed);
+}
+
 Test(broker_restart, without_a_store_all_goes_with_the_broker)
 {
     struct scene scene = open_scene(0, NULL);

@@ -39,6 +39,13 @@ static pid_t spawn_manager(const char *const argv[], int control, const char *lo
     _exit(127);
 }
 
+static const char *program = "swbrokerd";
+
+void managed_program(const char *name)
+{
+    program = name;
+}
+
 struct managed managed_prepare(const char *chunks_dir, const char *cache_size, unsigned max,
                                bool activated, const char *const extra[])
 {
@@ -53,10 +60,11 @@ struct managed managed_prepare(const char *chunks_dir, const char *cache_size, u
         argv[count++] = "--listen";
         argv[count++] = managed.broker.socket;
     }
-    argv[count++] = sup_format("%s/swbrokerd", SW_BUILD_DIR);
-    const char *const own[] = {"--chunks-dir", chunks_dir, "--cache-size",
-                               cache_size,     "--socket", managed.broker.socket};
-    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+    argv[count++] = strchr(program, '/') ? program : sup_format("%s/%s", SW_BUILD_DIR, program);
+    const char *const own[] = {"--cache-size", cache_size,     "--socket", managed.broker.socket,
+                               "--chunks-dir", chunks_dir};
+    size_t own_count = sizeof own / sizeof own[0] - (chunks_dir ? 0 : 2);
+    for (size_t i = 0; i < own_count; i++)
         argv[count++] = own[i];
     const char *engine = getenv("SW_TEST_IO_ENGINE");
     if (engine) {

@@ -11,8 +11,11 @@ struct managed {
     double exit_ms, ready_ms; /* of the last restart or start */
 };
 
+/* What the next ones run instead of swbrokerd: a program as it is built, or a path. */
+void managed_program(const char *name);
+
 /* Starts swbrokerd under a manager that keeps `max` descriptors. activated: on a socket of the
- * manager's. */
+ * manager's. chunks_dir NULL: none. */
 struct managed managed_start(const char *chunks_dir, const char *cache_size, unsigned max,
                              bool activated, const char *const extra[]);
 /* The same, but the broker is not started yet. */
