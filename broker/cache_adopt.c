@@ -113,6 +113,44 @@ static int check_survey(const struct survey *survey, const struct cache *cache,
     return 0;
 }
 
+static bool in_quarantine(const struct cache *cache, uint64_t from, uint64_t to)
+{
+    for (uint32_t r = 0; r < cache->ledger->header.ranges; r++) {
+        const struct ledger_range *range = &cache->ledger->range[r];
+        if (range->from <= from && to <= range->from + range->bytes)
+            return true;
+    }
+    return false;
+}
+
+/* There is no memory for a block: nobody may use it. False: somebody does, or it cannot be noted. */
+static bool set_aside(struct cache *cache, const struct survey *survey, uint64_t block)
+{
+    uint64_t from = block * SWI_BLOCK_BYTES, to = from + SWI_BLOCK_BYTES;
+    for (uint32_t i = 0; i < survey->kept_count; i++)
+        if (!survey->kept[i].gone &&
+            overlap(survey->kept[i].from, survey->kept[i].to, from, to))
+            return false;
+    return in_quarantine(cache, from, to) ||
+           ledger_add_range(cache->ledger, from, SWI_BLOCK_BYTES);
+}
+
+/* Blocks that were being renewed at the death: what lay there had left before. */
+static int fill_holes(struct cache *cache, const struct survey *survey, struct swi_error *error)
+{
+    uint64_t reserved = cache->segment.reserved_bytes;
+    if (!segment_has_holes(&cache->segment))
+        return 0;
+    for (uint64_t block = 0; block * SWI_BLOCK_BYTES < reserved; block++) {
+        if (in_quarantine(cache, block * SWI_BLOCK_BYTES, (block + 1) * SWI_BLOCK_BYTES))
+            continue;
+        int result = segment_back(&cache->segment, block, error);
+        if (result < 0 && !set_aside(cache, survey, block))
+            return result;
+    }
+    return 0;
+}
+
 static int check_header(const struct cache *cache, struct swi_error *error)
 {
     const struct swi_index *index = cache->index.index;
@@ -144,6 +182,8 @@ int cache_adopt(const struct cache_options *options, int arena_fd, int index_fd,
         result = survey_init(&survey, cache, error);
     if (result == 0)
         result = check_survey(&survey, cache, error);
+    if (result == 0)
+        result = fill_holes(cache, &survey, error);
     survey_fini(&survey);
     if (result == 0)
         result = loader_create((enum loader_engine)options->engine, &cache->loader, error);
@@ -221,11 +261,10 @@ static int clear_block(struct cache *cache, struct survey *survey, const struct 
     }
     drop_chunks(cache, survey, from, to, ret);
     int result = segment_renew(&cache->segment, block, error);
-    if (result < 0 && ledger_add_range(cache->ledger, from, SWI_BLOCK_BYTES)) {
-        ret->quarantined++; /* no memory behind it */
-        return 0;
-    }
-    return result;
+    if (result == 0 || !set_aside(cache, survey, block))
+        return result;
+    ret->quarantined++;
+    return 0;
 }
 
 static int clear_loads(struct cache *cache, struct survey *survey, struct cache_adopted *ret,

@@ -155,11 +155,8 @@ static void set_reserved(struct segment *segment, uint64_t bytes)
         *segment->kept_reserved = bytes;
 }
 
-static int allocate(const struct segment *segment, uint64_t from, uint64_t bytes,
-                    struct swi_error *error);
-
 /* An arena object of that length that this process may write. */
-static int check_object(int fd, uint64_t max_bytes, uint64_t *ret_backed, struct swi_error *error)
+static int check_object(int fd, uint64_t max_bytes, struct swi_error *error)
 {
     struct stat status;
     int flags = fcntl(fd, F_GETFL);
@@ -171,16 +168,14 @@ static int check_object(int fd, uint64_t max_bytes, uint64_t *ret_backed, struct
     if ((uint64_t)status.st_size != max_bytes)
         return swi_fail(error, SW_EVERSION, "the stored arena has %llu bytes, its index says %llu",
                         (unsigned long long)status.st_size, (unsigned long long)max_bytes);
-    *ret_backed = (uint64_t)status.st_blocks * 512;
     return 0;
 }
 
 int segment_adopt(struct segment *segment, int fd, uint64_t max_bytes, uint8_t *is_huge,
                   uint64_t *reserved, struct swi_error *error)
 {
-    uint64_t backed = 0;
     *segment = (struct segment){.fd = -1, .client_fd = -1};
-    int result = check_object(fd, max_bytes, &backed, error);
+    int result = check_object(fd, max_bytes, error);
     if (result < 0)
         return result;
     struct segment adopted = {.fd = fd,
@@ -191,11 +186,7 @@ int segment_adopt(struct segment *segment, int fd, uint64_t max_bytes, uint8_t *
                               .kept_reserved = reserved};
     for (uint64_t block = 0; block < max_bytes / SWI_BLOCK_BYTES; block++)
         adopted.huge_blocks += is_huge[block] != 0;
-    /* blocks that were being renewed at the death */
-    if (backed < adopted.reserved_bytes)
-        result = allocate(&adopted, 0, adopted.reserved_bytes, error);
-    if (result == 0)
-        adopted.client_fd = result = reopen_read_only(fd, error);
+    adopted.client_fd = result = reopen_read_only(fd, error);
     if (result >= 0)
         result = map_aligned(&adopted, error);
     if (result < 0) {
@@ -330,6 +321,20 @@ static int allocate(const struct segment *segment, uint64_t from, uint64_t bytes
                     "cannot reserve shared memory for the arena beyond %llu MiB: %s; free memory, "
                     "enlarge /dev/shm (mount -o remount,size=SIZE /dev/shm), or lower --cache-size",
                     (unsigned long long)(from >> 20), strerror(errno));
+}
+
+bool segment_has_holes(const struct segment *segment)
+{
+    struct stat status;
+    return fstat(segment->fd, &status) < 0 ||
+           (uint64_t)status.st_blocks * 512 < segment->reserved_bytes;
+}
+
+int segment_back(struct segment *segment, uint64_t block, struct swi_error *error)
+{
+    uint64_t from = block * SWI_BLOCK_BYTES;
+    uint64_t rest = segment->reserved_bytes - from;
+    return allocate(segment, from, rest < SWI_BLOCK_BYTES ? rest : SWI_BLOCK_BYTES, error);
 }
 
 /* Tries to make one whole block a huge page; its first page is allocated already. */

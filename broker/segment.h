@@ -45,9 +45,15 @@ void segment_destroy(struct segment *segment);
 void segment_keep(struct segment *segment, uint8_t *is_huge, uint64_t *reserved);
 
 /* Takes over the arena object of a process that has ended, with what it had noted. SW_EVERSION: it
- * is not what it should be. The descriptor is the segment's on success. */
+ * is not what it should be. The descriptor is the segment's on success. There may be holes in what
+ * is reserved: blocks that were being renewed at the death, or that could not be. */
 int segment_adopt(struct segment *segment, int fd, uint64_t max_bytes, uint8_t *is_huge,
                   uint64_t *reserved, struct swi_error *error);
+
+/* Whether some of what is reserved has no memory behind it. */
+bool segment_has_holes(const struct segment *segment);
+/* Gives memory to what of a reserved block has none. */
+int segment_back(struct segment *segment, uint64_t block, struct swi_error *error);
 
 /* Frees the memory of one whole block, whatever still writes to it from a read that was cut off
  * (huge pages are only let go of whole), and reserves it anew. */

@@ -1,8 +1,13 @@
 /* A cache that goes on with what another one left: what stays, what must go, what is set aside. */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
+#include <unistd.h>
 
 #include "cache_fixture.h"
 
@@ -299,6 +304,71 @@ Test(cache_adopt, with_no_room_to_note_it_the_lease_goes)
     cr_assert_eq(adopted.dropped, 2);
     cr_assert_gt(generation_of(fx, before), generation, "who holds it learns that");
     fx_destroy(fx);
+}
+
+/* ---- no memory for what was freed ------------------------------------------------------------ */
+
+/* A /dev/shm of this size, seen by this test's process alone. */
+static void private_dev_shm(const char *size)
+{
+    char options[64];
+    (void)snprintf(options, sizeof options, "size=%s", size);
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount("tmpfs", "/dev/shm", "tmpfs", 0, options) < 0)
+        cr_skip_test("cannot mount a private /dev/shm here: %s", strerror(errno));
+}
+
+/* Takes the memory of the arena's second block away, and all that is left in /dev/shm. */
+static void take_second_block(struct fx *fx)
+{
+    static const char bytes[65536];
+    cr_assert_eq(fallocate(cache_own_arena_fd(fx->cache),
+                           FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 2 * FX_MIB, 2 * FX_MIB),
+                 0);
+    int fd = open("/dev/shm/others", O_WRONLY | O_CREAT, 0600);
+    cr_assert_geq(fd, 0);
+    while (write(fd, bytes, sizeof bytes) > 0)
+        continue;
+    cr_assert_eq(errno, ENOSPC);
+    close(fd);
+}
+
+static void adopts_around_the_hole(bool noted)
+{
+    private_dev_shm("8M");
+    struct fx *fx = fx_create_kept(8 * FX_MIB);
+    uint32_t a = fx_add(fx, "a", 1900 * KIB);
+    cr_assert_eq(fx_demand(fx, a), 0);
+    fx_settle(fx);
+    cr_assert_eq(fx->ledger.ledger->header.reserved_bytes, 8 * FX_MIB);
+    take_second_block(fx);
+    if (noted)
+        cr_assert(ledger_add_range(fx->ledger.ledger, 2 * FX_MIB, 2 * FX_MIB));
+    for (int life = 0; life < 3; life++) {
+        struct cache_adopted adopted = fx_succeed(fx, life == 0, NULL);
+        cr_assert_geq(adopted.resident, 1);
+        cr_assert_eq(fx->ledger.ledger->header.ranges, 1);
+        hash_all(fx);
+        fx_check_bytes(fx, a);
+    }
+    uint32_t b = fx_add(fx, "b", 1900 * KIB), c = fx_add(fx, "c", 1900 * KIB);
+    cr_assert_eq(fx_demand(fx, b), 0);
+    cr_assert_eq(fx_demand(fx, c), 0);
+    cr_assert_geq(offset_of(fx, b), 4 * FX_MIB);
+    cr_assert_geq(offset_of(fx, c), 4 * FX_MIB);
+    fx_check_bytes(fx, b);
+    fx_check_bytes(fx, c);
+    fx_destroy(fx);
+}
+
+Test(cache_adopt, a_quarantine_without_memory_costs_nothing_else)
+{
+    adopts_around_the_hole(true);
+}
+
+Test(cache_adopt, a_block_that_was_freed_and_cannot_be_had_again_is_set_aside)
+{
+    adopts_around_the_hole(false);
 }
 
 /* ---- what is not in order -------------------------------------------------------------------- */
