@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -10,13 +11,15 @@
 #include <unistd.h>
 
 #include "core/lease.h"
+#include "core/size.h"
 #include "log.h"
 #include "page.h"
 #include "request.h"
 #include "session.h"
 
 /* A message is begun again by the next broker once: what ends that as well may be its fault. */
-#define MESSAGE_TRIES 2u
+#define MESSAGE_TRIES  2u
+#define FORGET_TIME_NS (2 * LOOP_NS_PER_S) /* for the manager to let go of an arena */
 
 /* ---- the listening socket -------------------------------------------------------------------- */
 
@@ -90,6 +93,22 @@ static void close_all(const int fds[static 2])
             close(fds[i]);
 }
 
+/* Until the manager has closed its descriptors, whose memory the new arena may need. */
+static void await_forgotten(struct broker *broker)
+{
+    int fd = store_barrier(&broker->store);
+    if (fd < 0)
+        return;
+    struct pollfd poller = {.fd = fd};
+    uint64_t began_ns = loop_now(), spent_ns;
+    while (!poller.revents && (spent_ns = loop_now() - began_ns) < FORGET_TIME_NS)
+        (void)poll(&poller, 1, (int)((FORGET_TIME_NS - spent_ns) / LOOP_NS_PER_MS) + 1);
+    if (!poller.revents)
+        log_warning("the service manager has not let go of the earlier arena within %d s",
+                    (int)(FORGET_TIME_NS / LOOP_NS_PER_S));
+    close(fd);
+}
+
 /* Nothing that is stored is of use: forgets it before anything new goes there under its names. */
 static void forget_all(struct broker *broker)
 {
@@ -123,7 +142,25 @@ static bool take_memory(struct broker *broker, const struct cache_options *optio
                     error.text);
     close_all(fds);
     forget_all(broker);
+    if (!nothing)
+        await_forgotten(broker);
     return false;
+}
+
+/* Clients of an earlier broker may have its arena mapped until they come to this one. */
+static void tell_shortage(struct broker *broker)
+{
+    const char *why = cache_shortage(broker->cache);
+    if (!why)
+        return;
+    struct cache_stats stats;
+    char reserved[32];
+    cache_get_stats(broker->cache, &stats);
+    swi_size_format(stats.reserved_bytes, reserved, sizeof reserved);
+    log_warning("%s. Starting with %s; more is reserved as others give it back, such as workers "
+                "that have an earlier broker's arena mapped",
+                why, reserved);
+    broker->short_of_memory = true;
 }
 
 static int create_memory(struct broker *broker, const struct cache_options *options,
@@ -150,6 +187,7 @@ static int create_memory(struct broker *broker, const struct cache_options *opti
     if (result < 0)
         return swi_fail(error, result, "cannot give the arena to the service manager: %s",
                         sw_strerror(result));
+    tell_shortage(broker);
     broker->settled = true;
     return 0;
 }

@@ -62,9 +62,22 @@ static void signal_ready(struct loop_source *source, uint32_t events)
     }
 }
 
+static void watch_shortage(struct broker *broker)
+{
+    struct cache_stats stats;
+    if (!broker->short_of_memory)
+        return;
+    cache_get_stats(broker->cache, &stats);
+    if (stats.reserved_bytes < stats.arena_bytes)
+        return;
+    broker->short_of_memory = false;
+    log_info("all of the cache is reserved now");
+}
+
 static void check_due(struct loop_timer *timer, uint64_t now_ns)
 {
     struct broker *broker = LOOP_OWNER(timer, struct broker, check_timer);
+    watch_shortage(broker);
     sessions_check(broker);
     idle_check(broker, now_ns);
     log_tell_left_out();

@@ -26,16 +26,30 @@ static int check_options(const struct cache_options *options, struct swi_error *
 }
 
 /* The first part is reserved before anybody is served, so that a machine without room for it says
- * so at once. */
+ * so at once. Where others have the room now it begins with what there is, be it nothing: those
+ * others may be clients of a broker that has ended, who let go of its arena once they have another
+ * one. */
 static int reserve_first(struct cache *cache, struct swi_error *error)
 {
-    int result = segment_check_space(&cache->segment, cache->budget, error);
     uint64_t first = cache->budget < CACHE_FIRST_BYTES ? cache->budget : CACHE_FIRST_BYTES;
-    if (result == 0)
+    int result = segment_check_space(&cache->segment, cache->budget, error);
+    bool taken = result == -ENOSPC && segment_fits(&cache->segment, cache->budget);
+    if (taken)
+        cache->refused = *error;
+    if (taken || result == 0)
         result = segment_reserve(&cache->segment, first, UINT32_MAX, error);
+    if (taken && result == -ENOSPC)
+        result = 0;
     if (result == 0)
         swi_cache_apply_limit(cache);
     return result;
+}
+
+const char *cache_shortage(const struct cache *cache)
+{
+    return cache->refused.code != 0 && cache->segment.reserved_bytes < cache->budget
+               ? cache->refused.text
+               : NULL;
 }
 
 /* All of it but the memory and the loader. */

@@ -41,7 +41,11 @@ struct cache_options {
     struct ledger *ledger;
 };
 
+/* -ENOSPC and what to do about it where the budget can never fit; where others have the memory just
+ * now it begins smaller and grows as they give it back. */
 int cache_create(const struct cache_options *options, struct cache **ret, struct swi_error *error);
+/* Why less memory than the budget is reserved; borrowed. NULL: nothing was refused. */
+const char *cache_shortage(const struct cache *cache);
 /* Reaps every read that is under way before it lets go of the arena. */
 void cache_destroy(struct cache *cache);
 

@@ -306,6 +306,13 @@ int segment_check_space(const struct segment *segment, uint64_t goal_bytes, stru
     return 0;
 }
 
+bool segment_fits(const struct segment *segment, uint64_t goal_bytes)
+{
+    struct statvfs fs;
+    return fstatvfs(segment->fd, &fs) == 0 &&
+           (fs.f_blocks == 0 || (uint64_t)fs.f_blocks * fs.f_frsize >= goal_bytes);
+}
+
 /* ---- reserving ------------------------------------------------------- */
 
 static int allocate(const struct segment *segment, uint64_t from, uint64_t bytes,

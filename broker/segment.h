@@ -64,6 +64,9 @@ int segment_renew(struct segment *segment, uint64_t block, struct swi_error *err
 int segment_check_space(const struct segment *segment, uint64_t goal_bytes,
                         struct swi_error *error);
 
+/* Whether goal_bytes would fit the file system of the segment if nothing else were in it. */
+bool segment_fits(const struct segment *segment, uint64_t goal_bytes);
+
 /* Reserves the next `blocks` blocks, not beyond goal_bytes (a multiple of SWI_PAGE_BYTES). On error
  * what was reserved before stays. */
 int segment_reserve(struct segment *segment, uint64_t goal_bytes, unsigned blocks,

@@ -181,8 +181,7 @@ void store_drop(const struct store *store, const char *name)
 
 int store_barrier(const struct store *store)
 {
-    if (!store->active)
-        return -ENOENT;
+    (void)store; /* inactive or not, as store_drop */
     int ends[2];
     if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
         return -errno;

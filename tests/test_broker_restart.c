@@ -2,9 +2,11 @@
  * successor makes of that. */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -364,6 +366,84 @@ Test(broker_restart, a_missing_ledger_or_a_second_one_is_noticed)
     cr_assert_eq(pipe(ends), 0);
     managed_put(&scene.managed, "sw-index", ends[0]);
     starts_empty(&scene);
+}
+
+/* ---- an arena that cannot be taken over, and is mapped still --------------------------------- */
+
+static void private_dev_shm(const char *size)
+{
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount("tmpfs", "/dev/shm", "tmpfs", 0, sup_format("size=%s", size)) < 0)
+        cr_skip_test("cannot mount a private /dev/shm here: %m");
+}
+
+static bool all_reserved(void *context)
+{
+    return sup_stat(context, "reserved_bytes") == sup_stat(context, "arena_bytes");
+}
+
+/* The workers of a broker of another version go on with its arena, until they have another one. */
+static void starts_beside_the_old_arena(const char *dev_shm, int64_t at_first)
+{
+    private_dev_shm(dev_shm);
+    struct scene scene = open_scene(ROOM, NULL);
+    load_all(&scene);
+    cr_assert_eq(managed_stop(&scene.managed), 0);
+    uint32_t hash = SWI_LAYOUT_HASH + 1;
+    overwrite(&scene, "sw-index", offsetof(struct swi_index_header, layout_hash), &hash,
+              sizeof hash);
+    managed_begin(&scene.managed);
+    cr_assert_eq(sup_stat(&scene.managed.broker, "reserved_bytes"), at_first);
+    const char *log = sup_read(scene.managed.broker.log, NULL);
+    cr_assert_not_null(strstr(log, "Starting with"), "%s", log);
+    struct raw next = raw_attach(&scene.managed.broker, "next");
+    raw_close(&scene.raw); /* lets go of its mapping */
+    cr_assert(sup_until(all_reserved, &scene.managed.broker, 20000), "%s", log);
+    scene.raw = next;
+    scene.model = raw_open(&scene.raw, "tiny");
+    load_all(&scene);
+    for (uint32_t i = 0; i < scene.model.opened.chunks; i++)
+        (void)raw_pin(&scene.raw, &scene.model, i);
+    close_scene(&scene);
+}
+
+Test(broker_restart, beside_an_arena_that_is_mapped_still_it_starts_smaller)
+{
+    starts_beside_the_old_arena("40M", 8 << 20);
+}
+
+Test(broker_restart, with_no_memory_at_all_it_starts_and_waits)
+{
+    starts_beside_the_old_arena("32M", 0);
+}
+
+/* The same without a manager that keeps anything: the old mappings are all that is left. */
+Test(broker_restart, after_a_crash_without_a_store_it_starts_smaller)
+{
+    private_dev_shm("40M");
+    struct scene scene = open_scene(0, NULL);
+    load_all(&scene);
+    managed_crash(&scene.managed);
+    cr_assert_eq(sup_stat(&scene.managed.broker, "reserved_bytes"), 8 << 20);
+    raw_close(&scene.raw);
+    cr_assert(sup_until(all_reserved, &scene.managed.broker, 20000));
+    managed_end(&scene.managed);
+}
+
+Test(broker_restart, a_manager_that_forgets_slowly_keeps_nobody_waiting)
+{
+    struct scene scene = open_scene(ROOM, NULL);
+    load_all(&scene);
+    cr_assert_eq(managed_stop(&scene.managed), 0);
+    uint32_t hash = SWI_LAYOUT_HASH + 1;
+    overwrite(&scene, "sw-index", offsetof(struct swi_index_header, layout_hash), &hash,
+              sizeof hash);
+    (void)managed_tell(&scene.managed, "slow 5000");
+    managed_begin(&scene.managed);
+    cr_assert_not_null(strstr(sup_read(scene.managed.broker.log, NULL), "has not let go"));
+    raw_close(&scene.raw);
+    scene.raw = raw_attach(&scene.managed.broker, "again");
+    close_scene(&scene);
 }
 
 /* Its session is not taken over: its client is told, its pins do not count, the arena stays. */

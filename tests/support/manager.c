@@ -44,6 +44,7 @@ struct manager {
     pid_t pid; /* 0: not running */
     int pidfd;
     bool ready, deaf;
+    double slow_ms, deaf_until; /* slow_ms: after the next start */
     struct kept kept[KEPT_MAX];
     unsigned count;
 };
@@ -302,12 +303,18 @@ static int reap(struct manager *manager)
     return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
+/* Where notifications come from, if it listens. */
+static int ear(const struct manager *manager)
+{
+    return manager->deaf || now_ms() < manager->deaf_until ? -1 : manager->notify;
+}
+
 /* Serves the service for a moment. */
 static void attend(struct manager *manager, int timeout_ms)
 {
     struct pollfd pollers[] = {{.fd = manager->pid ? manager->pidfd : -1, .events = POLLIN},
-                               {.fd = manager->deaf ? -1 : manager->notify, .events = POLLIN}};
-    if (poll(pollers, 2, timeout_ms) > 0 && pollers[1].revents)
+                               {.fd = ear(manager), .events = POLLIN}};
+    if (poll(pollers, 2, manager->deaf_until > now_ms() ? 100 : timeout_ms) > 0 && pollers[1].revents)
         hear(manager);
 }
 
@@ -316,6 +323,8 @@ static bool start(struct manager *manager, double *ret_ready_ms)
     drop_hung_up(manager);
     double began = now_ms();
     pid_t parent = getpid();
+    manager->deaf_until = began + manager->slow_ms;
+    manager->slow_ms = 0;
     manager->ready = false;
     manager->pid = fork();
     if (manager->pid == 0)
@@ -469,6 +478,8 @@ static void command(struct manager *manager, char *line, int *fds, unsigned coun
         manager->max = (unsigned)strtoul(word, NULL, 10);
     } else if (strcmp(line, "deaf") == 0) {
         manager->deaf = word[0] == '1';
+    } else if (strcmp(line, "slow") == 0) {
+        manager->slow_ms = strtod(word, NULL);
     } else {
         (void)snprintf(text, sizeof text, "failed: no command %.100s", line);
     }
@@ -510,8 +521,8 @@ int manager_serve(const struct manager_options *options, int in, int out)
     }
     for (;;) {
         struct pollfd pollers[] = {{.fd = in, .events = POLLIN},
-                                   {.fd = manager.deaf ? -1 : manager.notify, .events = POLLIN}};
-        if (poll(pollers, 2, -1) < 0 && errno != EINTR)
+                                   {.fd = ear(&manager), .events = POLLIN}};
+        if (poll(pollers, 2, manager.deaf_until > now_ms() ? 100 : -1) < 0 && errno != EINTR)
             break;
         if (pollers[1].revents)
             hear(&manager);

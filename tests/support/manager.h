@@ -19,6 +19,7 @@
  *   put NAME         ok                     the descriptors that come with the line into the store
  *   max N            ok                     for the next start
  *   deaf 0|1         ok                     1: lets notifications lie
+ *   slow MS          ok                     lets them lie for so long after the next start
  *
  * A plain module without a test framework: a program of its own (sw-manager), and part of swbench.
  */
