@@ -181,10 +181,11 @@ static void add_result(struct ctl_table *table, const json_t *chunk)
     char text[256] = "";
     if (bad) {
         const json_t *revoked = json_object_get(chunk, "revoked");
-        size_t used = (size_t)snprintf(text, sizeof text, "%s%s",
-                                       json_is_true(json_object_get(chunk, "reloaded"))
-                                           ? "read again from its file"
-                                           : ctl_text_of(chunk, "error"),
+        const char *done = json_is_true(json_object_get(chunk, "reloaded"))
+                               ? "read again from its file"
+                           : json_object_get(chunk, "reason") ? ctl_text_of(chunk, "reason")
+                                                              : ctl_text_of(chunk, "error");
+        size_t used = (size_t)snprintf(text, sizeof text, "%s%s", done,
                                        json_array_size(revoked) ? "; leases revoked of" : "");
         size_t i;
         const json_t *holder;
@@ -196,6 +197,8 @@ static void add_result(struct ctl_table *table, const json_t *chunk)
                                      ctl_text_of(holder, "name"), ctl_count_of(holder, "pid"));
         }
     }
+    if (!bad) /* of one that was passed over */
+        (void)snprintf(text, sizeof text, "%s", ctl_text_of(chunk, "reason"));
     ctl_table_cell(table, CTL_PLAIN, "%s", text);
 }
 
@@ -210,6 +213,10 @@ void ctl_show_verify(const struct ctl_call *call, const json_t *reply)
     unsigned long long verified = ctl_count_of(reply, "chunks_verified");
     char bytes[32];
     ctl_size_of(reply, "bytes", bytes, sizeof bytes);
-    (void)printf("%llu chunk%s (%s) verified, %llu did not match\n", verified,
+    unsigned long long passed_over = ctl_count_of(reply, "passed_over");
+    (void)printf("%llu chunk%s (%s) verified, %llu did not match", verified,
                  verified == 1 ? "" : "s", bytes, ctl_count_of(reply, "mismatches"));
+    if (passed_over)
+        (void)printf("; %llu passed over, above", passed_over);
+    (void)printf("\n");
 }

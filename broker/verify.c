@@ -17,6 +17,9 @@
 struct item {
     uint32_t id;
     uint64_t generation;
+    uint64_t incarnation; /* of its model: the id may pass to another's chunk meanwhile */
+    uint64_t bytes;
+    size_t name; /* in names */
 };
 
 struct verify {
@@ -35,6 +38,7 @@ struct verify {
     uint64_t done_bytes, all_bytes;
     bool progress;
     uint64_t progress_ns;
+    char *names; /* "MODEL\0COMPONENT\0" of each item: a chunk that leaves takes its own along */
     uint32_t count, at;
     struct item items[];
 };
@@ -47,9 +51,11 @@ static void verify_free(struct verify *verify)
         cache_cancel(broker->cache, &verify->waiter);
     TAILQ_REMOVE(&broker->verifies, verify, link);
     session->verify = NULL;
-    swi_hasher_destroy(verify->hasher);
+    if (verify->hasher)
+        swi_hasher_destroy(verify->hasher);
     json_decref(verify->rows);
     json_decref(verify->row);
+    free(verify->names);
     free(verify);
     session_watch(session); /* nothing is owed any more */
 }
@@ -90,11 +96,26 @@ static bool still_there(const struct verify *verify, const struct item *item)
     return entry.state == SWI_RESIDENT && entry.generation == item->generation;
 }
 
-static json_t *make_row(struct verify *verify, const struct cache_chunk *chunk, const char *result)
+/* Why an item is not there any more. */
+static const char *why_gone(const struct verify *verify, const struct item *item)
 {
-    json_t *row =
-        json_pack("{s:o, s:o, s:I, s:s}", "model", report_text(chunk->model), "component",
-                  report_text(chunk->name), "bytes", (json_int_t)chunk->bytes, "result", result);
+    struct cache_chunk_view view;
+    if (!cache_view(verify->session->broker->cache, item->id, &view) ||
+        view.chunk->incarnation != item->incarnation)
+        return "its model's revision has gone meanwhile";
+    if (view.entry.state == SWI_RESIDENT || view.entry.state == SWI_LOADING)
+        return "it was evicted and read again meanwhile, which verifies it";
+    return "it was evicted meanwhile";
+}
+
+/* A row about the item under way; a new reference. */
+static json_t *make_row(struct verify *verify, const char *result)
+{
+    const struct item *item = &verify->items[verify->at];
+    const char *model = verify->names + item->name;
+    json_t *row = json_pack("{s:o, s:o, s:I, s:s}", "model", report_text(model), "component",
+                            report_text(model + strlen(model) + 1), "bytes",
+                            (json_int_t)item->bytes, "result", result);
     (void)json_array_append(verify->rows, row);
     return row;
 }
@@ -111,10 +132,11 @@ static void next_item(struct verify *verify)
 
 static void pass_over(struct verify *verify)
 {
-    struct cache_chunk_view view;
+    json_t *row = make_row(verify, "left");
     verify->passed_over++;
-    if (cache_view(verify->session->broker->cache, verify->items[verify->at].id, &view))
-        json_decref(make_row(verify, view.chunk, "left"));
+    (void)json_object_set_new(row, "reason",
+                              json_string(why_gone(verify, &verify->items[verify->at])));
+    json_decref(row);
     next_item(verify);
 }
 
@@ -158,7 +180,7 @@ static void condemn(struct verify *verify, const struct cache_chunk *chunk)
 {
     verify->bad++;
     verify->condemned = true;
-    verify->row = make_row(verify, chunk, "mismatch");
+    verify->row = make_row(verify, "mismatch");
     verify->revoked = json_array();
     (void)json_object_set_new(verify->row, "revoked", verify->revoked);
     log_error("%s/%s is damaged in memory: it does not match its digest any more; reading it "
@@ -171,9 +193,11 @@ static void condemn(struct verify *verify, const struct cache_chunk *chunk)
 static bool withdraw(struct verify *verify)
 {
     struct broker *broker = verify->session->broker;
-    uint32_t id = verify->items[verify->at].id;
+    const struct item *item = &verify->items[verify->at];
+    uint32_t id = item->id;
     struct cache_chunk_view view;
-    if (!still_there(verify, &verify->items[verify->at]) || !cache_view(broker->cache, id, &view)) {
+    if (!still_there(verify, item) || !cache_view(broker->cache, id, &view)) {
+        (void)json_object_set_new(verify->row, "reason", json_string(why_gone(verify, item)));
         next_item(verify); /* it has left by itself */
         return true;
     }
@@ -210,7 +234,7 @@ static void hash_some(struct verify *verify)
     if (verify->hashed < view.chunk->bytes)
         return;
     if (swi_digest_equal(swi_hasher_digest(verify->hasher), view.chunk->digest)) {
-        json_decref(make_row(verify, view.chunk, "ok"));
+        json_decref(make_row(verify, "ok"));
         next_item(verify);
     } else {
         condemn(verify, view.chunk);
@@ -252,6 +276,38 @@ static bool matches(const struct cache_chunk *chunk, const char *model, const ch
            (!component || strcmp(chunk->name, component) == 0);
 }
 
+static bool add_item(struct verify *verify, FILE *names, uint32_t id,
+                     const struct cache_chunk_view *view)
+{
+    long at = ftell(names);
+    bool good = at >= 0 && fputs(view->chunk->model, names) >= 0 && fputc(0, names) == 0 &&
+                fputs(view->chunk->name, names) >= 0 && fputc(0, names) == 0;
+    verify->items[verify->count++] = (struct item){.id = id,
+                                                   .generation = view->entry.generation,
+                                                   .incarnation = view->chunk->incarnation,
+                                                   .bytes = view->chunk->bytes,
+                                                   .name = (size_t)at};
+    verify->all_bytes += view->chunk->bytes;
+    return good;
+}
+
+/* What is resident and asked for. Returns false when there is no memory for it. */
+static bool collect(struct verify *verify, uint32_t most, const char *model, const char *component)
+{
+    size_t size;
+    FILE *names = open_memstream(&verify->names, &size);
+    bool good = names != NULL;
+    for (uint32_t id = 0; good && id < SWI_CHUNKS && verify->count < most; id++) {
+        struct cache_chunk_view view;
+        if (cache_view(verify->session->broker->cache, id, &view) &&
+            view.entry.state == SWI_RESIDENT && matches(view.chunk, model, component))
+            good = add_item(verify, names, id, &view);
+    }
+    if (names && fclose(names) != 0)
+        good = false;
+    return good;
+}
+
 int verify_start(struct session *session, uint64_t tag, const char *model, const char *component,
                  bool progress, struct swi_error *error)
 {
@@ -260,34 +316,21 @@ int verify_start(struct session *session, uint64_t tag, const char *model, const
         return swi_fail(error, SW_EQUOTA, "this connection verifies already; wait for it");
     struct cache_stats stats;
     cache_get_stats(broker->cache, &stats);
-    struct verify *verify =
-        calloc(1, sizeof *verify + stats.chunks_resident * sizeof verify->items[0]);
-    if (verify) {
-        verify->rows = json_array();
-        verify->hasher = swi_hasher_create();
-    }
-    if (!verify || !verify->rows || !verify->hasher) {
-        if (verify)
-            json_decref(verify->rows);
-        if (verify && verify->hasher)
-            swi_hasher_destroy(verify->hasher);
-        free(verify);
+    uint32_t most = (uint32_t)stats.chunks_resident;
+    struct verify *verify = calloc(1, sizeof *verify + most * sizeof verify->items[0]);
+    if (!verify)
         return swi_fail(error, -ENOMEM, "out of memory");
-    }
-    swi_hasher_reset(verify->hasher);
-    for (uint32_t id = 0; id < SWI_CHUNKS && verify->count < stats.chunks_resident; id++) {
-        struct cache_chunk_view view;
-        if (!cache_view(broker->cache, id, &view) || view.entry.state != SWI_RESIDENT ||
-            !matches(view.chunk, model, component))
-            continue;
-        verify->items[verify->count++] =
-            (struct item){.id = id, .generation = view.entry.generation};
-        verify->all_bytes += view.chunk->bytes;
-    }
     verify->session = session;
     verify->tag = tag;
     verify->progress = progress;
     session->verify = verify;
     TAILQ_INSERT_TAIL(&broker->verifies, verify, link);
+    verify->rows = json_array();
+    verify->hasher = swi_hasher_create();
+    if (!verify->rows || !verify->hasher || !collect(verify, most, model, component)) {
+        verify_free(verify);
+        return swi_fail(error, -ENOMEM, "out of memory");
+    }
+    swi_hasher_reset(verify->hasher);
     return 0;
 }

@@ -266,6 +266,77 @@ Test(swctl_verbs, verify_withdraws_damaged_bytes_and_revokes_their_holder)
     raw_close(&other);
 }
 
+/* Sends a CONTROL without waiting for its answer. */
+static void send_control(struct raw *raw, const char *text)
+{
+    struct swi_wire_text head = {.text_length = (uint32_t)strlen(text)};
+    cr_assert(raw_send(raw, SWI_WIRE_CONTROL, &head, sizeof head, text, strlen(text)));
+}
+
+/* The next answer of any request, of one part. */
+static json_t *receive_control(struct raw *raw)
+{
+    struct raw_answer *answer = raw_receive(raw);
+    cr_assert(answer && answer->in.type == SWI_WIRE_CONTROL_PART);
+    struct swi_wire_text head;
+    (void)swi_wire_get(&answer->in, &head, sizeof head);
+    size_t size;
+    const char *text = swi_wire_rest(&answer->in, &size);
+    return json_loadb(text, size, 0, NULL);
+}
+
+/* verify, and what evicts or replaces, which the broker finds at the same time: it hashes a MiB a
+ * turn. The answer of verify. */
+static json_t *verify_while(struct raw *raw, const char *other)
+{
+    cr_assert_eq(kill(broker.pid, SIGSTOP), 0);
+    send_control(raw, "{\"verb\":\"verify\"}");
+    send_control(raw, other);
+    cr_assert_eq(kill(broker.pid, SIGCONT), 0);
+    json_t *replies[2] = {receive_control(raw), receive_control(raw)};
+    int verified = json_object_get(replies[1], "passed_over") != NULL;
+    json_decref(replies[!verified]);
+    return replies[verified];
+}
+
+static size_t count_left(const json_t *reply, const char *model, const char *reason)
+{
+    size_t i, count = 0;
+    json_t *row;
+    json_array_foreach(json_object_get(reply, "chunks"), i, row)
+    {
+        if (strcmp(json_string_value(json_object_get(row, "result")), "left") != 0)
+            continue;
+        cr_assert_neq(json_string_value(json_object_get(row, "component"))[0], 0);
+        expect_words(json_string_value(json_object_get(row, "reason")), reason);
+        cr_assert_str_eq(json_string_value(json_object_get(row, "model")), model);
+        count++;
+    }
+    return count;
+}
+
+Test(swctl_verbs, verify_names_what_it_passes_over_and_why)
+{
+    struct raw raw = raw_connect(&broker);
+    (void)sup_run_ok(SUP_ARGS("swctl", "warm", "one"));
+    json_t *reply = verify_while(&raw, "{\"verb\":\"clear\"}");
+    cr_assert(json_is_true(json_object_get(reply, "ok")));
+    int64_t left = number(reply, "passed_over");
+    cr_assert_geq(left, 1);
+    cr_assert_eq(number(reply, "chunks_verified") + left, 6);
+    cr_assert_eq(count_left(reply, "one", "evicted"), (size_t)left);
+    json_decref(reply);
+    /* a revision that goes takes its chunks' names along, and their ids may be others' then */
+    (void)sup_run_ok(SUP_ARGS("swctl", "warm", "one"));
+    sup_remove_tree(sup_format("%s/one", models));
+    reply = verify_while(&raw, "{\"verb\":\"reload\"}");
+    left = number(reply, "passed_over");
+    cr_assert_geq(left, 1);
+    cr_assert_eq(count_left(reply, "one", "revision has gone"), (size_t)left);
+    json_decref(reply);
+    raw_close(&raw);
+}
+
 Test(swctl_verbs, verify_serves_nothing_when_the_file_is_damaged_too)
 {
     (void)sup_run_ok(SUP_ARGS("swctl", "warm", "two"));
