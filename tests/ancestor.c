@@ -145,7 +145,7 @@ static void expect_ahead(sw_bert *bert, struct ask *ask, sw_executor *executor, 
 
 Test(ancestor, prefetch_count)
 {
-    serve_models(1, "8", "64M");
+    serve_models(1, "24", "64M");
     sw_executor *executor = new_executor(1, 8);
     struct sw_bert_options options = SW_INIT(struct sw_bert_options);
     sw_bert *bert = NULL;
@@ -156,6 +156,8 @@ Test(ancestor, prefetch_count)
     expect_ahead(bert, ask, executor, 0, 0); /* as the handle was opened: none */
     expect_ahead(bert, ask, executor, 1, 1);
     expect_ahead(bert, ask, executor, 5, 5);
+    expect_ahead(bert, ask, executor, 20, 20);
+    expect_ahead(bert, ask, executor, UINT32_MAX, 25); /* all that follow: layers and pooler */
     ask->request.no_prefetch = 1;
     expect_ahead(bert, ask, executor, 5, 0);
     sw_bert_close(bert);

@@ -24,7 +24,7 @@ struct sw_bert_options {
     size_t size;             /* sizeof(struct sw_bert_options) */
     uint32_t cache_size;     /* components kept parsed; 0: all of the model's */
     uint32_t threads;        /* 0: 1 */
-    uint32_t prefetch_count; /* layers asked for ahead of use; 0: 2 */
+    uint32_t prefetch_count; /* components asked for ahead of use; more than follow: all; 0: 2 */
     int no_prefetch;         /* 1: never prefetch */
     char *error;             /* NULL, or where a failed open writes its message */
     size_t error_size;

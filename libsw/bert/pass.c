@@ -17,15 +17,20 @@ static int find_tensor(const void *context, const char *name, struct sw_tensor *
 /* Asks for the components after `component` that are not resident. */
 static void prefetch_after(sw_bert *bert, uint32_t component)
 {
-    uint32_t wanted[16], count = 0, all = sw_model_component_count(bert->model);
-    for (uint32_t i = 1; i <= bert->limits.prefetch_count && count < 16 && component + i < all;
-         i++) {
+    uint32_t wanted[64], count = 0, all = sw_model_component_count(bert->model);
+    uint32_t ahead = all - 1 - component;
+    if (ahead > bert->limits.prefetch_count)
+        ahead = bert->limits.prefetch_count;
+    for (uint32_t i = 1; i <= ahead; i++) {
         struct sw_component_info info = SW_INIT(struct sw_component_info);
         if (sw_model_component_info(bert->model, component + i, &info) == 0 && !info.resident)
             wanted[count++] = component + i;
+        if (count && (count == sizeof wanted / sizeof wanted[0] || i == ahead)) {
+            /* a hint: the demand that follows reports what is wrong */
+            (void)sw_model_prefetch(bert->model, wanted, count);
+            count = 0;
+        }
     }
-    if (count) /* a hint: the demand that follows reports what is wrong */
-        (void)sw_model_prefetch(bert->model, wanted, count);
 }
 
 /* Whether the pass may go on to this component. */
