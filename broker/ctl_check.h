@@ -42,8 +42,10 @@ void ctl_check_memory(const struct ctl_subject *subject, struct ctl_check *check
 void ctl_check_cgroup(const struct ctl_subject *subject, struct ctl_check *check);
 void ctl_check_files(const struct ctl_subject *subject, struct ctl_check *check);
 void ctl_check_memlock(const struct ctl_subject *subject, struct ctl_check *check);
-void ctl_check_logind(const struct ctl_subject *subject, struct ctl_check *check);
 void ctl_check_processor(const struct ctl_subject *subject, struct ctl_check *check);
+
+/* ctl_logind.c */
+void ctl_check_logind(const struct ctl_subject *subject, struct ctl_check *check);
 
 /* ctl_check_broker.c */
 void ctl_check_answer(const struct ctl_subject *subject, struct ctl_check *check);

@@ -295,29 +295,6 @@ void ctl_check_memlock(const struct ctl_subject *subject, struct ctl_check *chec
                       limit == UINT64_MAX ? "no limit" : text);
 }
 
-void ctl_check_logind(const struct ctl_subject *subject, struct ctl_check *check)
-{
-    char remove[32] = "yes", kill_all[32] = "no", first[32] = "1000";
-    (void)read_field("/etc/login.defs", "UID_MIN", first, sizeof first);
-    bool ordinary = subject->uid >= (uid_t)strtoul(first, NULL, 10) && subject->uid != 65534;
-    if (access("/run/systemd/system", F_OK) < 0) {
-        ctl_check_set(check, CTL_CHECK_OK, NULL, "no systemd-logind here");
-        return;
-    }
-    (void)read_field("/etc/systemd/logind.conf", "RemoveIPC=", remove, sizeof remove);
-    (void)read_field("/etc/systemd/logind.conf", "KillUserProcesses=", kill_all, sizeof kill_all);
-    if (!ordinary)
-        ctl_check_set(check, CTL_CHECK_OK, NULL, "uid %u is a system user: logind leaves it alone",
-                      subject->uid);
-    else if (strcmp(kill_all, "yes") == 0)
-        ctl_check_set(check, CTL_CHECK_WARN,
-                      "run the broker as a service under a system user, or loginctl enable-linger",
-                      "KillUserProcesses=yes: a broker of uid %u ends at logout", subject->uid);
-    else
-        ctl_check_set(check, CTL_CHECK_OK, NULL,
-                      "RemoveIPC=%s; the arena has no name that it could remove", remove);
-}
-
 void ctl_check_processor(const struct ctl_subject *subject, struct ctl_check *check)
 {
     (void)subject;

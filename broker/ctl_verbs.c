@@ -290,6 +290,12 @@ const char *ctl_value(const struct ctl_call *call, const char *option)
     return NULL;
 }
 
+int ctl_usage(const char *what, const char *problem)
+{
+    (void)fprintf(stderr, "swctl: %s %s; see swctl --help\n", what, problem);
+    return CTL_USAGE;
+}
+
 int ctl_no_answer(const struct swi_error *error)
 {
     struct swi_error clean = *error;

@@ -73,12 +73,6 @@ static void print_verb_help(const struct ctl_verb *verb)
     }
 }
 
-int ctl_usage(const char *what, const char *problem)
-{
-    (void)fprintf(stderr, "swctl: %s %s; see swctl --help\n", what, problem);
-    return CTL_USAGE;
-}
-
 /* ---- command line ---------------------------------------------------------------------------- */
 
 struct line {

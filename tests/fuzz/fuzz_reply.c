@@ -6,13 +6,6 @@
 #include "ctl_verb.h"
 #include "input.h"
 
-/* swctl's own, for operands that are wrong: nothing here reads any. */
-int ctl_usage(const char *what, const char *problem)
-{
-    (void)fprintf(stderr, "%s %s\n", what, problem);
-    abort();
-}
-
 /* The stream's place is taken by memory while something prints to it. */
 struct capture {
     FILE **place, *kept;
