@@ -26,10 +26,11 @@ step() {
 
 step "building"
 bash broker/debian/build.sh "$work/packages" >"$work/build.log" 2>&1 || fail "$(tail -40 "$work/build.log")"
-packages=(swbroker libsw1 libsw-dev sw-tools)
+packages=(swbroker libsw1 libsw-dev sw-tools python3-sw)
 for package in "${packages[@]}"; do
     compgen -G "$work/packages/${package}_*.deb" >/dev/null || fail "there is no package $package"
 done
+compgen -G "$work/packages/python3-sw_*_all.deb" >/dev/null || fail "python3-sw is not for all architectures"
 
 step "lintian"
 lintian --fail-on error --tag-display-limit 0 --allow-root \

@@ -7,7 +7,7 @@ fail() {
     exit 1
 }
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin
-ours=(swbroker libsw1 libsw-dev sw-tools)
+ours=(swbroker libsw1 libsw-dev sw-tools python3-sw)
 apt-get -qq install -y --no-install-recommends systemd gcc libc6-dev pkg-config ca-certificates >/dev/null 2>&1 ||
     fail "apt-get cannot install from the archive"
 # what our packages need, so that all that changes afterwards is ours
@@ -66,6 +66,22 @@ for kind in sw sw-static; do
     gcc -o /tmp/worker /tmp/worker.c $(pkg-config --cflags --libs $kind)
     [ "$(as worker /tmp/worker)" -ge 3 ] || fail "a program linked with $kind does not work"
 done
+
+# ---- as a user of Python would, without NumPy and with it
+cat >/tmp/worker.py <<'END'
+import sw
+with sw.Client() as client, client.model("tiny") as model, model.component("layer_0") as layer:
+    bias = layer["output.dense.bias"]
+    print(sw.version(), type(bias).__module__, len(bias))
+    del bias
+END
+said=$(cd / && as worker python3 /tmp/worker.py) || fail "python3-sw does not work without NumPy"
+[[ $said == "$(dpkg-query -W -f='${Version}' libsw1) builtins "* ]] || fail "python3 said $said"
+[ -f /usr/lib/python3/dist-packages/__pycache__/sw.cpython-*.pyc ] || fail "python3-sw is not compiled"
+apt-get -qq install -y --no-install-recommends python3-numpy >/dev/null 2>&1 || fail "apt-get cannot install NumPy"
+said=$(cd / && as worker python3 /tmp/worker.py) || fail "python3-sw does not work with NumPy"
+[[ $said == *" numpy "* ]] || fail "python3 said $said"
+apt-get -qq purge -y --autoremove python3-numpy >/dev/null 2>&1
 kill $broker
 wait $broker || fail "the broker ended with $?: $(cat /tmp/broker.log)"
 
@@ -79,7 +95,7 @@ said=$(systemd-analyze verify --man=no $units 2>&1) ||
 [ ! -e /etc/systemd/system/sockets.target.wants/swbert.socket ] || fail "swbert.socket is enabled, unasked"
 
 # ---- away with it
-rm -r /var/lib/swbroker/tiny /tmp/worker /tmp/worker.c
+rm -r /var/lib/swbroker/tiny /tmp/worker /tmp/worker.c /tmp/worker.py
 userdel worker
 userdel stranger
 apt-get -qq purge -y "${ours[@]}" >/tmp/apt.log 2>&1 || fail "$(cat /tmp/apt.log)"

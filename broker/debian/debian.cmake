@@ -1,5 +1,5 @@
-# Debian packages, by CPack: swbroker, libsw1, libsw-dev, sw-tools. build.sh beside this file makes them with
-# Debian's paths and compiler flags.
+# Debian packages, by CPack: swbroker, libsw1, libsw-dev, sw-tools, python3-sw. build.sh beside this file makes
+# them with Debian's paths and compiler flags.
 set(debian ${CMAKE_CURRENT_LIST_DIR})
 set(SW_PACKAGER "Surfing Weights developers <developers@surfing-weights.example>" CACHE STRING
   "Maintainer of the Debian packages")
@@ -41,6 +41,9 @@ foreach(package swbroker sw-tools)
     configure_file(${debian}/${package}.${script} ${made}/${package}/${script} COPYONLY)
   endforeach()
 endforeach()
+foreach(script postinst prerm)
+  configure_file(${debian}/python3-sw.${script} ${made}/python3-sw/${script} COPYONLY)
+endforeach()
 configure_file(${debian}/libsw1.triggers ${made}/libsw1/triggers COPYONLY)
 configure_file(${debian}/libsw1.lintian-overrides ${made}/libsw1/lintian-overrides COPYONLY)
 file(CONFIGURE OUTPUT ${made}/libsw1/shlibs CONTENT "libsw 1 libsw1 (>= ${PROJECT_VERSION})\n")
@@ -53,7 +56,7 @@ set(CPACK_PACKAGE_NAME surfing-weights)
 set(CPACK_PACKAGE_VENDOR "Surfing Weights developers")
 set(CPACK_PACKAGE_CONTACT "${SW_PACKAGER}")
 set(CPACK_PACKAGE_VERSION ${PROJECT_VERSION})
-set(CPACK_COMPONENTS_ALL broker library dev tools)
+set(CPACK_COMPONENTS_ALL broker library dev tools python)
 set(CPACK_DEB_COMPONENT_INSTALL ON)
 set(CPACK_COMPONENTS_GROUPING IGNORE)
 set(CPACK_SET_DESTDIR ON) # some files go to /etc, not below the prefix
@@ -109,4 +112,18 @@ swchunk cuts models into verified chunk files, swbert computes embeddings,
 classes and masked words on the weights that a broker keeps, and swbench
 measures it all. With a systemd socket that gives embeddings to whoever
 connects.")
+
+# The same on every architecture: ctypes, and no file that is compiled.
+set(CPACK_DEBIAN_PYTHON_PACKAGE_NAME python3-sw)
+set(CPACK_DEBIAN_PYTHON_PACKAGE_ARCHITECTURE all)
+set(CPACK_DEBIAN_PYTHON_PACKAGE_SECTION python)
+set(CPACK_DEBIAN_PYTHON_PACKAGE_SHLIBDEPS OFF)
+set(CPACK_DEBIAN_PYTHON_PACKAGE_DEPENDS "python3 (>= 3.9), libsw1 (>= ${PROJECT_VERSION})")
+set(CPACK_DEBIAN_PYTHON_PACKAGE_RECOMMENDS python3-numpy)
+set(CPACK_DEBIAN_PYTHON_PACKAGE_SUGGESTS swbroker)
+set(CPACK_DEBIAN_PYTHON_PACKAGE_CONTROL_EXTRA ${made}/python3-sw/postinst ${made}/python3-sw/prerm)
+set(CPACK_DEBIAN_PYTHON_DESCRIPTION "model weights in shared memory, and BERT on them - Python modules
+Shows a Python process what libsw shows a program in C: models, leases on
+the weights that a broker keeps in shared memory, tensors where they lie (as
+NumPy arrays where NumPy is installed), and a forward pass of BERT.")
 include(CPack)
