@@ -21,9 +21,8 @@
 struct swi_lane;
 
 struct swi_task {
-    /* set by the submitter */
-    int (*run)(struct swi_task *task,
-               struct swi_error *error); /* on an executor's thread, no lock held */
+    /* Set by the submitter. run is called on an executor's thread, no lock held. */
+    int (*run)(struct swi_task *task, struct swi_error *error);
     void *context;
     uint64_t deadline_ns; /* of CLOCK_MONOTONIC; SWI_FOREVER: none */
 
