@@ -9,6 +9,7 @@
 
 #include "adopt.h"
 #include "core/size.h"
+#include "kept.h"
 #include "log.h"
 #include "pins.h"
 #include "reload.h"
@@ -224,6 +225,8 @@ static int start_catalog(struct broker *broker, struct swi_error *error)
 {
     struct catalog_changes changes;
     int result = broker_reload(broker, &changes, error);
+    if (result == 0)
+        kept_begin(broker);
     if (result == 0 && !broker->settled)
         result = adopt_resume(broker, error);
     return result;
@@ -270,8 +273,10 @@ static int broker_start(struct broker *broker, struct swi_error *error)
         result = catalog_create(options->chunks_dir, &broker->catalog, error);
     if (result == 0)
         result = store_open(&broker->store, error);
-    if (result == 0)
+    if (result == 0) {
+        kept_reserve(broker);
         result = adopt_listener(broker, error);
+    }
     if (result == 0)
         result = start_cache(broker, error);
     if (result == 0)

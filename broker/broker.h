@@ -74,7 +74,7 @@ struct broker {
     struct ledger_file ledger;
     struct cache_adopted adopted; /* from an earlier broker */
     uint32_t adopted_sessions;
-    bool settled; /* the arena is this broker's to leave */
+    bool settled;         /* the arena is this broker's to leave */
     bool short_of_memory; /* less was reserved at the start than there should be, and is still */
     struct listener listener;
     struct loop_source accept_source, cache_source, signal_source;

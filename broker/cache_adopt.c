@@ -123,16 +123,15 @@ static bool in_quarantine(const struct cache *cache, uint64_t from, uint64_t to)
     return false;
 }
 
-/* There is no memory for a block: nobody may use it. False: somebody does, or it cannot be noted. */
+/* There is no memory for a block: nobody may use it. False: somebody does, or it cannot be noted.
+ */
 static bool set_aside(struct cache *cache, const struct survey *survey, uint64_t block)
 {
     uint64_t from = block * SWI_BLOCK_BYTES, to = from + SWI_BLOCK_BYTES;
     for (uint32_t i = 0; i < survey->kept_count; i++)
-        if (!survey->kept[i].gone &&
-            overlap(survey->kept[i].from, survey->kept[i].to, from, to))
+        if (!survey->kept[i].gone && overlap(survey->kept[i].from, survey->kept[i].to, from, to))
             return false;
-    return in_quarantine(cache, from, to) ||
-           ledger_add_range(cache->ledger, from, SWI_BLOCK_BYTES);
+    return in_quarantine(cache, from, to) || ledger_add_range(cache->ledger, from, SWI_BLOCK_BYTES);
 }
 
 /* Blocks that were being renewed at the death: what lay there had left before. */

@@ -22,6 +22,8 @@ struct stored_file {
 
 struct revision_stored {
     struct swi_digest digest;
+    struct swi_digest kept_digest; /* if kept */
+    bool kept;
     uint32_t count;
     struct stored_file files[];
 };
@@ -41,6 +43,19 @@ void revision_stored_free(struct revision_stored *stored)
 struct swi_digest revision_stored_digest(const struct revision_stored *stored)
 {
     return stored->digest;
+}
+
+void revision_stored_note_kept(struct revision_stored *stored, struct swi_digest digest)
+{
+    stored->kept_digest = digest;
+    stored->kept = true;
+}
+
+bool revision_stored_kept(const struct revision_stored *stored, struct swi_digest *ret)
+{
+    if (stored->kept)
+        *ret = stored->kept_digest;
+    return stored->kept;
 }
 
 static int fill(int fd, const struct bundle_file *file)

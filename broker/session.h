@@ -65,7 +65,7 @@ struct session {
     struct loop_timer storing_late;
     int page_fd; /* to be sent with the welcome; -1: sent */
     uint64_t hello_tag;
-    uint64_t hits, hits_before; /* believed: since this broker has it, and before */
+    uint64_t hits, hits_before;    /* believed: since this broker has it, and before */
     uint64_t slot_hits[SWI_SLOTS]; /* as its page said at the last look */
     uint64_t hits_looked_ns;
     bool hits_garbage, garbage_seen, over_quota;

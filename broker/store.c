@@ -100,9 +100,17 @@ void store_close(struct store *store, bool forget)
     store->count = 0;
 }
 
+bool store_reserve(struct store *store, uint32_t models)
+{
+    bool fits = store->active && models <= store->capacity - STORE_SHARED - STORE_SESSION;
+    store->models = fits ? models : 0;
+    return fits;
+}
+
 uint32_t store_sessions(const struct store *store)
 {
-    return store->active ? (store->capacity - STORE_SHARED) / STORE_SESSION : UINT32_MAX;
+    return store->active ? (store->capacity - STORE_SHARED - store->models) / STORE_SESSION
+                         : UINT32_MAX;
 }
 
 int store_take(struct store *store, const char *name)

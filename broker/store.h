@@ -12,6 +12,7 @@
  *   sw-ledger               what of the broker's own state a successor needs (ledger.h)
  *   sw-listen               the listening socket, unless the manager made it
  *   sw-session-N-EPOCH      the page and the socket of session N
+ *   sw-model-DIGEST         what a model from a Redis consists of, its chunks apart (kept.h)
  *
  * It moves descriptors and knows nothing of what is in them.
  */
@@ -27,6 +28,7 @@
 #define STORE_INDEX  "sw-index"
 #define STORE_LEDGER "sw-ledger"
 #define STORE_LISTEN "sw-listen"
+#define STORE_MODEL  "sw-model-"
 #define STORE_PREFIX "sw-"
 #define STORE_SHARED                                                                               \
     4u                   /* descriptors that belong to no session: those with the first four names \
@@ -42,6 +44,7 @@ struct store_item {
 struct store {
     bool active;
     uint32_t capacity;        /* descriptors; 0: inactive */
+    uint32_t models;          /* of these, set aside for models */
     struct store_item *items; /* what the manager has passed */
     uint32_t count;
 };
@@ -51,6 +54,8 @@ int store_open(struct store *store, struct swi_error *error);
 /* Closes what nobody has taken. forget: for good, so it goes out of the manager's store as well. */
 void store_close(struct store *store, bool forget);
 
+/* Sets descriptors aside for models. False, and none are: it would leave no session any. */
+bool store_reserve(struct store *store, uint32_t models);
 /* How many sessions can be stored; UINT32_MAX when the store is inactive. */
 uint32_t store_sessions(const struct store *store);
 

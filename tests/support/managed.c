@@ -61,8 +61,8 @@ struct managed managed_prepare(const char *chunks_dir, const char *cache_size, u
         argv[count++] = managed.broker.socket;
     }
     argv[count++] = strchr(program, '/') ? program : sup_format("%s/%s", SW_BUILD_DIR, program);
-    const char *const own[] = {"--cache-size", cache_size,     "--socket", managed.broker.socket,
-                               "--chunks-dir", chunks_dir};
+    const char *const own[] = {"--cache-size",        cache_size,     "--socket",
+                               managed.broker.socket, "--chunks-dir", chunks_dir};
     size_t own_count = sizeof own / sizeof own[0] - (chunks_dir ? 0 : 2);
     for (size_t i = 0; i < own_count; i++)
         argv[count++] = own[i];

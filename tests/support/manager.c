@@ -314,7 +314,8 @@ static void attend(struct manager *manager, int timeout_ms)
 {
     struct pollfd pollers[] = {{.fd = manager->pid ? manager->pidfd : -1, .events = POLLIN},
                                {.fd = ear(manager), .events = POLLIN}};
-    if (poll(pollers, 2, manager->deaf_until > now_ms() ? 100 : timeout_ms) > 0 && pollers[1].revents)
+    if (poll(pollers, 2, manager->deaf_until > now_ms() ? 100 : timeout_ms) > 0 &&
+        pollers[1].revents)
         hear(manager);
 }
 
