@@ -228,6 +228,8 @@ Test(gemm, packed_output_is_the_next_input, .timeout = 60)
         size_t floats = swi_gemm_packed_floats(p.tokens, p.n);
         float *direct = aligned_bytes(floats * sizeof(float));
         float *repacked = aligned_bytes(floats * sizeof(float));
+        memset(direct, 0, floats * sizeof(float)); /* what lies past the last column is nobody's */
+        memset(repacked, 0, floats * sizeof(float));
         struct swi_gemm_job job = job_of(&p, out);
         swi_gemm(&job, 0, swi_gemm_panels(p.n), p.scratch);
         swi_gemm_pack(

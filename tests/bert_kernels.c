@@ -279,11 +279,20 @@ Test(kernels, interleave_transposes_any_width, .timeout = 10)
     }
 }
 
-/* every height × number of panels × type of every instruction set's tiles */
+/* x[rows, k] → strips [rows, 16] of columns */
+static void strips_of(const float *x, size_t rows, size_t k, float *out)
+{
+    for (size_t r = 0; r < rows; r++)
+        for (size_t i = 0; i < k; i++)
+            out[(i / 16 * rows + r) * 16 + i % 16] = x[r * k + i];
+}
+
+/* every height × number of panels × type × order of tokens of every instruction set's tiles */
 Test(kernels, tiles_are_their_definition_and_agree_to_the_bit, .timeout = 60)
 {
     enum { K = 70, STRIDE = 20, ROWS = 24, PANELS = SWI_TILE_PANELS_MAX };
-    static _Alignas(64) float features[PANELS][K * 16], tokens[ROWS * K], packed[ROWS * K];
+    static _Alignas(64) float features[PANELS][K * 16], tokens[ROWS * K];
+    static _Alignas(64) float packed[ROWS * (K + 15) / 16 * 16], columns[ROWS * K];
     static _Alignas(64) float c[PANELS][ROWS * STRIDE + 1];
     static _Alignas(64) uint16_t halves[2][PANELS][K * 16];
     static float first[PANELS][ROWS][16];
@@ -303,8 +312,9 @@ Test(kernels, tiles_are_their_definition_and_agree_to_the_bit, .timeout = 60)
             uint32_t dtype = each % 3, panels = each / 3 % k->tiler->panels + 1;
             uint32_t rows = each / 3 / k->tiler->panels + 1;
             cr_assert(rows < ROWS && panels <= PANELS);
-            k->interleave(packed, rows, tokens, K, rows, K, rows);
+            strips_of(tokens, rows, K, packed);
             struct swi_tile tile = {.tokens = packed,
+                                    .strip = rows * 16,
                                     .stride = STRIDE,
                                     .k = K,
                                     .rows = rows,
@@ -338,6 +348,15 @@ Test(kernels, tiles_are_their_definition_and_agree_to_the_bit, .timeout = 60)
                 cr_assert_eq(c[p][used ? (rows - 1) * STRIDE + 16 : 0], 0.5f, "past the row");
                 cr_assert_eq(c[p][rows * STRIDE], 0.5f, "wrote past the tile");
             }
+            if (panels > 1 || dtype != SW_DTYPE_F32)
+                continue;
+            static _Alignas(64) float other[ROWS * STRIDE + 1]; /* rows side by side: the same */
+            for (size_t i = 0; i <= ROWS * STRIDE; i++)
+                other[i] = 0.5f;
+            k->interleave(columns, rows, tokens, K, rows, K, rows);
+            tile.tokens = columns, tile.strip = 0, tile.c[0] = other;
+            k->tiler->run(&tile);
+            cr_assert(!memcmp(other, c[0], sizeof other), "%s %u rows side by side", k->name, rows);
         }
     }
 }

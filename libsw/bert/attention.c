@@ -14,7 +14,8 @@
 
 /* Where things lie in the scratch. */
 struct room {
-    float *keys;   /* tiles of keys [size, height] */
+    float *keys;   /* strips of keys [tokens, 16], or for BLIS tiles of keys [size, height] */
+    size_t strip;  /* of keys, in floats; 0: tiles */
     float *values; /* tiles of columns [tokens, height] */
     float *query;  /* [size, feature_width] */
     float *scores; /* [tokens up to whole tiles, feature_width] */
@@ -36,7 +37,8 @@ static struct room lay_out(float *base, uint32_t tokens, uint32_t size)
     size_t width = swi_gemm_shape()->feature_width, used = 0;
     struct room room = {.key_tiles = swi_gemm_tiling(tokens),
                         .column_tiles = swi_gemm_tiling(size)};
-    room.keys = take(base, &used, (size_t)room.key_tiles.padded * size);
+    room.keys = take(base, &used, swi_gemm_packed_floats(tokens, size));
+    room.strip = swi_gemm_shape()->strips ? (size_t)tokens * SW_PANEL_WIDTH : 0;
     room.values = take(base, &used, (size_t)room.column_tiles.padded * tokens);
     room.query = take(base, &used, size * width);
     room.scores = take(base, &used, room.key_tiles.padded * width);
@@ -51,15 +53,26 @@ size_t swi_attention_scratch_floats(uint32_t tokens, uint32_t size)
     return lay_out(NULL, tokens, size).floats;
 }
 
-static void pack_keys_and_values(const struct swi_attention *a, const struct room *room)
+static void pack_keys(const struct swi_attention *a, const struct room *room)
 {
-    const struct swi_kernels *maths = swi_kernels();
+    if (room->strip > 0) {
+        struct swi_gemm_input keys = {
+            .x = a->k, .stride = a->stride, .tokens = a->tokens, .k = a->size};
+        swi_gemm_pack(&keys, 0, room->key_tiles.count, room->keys);
+        return;
+    }
     for (uint32_t tile = 0; tile < room->key_tiles.count; tile++) {
         uint32_t first = swi_tile_first(&room->key_tiles, tile);
         uint32_t height = swi_tile_height(&room->key_tiles, tile), rows = a->tokens - first;
-        maths->interleave(room->keys + (size_t)first * a->size, height, a->k + first * a->stride,
-                          a->stride, rows < height ? rows : height, a->size, height);
+        swi_kernels()->interleave(room->keys + (size_t)first * a->size, height,
+                                  a->k + first * a->stride, a->stride,
+                                  rows < height ? rows : height, a->size, height);
     }
+}
+
+static void pack_values(const struct swi_attention *a, const struct room *room)
+{
+    const struct swi_kernels *maths = swi_kernels();
     for (uint32_t tile = 0; tile < room->column_tiles.count; tile++) {
         uint32_t first = swi_tile_first(&room->column_tiles, tile);
         uint32_t height = swi_tile_height(&room->column_tiles, tile), columns = a->size - first;
@@ -77,6 +90,7 @@ static void attend_panel(const struct swi_attention *a, const struct room *room,
     uint32_t width = swi_gemm_shape()->feature_width;
     /* softmax works in powers of two */
     struct swi_product product = {.features = room->query,
+                                  .strip = room->strip,
                                   .stride = width,
                                   .k = a->size,
                                   .scale = 1.44269504f / sqrtf((float)a->size)};
@@ -84,12 +98,13 @@ static void attend_panel(const struct swi_attention *a, const struct room *room,
                       width);
     for (uint32_t tile = 0; tile < room->key_tiles.count; tile++) {
         size_t key = swi_tile_first(&room->key_tiles, tile);
-        product.tokens = room->keys + key * a->size;
+        product.tokens = room->keys + key * (room->strip > 0 ? SW_PANEL_WIDTH : a->size);
         product.rows = swi_tile_height(&room->key_tiles, tile);
         product.c = room->scores + key * width;
         swi_gemm_product(&product);
     }
     maths->softmax(room->scores, a->tokens, width, a->mask, room->sums);
+    product.strip = 0;
     product.features = room->scores;
     product.k = a->tokens;
     product.scale = 1.0f;
@@ -111,7 +126,8 @@ void swi_attend(const struct swi_attention *a, float *scratch)
 {
     uint32_t width = swi_gemm_shape()->feature_width;
     struct room room = lay_out(scratch, a->tokens, a->size);
-    pack_keys_and_values(a, &room);
+    pack_keys(a, &room);
+    pack_values(a, &room);
     for (uint32_t first = 0; first < a->tokens; first += width)
         attend_panel(a, &room, first, a->tokens - first < width ? a->tokens - first : width);
 }

@@ -34,6 +34,7 @@ static void choose(void)
         shape->feature_width = SW_PANEL_WIDTH;
         shape->tile_panels = gemm.tiler->panels;
         shape->k_block = gemm.tiler->k_block;
+        shape->strips = true;
         block = 192;
     } else {
         /* BLIS keeps MC × KC of its first operand in the second-level cache; so do we, of the
@@ -88,7 +89,8 @@ struct swi_tiling swi_gemm_tiling(uint32_t tokens)
 
 size_t swi_gemm_packed_floats(uint32_t tokens, uint32_t k)
 {
-    return (size_t)swi_gemm_tiling(tokens).padded * k;
+    uint32_t columns = swi_gemm_shape()->strips ? round_up(k, SW_PANEL_WIDTH) : k;
+    return (size_t)swi_gemm_tiling(tokens).padded * columns;
 }
 
 uint32_t swi_gemm_panels(uint32_t n)
@@ -97,8 +99,32 @@ uint32_t swi_gemm_panels(uint32_t n)
     return (n + width - 1) / width;
 }
 
-/* A packed block: for each stretch of K, for each tile of tokens, [stretch, height]. So the tile
- * whose first row is f lies, in the stretch that starts at k0, at k0 · padded + f · stretch. */
+/* A packed block for tiles of our own: strips of 16 columns, each [tokens, 16]. */
+
+static size_t strip_floats(uint32_t tokens)
+{
+    return (size_t)tokens * SW_PANEL_WIDTH;
+}
+
+static void pack_strips(const struct swi_gemm_input *input, uint32_t first_tile, uint32_t end_tile,
+                        float *packed)
+{
+    struct swi_tiling tiling = swi_gemm_tiling(input->tokens);
+    uint32_t row = swi_tile_first(&tiling, first_tile), end = swi_tile_first(&tiling, end_tile);
+    uint32_t whole = input->k / SW_PANEL_WIDTH, rest = input->k % SW_PANEL_WIDTH;
+    size_t strip = strip_floats(input->tokens);
+    for (; row < end; row++) {
+        const float *x = input->x + row * input->stride;
+        float *out = packed + (size_t)row * SW_PANEL_WIDTH;
+        for (uint32_t i = 0; i < whole; i++, x += SW_PANEL_WIDTH, out += strip)
+            memcpy(out, x, SW_PANEL_WIDTH * sizeof *x);
+        memcpy(out, x, rest * sizeof *x);
+    }
+}
+
+/* A packed block for BLIS's micro-kernel: for each stretch of K, for each tile of tokens, [stretch,
+ * height]. So the tile whose first row is f lies, in the stretch that starts at k0, at k0 · padded +
+ * f · stretch. */
 
 /* Packs columns [k0, k0 + columns) of x, which lie within one stretch; x points at the first of
  * them. */
@@ -122,7 +148,11 @@ static void pack_columns(const struct swi_gemm_input *input, uint32_t k0, uint32
 void swi_gemm_pack(const struct swi_gemm_input *input, uint32_t first_tile, uint32_t end_tile,
                    float *packed)
 {
-    assert(input->tokens > 0 && input->tokens <= swi_gemm_shape()->token_block);
+    assert(input->tokens > 0);
+    if (swi_gemm_shape()->strips) {
+        pack_strips(input, first_tile, end_tile, packed);
+        return;
+    }
     uint32_t step = swi_gemm_k_step(input->k);
     for (uint32_t k0 = 0; k0 < input->k; k0 += step) {
         struct swi_gemm_input part = *input;
@@ -245,9 +275,10 @@ struct stretch {
 static void multiply_by_tiler(const struct swi_gemm_job *job, const struct stretch *s)
 {
     struct swi_tiling tiling = swi_gemm_tiling(job->tokens);
-    const float *tokens = job->packed + (size_t)s->k0 * tiling.padded;
+    const float *tokens = job->packed + (size_t)s->k0 * job->tokens;
     size_t share = (s->next[0].bytes + tiling.count - 1) / tiling.count;
-    struct swi_tile tile = {.dtype = s->panel[0].dtype,
+    struct swi_tile tile = {.strip = strip_floats(job->tokens),
+                            .dtype = s->panel[0].dtype,
                             .k = s->k,
                             .panels = s->panels,
                             .scale = 1.0f,
@@ -257,7 +288,7 @@ static void multiply_by_tiler(const struct swi_gemm_job *job, const struct stret
     tile.ahead_step = single ? (share + s->k - 1) / s->k : 0;
     for (uint32_t i = 0; i < tiling.count; i++) {
         uint32_t first = swi_tile_first(&tiling, i);
-        tile.tokens = tokens + (size_t)first * s->k;
+        tile.tokens = tokens + (size_t)first * SW_PANEL_WIDTH;
         tile.rows = swi_tile_height(&tiling, i);
         for (uint32_t p = 0; p < s->panels; p++) {
             const struct source *next = &s->next[p];
@@ -290,13 +321,15 @@ void swi_gemm_product(const struct swi_product *p)
     uint32_t step = swi_gemm_k_step(p->k), width = gemm.shape.feature_width;
     for (uint32_t k0 = 0; k0 < p->k; k0 += step) {
         uint32_t k = p->k - k0 < step ? p->k - k0 : step;
-        const float *tokens = p->tokens + (size_t)k0 * p->rows;
+        const float *tokens = p->tokens + (p->strip ? k0 / SW_PANEL_WIDTH * p->strip
+                                                    : (size_t)k0 * p->rows);
         const float *features = p->features + (size_t)k0 * width;
         if (!gemm.tiler) {
             swi_blis_tile(k, p->scale, tokens, features, k0 > 0, p->c, p->stride);
             continue;
         }
         struct swi_tile tile = {.tokens = tokens,
+                                .strip = p->strip,
                                 .features = {features},
                                 .c = {p->c},
                                 .stride = p->stride,
@@ -328,7 +361,25 @@ size_t swi_gemm_scratch_floats(void)
            (size_t)shape->feature_panels * shape->token_block * shape->feature_width;
 }
 
-/* Sums of one panel, done: to the job's output. */
+/* Packs a finished panel of sums, of which `columns` count, as columns of the next GEMM's input for BLIS's
+ * micro-kernel. */
+static void pack_panel(const struct swi_gemm_job *job, uint32_t n0, uint32_t columns,
+                       const float *sums)
+{
+    uint32_t n = job->weight.n, step = swi_gemm_k_step(n);
+    for (uint32_t done = 0; done < columns;) { /* a panel may straddle two stretches */
+        uint32_t k0 = n0 + done, left = columns - done, room = step - k0 % step;
+        uint32_t count = left < room ? left : room;
+        struct swi_gemm_input input = {.x = sums + done,
+                                       .stride = gemm.shape.feature_width,
+                                       .tokens = job->tokens,
+                                       .k = n};
+        pack_columns(&input, k0, count, 0, swi_gemm_tiling(job->tokens).count, job->out);
+        done += count;
+    }
+}
+
+/* Sums of one panel, done: to the job's output. A panel is a strip of the next GEMM's input. */
 static void finish(const struct swi_gemm_job *job, uint32_t panel, float *sums)
 {
     uint32_t width = gemm.shape.feature_width, n0 = panel * width, n = job->weight.n;
@@ -337,25 +388,20 @@ static void finish(const struct swi_gemm_job *job, uint32_t panel, float *sums)
         .bias = job->bias ? job->bias + n0 : NULL,
         .residual = job->residual ? job->residual + n0 : NULL,
         .residual_stride = job->residual_stride,
-        .out = job->packed_out ? sums : job->out + n0,
-        .out_stride = job->packed_out ? width : job->out_stride,
+        .out = job->out + n0,
+        .out_stride = job->out_stride,
         .rows = job->tokens,
         .width = width,
         .columns = n - n0 < width ? n - n0 : width,
         .activation = job->activation,
     };
-    gemm.maths->finish(&strip);
-    if (!job->packed_out)
-        return;
-    uint32_t step = swi_gemm_k_step(n);
-    for (uint32_t done = 0; done < strip.columns;) { /* a panel may straddle two stretches */
-        uint32_t k0 = n0 + done, left = strip.columns - done, room = step - k0 % step;
-        uint32_t columns = left < room ? left : room;
-        struct swi_gemm_input input = {
-            .x = sums + done, .stride = width, .tokens = job->tokens, .k = n};
-        pack_columns(&input, k0, columns, 0, swi_gemm_tiling(job->tokens).count, job->out);
-        done += columns;
+    if (job->packed_out) {
+        strip.out = gemm.shape.strips ? job->out + panel * strip_floats(job->tokens) : sums;
+        strip.out_stride = width;
     }
+    gemm.maths->finish(&strip);
+    if (job->packed_out && !gemm.shape.strips)
+        pack_panel(job, n0, strip.columns, sums);
 }
 
 /* Where in its loops swi_gemm is: panels [panel, panel + panels) of the group [first, end) of all
@@ -416,8 +462,11 @@ void swi_gemm(const struct swi_gemm_job *job, uint32_t first_panel, uint32_t end
                 uint32_t left = at.end - at.panel;
                 at.panels = left < shape->tile_panels ? left : shape->tile_panels;
                 struct stretch s = stretch_of(w, &at, k0, scratch);
-                for (uint32_t p = 0; p < at.panels; p++)
+                for (uint32_t p = 0; p < at.panels; p++) {
                     s.sums[p] = sums + (at.panel - at.first + p) * strip;
+                    if (job->bias) /* which other tokens' panels have pushed out of the caches */
+                        __builtin_prefetch(job->bias + (at.panel + p) * shape->feature_width);
+                }
                 if (gemm.tiler)
                     multiply_by_tiler(job, &s);
                 else

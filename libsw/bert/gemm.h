@@ -38,6 +38,7 @@ struct swi_gemm_shape {
     uint32_t token_block;    /* tokens of one packed block at most; a multiple of token_width */
     uint32_t feature_panels; /* panels of feature_width whose sums are kept at once */
     bool whole_tiles;        /* tiles are computed whole: tokens are padded to token_width */
+    bool strips;             /* packed tokens are strips [tokens, 16], as the tiles of tile.h read them */
 };
 const struct swi_gemm_shape *swi_gemm_shape(void);
 
@@ -72,7 +73,7 @@ static inline uint32_t swi_tile_height(const struct swi_tiling *tiling, uint32_t
 /* Floats of a packed block of tokens × k. */
 size_t swi_gemm_packed_floats(uint32_t tokens, uint32_t k);
 
-/* Packs x[tokens, k] (row stride in floats); 0 < tokens ≤ token_block. [first, end) are the tiles of
+/* Packs x[tokens, k] (row stride in floats), tokens > 0. [first, end) are the tiles of
  * swi_gemm_tiling(tokens) to pack, so that threads can share the work. */
 struct swi_gemm_input {
     const float *x; /* [tokens, k] */
@@ -86,7 +87,7 @@ void swi_gemm_pack(const struct swi_gemm_input *input, uint32_t first_tile, uint
 
 struct swi_gemm_job {
     const float *packed; /* from swi_gemm_pack */
-    uint32_t tokens;
+    uint32_t tokens;     /* ≤ token_block */
     struct swi_matrix weight;
     const float *bias;     /* [n], or NULL */
     const float *residual; /* [tokens, n], or NULL */
@@ -114,9 +115,11 @@ void swi_gemm(const struct swi_gemm_job *job, uint32_t first_panel, uint32_t end
 uint32_t swi_gemm_k_step(uint32_t k);
 
 /* c[rows, feature_width] = scale · tokens[k, rows]^T · features[k, feature_width], over all stretches of k. rows
- * is a tile's height; c has a row stride in floats. Operands are 64-byte aligned. */
+ * is a tile's height; c has a row stride in floats. Operands are 64-byte aligned. Where the shape says strips,
+ * tokens may be rows of them: of a tile's first row, in the first strip. */
 struct swi_product {
     const float *tokens, *features;
+    size_t strip; /* floats from a strip to the next; 0: tokens are [k, rows] */
     float *c;
     size_t stride;
     uint32_t k, rows;

@@ -7,6 +7,10 @@
  * is computed. A sum runs over k in order, one fused multiply-add after the other: it does not
  * depend on the number of rows or panels, nor on the type beyond the values.
  *
+ * Tokens are read where they lie, in strips of 16 columns, the very order in which sums leave a
+ * product: nothing is transposed between one and the next. Sixteen steps of k read the same line of
+ * each row. Or, for operands whose rows lie side by side, [k, rows]: f32, one panel.
+ *
  * Two panels at once where the registers allow it: each activation is then loaded once for two
  * multiplications. With one, a core that does two wide multiply-adds a cycle waits for its two
  * loads.
@@ -27,7 +31,8 @@
 #define SWI_TILE_PANELS_MAX 2u
 
 struct swi_tile {
-    const float *tokens;                       /* [k, rows] */
+    const float *tokens; /* of row r at k: tokens[k / 16 * strip + r * 16 + k % 16] */
+    size_t strip;        /* floats from a strip to the next; 0: tokens are [k, rows] */
     const void *features[SWI_TILE_PANELS_MAX]; /* each [k, 16] of dtype */
     float *c[SWI_TILE_PANELS_MAX];             /* each [rows, 16], row stride in floats */
     size_t stride;
