@@ -326,6 +326,7 @@ Test(big, memory_of_every_size_is_zeroed_and_goes_back, .timeout = 30)
             struct swi_big big;
             cr_assert_eq(swi_big_take(sizes[i], &big), 0);
             cr_assert_eq(big.bytes, sizes[i]);
+            cr_assert_geq(swi_big_held(&big), sizes[i]);
             cr_assert_eq((uintptr_t)big.start % 64, 0);
             const unsigned char *bytes = big.start;
             for (size_t at = 0; at < sizes[i]; at++)

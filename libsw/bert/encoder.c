@@ -66,7 +66,7 @@ void swi_encoder_destroy(swi_encoder *encoder)
 
 uint64_t swi_encoder_scratch_bytes(const swi_encoder *encoder)
 {
-    return encoder->memory.bytes + encoder->starts_capacity * sizeof(uint32_t);
+    return swi_big_held(&encoder->memory) + encoder->starts_capacity * sizeof(uint32_t);
 }
 
 static float *take(float *base, size_t *used, size_t floats)

@@ -64,6 +64,11 @@ int swi_big_take(size_t bytes, struct swi_big *ret_big)
     return 0;
 }
 
+size_t swi_big_held(const struct swi_big *big)
+{
+    return big->mapped > 0 ? big->mapped : big->bytes;
+}
+
 void swi_big_give(struct swi_big *big)
 {
     if (big->mapped > 0)

@@ -19,6 +19,9 @@ struct swi_big {
 /* -ENOMEM. Safe from every thread. */
 int swi_big_take(size_t bytes, struct swi_big *ret_big);
 
+/* What it takes of the machine's memory, in bytes: whole huge pages. */
+size_t swi_big_held(const struct swi_big *big);
+
 /* Gives it back and leaves it empty; nothing to do for an empty one. */
 void swi_big_give(struct swi_big *big);
 
