@@ -12,8 +12,9 @@
 #include "session.h"
 
 #define STORING_TIME_NS (5 * LOOP_NS_PER_S)
-#define HITS_BEFORE_MAX (UINT64_C(1) << 48) /* of one slot: a month of one hit in ten nanoseconds  \
-                                             */
+#define HITS_BEFORE_MAX                                                                            \
+    (UINT64_C(1) << 48) /* of one slot: a month of one hit in ten nanoseconds                      \
+                         */
 
 /* A number is not given again before the others had their turn: old ones in logs stay telling. */
 static uint32_t free_number(struct broker *broker)
@@ -231,7 +232,9 @@ int session_adopt(struct session *session, uint32_t number, struct swi_page *pag
     if (record->pid != session->peer.pid || record->uid != session->peer.uid ||
         (start && record->process_start && start != record->process_start))
         return -ESRCH;
-    take_name(session, record->name);
+    char name[sizeof record->name];
+    (void)snprintf(name, sizeof name, "%.*s", (int)sizeof name - 1, record->name);
+    take_name(session, name);
     take_number(session, number, page);
     (void)snprintf(session->stored, sizeof session->stored, "%s", stored_name);
     begin_hits(session);

@@ -252,7 +252,8 @@ static int clear_block(struct cache *cache, struct survey *survey, const struct 
     if (is_held(cache, survey, from, to)) {
         uint64_t part = load->from > from ? load->from : from;
         uint64_t end = load->to < to ? load->to : to;
-        if (ledger_add_range(cache->ledger, part, end - part)) {
+        if (in_quarantine(cache, part, end) ||
+            ledger_add_range(cache->ledger, part, end - part)) {
             ret->quarantined++;
             return 0;
         }

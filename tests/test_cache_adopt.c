@@ -422,3 +422,97 @@ Test(cache_adopt, refuses_what_does_not_belong_together)
     (void)fx_succeed(fx, true, NULL);
     fx_destroy(fx);
 }
+
+/* ---- many lives -------------------------------------------------------------------------------
+ */
+
+#define LIVES 80
+#define FILES 40u
+
+static uint64_t dice = 1;
+
+static uint32_t roll(uint32_t below)
+{
+    dice = dice * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(dice >> 33) % below;
+}
+
+/* Some that are not there were being read when it died, each where it may have been: in what nobody
+ * has, or not begun. */
+static void leave_some_loading(struct fx *fx, struct swi_index *index)
+{
+    uint64_t end = fx->ledger.ledger->header.reserved_bytes;
+    for (uint32_t i = 0; i < FILES; i++) {
+        if (swi_entry_get(index, fx->file[i].id).state != SWI_ABSENT || roll(8) != 0)
+            continue;
+        uint64_t room = end - fx->file[i].bytes;
+        swi_entry_begin_load(index, fx->file[i].id, roll((uint32_t)(room / 4096)) * 4096ull);
+    }
+    for (uint32_t i = 0; i < FILES; i++) /* an eviction that was not gone through with */
+        if (swi_entry_get(index, fx->file[i].id).state == SWI_RESIDENT && roll(10) == 0)
+            swi_entry_begin_evict(index, fx->file[i].id);
+}
+
+static void check_all(struct fx *fx, uint32_t count)
+{
+    uint64_t resident = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (!fx_resident(fx, i))
+            continue;
+        fx_check_bytes(fx, i);
+        resident += fx->file[i].bytes;
+    }
+    cr_assert_leq(resident, fx_stats(fx).resident_bytes);
+}
+
+static void live(struct fx *fx, uint32_t slots[static 3], bool held[static 3])
+{
+    struct fx_waiter waiters[8];
+    struct swi_error error;
+    for (uint32_t k = 0; k < 3; k++) {
+        if (held[k])
+            swi_pin_drop(fx->page[0], slots[k]);
+        uint32_t number = roll(FILES);
+        (void)fx_demand(fx, number);
+        held[k] = fx_resident(fx, number);
+        if (held[k])
+            slots[k] = fx_pin(fx, 0, number);
+    }
+    if (roll(4) == 0)
+        (void)cache_resize(fx->cache, (8 + roll(9)) * FX_MIB, &error);
+    if (roll(8) == 0)
+        (void)cache_clear(fx->cache, NULL, NULL);
+    for (uint32_t i = 0; i < 8; i++) /* some of them are under way at the end */
+        fx_request(fx, roll(FILES), (enum cache_priority)roll(3), &waiters[i], 0);
+    for (uint32_t i = roll(200); i > 0; i--)
+        (void)cache_dispatch(fx->cache, fx->now_ns);
+    fx->now_ns += roll(50) * UINT64_C(1000000);
+    for (uint32_t i = 0; i < 8; i++)
+        if (!waiters[i].done)
+            cache_cancel(fx->cache, &waiters[i].waiter);
+}
+
+Test(cache_adopt, nothing_wrong_is_ever_served_in_many_lives)
+{
+    struct fx *fx = fx_create_kept(16 * FX_MIB);
+    uint32_t slots[3];
+    bool held[3] = {false};
+    (void)fx_attach(fx, 0);
+    for (uint32_t i = 0; i < FILES; i++) {
+        char name[32];
+        (void)snprintf(name, sizeof name, "f%u", i);
+        (void)fx_add(fx, name, 4096 + roll(1800) * 1024 + roll(1000));
+    }
+    for (int life = 0; life < LIVES; life++) {
+        live(fx, slots, held);
+        bool clean = roll(2) == 0;
+        (void)fx_succeed(fx, clean, clean ? NULL : leave_some_loading);
+        check_all(fx, FILES);
+        if (roll(3) == 0)
+            hash_all(fx);
+    }
+    hash_all(fx);
+    cr_assert_eq(fx_stats(fx).verify_errors, 0);
+    check_all(fx, FILES);
+    fx_destroy(fx);
+}
