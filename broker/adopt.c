@@ -120,6 +120,16 @@ static void forget_all(struct broker *broker)
     ledger_close(&broker->ledger);
 }
 
+/* What ends one broker after the other is not taken over for ever. */
+static int check_tries(const struct broker *broker, struct swi_error *error)
+{
+    const struct ledger_header *header = &broker->ledger.ledger->header;
+    if (header->clean / LEDGER_TRY >= LEDGER_TRIES_MAX)
+        return swi_fail(error, SW_EVERSION, "%u brokers have ended over it one after the other",
+                        header->clean / LEDGER_TRY);
+    return 0;
+}
+
 static bool take_memory(struct broker *broker, const struct cache_options *options)
 {
     int fds[2] = {store_take(&broker->store, STORE_ARENA), store_take(&broker->store, STORE_INDEX)};
@@ -131,6 +141,8 @@ static bool take_memory(struct broker *broker, const struct cache_options *optio
     if (!nothing && (fds[0] < 0 || fds[1] < 0 || again || !broker->ledger.ledger))
         (void)swi_fail(&error, SW_EVERSION,
                        "arena, index and ledger are not stored once each, in this version");
+    if (!nothing && error.code == 0)
+        (void)check_tries(broker, &error);
     if (!nothing && error.code == 0) {
         struct cache_options adopting = *options;
         adopting.ledger = broker->ledger.ledger;
@@ -409,7 +421,9 @@ static void revoke_others(struct broker *broker)
 int adopt_resume(struct broker *broker, struct swi_error *error)
 {
     struct ledger_header *header = &broker->ledger.ledger->header;
-    bool clean = header->clean == 1;
+    bool clean = header->clean % LEDGER_TRY == LEDGER_CLEAN;
+    header->clean += LEDGER_TRY;
+    ledger_settle();
     swi_trace_switch(cache_index(broker->cache), false);
     int result = resume_revisions(broker, error);
     if (result < 0)
@@ -417,7 +431,7 @@ int adopt_resume(struct broker *broker, struct swi_error *error)
     for (const char *name; (name = store_find(&broker->store, STORE_PREFIX "session-"));)
         resume_session(broker, name);
     revoke_others(broker);
-    header->clean = 0;
+    header->clean -= header->clean % LEDGER_TRY;
     header->boots++;
     ledger_settle();
     result = cache_settle(broker->cache, clean, loop_now(), &broker->adopted, error);

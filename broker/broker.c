@@ -78,6 +78,7 @@ static void watch_shortage(struct broker *broker)
 static void check_due(struct loop_timer *timer, uint64_t now_ns)
 {
     struct broker *broker = LOOP_OWNER(timer, struct broker, check_timer);
+    broker->ledger.ledger->header.clean = 0; /* it has lived on: the tries are forgotten */
     watch_shortage(broker);
     sessions_check(broker);
     idle_check(broker, now_ns);
@@ -322,7 +323,9 @@ static void broker_stop(struct broker *broker)
         catalog_leave(broker->catalog);
         catalog_destroy(broker->catalog);
         ledger_settle();
-        broker->ledger.ledger->header.clean = broker->settled; /* every read has come back */
+        struct ledger_header *header = &broker->ledger.ledger->header;
+        header->clean = broker->settled ? LEDGER_CLEAN /* every read has come back */
+                                        : header->clean - header->clean % LEDGER_TRY;
     }
     ledger_close(&broker->ledger);
     store_close(&broker->store, false);

@@ -62,6 +62,7 @@ static bool in_order(const struct ledger_file *file)
            header->layout_hash == LEDGER_HASH && header->ranges <= LEDGER_RANGES &&
            header->arena_bytes % SWI_BLOCK_BYTES == 0 &&
            header->reserved_bytes <= header->arena_bytes &&
+           header->reserved_bytes % SWI_PAGE_BYTES == 0 &&
            size_for(header->arena_bytes) == file->size;
 }
 

@@ -34,6 +34,9 @@
 #define LEDGER_MODELS    64u  /* open in one session */
 #define LEDGER_LOADS     256u /* of one session */
 #define LEDGER_NOWHERE   UINT32_MAX
+#define LEDGER_CLEAN     1u
+#define LEDGER_TRY       256u
+#define LEDGER_TRIES_MAX 5u
 
 struct ledger_header {
     uint64_t magic;
@@ -44,7 +47,8 @@ struct ledger_header {
     uint64_t reserved_bytes;                  /* at most what is reserved */
     uint64_t listener_device, listener_inode; /* of the socket file */
     uint64_t boots;                           /* brokers that have had it before this one */
-    uint32_t clean;                           /* 1: its broker stopped, every read had come back */
+    uint32_t clean; /* LEDGER_CLEAN: its broker stopped, every read had come back; LEDGER_TRY for
+                       each broker that has begun to take it over since one has lived on */
     uint32_t ranges;
 };
 

@@ -327,6 +327,36 @@ Test(broker_restart, an_index_that_points_outside_is_dropped)
     starts_empty(&scene);
 }
 
+Test(broker_restart, a_ledger_with_part_of_a_page_reserved_is_dropped)
+{
+    struct scene scene = open_scene(ROOM, NULL);
+    load_all(&scene);
+    cr_assert_eq(managed_stop(&scene.managed), 0);
+    uint64_t reserved = (32u << 20) - 1;
+    overwrite(&scene, "sw-ledger",
+              offsetof(struct ledger, header) + offsetof(struct ledger_header, reserved_bytes),
+              &reserved, sizeof reserved);
+    starts_empty(&scene);
+}
+
+/* Whatever it is that ends them: it does not do so for ever. */
+Test(broker_restart, what_ends_every_broker_that_takes_it_over_is_given_up)
+{
+    struct scene scene = open_scene(ROOM, NULL);
+    load_all(&scene);
+    for (int i = 0; i < 8; i++) {
+        managed_crash(&scene.managed);
+        cr_assert_eq(sup_stat(&scene.managed.broker, "adopted_sessions"), 1);
+        sup_sleep_ms(700); /* lives on: deaths such as these do not add up */
+    }
+    managed_kill(&scene.managed);
+    uint32_t tries = LEDGER_TRIES_MAX * LEDGER_TRY;
+    overwrite(&scene, "sw-ledger",
+              offsetof(struct ledger, header) + offsetof(struct ledger_header, clean), &tries,
+              sizeof tries);
+    starts_empty(&scene);
+}
+
 Test(broker_restart, an_index_whose_chunks_overlap_is_dropped)
 {
     struct scene scene = open_scene(ROOM, NULL);
