@@ -36,6 +36,14 @@ void breaker_success(struct breaker *breaker)
     breaker->hold_ns = 0;
 }
 
+void breaker_answer(struct breaker *breaker)
+{
+    if (breaker->state != BREAKER_HALF_OPEN)
+        return;
+    breaker->state = BREAKER_CLOSED;
+    breaker->probing = false;
+}
+
 void breaker_failure(struct breaker *breaker, uint64_t now_ns)
 {
     if (breaker_state(breaker, now_ns) == BREAKER_OPEN)

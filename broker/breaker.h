@@ -5,10 +5,12 @@
  *     CLOSED ───────────────────────────▶ OPEN ───────────────────────────▶ HALF-OPEN
  *        ▲                                 ▲                                 │     │
  *        │                                 └──── the probe fails: hold × 2 ──┘     │
- *        └───────────────────────────────────────────── the probe succeeds ────────┘
+ *        └───────────────────────────────────────────── an answer comes ───────────┘
  *
  * Closed, whatever comes is admitted. Open, nothing is. Half-open, one operation at a time is
- * admitted: the probe. A connection that is made is no success by itself: only an operation is.
+ * admitted: the probe, until its first answer lets others in. The failures are forgotten only when
+ * an operation succeeds as a whole: before that, one more opens it again, for longer. A connection
+ * that is made is no success by itself.
  */
 #ifndef SWB_BREAKER_H
 #define SWB_BREAKER_H
@@ -39,6 +41,8 @@ bool breaker_would_admit(struct breaker *breaker, uint64_t now_ns);
 /* Whether an operation may begin. Its end is told by one of the three below. */
 bool breaker_admit(struct breaker *breaker, uint64_t now_ns);
 void breaker_success(struct breaker *breaker);
+/* Part of an operation was answered. */
+void breaker_answer(struct breaker *breaker);
 /* Also for what is no operation: a connection that cannot be made, or was lost. */
 void breaker_failure(struct breaker *breaker, uint64_t now_ns);
 /* It ended without saying anything about the server. */

@@ -280,6 +280,8 @@ static bool take_replies(struct redis_link *link)
         }
         const struct redis_reply reply = link->reply;
         link->answered = taken(link);
+        if (link->state == LINK_UP && reply.type != REDIS_ERROR)
+            breaker_answer(&link->breaker);
         link->since_ns = loop_now();
         link->excused = false;
         end_call(link, &reply);

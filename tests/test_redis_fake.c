@@ -139,24 +139,56 @@ Test(redis_fake, no_password_is_repeated_by_a_later_answer)
     expect_hushed(&broker, "answers: ERR");
 }
 
+/* A connection's breaker has opened, and the next one that is made finds the fake in this manner.
+ */
+static struct raw_model open_breaker(struct sup_fake *fake, struct sup_broker *broker,
+                                     struct raw *raw, enum fake_manner manner)
+{
+    redis_wait_for_link(broker, "reads", "connects", 1);
+    struct raw_model model = raw_open(raw, "mini");
+    for (uint32_t i = 0; i < 3; i++) {
+        redis_wait_for_link(broker, "reads", "connects", i + 1);
+        (void)raw_pin(raw, &model, i);
+    }
+    cr_assert_eq(redis_link_stat(broker, "reads", "breaker_opened"), 1);
+    sup_fake_set(fake, manner);
+    redis_wait_for_link(broker, "reads", "connects", 4);
+    return model;
+}
+
 /* Garbage three times in a row opens the breaker: what follows does not even ask. */
 Test(redis_fake, garbage_opens_the_breaker_and_sense_closes_it)
 {
     struct sup_fake fake;
     struct sup_broker broker = with(&fake, FAKE_HANG_UP);
-    redis_wait_for_link(&broker, "reads", "connects", 1);
     struct raw raw = raw_attach(&broker, "test");
-    struct raw_model model = raw_open(&raw, "mini");
-    for (uint32_t i = 0; i < 3; i++) {
-        redis_wait_for_link(&broker, "reads", "connects", i + 1);
-        (void)raw_pin(&raw, &model, i);
-    }
-    cr_assert_eq(redis_link_stat(&broker, "reads", "breaker_opened"), 1);
-    sup_fake_set(&fake, FAKE_NIL);
-    redis_wait_for_link(&broker, "reads", "connects", 4);
+    struct raw_model model = open_breaker(&fake, &broker, &raw, FAKE_NIL);
     (void)raw_pin(&raw, &model, 3);
     cr_assert_str_eq(redis_breaker(&broker), "closed");
     cr_assert_eq(redis_stat(&broker, "misses"), 1);
+    raw_close(&raw);
+    cr_assert_eq(sup_broker_stop(&broker), 0);
+}
+
+static bool breaker_is_closed(void *context)
+{
+    return strcmp(redis_breaker(context), "closed") == 0;
+}
+
+/* The probe is a load of many stripes that goes on for long: others need not wait for its end. */
+Test(redis_fake, the_first_answer_closes_the_breaker)
+{
+    struct sup_fake fake = sup_fake_start(FAKE_HANG_UP);
+    struct sup_broker broker = redis_broker_alone(
+        fake.url, SUP_ARGS("--redis-order", "redis-first", "--redis-timeout", "20000"));
+    struct raw raw = raw_attach(&broker, "test");
+    struct raw_model model = open_breaker(&fake, &broker, &raw, FAKE_FIRST_ONLY);
+    const struct swi_wire_load load = {.incarnation = model.opened.incarnation,
+                                       .model = model.opened.model,
+                                       .chunk = model.ids[3]};
+    cr_assert(raw_send(&raw, SWI_WIRE_LOAD, &load, sizeof load, NULL, 0));
+    cr_assert(sup_until(breaker_is_closed, &broker, 15000), "%s", sup_read(broker.log, NULL));
+    cr_assert_eq(redis_link_stat(&broker, "reads", "timeouts"), 0, "only with the probe's end");
     raw_close(&raw);
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }

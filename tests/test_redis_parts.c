@@ -304,6 +304,28 @@ Test(redis_parts, a_breaker_holds_longer_with_each_failed_probe_up_to_a_bound)
     cr_assert_eq(breaker.hold_ns, BREAKER_HOLD_MIN_NS);
 }
 
+Test(redis_parts, the_first_answer_closes_a_half_open_breaker_on_trial)
+{
+    struct breaker breaker = {0};
+    fail_until_open(&breaker, 0);
+    breaker_answer(&breaker); /* late */
+    cr_assert_eq(breaker.state, BREAKER_OPEN);
+    uint64_t now_ns = BREAKER_HOLD_MIN_NS;
+    cr_assert(breaker_admit(&breaker, now_ns));
+    breaker_answer(&breaker);
+    cr_assert_eq(breaker_state(&breaker, now_ns), BREAKER_CLOSED);
+    cr_assert(breaker_admit(&breaker, now_ns));
+    breaker_failure(&breaker, now_ns); /* one is enough */
+    cr_assert_eq(breaker_state(&breaker, now_ns), BREAKER_OPEN);
+    cr_assert_eq(breaker.hold_ns, 2 * BREAKER_HOLD_MIN_NS);
+    now_ns = breaker.retry_ns;
+    cr_assert(breaker_admit(&breaker, now_ns));
+    breaker_answer(&breaker);
+    breaker_success(&breaker);
+    breaker_failure(&breaker, now_ns); /* now it takes as many as ever */
+    cr_assert_eq(breaker_state(&breaker, now_ns), BREAKER_CLOSED);
+}
+
 Test(redis_parts, a_late_answer_does_not_close_an_open_breaker)
 {
     struct breaker breaker = {0};

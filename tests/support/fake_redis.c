@@ -141,7 +141,7 @@ static bool say_secret(struct peer *peer)
     return say(peer, text);
 }
 
-static bool answer_get(struct peer *peer, enum fake_manner manner)
+static bool answer_get(struct peer *peer, const char *key, enum fake_manner manner)
 {
     static char many[65536];
     switch (manner) {
@@ -175,6 +175,8 @@ static bool answer_get(struct peer *peer, enum fake_manner manner)
         return drip(peer);
     case FAKE_HANG_UP:
         return false;
+    case FAKE_FIRST_ONLY:
+        return strcmp(strrchr(key, ':'), ":0") != 0 || say_zeros(peer, 1048576, 1048576);
     case FAKE_SILENT:
         return true;
     case FAKE_UNASKED:
@@ -215,7 +217,7 @@ static bool answer(struct peer *peer, const char *word, const char *second, enum
         return say(peer, loading);
     if (strcmp(word, "SET") == 0)
         return say(peer, "+OK\r\n");
-    return answer_get(peer, manner);
+    return answer_get(peer, second, manner);
 }
 
 static void *serve_peer(void *argument)

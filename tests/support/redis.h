@@ -45,6 +45,7 @@ enum fake_manner {
     FAKE_DRIP,         /* a value, a byte each 20 ms */
     FAKE_HANG_UP,      /* at once */
     FAKE_SILENT,       /* never answers */
+    FAKE_FIRST_ONLY,   /* the first stripe of each chunk (of 1 MiB, zeros), and no other */
     FAKE_UNASKED,      /* two answers for one question */
     FAKE_LOADING,      /* -LOADING … */
     FAKE_SILENT_GREETING,
