@@ -164,19 +164,45 @@ static bool ask(struct redis_writing *writing, uint32_t count)
 /* ---- does anybody else write it? --------------------------------------------------------------
  */
 
-static void locked(struct redis_call *call, const struct redis_reply *reply)
+/* Whose lock is it? This broker's own when a writing was cut off with its connection. */
+static void holder_came(struct redis_call *call, const struct redis_reply *reply)
 {
     struct redis_writing *writing = call->context;
     drop_call(writing, call);
     if (ended_by(writing, reply))
         return;
-    if (reply->type == REDIS_NIL) {
+    if (reply->type == REDIS_VALUE && strcmp(reply->text, writing->tier->token) != 0) {
         writing->tier->stats.store_elsewhere++;
         finish_answered(writing, 1, "another broker is writing it");
         return;
     }
     writing->alone = false;
     write_step(writing);
+}
+
+static bool ask_holder(struct redis_writing *writing)
+{
+    const struct redis_key key = redis_key_lock(writing->tier->prefix, writing->digest);
+    struct redis_command get = {.count = 0};
+    redis_command_text(&get, "GET");
+    redis_command_add(&get, key.text, key.length);
+    return send(writing, &get, holder_came) != NULL;
+}
+
+static void locked(struct redis_call *call, const struct redis_reply *reply)
+{
+    struct redis_writing *writing = call->context;
+    drop_call(writing, call);
+    if (ended_by(writing, reply))
+        return;
+    if (reply->type != REDIS_NIL) {
+        writing->alone = false;
+        write_step(writing);
+    } else if (ask_holder(writing)) {
+        redis_link_flush(writing->tier->writes);
+    } else {
+        finish_abandoned(writing, -EAGAIN, redis_link_problem(writing->tier->writes));
+    }
 }
 
 static bool lock(struct redis_writing *writing)

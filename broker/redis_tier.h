@@ -12,9 +12,9 @@
  *             it at once), and the cache goes on with the file, in the same range and for the same
  *             waiters. Nothing becomes resident before the whole chunk has its digest.
  *   writing   cache: a chunk was read from its file ─▶ queued here by id, no bytes kept
- *             here:  EXISTS its stripes? SET lock NX PX: nobody else? then SET stripe by stripe,
- *                    copied from the arena when its turn comes, 2 under way. Evicted by then:
- * dropped.
+ *             here:  EXISTS its stripes? SET lock TOKEN NX PX: nobody else, or the lock is this
+ *                    broker's own of a writing that was cut off? then SET stripe by stripe, copied
+ *                    from the arena when its turn comes, 2 under way. Evicted by then: dropped.
  *
  * Reads and writes have a connection and a breaker each, so that no load stands behind a write.
  * "OOM command not allowed", a read-only replica and the like stop writing for a while (1 s,

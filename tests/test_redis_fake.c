@@ -71,6 +71,19 @@ Test(redis_fake, a_well_behaved_one_gets_everything_written)
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }
 
+/* The lock of the writing that was cut off is the broker's own: nobody else would write it. */
+Test(redis_fake, a_writing_that_was_cut_off_is_done_again)
+{
+    struct sup_fake fake = sup_fake_start(FAKE_LOCKS);
+    struct sup_broker broker = redis_broker(fake.url, NULL);
+    redis_expect_all(&broker);
+    redis_wait_for(&broker, "stores", REDIS_CHUNKS);
+    cr_assert_eq(redis_stat(&broker, "store_failures"), 1);
+    cr_assert_eq(redis_stat(&broker, "store_elsewhere"), 0);
+    cr_assert_eq(redis_link_stat(&broker, "writes", "closed"), 1);
+    cr_assert_eq(sup_broker_stop(&broker), 0);
+}
+
 Test(redis_fake, a_silent_greeting_is_given_up)
 {
     struct sup_fake fake;

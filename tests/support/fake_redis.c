@@ -11,6 +11,7 @@
 #include "redis.h"
 
 #define COUNTED_MAX 16
+#define LOCKS_MAX   16
 
 struct fake {
     int listener;
@@ -20,6 +21,10 @@ struct fake {
         char word[16];
         unsigned count;
     } counted[COUNTED_MAX];
+    struct {
+        char key[256], token[256];
+    } locks[LOCKS_MAX];
+    bool has_hung_up;
 };
 
 /* ---- what it was sent -------------------------------------------------------------------------
@@ -41,28 +46,34 @@ static long read_head(struct peer *peer, char sign)
     return strtol(line + 1, NULL, 10);
 }
 
-/* One command: its first two words, each cut to fit. False: the broker hung up. */
-static bool read_command(struct peer *peer, char word[16], char second[256])
+struct words {
+    char first[16], second[256], third[256];
+};
+
+/* One command: its first three words, each cut to fit. False: the broker hung up. */
+static bool read_command(struct peer *peer, struct words *words)
 {
+    static char rest[1];
+    char *const places[] = {words->first, words->second, words->third, rest};
+    static const size_t rooms[] = {sizeof words->first - 1, sizeof words->second - 1,
+                                   sizeof words->third - 1, 0};
     long count = read_head(peer, '*');
     if (count < 1)
         return false;
-    word[0] = second[0] = 0;
+    *words = (struct words){.first = ""};
     for (long i = 0; i < count; i++) {
         long length = read_head(peer, '$');
         if (length < 0)
             return false;
-        char *place = i == 0 ? word : second;
-        size_t room = i == 0 ? 15 : i == 1 ? 255 : 0, used = 0;
+        size_t part = i < 3 ? (size_t)i : 3, room = rooms[part], used = 0;
         for (long j = 0; j < length + 2; j++) {
             int byte = fgetc(peer->in);
             if (byte == EOF)
                 return false;
             if (j < length && used < room)
-                place[used++] = (char)byte;
+                places[part][used++] = (char)byte;
         }
-        if (i < 2)
-            place[used] = 0;
+        places[part][used] = 0;
     }
     return true;
 }
@@ -190,8 +201,41 @@ static bool answer_get(struct peer *peer, const char *key, enum fake_manner mann
     }
 }
 
-static bool answer(struct peer *peer, const char *word, const char *second, enum fake_manner manner)
+/* SET NX and GET of a lock. */
+static bool answer_lock(struct peer *peer, bool set, const char *key, const char *token)
 {
+    struct fake *fake = peer->fake;
+    char reply[300] = "$-1\r\n";
+    (void)pthread_mutex_lock(&fake->lock);
+    size_t at = 0;
+    while (fake->locks[at].key[0] && strcmp(fake->locks[at].key, key) != 0)
+        at++;
+    cr_assert_lt(at, LOCKS_MAX);
+    bool held = fake->locks[at].key[0] != 0;
+    if (set && !held) {
+        (void)snprintf(fake->locks[at].key, sizeof fake->locks[at].key, "%s", key);
+        (void)snprintf(fake->locks[at].token, sizeof fake->locks[at].token, "%s", token);
+        (void)snprintf(reply, sizeof reply, "+OK\r\n");
+    } else if (!set && held) {
+        (void)snprintf(reply, sizeof reply, "$%zu\r\n%s\r\n", strlen(fake->locks[at].token),
+                       fake->locks[at].token);
+    }
+    (void)pthread_mutex_unlock(&fake->lock);
+    return say(peer, reply);
+}
+
+static bool hangs_up_now(struct fake *fake)
+{
+    (void)pthread_mutex_lock(&fake->lock);
+    bool now = !fake->has_hung_up;
+    fake->has_hung_up = true;
+    (void)pthread_mutex_unlock(&fake->lock);
+    return now;
+}
+
+static bool answer(struct peer *peer, const struct words *words, enum fake_manner manner)
+{
+    const char *word = words->first, *second = words->second;
     bool greeting =
         strcmp(word, "PING") == 0 || strcmp(word, "SELECT") == 0 || strcmp(word, "AUTH") == 0;
     if (greeting && manner == FAKE_SILENT_GREETING)
@@ -209,6 +253,10 @@ static bool answer(struct peer *peer, const char *word, const char *second, enum
         return say(peer, "+OK\r\n");
     if (strcmp(word, "EXISTS") == 0)
         return say(peer, ":0\r\n");
+    if (manner == FAKE_LOCKS && strstr(second, ":lock:"))
+        return answer_lock(peer, strcmp(word, "SET") == 0, second, words->third);
+    if (manner == FAKE_LOCKS && strcmp(word, "SET") == 0 && hangs_up_now(peer->fake))
+        return false;
     if (strcmp(word, "SET") == 0 && manner == FAKE_REFUSE_OOM)
         return say(peer, "-OOM command not allowed when used memory > 'maxmemory'.\r\n");
     if (strcmp(word, "SET") == 0 && manner == FAKE_REFUSE_ODDLY)
@@ -223,9 +271,9 @@ static bool answer(struct peer *peer, const char *word, const char *second, enum
 static void *serve_peer(void *argument)
 {
     struct peer *peer = argument;
-    char word[16], second[256];
-    while (read_command(peer, word, second))
-        if (!answer(peer, word, second, note(peer->fake, word)))
+    struct words words;
+    while (read_command(peer, &words))
+        if (!answer(peer, &words, note(peer->fake, words.first)))
             break;
     (void)fclose(peer->in); /* and its descriptor */
     free(peer);

@@ -53,6 +53,7 @@ enum fake_manner {
     FAKE_ECHO_AUTH,    /* refuses AUTH, repeating what it was sent */
     FAKE_ECHO_PING,    /* takes AUTH, and refuses PING with what AUTH was sent */
     FAKE_ECHO_GET,     /* the same for a value */
+    FAKE_LOCKS,        /* SET of a lock only where it is not held; hangs up at the first stripe */
     FAKE_REFUSE_OOM,   /* SET: -OOM … */
     FAKE_REFUSE_ODDLY, /* SET: :1 */
     FAKE_REFUSE_LOADING, /* SET: -LOADING … */
