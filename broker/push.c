@@ -405,8 +405,9 @@ static void step(struct push *push)
         start_gathering(push);
         return;
     }
-    if (!redis_link_usable(push->tier->writes)) {
-        fail(push, SW_ELOAD, redis_link_problem(push->tier->writes));
+    const char *paused = swi_tier_paused(push->tier);
+    if (paused || !redis_link_usable(push->tier->writes)) {
+        fail(push, SW_ELOAD, paused ? paused : redis_link_problem(push->tier->writes));
         return;
     }
     /* with a TTL, what is there is to live on */
@@ -452,6 +453,7 @@ int push_start(struct session *session, uint64_t tag, const char *model, bool pr
     push->revision = revision;
     push->progress = progress;
     broker->push = push;
+    swi_tier_end_pause(push->tier); /* whoever asks for it may have made room */
     step(push);
     return 0;
 }

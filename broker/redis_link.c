@@ -70,7 +70,8 @@ static void complain(struct redis_link *link, const char *text)
 /* Ends what there is of a connection, and its calls. */
 static void drop(struct redis_link *link, uint64_t now_ns)
 {
-    if (link->state == LINK_UP)
+    bool was_up = link->state == LINK_UP;
+    if (was_up)
         link->up_ns = now_ns;
     link->state = LINK_WAITING;
     if (link->resolving)
@@ -79,6 +80,8 @@ static void drop(struct redis_link *link, uint64_t now_ns)
     close_socket(link);
     schedule(link, now_ns);
     swi_link_close_wire(link); /* last: its callbacks look at the link */
+    if (was_up && link->options.down)
+        link->options.down(link->options.owner);
 }
 
 void swi_link_fail(struct redis_link *link, enum link_failure kind, const char *format, ...)

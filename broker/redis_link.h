@@ -68,8 +68,9 @@ void redis_command_text(struct redis_command *command, const char *word);
 struct redis_link_options {
     const struct redis_address *address; /* copied */
     uint64_t timeout_ns;
-    const char *purpose;     /* "reads", "writes": for the log; static */
-    void (*up)(void *owner); /* may send from now on */
+    const char *purpose;       /* "reads", "writes": for the log; static */
+    void (*up)(void *owner);   /* may send from now on */
+    void (*down)(void *owner); /* no more, its calls have ended; NULL: nobody is told */
     void *owner;
 };
 

@@ -24,6 +24,7 @@ static void pause_writing(struct redis_tier *tier, const char *why)
     if (tier->pause_ns > STORE_PAUSE_MAX_NS)
         tier->pause_ns = STORE_PAUSE_MAX_NS;
     tier->paused_until_ns = now_ns + tier->pause_ns;
+    (void)snprintf(tier->pause_why, sizeof tier->pause_why, "Redis answers: %.140s", why);
     loop_arm(tier->loop, &tier->pause_timer, tier->paused_until_ns);
     log_peer("Redis at %s takes no writes: %.150s; nothing is written for %llu s",
              redis_link_name(tier->writes), why,
@@ -36,20 +37,37 @@ void swi_tier_pause_over(struct loop_timer *timer, uint64_t now_ns)
     swi_tier_write_more(LOOP_OWNER(timer, struct redis_tier, pause_timer));
 }
 
+const char *swi_tier_paused(const struct redis_tier *tier)
+{
+    return loop_now() < tier->paused_until_ns ? tier->pause_why : NULL;
+}
+
+void swi_tier_end_pause(struct redis_tier *tier)
+{
+    tier->paused_until_ns = 0;
+    loop_disarm(tier->loop, &tier->pause_timer);
+}
+
 /* ---- one blob ---------------------------------------------------------------------------------
  */
 
-/* The connection is lost: those that have not begun hear of it too, rather than wait for a server
- * that may not come back. */
-static void fail_queued(struct redis_tier *tier)
+/* Those that have not begun hear of it too, rather than wait for a server that may not come back,
+ * or has no room for them either. */
+static void fail_queued(struct redis_tier *tier, const char *why)
 {
     struct writing_list queued = TAILQ_HEAD_INITIALIZER(queued);
     struct redis_writing *writing;
     TAILQ_CONCAT(&queued, &tier->writings, link);
     while ((writing = TAILQ_FIRST(&queued))) {
         TAILQ_REMOVE(&queued, writing, link);
-        writing->over(writing, -EAGAIN, redis_link_problem(tier->writes));
+        writing->over(writing, -EAGAIN, why);
     }
+}
+
+void swi_tier_writes_down(struct redis_tier *tier)
+{
+    if (!tier->writing) /* else what is being written ends first, by itself */
+        fail_queued(tier, redis_link_problem(tier->writes));
 }
 
 static void forget_calls(struct redis_writing *writing)
@@ -73,8 +91,10 @@ static void finish(struct redis_writing *writing, int status, const char *why)
         tier->stats.store_failures++;
     }
     writing->over(writing, status, why);
-    if (status == -EAGAIN)
-        fail_queued(tier);
+    if (status == -EAGAIN || !redis_link_is_up(tier->writes))
+        fail_queued(tier, redis_link_problem(tier->writes));
+    else if (swi_tier_paused(tier))
+        fail_queued(tier, tier->pause_why);
     swi_tier_write_more(tier);
 }
 
@@ -384,8 +404,7 @@ void swi_tier_forget_writing(struct redis_tier *tier, struct redis_writing *writ
 
 void swi_tier_write_more(struct redis_tier *tier)
 {
-    if (!tier->writes || tier->writing || loop_now() < tier->paused_until_ns ||
-        !redis_link_usable(tier->writes))
+    if (!tier->writes || tier->writing || swi_tier_paused(tier) || !redis_link_usable(tier->writes))
         return;
     if (TAILQ_EMPTY(&tier->writings)) {
         start_store(tier); /* comes back here */
@@ -412,6 +431,7 @@ void swi_tier_stop_writing(struct redis_tier *tier)
 {
     tier->queue_count = 0;
     tier->paused_until_ns = UINT64_MAX; /* nothing begins any more */
+    (void)snprintf(tier->pause_why, sizeof tier->pause_why, "the broker is stopping");
     loop_disarm(tier->loop, &tier->pause_timer);
     struct redis_writing *writing;
     while ((writing = TAILQ_FIRST(&tier->writings)))

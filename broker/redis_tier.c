@@ -51,6 +51,11 @@ static void writes_up(void *owner)
     swi_tier_write_more(owner);
 }
 
+static void writes_down(void *owner)
+{
+    swi_tier_writes_down(owner);
+}
+
 void redis_tier_on_up(struct redis_tier *tier, void (*up)(void *owner), void *owner)
 {
     tier->up = up;
@@ -64,6 +69,7 @@ static int open_link(struct redis_tier *tier, const struct redis_address *addres
                                                .timeout_ns = timeout_ns,
                                                .purpose = reads ? "reads" : "writes",
                                                .up = reads ? reads_up : writes_up,
+                                               .down = reads ? NULL : writes_down,
                                                .owner = tier};
     return redis_link_create(tier->loop, &options, reads ? &tier->reads : &tier->writes, error);
 }

@@ -77,6 +77,7 @@ struct redis_tier {
     struct redis_writing store; /* of `storing` */
     bool store_busy;
     uint64_t paused_until_ns, pause_ns;
+    char pause_why[160];
     struct loop_timer pause_timer;
 };
 
@@ -99,11 +100,17 @@ void swi_tier_stop_fetching(struct redis_tier *tier);
 
 /* redis_store.c */
 void swi_tier_was_read(void *context, uint32_t id, const struct cache_chunk *chunk, bool wrong);
-/* Queues it; it begins when those before it are over and the server can be written to. */
+/* Queues it; it begins when those before it are over and the server can be written to. It does not
+ * wait for more than these: a connection that is lost and a server that takes no writes end it. */
 void swi_tier_write(struct redis_tier *tier, struct redis_writing *writing);
 /* over will not be called. */
 void swi_tier_forget_writing(struct redis_tier *tier, struct redis_writing *writing);
 void swi_tier_write_more(struct redis_tier *tier);
+void swi_tier_writes_down(struct redis_tier *tier);
+/* Why nothing is written for a while; NULL: it is. */
+const char *swi_tier_paused(const struct redis_tier *tier);
+/* The next writing finds out whether the server takes writes again. */
+void swi_tier_end_pause(struct redis_tier *tier);
 void swi_tier_stop_writing(struct redis_tier *tier);
 void swi_tier_pause_over(struct loop_timer *timer, uint64_t now_ns);
 /* SET key value, with the TTL. NULL: as redis_link_call. */

@@ -395,6 +395,40 @@ Test(redis_models, a_full_redis_ends_a_push)
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }
 
+/* Writing is paused for what the broker writes by itself, once and again for longer. */
+static struct sup_broker paused(void)
+{
+    redis = sup_redis_start(SUP_ARGS("--maxmemory", "3mb", "--maxmemory-policy", "noeviction"));
+    struct sup_broker broker = redis_broker(redis.url, NULL);
+    redis_expect_all(&broker);
+    redis_wait_for(&broker, "out_of_memory", 3);
+    return broker;
+}
+
+Test(redis_models, a_push_does_not_wait_for_a_pause_and_a_redis_that_goes_away)
+{
+    struct sup_broker broker = paused();
+    const char *errors = sup_path("errors");
+    pid_t pusher =
+        sup_spawn(SUP_ARGS("swctl", "--socket", broker.socket, "push", "mini"), NULL, errors);
+    sup_sleep_ms(300);
+    sup_redis_kill(&redis);
+    cr_assert_eq(sup_wait(pusher, 30000), 1);
+    cr_assert_not_null(strstr(sup_read(errors, NULL), "Redis"));
+    expect_no_push(&broker, "mini", "Redis at");
+    cr_assert_eq(sup_broker_stop(&broker), 0);
+}
+
+Test(redis_models, a_push_finds_the_room_that_was_made_during_a_pause)
+{
+    struct sup_broker broker = paused();
+    (void)sup_redis_cli(&redis, SUP_ARGS("config", "set", "maxmemory", "0"));
+    json_t *reply = push(&broker);
+    cr_assert_eq(member(reply, "chunks_written") + member(reply, "chunks_present"), REDIS_CHUNKS);
+    json_decref(reply);
+    cr_assert_eq(sup_broker_stop(&broker), 0);
+}
+
 /* The next object that answers the last CONTROL. */
 static json_t *next_answer(struct raw *raw)
 {
