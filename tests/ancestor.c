@@ -86,25 +86,25 @@ Test(ancestor, forward_async)
     sw_executor *executor = new_executor(1, 8);
     sw_bert *bert = open_model("m0", executor);
     static float hidden[2][8 * WIDTH], pooled[2][VECTORS * WIDTH];
-    struct ask *asks[2] = {new_ask(), new_ask()};
+    struct ask *pair[2] = {new_ask(), new_ask()};
     for (int i = 0; i < 2; i++) {
-        asks[i]->request.work = SW_WORK_FORWARD;
-        asks[i]->request.last_hidden_state = hidden[i];
-        asks[i]->request.pooler_output = pooled[i];
+        pair[i]->request.work = SW_WORK_FORWARD;
+        pair[i]->request.last_hidden_state = hidden[i];
+        pair[i]->request.pooler_output = pooled[i];
     }
-    must(bert, sw_bert_run(bert, &asks[0]->request));
-    submit(bert, asks[1]);
+    must(bert, sw_bert_run(bert, &pair[0]->request));
+    submit(bert, pair[1]);
     struct sw_completion completion = next_completion(executor);
     cr_expect_eq(completion.result, 0, "%s", completion.message);
-    cr_expect_eq(completion.id, asks[1]->id);
-    cr_expect_eq(completion.context, asks[1]);
+    cr_expect_eq(completion.id, pair[1]->id);
+    cr_expect_eq(completion.context, pair[1]);
     cr_expect(completion.run_ms > 0 && completion.queued_ms >= 0);
     cr_expect_str_empty(completion.message);
     cr_expect(!memcmp(hidden[0], hidden[1], sizeof hidden[0]), "the same bits as a blocking call");
     cr_expect(!memcmp(pooled[0], pooled[1], sizeof pooled[0]));
     expect_nothing_more(executor);
-    free(asks[0]);
-    free(asks[1]);
+    free(pair[0]);
+    free(pair[1]);
     sw_bert_close(bert);
     sw_executor_destroy(executor);
     stop_serving();

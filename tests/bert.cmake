@@ -27,8 +27,9 @@ foreach(function malloc calloc realloc aligned_alloc posix_memalign sw_component
 endforeach()
 
 # the calls that a worker makes around passes
-foreach(suite ancestor submit)
-  sw_test(${suite} SOURCES ${suite}.c bert_fixture.c LIBRARIES sw-bert sw-test-support m)
+foreach(suite ancestor submit submit-ends)
+  string(REPLACE - _ source ${suite})
+  sw_test(${suite} SOURCES ${source}.c bert_fixture.c LIBRARIES sw-bert sw-test-support m)
   target_link_options(test-${suite} PRIVATE -Wl,--wrap=sw_component_acquire_within)
   add_dependencies(test-${suite} swbrokerd swctl swchunk)
 endforeach()

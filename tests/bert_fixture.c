@@ -109,6 +109,27 @@ struct ask *new_ask(void)
     return ask;
 }
 
+struct ask *asks[16];
+
+void make_asks(void)
+{
+    for (size_t i = 0; i < sizeof asks / sizeof asks[0]; i++)
+        asks[i] = new_ask();
+}
+
+void free_asks(void)
+{
+    for (size_t i = 0; i < sizeof asks / sizeof asks[0]; i++)
+        free(asks[i]);
+}
+
+void *run_blocking(void *argument)
+{
+    struct blocking *blocking = argument;
+    blocking->result = sw_bert_run(blocking->bert, &blocking->ask->request);
+    return NULL;
+}
+
 void submit(sw_bert *bert, struct ask *ask)
 {
     must(bert, sw_bert_submit(bert, &ask->request, &ask->id));

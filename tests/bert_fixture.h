@@ -41,6 +41,17 @@ struct ask {
 };
 struct ask *new_ask(void);
 void submit(sw_bert *bert, struct ask *ask);
+/* Sixteen of them. */
+extern struct ask *asks[16];
+void make_asks(void);
+void free_asks(void);
+/* A thread's: runs the ask by the blocking call. */
+struct blocking {
+    sw_bert *bert;
+    struct ask *ask;
+    int result;
+};
+void *run_blocking(void *blocking);
 bool is_untouched(const struct ask *ask);
 bool same_vectors(const struct ask *a, const struct ask *b);
 

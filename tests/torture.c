@@ -38,8 +38,7 @@
 #define MOST_CACHE_MB    40u /* all models together: about 52 */
 #define MAX_PINNED_MB    "8" /* little, so that hoarders lose their leases */
 #define STUCK_AFTER_MS   (TORTURE_TIMEOUT_MS + 10000)
-#define FDS_OF_AN_ANSWER 2 /* connection and process of a swctl that is just ending */
-#define PROGRAM_LIMIT_MS 60000
+#define FDS_OF_AN_ANSWER 2     /* connection and process of a swctl that is just ending */
 #define SETTLE_MS        20000 /* for the broker to notice that everybody has gone */
 
 struct conductor {
@@ -55,13 +54,6 @@ struct conductor {
     int broker_fds; /* of an idle one that holds the files of every model */
 };
 
-static void pause_ms(uint64_t ms)
-{
-    nanosleep(
-        &(struct timespec){.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000L},
-        NULL);
-}
-
 static uint32_t below(struct conductor *conductor, uint32_t bound)
 {
     return (uint32_t)(torture_random(&conductor->random) % bound);
@@ -74,55 +66,7 @@ static bool failed(const struct conductor *conductor)
 
 /* ---- programs -------------------------------------------------------------------------------- */
 
-/* In a child: becomes build/NAME. out: a descriptor for its stdout; -1: /dev/null. */
-static void become(const char *const argv[], int out, int err, pid_t parent)
-{
-    char path[4096];
-    (void)snprintf(path, sizeof path, "%s/%s", SW_BUILD_DIR, argv[0]);
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent || dup2(null, 0) < 0 || dup2(out < 0 ? null : out, 1) < 0 ||
-        dup2(err < 0 ? null : err, 2) < 0)
-        _exit(126);
-    union {
-        const char *const *given;
-        char *const *wanted;
-    } arguments = {.given = argv};
-    (void)execv(path, arguments.wanted);
-    _exit(127);
-}
-
-static pid_t start(const char *const argv[], int out, int err)
-{
-    pid_t parent = getpid();
-    pid_t pid = fork();
-    if (pid == 0)
-        become(argv, out, err, parent);
-    return pid;
-}
-
-/* Its exit code, 128 + signal, or -1 (and it is killed) after PROGRAM_LIMIT_MS. */
-static int finish(pid_t pid)
-{
-    int status;
-    for (uint64_t end = torture_now_ms() + PROGRAM_LIMIT_MS; torture_now_ms() < end; pause_ms(1)) {
-        pid_t result = waitpid(pid, &status, WNOHANG);
-        if (result == pid)
-            return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-        if (result < 0 && errno != EINTR)
-            return -1;
-    }
-    (void)kill(pid, SIGKILL);
-    (void)waitpid(pid, &status, 0);
-    return -1;
-}
-
-static int run(const char *const argv[], int out, int err)
-{
-    pid_t pid = start(argv, out, err);
-    return pid < 0 ? -1 : finish(pid);
-}
-#define RUN(...) run((const char *const[]){__VA_ARGS__, NULL}, -1, -1)
+#define RUN(...) torture_run((const char *const[]){__VA_ARGS__, NULL}, -1, -1)
 
 /* A verb's JSON, or NULL. */
 static json_t *ask(const struct conductor *conductor, const char *verb)
@@ -133,7 +77,7 @@ static json_t *ask(const struct conductor *conductor, const char *verb)
     if (fd < 0)
         return NULL;
     const char *argv[] = {"swctl", "--json", "--socket", conductor->torture.socket, verb, NULL};
-    int code = run(argv, fd, -1);
+    int code = torture_run(argv, fd, -1);
     close(fd);
     return code == 0 ? json_load_file(path, 0, NULL) : NULL;
 }
@@ -225,7 +169,7 @@ static void start_broker(struct conductor *conductor)
         return;
     }
     int log = open(conductor->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    conductor->broker = start(argv, -1, log);
+    conductor->broker = torture_start(argv, -1, log);
     close(log);
     if (conductor->broker < 0)
         torture_fail(conductor->torture.board, "fork: %s", strerror(errno));
@@ -233,7 +177,7 @@ static void start_broker(struct conductor *conductor)
 
 static bool broker_answers(const struct conductor *conductor)
 {
-    for (uint64_t end = torture_now_ms() + SETTLE_MS; torture_now_ms() < end; pause_ms(10))
+    for (uint64_t end = torture_now_ms() + SETTLE_MS; torture_now_ms() < end; torture_pause_ms(10))
         if (RUN("swctl", "--socket", conductor->torture.socket, "ping") == 0)
             return true;
     torture_fail(conductor->torture.board, "the broker does not answer");
@@ -279,11 +223,11 @@ static void kill_broker(struct conductor *conductor)
         return;
     }
     (void)kill(conductor->broker, SIGKILL);
-    int code = finish(conductor->broker);
+    int code = torture_finish(conductor->broker);
     if (code != 128 + SIGKILL)
         torture_fail(conductor->torture.board, "the broker had ended by itself: %d", code);
     conductor->broker_kills++;
-    pause_ms(below(conductor, 60));
+    torture_pause_ms(below(conductor, 60));
     start_broker(conductor);
 }
 
@@ -310,7 +254,7 @@ static int operate(struct conductor *conductor)
                                : RUN("swctl", "--socket", socket, "clear");
         if (code != 0 && code != 1 && code != 3) /* done, refused, no broker */
             torture_fail(board, "swctl (action %u) ended with %d", what, code);
-        pause_ms(below(conductor, 50));
+        torture_pause_ms(below(conductor, 50));
     }
     return 0;
 }
@@ -339,7 +283,7 @@ static void kill_worker(struct conductor *conductor, uint32_t number)
 {
     struct seat *seat = &conductor->torture.board->seat[number];
     (void)kill(seat->pid, SIGKILL);
-    int code = finish(seat->pid);
+    int code = torture_finish(seat->pid);
     if (code != 128 + SIGKILL)
         torture_fail(conductor->torture.board, "a worker had ended by itself: %d", code);
     seat->pid = 0;
@@ -379,7 +323,7 @@ static void torment(struct conductor *conductor)
     for (uint64_t done = 0; done < conductor->kills && !failed(conductor);) {
         look_around(conductor);
         if (torture_now_ms() < due) {
-            pause_ms(1);
+            torture_pause_ms(1);
             continue;
         }
         due += mean_ms / 2 + below(conductor, (uint32_t)mean_ms + 1);
@@ -394,7 +338,7 @@ static void torment(struct conductor *conductor)
     /* what is left of the time, and the last ones killed need not be replaced */
     while (torture_now_ms() < begin + conductor->seconds * 1000 && !failed(conductor)) {
         look_around(conductor);
-        pause_ms(1);
+        torture_pause_ms(1);
     }
 }
 
@@ -405,12 +349,12 @@ static void end_workers(struct conductor *conductor)
         kill_worker(conductor, i);
     atomic_store(&board->ending, true);
     for (uint32_t i = TORTURE_SEATS / 2; i < TORTURE_SEATS; i++) {
-        int code = finish(board->seat[i].pid);
+        int code = torture_finish(board->seat[i].pid);
         board->seat[i].pid = 0;
         if (code != 0)
             torture_fail(board, "worker %u ended with %d", i, code);
     }
-    int code = finish(conductor->operator);
+    int code = torture_finish(conductor->operator);
     conductor->operator= 0;
     if (code != 0)
         torture_fail(board, "the operator ended with %d", code);
@@ -421,7 +365,7 @@ static void end_workers(struct conductor *conductor)
 static void expect(struct conductor *conductor, const char *key, int64_t wanted)
 {
     int64_t value = -1;
-    for (uint64_t end = torture_now_ms() + SETTLE_MS; torture_now_ms() < end; pause_ms(20))
+    for (uint64_t end = torture_now_ms() + SETTLE_MS; torture_now_ms() < end; torture_pause_ms(20))
         if ((value = stat_of(conductor, key)) == wanted)
             return;
     torture_fail(conductor->torture.board, "at the end %s is %lld, not %lld", key, (long long)value,
@@ -466,11 +410,11 @@ static void check_gone(struct conductor *conductor)
         manage(conductor, "stop"); /* its exit code comes where its number would */
         code = conductor->broker;
         close(conductor->control);
-        code = code ? code : finish(conductor->manager);
+        code = code ? code : torture_finish(conductor->manager);
         conductor->manager = 0;
     } else {
         (void)kill(conductor->broker, SIGTERM);
-        code = finish(conductor->broker);
+        code = torture_finish(conductor->broker);
     }
     conductor->broker = 0;
     if (code != 0)
@@ -480,11 +424,11 @@ static void check_gone(struct conductor *conductor)
     /* other brokers of this machine have a named segment for moments */
     bool gone = false;
     for (int i = 0; i < 1000 && !(gone = no_segment()); i++)
-        pause_ms(10);
+        torture_pause_ms(10);
     if (!gone)
         torture_fail(board, "a segment is left in /dev/shm");
     for (int i = 0; i < 1000 && waitpid(-1, NULL, WNOHANG) >= 0; i++)
-        pause_ms(10);
+        torture_pause_ms(10);
     if (waitpid(-1, NULL, WNOHANG) >= 0 || errno != ECHILD)
         torture_fail(board, "a process is left");
 }
@@ -499,7 +443,7 @@ static bool make_model(struct conductor *conductor, int number, const char *name
     (void)snprintf(path, sizeof path, "%s/%s", torture->catalog, name);
     torture->model[number] = name;
     struct swi_error error = {0};
-    int result = run(argv, -1, 2);
+    int result = torture_run(argv, -1, 2);
     int directory = result == 0 ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
     if (directory >= 0) {
         result = swi_manifest_read(directory, &torture->manifest[number], &error);

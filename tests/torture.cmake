@@ -1,6 +1,6 @@
 # The whole system under kills, with each io engine. The long mode is run by hand:
 #   build/release/torture --kills 1000 --seconds 120 --seed N
-add_executable(torture support/manager.c torture.c torture_worker.c)
+add_executable(torture support/manager.c torture.c torture_program.c torture_worker.c)
 target_include_directories(torture PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
 target_compile_definitions(torture PRIVATE SW_BUILD_DIR="${CMAKE_BINARY_DIR}")
 target_link_libraries(torture PRIVATE sw-client sw-core sw-flags PkgConfig::JANSSON)

@@ -1,5 +1,6 @@
 /* What the torture test's conductor (torture.c) and its workers (torture_worker.c) share: memory
- * that outlives any of them, inherited across fork.
+ * that outlives any of them, inherited across fork; and how programs are started
+ * (torture_program.c).
  */
 #ifndef TORTURE_H
 #define TORTURE_H
@@ -48,6 +49,14 @@ uint64_t torture_now_ms(void);
 /* The first text is kept, all are printed. */
 void torture_fail(struct board *board, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+
+void torture_pause_ms(uint64_t ms);
+/* build/NAME as a child that dies with this process. out, err: descriptors for what it prints; -1:
+ * /dev/null. */
+pid_t torture_start(const char *const argv[], int out, int err);
+/* Its exit code, 128 + signal, or -1 (and it is killed) after a minute. */
+int torture_finish(pid_t pid);
+int torture_run(const char *const argv[], int out, int err);
 
 /* In a process of its own: leases, verifies, releases until the board says that it ends. Returns
  * the exit code. */
