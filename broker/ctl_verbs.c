@@ -86,7 +86,8 @@ static int prepare_trace(const struct ctl_call *call, json_t *request)
     if (!start && strcmp(action, "stop") != 0 && strcmp(action, "status") != 0)
         return ctl_usage(action, "is none of start FILE, stop, status");
     if (start != (call->operand_count == 2))
-        return ctl_usage(action, start ? "needs a file" : "takes no file");
+        return ctl_usage(start ? "trace start" : "trace stop or status",
+                         start ? "needs a file" : "takes no file");
     (void)json_object_set_new(request, "action", json_string(action));
     if (!start)
         return 0;
@@ -292,7 +293,7 @@ const char *ctl_value(const struct ctl_call *call, const char *option)
 
 int ctl_usage(const char *what, const char *problem)
 {
-    (void)fprintf(stderr, "swctl: %s %s; see swctl --help\n", what, problem);
+    (void)fprintf(stderr, "swctl: %s %s; see swctl --help\n", *what ? what : "\"\"", problem);
     return CTL_USAGE;
 }
 

@@ -76,8 +76,10 @@ static int map_aligned(struct segment *segment, struct swi_error *error)
     uint8_t *room =
         mmap(NULL, padded, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (room == MAP_FAILED)
-        return swi_fail(error, -errno, "cannot reserve %llu bytes of address space: %s",
-                        (unsigned long long)padded, strerror(errno));
+        return swi_fail(error, -errno,
+                        "cannot reserve %llu MB of address space: %s; a smaller --max-cache-size "
+                        "(and --cache-size) needs less",
+                        (unsigned long long)padded >> 20, strerror(errno));
     uint64_t lead = block_round_up((uintptr_t)room) - (uintptr_t)room;
     uint8_t *base = room + lead;
     void *mapped = mmap(base, segment->max_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,

@@ -163,6 +163,23 @@ Test(swctl_peers, json_escapes_what_steers_and_loses_nothing)
     (void)sup_wait(pid, 10000);
 }
 
+Test(swctl_peers, says_what_is_at_the_path_and_what_is_missing)
+{
+    const char *file = sup_path("file");
+    sup_write_text(file, "");
+    struct sup_result result = sup_run(SUP_ARGS("swctl", "--socket", file, "ping"));
+    cr_assert_eq(result.exit_code, 3);
+    cr_assert_str_eq(result.err, sup_format("swctl: %s is no socket; name the broker's with "
+                                            "--socket or $SW_SOCKET\n",
+                                            file));
+    result = sup_run(SUP_ARGS("swctl", "warm", ""));
+    cr_assert_eq(result.exit_code, 2);
+    cr_assert_not_null(strstr(result.err, "swctl: \"\" is neither"), "%s", result.err);
+    result = sup_run(SUP_ARGS("swctl", "trace", "start"));
+    cr_assert_eq(result.exit_code, 2);
+    cr_assert_not_null(strstr(result.err, "swctl: trace start needs a file"), "%s", result.err);
+}
+
 /* ---- completion ------------------------------------------------------------------------------ */
 
 /* What bash offers for a line, as bash asks: one candidate a line. */

@@ -72,6 +72,15 @@ int swi_socket_connect_within(const char *path, int timeout_ms, struct swi_error
             "the broker at %s did not accept a connection within %d ms; it is overloaded "
             "or stopped",
             path, timeout_ms);
+    struct stat status;
+    if (result == -ECONNREFUSED && stat(path, &status) == 0 && !S_ISSOCK(status.st_mode))
+        return swi_fail(error, -ENOTSOCK,
+                        "%s is no socket; name the broker's with --socket or $SW_SOCKET", path);
+    if (result == -EACCES)
+        return swi_fail(error, result,
+                        "cannot connect to %s: %s; the members of the socket's group may (ls -l "
+                        "shows which it is)",
+                        path, sw_strerror(result));
     if (result == -ENOENT || result == -ECONNREFUSED)
         return swi_fail(error, result,
                         "no broker answers at %s; start swbrokerd --socket %s, or name its socket "

@@ -72,7 +72,7 @@ static int take_common(const struct command *command, struct command_options *op
         options->socket = optarg;
         return EXIT_DONE;
     case OPTION_THREADS:
-        return command_number(command->name, "--threads", optarg, 1, 1024, &options->threads);
+        return command_number(command->name, "--threads", optarg, 1, 64, &options->threads);
     default:
         options->stats = true;
         return EXIT_DONE;
