@@ -177,8 +177,9 @@ struct cache_remote {
     bool first; /* asked before the chunk's file; otherwise only when that fails */
     /* why: filled unless it is ready. */
     enum cache_remote_state (*state)(void *context, struct swi_error *why);
-    /* Brings the load's bytes from now on (loader_want, loader_brought …). */
-    void (*fetch)(void *context, struct load *load);
+    /* Brings the load's bytes from now on (loader_want, loader_brought …). elsewhere: they may be had
+     * from the chunk's file instead, so that it need not go on for as long as it takes. */
+    void (*fetch)(void *context, struct load *load, bool elsewhere);
     /* Gives back what it still wants of the load, which is about to be over. */
     void (*cancel)(void *context, struct load *load);
     /* The load has ended with load->status. True: it failed only because the remote could not be

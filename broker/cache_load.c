@@ -62,7 +62,8 @@ static void start_read(struct cache *cache, struct chunk *chunk, int fd,
         chunk->tried_remote = true;
         cache->remote_loading++;
         loader_start_brought(cache->loader, &chunk->load);
-        cache->remote.fetch(cache->remote.context, &chunk->load);
+        cache->remote.fetch(cache->remote.context, &chunk->load,
+                            chunk->info.source.open && !chunk->tried_file);
     }
 }
 

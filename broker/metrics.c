@@ -102,6 +102,8 @@ static const struct metric {
      NULL, NULL},
     {"redis_failures_total", COUNTER, "Chunks for which the Redis could not be asked.",
      "redis.failures", NULL, NULL},
+    {"redis_slow_total", COUNTER, "Chunks of those that took the Redis too long.", "redis.slow",
+     NULL, NULL},
     {"redis_fallbacks_total", COUNTER, "Loads that a file served in place of the Redis.",
      "redis.fallbacks", NULL, NULL},
     {"redis_rescues_total", COUNTER, "Loads that the Redis served in place of a file.",

@@ -20,8 +20,10 @@ struct fetch {
     struct redis_tier *tier;
     struct load *load;
     enum outcome outcome;
-    bool full;     /* wanted nothing in this turn */
-    bool admitted; /* by the breaker, which has not heard of its end yet */
+    bool elsewhere;  /* its file has it too */
+    uint64_t due_ns; /* when it is given up for the file; 0: not asked for yet, or there is none */
+    bool full;       /* wanted nothing in this turn */
+    bool admitted;   /* by the breaker, which has not heard of its end yet */
     unsigned outstanding;
     struct redis_call *calls[FETCH_PIECES_MAX];
 };
@@ -164,6 +166,61 @@ static struct fetch *next_to_ask(struct redis_tier *tier, uint64_t *ret_offset, 
     }
 }
 
+/* Arms the timer for whichever is due first. */
+static void watch_time(struct redis_tier *tier)
+{
+    uint64_t first_ns = UINT64_MAX;
+    const struct fetch *fetch;
+    TAILQ_FOREACH(fetch, &tier->fetches, link)
+    {
+        if (fetch->due_ns != 0 && fetch->outcome == FETCH_RUNNING && fetch->due_ns < first_ns)
+            first_ns = fetch->due_ns;
+    }
+    if (first_ns == UINT64_MAX)
+        loop_disarm(tier->loop, &tier->slow_timer);
+    else
+        loop_arm(tier->loop, &tier->slow_timer, first_ns);
+}
+
+static void start_time(struct fetch *fetch)
+{
+    struct redis_tier *tier = fetch->tier;
+    if (!fetch->elsewhere || fetch->due_ns != 0)
+        return;
+    uint64_t parts = (fetch->load->bytes + FETCH_TIMEOUT_BYTES - 1) / FETCH_TIMEOUT_BYTES;
+    fetch->due_ns = loop_now() + tier->timeout_ns * (FETCH_TIMEOUTS + parts);
+    watch_time(tier);
+}
+
+/* Also a server that answers each question just in time is one that is in the way. */
+void swi_tier_slow(struct loop_timer *timer, uint64_t now_ns)
+{
+    struct redis_tier *tier = LOOP_OWNER(timer, struct redis_tier, slow_timer);
+    unsigned slow = 0;
+    struct fetch *fetch;
+    TAILQ_FOREACH(fetch, &tier->fetches, link)
+    {
+        bool brought = fetch->outstanding == 0 && fetch->load->issued == fetch->load->bytes;
+        if (fetch->due_ns == 0 || fetch->due_ns > now_ns || fetch->outcome != FETCH_RUNNING)
+            continue;
+        fetch->due_ns = 0;
+        if (brought || fetch->load->status != 0)
+            continue;
+        struct swi_error error;
+        (void)swi_fail(&error, SW_ELOAD, "Redis at %s is too slow for it",
+                       redis_link_name(tier->reads));
+        fetch->admitted = false;
+        tier->stats.slow++;
+        fail(fetch, FETCH_UNREACHABLE, &error);
+        slow++;
+    }
+    for (; slow > 0; slow--) /* after the walk: it may end the connection, and all that is on it */
+        redis_link_disappointed(tier->reads,
+                                "it is slow: a chunk took many times --redis-timeout in all");
+    (void)swi_tier_turn(tier);
+    watch_time(tier);
+}
+
 static bool ask(struct fetch *fetch, uint64_t offset, uint32_t bytes)
 {
     struct redis_tier *tier = fetch->tier;
@@ -182,6 +239,7 @@ static bool ask(struct fetch *fetch, uint64_t offset, uint32_t bytes)
     call->into_bytes = bytes;
     fetch->calls[fetch->outstanding++] = call;
     tier->pieces++;
+    start_time(fetch);
     return true;
 }
 
@@ -227,7 +285,7 @@ enum cache_remote_state swi_tier_state(void *context, struct swi_error *why)
                                                                             : CACHE_REMOTE_DOWN;
 }
 
-void swi_tier_fetch(void *context, struct load *load)
+void swi_tier_fetch(void *context, struct load *load, bool elsewhere)
 {
     struct redis_tier *tier = context;
     struct swi_error error;
@@ -237,7 +295,7 @@ void swi_tier_fetch(void *context, struct load *load)
         loader_refuse(load, &error);
         return;
     }
-    *fetch = (struct fetch){.tier = tier, .load = load};
+    *fetch = (struct fetch){.tier = tier, .load = load, .elsewhere = elsewhere};
     TAILQ_INSERT_TAIL(&tier->fetches, fetch, link);
     fetch->admitted = redis_link_admit(tier->reads);
     if (!fetch->admitted) {

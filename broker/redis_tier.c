@@ -62,11 +62,11 @@ void redis_tier_on_up(struct redis_tier *tier, void (*up)(void *owner), void *ow
     tier->up_owner = owner;
 }
 
-static int open_link(struct redis_tier *tier, const struct redis_address *address,
-                     uint64_t timeout_ns, bool reads, struct swi_error *error)
+static int open_link(struct redis_tier *tier, const struct redis_address *address, bool reads,
+                     struct swi_error *error)
 {
     const struct redis_link_options options = {.address = address,
-                                               .timeout_ns = timeout_ns,
+                                               .timeout_ns = tier->timeout_ns,
                                                .purpose = reads ? "reads" : "writes",
                                                .up = reads ? reads_up : writes_up,
                                                .down = reads ? NULL : writes_down,
@@ -90,6 +90,8 @@ int redis_tier_create(const struct redis_options *options, struct loop *loop, st
     tier->mode = options->mode;
     tier->order = options->order;
     tier->pause_timer.fire = swi_tier_pause_over;
+    tier->slow_timer.fire = swi_tier_slow;
+    tier->timeout_ns = options->timeout_ms * LOOP_NS_PER_MS;
     TAILQ_INIT(&tier->fetches);
     TAILQ_INIT(&tier->writings);
     (void)snprintf(tier->prefix, sizeof tier->prefix, "%s", options->prefix);
@@ -99,11 +101,10 @@ int redis_tier_create(const struct redis_options *options, struct loop *loop, st
         result = swi_fail(error, -EIO, "the kernel gives no random numbers");
     else
         (void)snprintf(tier->token, sizeof tier->token, "%016llx", (unsigned long long)token);
-    uint64_t timeout_ns = options->timeout_ms * LOOP_NS_PER_MS;
     if (result == 0 && tier->mode != REDIS_WRITE_ONLY)
-        result = open_link(tier, &address, timeout_ns, true, error);
+        result = open_link(tier, &address, true, error);
     if (result == 0 && tier->mode != REDIS_READ_ONLY)
-        result = open_link(tier, &address, timeout_ns, false, error);
+        result = open_link(tier, &address, false, error);
     explicit_bzero(&address, sizeof address);
     if (result < 0) {
         redis_tier_destroy(tier);
@@ -127,6 +128,7 @@ void redis_tier_destroy(struct redis_tier *tier)
     if (!tier)
         return;
     cache_set_remote(tier->cache, NULL);
+    loop_disarm(tier->loop, &tier->slow_timer);
     swi_tier_stop_writing(tier);
     redis_link_destroy(tier->reads);
     redis_link_destroy(tier->writes);

@@ -7,6 +7,8 @@
  *                    urgent load first; each reply is copied from hiredis's buffer to its place in
  *                    the arena (1 MiB = one segment of the loader), and the loader hashes it in the
  *                    same turns as segments of files.
+ *             (A load that has a file is given up when the whole of it takes too long, however
+ *             regularly its stripes come in.)
  *             A stripe that is missing, wrong or late fails the load here: what it still waits for
  *             is forgotten (nothing can write into the arena but that copy, so the range is free of
  *             it at once), and the cache goes on with the file, in the same range and for the same
@@ -78,6 +80,7 @@ struct redis_tier_stats {
     uint64_t misses;   /* not there, or not all of it */
     uint64_t wrong;    /* another length or digest */
     uint64_t failures; /* the server could not be asked, or answered with an error */
+    uint64_t slow;     /* of these: given up for the file, since the whole of it took too long */
     uint64_t hit_bytes;
     uint64_t stores, store_bytes; /* written */
     uint64_t store_present;       /* not written: it was there */

@@ -19,6 +19,10 @@
 #define STORE_PAUSE_MIN_NS LOOP_NS_PER_S
 #define STORE_PAUSE_MAX_NS (60 * LOOP_NS_PER_S)
 #define REMOTE_PATIENCE_NS (5 * LOOP_NS_PER_S) /* away for longer: nobody waits for it any more */
+/* A whole load that has a file may take so many times the timeout, and once more for so much of it.
+ */
+#define FETCH_TIMEOUTS      2u
+#define FETCH_TIMEOUT_BYTES (8u << 20)
 
 struct fetch;
 TAILQ_HEAD(fetch_list, fetch);
@@ -66,8 +70,10 @@ struct redis_tier {
     void *up_owner;
     struct redis_tier_stats stats; /* the counters; the rest is filled when asked */
 
+    uint64_t timeout_ns;
     struct fetch_list fetches;
     unsigned pieces;
+    struct loop_timer slow_timer; /* for the load that is given up next */
 
     struct writing_list writings; /* the first is the one being written */
     bool writing;
@@ -92,10 +98,11 @@ void swi_tier_tell_error(struct redis_tier *tier, struct redis_link *link, enum 
 
 /* redis_fetch.c: the cache_remote's functions */
 enum cache_remote_state swi_tier_state(void *context, struct swi_error *why);
-void swi_tier_fetch(void *context, struct load *load);
+void swi_tier_fetch(void *context, struct load *load, bool elsewhere);
 void swi_tier_cancel(void *context, struct load *load);
 bool swi_tier_over(void *context, struct load *load);
 bool swi_tier_turn(void *context);
+void swi_tier_slow(struct loop_timer *timer, uint64_t now_ns);
 void swi_tier_stop_fetching(struct redis_tier *tier);
 
 /* redis_store.c */

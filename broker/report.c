@@ -175,6 +175,7 @@ static json_t *describe_redis(struct redis_tier *tier, const struct cache_stats 
     report_put(object, "misses", stats.misses);
     report_put(object, "wrong", stats.wrong);
     report_put(object, "failures", stats.failures);
+    report_put(object, "slow", stats.slow);
     report_put(object, "hit_bytes", stats.hit_bytes);
     report_put(object, "fallbacks", cache->remote_to_file);
     report_put(object, "rescues", cache->file_to_remote);

@@ -183,6 +183,27 @@ Test(redis_fake, garbage_opens_the_breaker_and_sense_closes_it)
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }
 
+/* Each stripe comes in time; all of them would take ten seconds and more. */
+Test(redis_fake, a_load_that_takes_too_long_in_all_comes_from_its_file)
+{
+    struct sup_fake fake = sup_fake_start(FAKE_NIL);
+    struct sup_broker broker =
+        redis_broker(fake.url, SUP_ARGS("--redis-order", "redis-first", "--redis-timeout", "1500"));
+    sup_fake_set(&fake, FAKE_SLOW);
+    struct raw raw = raw_attach(&broker, "test");
+    struct raw_model model = raw_open(&raw, "mini");
+    (void)raw_pin(&raw, &model, raw_find(&model, "embeddings_words_0"));
+    cr_assert_eq(redis_stat(&broker, "slow"), 1);
+    cr_assert_eq(redis_stat(&broker, "failures"), 1);
+    cr_assert_eq(redis_stat(&broker, "fallbacks"), 1);
+    cr_assert_eq(redis_link_stat(&broker, "reads", "timeouts"), 0);
+    cr_assert_eq(redis_link_stat(&broker, "reads", "connects"), 1);
+    const char *log = sup_read(broker.log, NULL);
+    cr_assert_not_null(strstr(log, "it is slow"), "%s", log);
+    raw_close(&raw);
+    cr_assert_eq(sup_broker_stop(&broker), 0);
+}
+
 static bool breaker_is_closed(void *context)
 {
     return strcmp(redis_breaker(context), "closed") == 0;

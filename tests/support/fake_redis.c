@@ -188,6 +188,9 @@ static bool answer_get(struct peer *peer, const char *key, enum fake_manner mann
         return false;
     case FAKE_FIRST_ONLY:
         return strcmp(strrchr(key, ':'), ":0") != 0 || say_zeros(peer, 1048576, 1048576);
+    case FAKE_SLOW:
+        sup_sleep_ms(600);
+        return say_zeros(peer, 1048576, 1048576);
     case FAKE_SILENT:
         return true;
     case FAKE_UNASKED:
