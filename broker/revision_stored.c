@@ -7,10 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "bundle.h"
+#include "core/size.h"
 
 #define SEALS (F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL)
 
@@ -28,6 +30,43 @@ struct revision_stored {
     struct stored_file files[];
 };
 
+/* What all revisions have; the loop is one thread. */
+static struct stored_usage usage;
+
+int revision_stored_check(const struct stored_usage *now, const struct stored_usage *more,
+                          uint64_t descriptors, struct swi_error *error)
+{
+    if (now->files + more->files > descriptors / 2)
+        return swi_fail(
+            error, SW_EQUOTA,
+            "its %llu small files in Redis need a descriptor each, and %llu of at most "
+            "%llu are taken by other models; name fewer in --models, or raise the limit "
+            "of open files",
+            (unsigned long long)more->files, (unsigned long long)now->files,
+            (unsigned long long)(descriptors / 2));
+    if (now->bytes + more->bytes <= STORED_BYTES_MAX)
+        return 0;
+    char need[32], have[32], most[32];
+    swi_size_format(more->bytes, need, sizeof need);
+    swi_size_format(now->bytes, have, sizeof have);
+    swi_size_format(STORED_BYTES_MAX, most, sizeof most);
+    return swi_fail(error, SW_EQUOTA,
+                    "its small files in Redis have %s, and those of other models %s of at most %s; "
+                    "name fewer in --models",
+                    need, have, most);
+}
+
+static int check_room(const struct bundle *bundle, struct swi_error *error)
+{
+    struct rlimit limit;
+    struct stored_usage more = {.files = bundle->count};
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return swi_fail(error, -errno, "getrlimit: %s", sw_strerror(-errno));
+    for (uint32_t i = 0; i < bundle->count; i++)
+        more.bytes += bundle->files[i].size;
+    return revision_stored_check(&usage, &more, limit.rlim_cur, error);
+}
+
 void revision_stored_free(struct revision_stored *stored)
 {
     if (!stored)
@@ -35,6 +74,8 @@ void revision_stored_free(struct revision_stored *stored)
     for (uint32_t i = 0; i < stored->count; i++) {
         if (stored->files[i].fd >= 0)
             close(stored->files[i].fd);
+        usage.files--;
+        usage.bytes -= stored->files[i].bytes;
         free(stored->files[i].name);
     }
     free(stored);
@@ -76,6 +117,8 @@ static int fill(int fd, const struct bundle_file *file)
 static int keep_file(struct stored_file *ret, const struct bundle_file *file)
 {
     ret->bytes = file->size;
+    usage.files++;
+    usage.bytes += file->size;
     ret->name = strdup(file->name);
     ret->fd = memfd_create("sw-model-file", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (!ret->name)
@@ -112,6 +155,11 @@ int revision_create_stored(struct cache *cache, const char *name, const void *da
     int result = bundle_parse(data, size, &bundle, error);
     if (result < 0)
         return result;
+    result = check_room(&bundle, error);
+    if (result < 0) {
+        bundle_fini(&bundle);
+        return result;
+    }
     const struct bundle_file *text = bundle_find(&bundle, SWI_MANIFEST_FILE);
     result = swi_manifest_parse(text->bytes, text->size, &manifest, error);
     if (result == 0) {

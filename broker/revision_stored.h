@@ -7,7 +7,18 @@
 
 struct revision_stored;
 
-/* digest: of the bundle, whose bytes are not needed any more afterwards. */
+/* Small files of all revisions from a Redis, which are memory and a descriptor each: whoever writes
+ * to that Redis may not have all of either. */
+#define STORED_BYTES_MAX (UINT64_C(1) << 30)
+struct stored_usage {
+    uint64_t files, bytes;
+};
+/* Whether so much more fits, with half of `descriptors` for it. SW_EQUOTA and a sentence. Pure. */
+int revision_stored_check(const struct stored_usage *now, const struct stored_usage *more,
+                          uint64_t descriptors, struct swi_error *error);
+
+/* digest: of the bundle, whose bytes are not needed any more afterwards. SW_EQUOTA: no room for its
+ * small files. */
 int revision_create_stored(struct cache *cache, const char *name, const void *data, size_t size,
                            struct swi_digest digest, uint64_t incarnation, struct revision **ret,
                            struct swi_error *error);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "core/digest.h"
 #include "redis_fixture.h"
@@ -177,4 +178,26 @@ Test(redis_faults, a_push_overwrites_a_bundle_of_another_type)
     (void)sup_redis_cli(&redis, SUP_ARGS("rpush", key, "a"));
     push();
     cr_assert_str_eq(sup_redis_cli(&redis, SUP_ARGS("strlen", key)), length);
+}
+
+Test(redis_faults, small_files_leave_the_broker_half_of_its_descriptors)
+{
+    redis = sup_redis_start(NULL);
+    for (int i = 0; i < 60; i++)
+        sup_write_text(sup_format("%s/mini/extra_%d.json", redis_models(), i), "{}");
+    push();
+    const struct rlimit few = {100, 100};
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+    struct sup_broker broker = sup_broker_start(
+        NULL, "64", SUP_ARGS("--redis-url", redis.url, "--models", "mini", "--max-sessions", "8"));
+    const char *log = "";
+    for (int i = 0; i < 400 && !strstr(log, "need a descriptor each"); i++) {
+        sup_sleep_ms(25);
+        log = sup_read(broker.log, NULL);
+    }
+    cr_assert_not_null(strstr(log, "model mini: its 6"), "%s", log);
+    cr_assert_not_null(strstr(log, "of at most 50"), "%s", log);
+    cr_assert_not(is_served(&broker));
+    cr_assert_eq(redis_link_stat(&broker, "reads", "breaker_opened"), 0);
+    cr_assert_eq(sup_broker_stop(&broker), 0);
 }
