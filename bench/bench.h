@@ -1,9 +1,9 @@
 /* swbench: what every subcommand shares.
  *
  * A subcommand is one file with one function int bench_NAME(int argc, char **argv), declared here
- * and listed in main.c's table. It parses its own options with getopt_long, fills a report and
- * prints it: a table for people, or with --json one object with the unit in each key. Baselines run
- * interleaved with what they are compared to.
+ * and listed in main.c's table. It reads its own options (options.h, or getopt_long where they are
+ * of another kind), fills a report and prints it: a table for people, or with --json one object
+ * with the unit in each key. Baselines run interleaved with what they are compared to.
  *
  * Failures end the program through bench_die: one line on stderr, exit code 1. Whatever a
  * subcommand started ends with it, however it ends (stage.c).

@@ -9,7 +9,6 @@
  * thread's processor time, which leaves out what other programs took. Both ways run on this thread
  * alone.
  */
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +19,7 @@
 #include "bench.h"
 #include "bert/encoder.h"
 #include "crew.h"
+#include "options.h"
 
 struct settings {
     struct stage_options stage;
@@ -27,61 +27,32 @@ struct settings {
     bool json;
 };
 
-static void usage(void)
+static bool take_cell(const char *text, void *place)
 {
-    printf("Usage: swbench overhead [OPTIONS]\n"
-           "Time a warm forward through the public functions beside the engine alone.\n\n"
-           "      --model DIR   a chunk directory (default: a synthetic model of --shape)\n"
-           "      --shape NAME  of swchunk synth (default: minilm-l6)\n"
-           "      --cell BxL    batch x length (default: 1x16)\n"
-           "      --rounds N    pairs of passes (default: 1000)\n"
-           "      --json        one object instead of a table\n"
-           "  -h, --help        show this and exit\n");
+    struct settings *settings = place;
+    char rest;
+    return sscanf(text, "%ux%u%c", &settings->sequences, &settings->length, &rest) == 2 &&
+           settings->sequences > 0 && settings->length > 0 && settings->sequences <= 4096 &&
+           settings->length <= 4096;
 }
 
 static struct settings parse(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"model", required_argument, NULL, 'm'},
-        {"shape", required_argument, NULL, 's'},
-        {"cell", required_argument, NULL, 'c'},
-        {"rounds", required_argument, NULL, 'r'},
-        {"json", no_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},
-        {0},
-    };
     struct settings settings = {
         .stage = {.shape = "minilm-l6"}, .sequences = 1, .length = 16, .rounds = 1000};
-    char rest;
-    for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
-        switch (option) {
-        case 'm':
-            settings.stage.model = optarg;
-            break;
-        case 's':
-            settings.stage.shape = optarg;
-            break;
-        case 'c':
-            if (sscanf(optarg, "%ux%u%c", &settings.sequences, &settings.length, &rest) != 2 ||
-                settings.sequences == 0 || settings.length == 0 || settings.sequences > 4096 ||
-                settings.length > 4096)
-                bench_die("a cell is BATCHxLENGTH, such as 1x16, not %s", optarg);
-            break;
-        case 'r':
-            settings.rounds = bench_number("--rounds", optarg, 1000000);
-            break;
-        case 'j':
-            settings.json = true;
-            break;
-        case 'h':
-            usage();
-            exit(0);
-        default:
-            bench_die("swbench overhead --help lists the options");
-        }
-    }
-    if (optind < argc)
-        bench_die("overhead takes no argument %s", argv[optind]);
+    const struct bench_option table[] = {
+        {"model", "DIR", "a chunk directory (default: a synthetic model of --shape)",
+         .text = &settings.stage.model},
+        {"shape", "NAME", "of swchunk synth (default: minilm-l6)", .text = &settings.stage.shape},
+        {"cell", "BxL", "batch x length (default: 1x16)", .take = take_cell, .place = &settings,
+         .wanted = "a cell is BATCHxLENGTH, such as 1x16"},
+        {"rounds", "N", "pairs of passes (default: 1000)", .count = &settings.rounds,
+         .most = 1000000},
+        {0},
+    };
+    bench_parse(argc, argv, "overhead",
+                "Time a warm forward through the public functions beside the engine alone.", table,
+                &settings.json);
     return settings;
 }
 

@@ -9,7 +9,6 @@
  * its result differs in a bit from that of the first.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <limits.h>
 #include <math.h>
 #include <signal.h>
@@ -27,6 +26,7 @@
 #include <sw/bert.h>
 
 #include "crew.h"
+#include "options.h"
 #include "support/manager.h"
 
 #define PASSES_MAX  (1u << 20)
@@ -58,62 +58,24 @@ struct window {
     uint64_t begin_ns, end_ns;
 };
 
-static void usage(void)
-{
-    printf(
-        "Usage: swbench restart [OPTIONS]\n"
-        "Restart a broker under a service manager while a worker runs passes without a pause.\n\n"
-        "      --model DIR        a chunk directory (default: a synthetic minilm-l6, f16)\n"
-        "      --restarts N       (default: 20)\n"
-        "      --clients N        more clients that hold a lease each (default: 0)\n"
-        "      --cache-size SIZE  of the arena (default: the model and some room)\n"
-        "      --kill             end the broker with SIGKILL instead of SIGTERM\n"
-        "      --json             one object instead of a table\n"
-        "  -h, --help             show this and exit\n");
-}
-
 static struct settings parse(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"model", required_argument, NULL, 'm'},
-        {"restarts", required_argument, NULL, 'r'},
-        {"clients", required_argument, NULL, 'c'},
-        {"kill", no_argument, NULL, 'k'},
-        {"cache-size", required_argument, NULL, 's'},
-        {"json", no_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},
+    struct settings settings = {.stage = {.shape = "minilm-l6"}, .restarts = 20};
+    const struct bench_option table[] = {
+        {"model", "DIR", "a chunk directory (default: a synthetic minilm-l6, f16)",
+         .text = &settings.stage.model},
+        {"restarts", "N", "(default: 20)", .count = &settings.restarts, .most = 1000},
+        {"clients", "N", "more clients that hold a lease each (default: 0)",
+         .count = &settings.clients, .most = CREW_MAX - 1},
+        {"cache-size", "SIZE", "of the arena (default: the model and some room)",
+         .text = &settings.stage.cache_size},
+        {"kill", NULL, "end the broker with SIGKILL instead of SIGTERM", .flag = &settings.kill},
         {0},
     };
-    struct settings settings = {.stage = {.shape = "minilm-l6"}, .restarts = 20};
-    for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
-        switch (option) {
-        case 'm':
-            settings.stage.model = optarg;
-            break;
-        case 'r':
-            settings.restarts = bench_number("restarts", optarg, 1000);
-            break;
-        case 'c':
-            settings.clients = bench_number("clients", optarg, CREW_MAX - 1);
-            break;
-        case 's':
-            settings.stage.cache_size = optarg;
-            break;
-        case 'k':
-            settings.kill = true;
-            break;
-        case 'j':
-            settings.json = true;
-            break;
-        case 'h':
-            usage();
-            exit(0);
-        default:
-            bench_die("swbench restart --help lists the options");
-        }
-    }
-    if (optind < argc)
-        bench_die("restart takes no argument %s", argv[optind]);
+    bench_parse(
+        argc, argv, "restart",
+        "Restart a broker under a service manager while a worker runs passes without a pause.",
+        table, &settings.json);
     return settings;
 }
 

@@ -19,7 +19,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,6 +32,7 @@
 
 #include "bench.h"
 #include "crew.h"
+#include "options.h"
 
 #define MODELS_MAX 64
 #define TICK_NS    1000000u
@@ -43,38 +43,8 @@ struct settings {
     bool json;
 };
 
-static void usage(void)
-{
-    printf("Usage: swbench submit [OPTIONS]\n"
-           "Drive several models from one event loop and time how long the loop stalls.\n\n"
-           "      --model DIR   a chunk directory, of which copies are made (default: a synthetic "
-           "one)\n"
-           "      --shape NAME  of swchunk synth (default: minilm-l6)\n"
-           "      --models N    (default: 8)\n"
-           "      --threads N   of the executor (default: 1)\n"
-           "      --depth N     requests in flight of each model (default: 4)\n"
-           "      --tokens N    of a request (default: 16)\n"
-           "      --requests N  of each model in a round (default: 100)\n"
-           "      --rounds N    (default: 5)\n"
-           "      --json        one object instead of a table\n"
-           "  -h, --help        show this and exit\n");
-}
-
 static struct settings parse(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"model", required_argument, NULL, 'm'},
-        {"shape", required_argument, NULL, 's'},
-        {"models", required_argument, NULL, 'n'},
-        {"threads", required_argument, NULL, 't'},
-        {"depth", required_argument, NULL, 'd'},
-        {"tokens", required_argument, NULL, 'k'},
-        {"requests", required_argument, NULL, 'q'},
-        {"rounds", required_argument, NULL, 'r'},
-        {"json", no_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},
-        {0},
-    };
     struct settings settings = {.stage = {.shape = "minilm-l6"},
                                 .models = 8,
                                 .threads = 1,
@@ -82,44 +52,23 @@ static struct settings parse(int argc, char **argv)
                                 .tokens = 16,
                                 .requests = 100,
                                 .rounds = 5};
-    for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
-        switch (option) {
-        case 'm':
-            settings.stage.model = optarg;
-            break;
-        case 's':
-            settings.stage.shape = optarg;
-            break;
-        case 'n':
-            settings.models = bench_number("--models", optarg, MODELS_MAX);
-            break;
-        case 't':
-            settings.threads = bench_number("--threads", optarg, 64);
-            break;
-        case 'd':
-            settings.depth = bench_number("--depth", optarg, 64);
-            break;
-        case 'k':
-            settings.tokens = bench_number("--tokens", optarg, 512);
-            break;
-        case 'q':
-            settings.requests = bench_number("--requests", optarg, 1000000);
-            break;
-        case 'r':
-            settings.rounds = bench_number("--rounds", optarg, 1000);
-            break;
-        case 'j':
-            settings.json = true;
-            break;
-        case 'h':
-            usage();
-            exit(0);
-        default:
-            bench_die("swbench submit --help lists the options");
-        }
-    }
-    if (optind < argc)
-        bench_die("submit takes no argument %s", argv[optind]);
+    const struct bench_option table[] = {
+        {"model", "DIR", "a chunk directory, of which copies are made (default: a synthetic one)",
+         .text = &settings.stage.model},
+        {"shape", "NAME", "of swchunk synth (default: minilm-l6)", .text = &settings.stage.shape},
+        {"models", "N", "(default: 8)", .count = &settings.models, .most = MODELS_MAX},
+        {"threads", "N", "of the executor (default: 1)", .count = &settings.threads, .most = 64},
+        {"depth", "N", "requests in flight of each model (default: 4)", .count = &settings.depth,
+         .most = 64},
+        {"tokens", "N", "of a request (default: 16)", .count = &settings.tokens, .most = 512},
+        {"requests", "N", "of each model in a round (default: 100)", .count = &settings.requests,
+         .most = 1000000},
+        {"rounds", "N", "(default: 5)", .count = &settings.rounds, .most = 1000},
+        {0},
+    };
+    bench_parse(argc, argv, "submit",
+                "Drive several models from one event loop and time how long the loop stalls.",
+                table, &settings.json);
     return settings;
 }
 

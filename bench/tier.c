@@ -7,7 +7,6 @@
  * server too. Files are read with O_DIRECT, so the page cache has no part in it.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +15,7 @@
 #include <unistd.h>
 
 #include "crew.h"
+#include "options.h"
 #include "redis.h"
 
 struct settings {
@@ -24,46 +24,18 @@ struct settings {
     bool json;
 };
 
-static void usage(void)
-{
-    printf("Usage: swbench redis [OPTIONS]\n"
-           "Load a model through a Redis on a Unix socket and from its files, in turns.\n\n"
-           "      --model DIR   a chunk directory (default: a synthetic bert-base, f16)\n"
-           "      --rounds N    (default: 7)\n"
-           "      --json        one object instead of a table\n"
-           "  -h, --help        show this and exit\n");
-}
-
 static struct settings parse(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"model", required_argument, NULL, 'm'},
-        {"rounds", required_argument, NULL, 'r'},
-        {"json", no_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},
+    struct settings settings = {.stage = {.shape = "bert-base"}, .rounds = 7};
+    const struct bench_option table[] = {
+        {"model", "DIR", "a chunk directory (default: a synthetic bert-base, f16)",
+         .text = &settings.stage.model},
+        {"rounds", "N", "(default: 7)", .count = &settings.rounds, .most = 10000},
         {0},
     };
-    struct settings settings = {.stage = {.shape = "bert-base"}, .rounds = 7};
-    for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
-        switch (option) {
-        case 'm':
-            settings.stage.model = optarg;
-            break;
-        case 'r':
-            settings.rounds = bench_number("rounds", optarg, 10000);
-            break;
-        case 'j':
-            settings.json = true;
-            break;
-        case 'h':
-            usage();
-            exit(0);
-        default:
-            bench_die("swbench redis --help lists the options");
-        }
-    }
-    if (optind < argc)
-        bench_die("redis takes no argument %s", argv[optind]);
+    bench_parse(argc, argv, "redis",
+                "Load a model through a Redis on a Unix socket and from its files, in turns.",
+                table, &settings.json);
     return settings;
 }
 

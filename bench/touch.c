@@ -8,7 +8,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +16,7 @@
 #include <unistd.h>
 
 #include "crew.h"
+#include "options.h"
 
 #define TOUCHED_BYTES (UINT64_C(256) << 20)
 #define PAGE          4096u
@@ -28,47 +28,19 @@ struct settings {
     bool json;
 };
 
-static void usage(void)
-{
-    printf("Usage: swbench touch [OPTIONS]\n"
-           "Measure a new client's first touch of 256 MB of resident weights.\n\n"
-           "      --model DIR   a chunk directory (default: a synthetic bert-base, f32)\n"
-           "      --rounds N    (default: 15)\n"
-           "      --json        one object instead of a table\n"
-           "  -h, --help        show this and exit\n");
-}
-
 static struct settings parse(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"model", required_argument, NULL, 'm'},
-        {"rounds", required_argument, NULL, 'r'},
-        {"json", no_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},
-        {0},
-    };
     struct settings settings = {.stage = {.shape = "bert-base", .synth = {"--dtype", "f32"}},
                                 .rounds = 15};
-    for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
-        switch (option) {
-        case 'm':
-            settings.stage.model = optarg;
-            break;
-        case 'r':
-            settings.rounds = bench_number("rounds", optarg, 10000);
-            break;
-        case 'j':
-            settings.json = true;
-            break;
-        case 'h':
-            usage();
-            exit(0);
-        default:
-            bench_die("swbench touch --help lists the options");
-        }
-    }
-    if (optind < argc)
-        bench_die("touch takes no argument %s", argv[optind]);
+    const struct bench_option table[] = {
+        {"model", "DIR", "a chunk directory (default: a synthetic bert-base, f32)",
+         .text = &settings.stage.model},
+        {"rounds", "N", "(default: 15)", .count = &settings.rounds, .most = 10000},
+        {0},
+    };
+    bench_parse(argc, argv, "touch",
+                "Measure a new client's first touch of 256 MB of resident weights.", table,
+                &settings.json);
     return settings;
 }
 

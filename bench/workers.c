@@ -10,7 +10,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -23,6 +22,7 @@
 #include <unistd.h>
 
 #include "crew.h"
+#include "options.h"
 
 #define PRIVATE_KB_A_WORKER 8192 /* what a worker may need beside the arena */
 
@@ -35,46 +35,17 @@ struct settings {
     bool json;
 };
 
-static void usage(void)
-{
-    printf("Usage: swbench workers [OPTIONS]\n"
-           "Measure the memory of 1, 2, 4 and 8 workers on one model.\n\n"
-           "      --model DIR   a chunk directory (default: a synthetic bert-base, f16)\n"
-           "      --rounds N    (default: 3)\n"
-           "      --json        one object instead of a table\n"
-           "  -h, --help        show this and exit\n");
-}
-
 static struct settings parse(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"model", required_argument, NULL, 'm'},
-        {"rounds", required_argument, NULL, 'r'},
-        {"json", no_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},
+    struct settings settings = {.stage = {.shape = "bert-base"}, .rounds = 3};
+    const struct bench_option table[] = {
+        {"model", "DIR", "a chunk directory (default: a synthetic bert-base, f16)",
+         .text = &settings.stage.model},
+        {"rounds", "N", "(default: 3)", .count = &settings.rounds, .most = 1000},
         {0},
     };
-    struct settings settings = {.stage = {.shape = "bert-base"}, .rounds = 3};
-    for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
-        switch (option) {
-        case 'm':
-            settings.stage.model = optarg;
-            break;
-        case 'r':
-            settings.rounds = bench_number("rounds", optarg, 1000);
-            break;
-        case 'j':
-            settings.json = true;
-            break;
-        case 'h':
-            usage();
-            exit(0);
-        default:
-            bench_die("swbench workers --help lists the options");
-        }
-    }
-    if (optind < argc)
-        bench_die("workers takes no argument %s", argv[optind]);
+    bench_parse(argc, argv, "workers", "Measure the memory of 1, 2, 4 and 8 workers on one model.",
+                table, &settings.json);
     return settings;
 }
 
