@@ -398,6 +398,82 @@ Test(broker_restart, a_missing_ledger_or_a_second_one_is_noticed)
     starts_empty(&scene);
 }
 
+/* ---- bits that flip -------------------------------------------------------------------------- */
+
+#define FLIPS 40
+
+struct place {
+    const char *name;
+    size_t from, bytes;
+};
+
+static uint64_t dice = 7;
+
+static uint32_t roll(size_t below)
+{
+    dice = dice * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)((dice >> 33) % below);
+}
+
+#define LEDGER_AT(member) offsetof(struct ledger, member)
+
+/* Where something is that a successor looks at. */
+static struct place pick(const struct scene *scene)
+{
+    size_t id = scene->model.ids[roll(scene->model.opened.chunks)];
+    size_t session = scene->raw.welcome.session * sizeof(struct ledger_session);
+    const struct place places[] = {
+        {"sw-ledger", LEDGER_AT(header), sizeof(struct ledger_header)},
+        {"sw-ledger", LEDGER_AT(range), 2 * sizeof(struct ledger_range)},
+        {"sw-ledger", LEDGER_AT(revision), 2 * sizeof(struct ledger_revision)},
+        {"sw-ledger", LEDGER_AT(chunk) + id * sizeof(struct ledger_chunk),
+         sizeof(struct ledger_chunk)},
+        {"sw-ledger", LEDGER_AT(session) + session, 56 + 64 + 16},
+        {"sw-ledger", LEDGER_AT(session) + session + offsetof(struct ledger_session, load), 64},
+        {"sw-ledger", LEDGER_AT(huge), 16},
+        {"sw-index", 0, sizeof(struct swi_index_header)},
+        {"sw-index", offsetof(struct swi_index, epoch) + scene->raw.welcome.session * 8, 8},
+        {"sw-index", offsetof(struct swi_index, entry) + id * sizeof(struct swi_entry),
+         sizeof(struct swi_entry)},
+        {"sw-index", offsetof(struct swi_index, entry) + id * sizeof(struct swi_entry), 8},
+    };
+    return places[roll(sizeof places / sizeof places[0])];
+}
+
+static void flip(struct scene *scene)
+{
+    for (uint32_t i = 1 + roll(3); i > 0; i--) {
+        struct place place = pick(scene);
+        uint8_t byte;
+        int fds[8];
+        cr_assert_eq(managed_take(&scene->managed, place.name, fds), 1);
+        off_t at = (off_t)(place.from + roll(place.bytes));
+        cr_assert_eq(pread(fds[0], &byte, 1, at), 1);
+        byte = roll(2) ? (uint8_t)(byte ^ (1u << roll(8))) : (uint8_t)roll(256);
+        cr_assert_eq(pwrite(fds[0], &byte, 1, at), 1);
+        close(fds[0]);
+    }
+}
+
+/* Whatever it finds it starts, and what it serves is right. */
+Test(broker_restart, bits_that_flip_cost_what_they_are_in)
+{
+    struct scene scene = open_scene(ROOM, NULL);
+    for (int i = 0; i < FLIPS; i++) {
+        load_all(&scene);
+        (void)raw_pin(&scene.raw, &scene.model, 1);
+        managed_kill(&scene.managed);
+        flip(&scene);
+        managed_begin(&scene.managed);
+        raw_close(&scene.raw);
+        scene.raw = raw_attach(&scene.managed.broker, "next");
+        scene.model = raw_open(&scene.raw, "tiny");
+        for (uint32_t k = 0; k < scene.model.opened.chunks; k++)
+            swi_pin_drop(scene.raw.page, raw_pin(&scene.raw, &scene.model, k));
+    }
+    close_scene(&scene);
+}
+
 /* ---- an arena that cannot be taken over, and is mapped still --------------------------------- */
 
 static void private_dev_shm(const char *size)
