@@ -474,6 +474,73 @@ Test(broker_restart, bits_that_flip_cost_what_they_are_in)
     close_scene(&scene);
 }
 
+/* ---- deaths on the way ------------------------------------------------------------------------
+ */
+
+#define DEATHS 40
+
+/* Brokers that die while they take it over, at any moment of it, cost nobody anything. */
+Test(broker_restart, deaths_while_taking_over_cost_nobody_a_lease)
+{
+    struct scene scene = open_scene(ROOM, NULL);
+    load_all(&scene);
+    (void)raw_pin(&scene.raw, &scene.model, 1);
+    struct swi_sight held;
+    cr_assert_eq(look(&scene, 1, &held), SWI_LOOK_RESIDENT);
+    for (int i = 0; i < DEATHS; i++) {
+        if (i % 3 == 0)
+            cr_assert_eq(managed_stop(&scene.managed), 0);
+        else
+            managed_kill(&scene.managed);
+        for (uint32_t k = 1 + roll(LEDGER_TRIES_MAX - 2); k > 0; k--)
+            (void)managed_tell(&scene.managed, "doomed %u", 1 + roll(40));
+        managed_begin(&scene.managed);
+        cr_assert_eq(sup_stat(&scene.managed.broker, "adopted_sessions"), 1);
+        cr_assert(still_valid(&scene, 1, held.generation));
+        load_all(&scene);
+        cr_assert_eq(sup_stat(&scene.managed.broker, "loads"), 0);
+        sup_sleep_ms(600); /* it has lived */
+    }
+    close_scene(&scene);
+}
+
+/* The same with messages in the socket: each is answered, or its sender told to begin anew. */
+Test(broker_restart, deaths_with_messages_in_hand_leave_nobody_waiting)
+{
+    struct scene scene = open_scene(ROOM, NULL);
+    for (int i = 0; i < DEATHS; i++) {
+        uint32_t ordinal = roll(scene.model.opened.chunks);
+        json_decref(sup_swctl(&scene.managed.broker, SUP_ARGS("clear")));
+        managed_kill(&scene.managed);
+        send_load(&scene, ordinal);
+        struct swi_wire_open open = {.name = "tiny"};
+        cr_assert(raw_send(&scene.raw, SWI_WIRE_OPEN, &open, sizeof open, NULL, 0));
+        (void)managed_tell(&scene.managed, "doomed %u", 20 + roll(80));
+        managed_begin(&scene.managed);
+        /* a DONE and an OPENED, either of them twice at most; or the end */
+        bool opened = false, ended = false;
+        uint32_t handle = 0;
+        while (!opened && !ended) {
+            struct raw_answer *answer = raw_receive(&scene.raw);
+            struct swi_wire_opened body;
+            ended = !answer;
+            opened =
+                answer && answer->in.type == SWI_WIRE_OPENED && answer->in.tag == scene.raw.tag;
+            if (opened && swi_wire_get(&answer->in, &body, sizeof body))
+                handle = body.model;
+        }
+        struct swi_wire_close close_it = {.model = handle};
+        if (opened)
+            cr_assert(raw_send(&scene.raw, SWI_WIRE_CLOSE, &close_it, sizeof close_it, NULL, 0));
+        raw_close(&scene.raw);
+        scene.raw = raw_attach(&scene.managed.broker, "next");
+        scene.model = raw_open(&scene.raw, "tiny");
+        swi_pin_drop(scene.raw.page, raw_pin(&scene.raw, &scene.model, ordinal));
+        sup_sleep_ms(600); /* it has lived */
+    }
+    close_scene(&scene);
+}
+
 /* ---- an arena that cannot be taken over, and is mapped still --------------------------------- */
 
 static void private_dev_shm(const char *size)

@@ -319,7 +319,7 @@ static void attend(struct manager *manager, int timeout_ms)
         hear(manager);
 }
 
-static bool start(struct manager *manager, double *ret_ready_ms)
+static bool launch(struct manager *manager)
 {
     drop_hung_up(manager);
     double began = now_ms();
@@ -330,7 +330,13 @@ static bool start(struct manager *manager, double *ret_ready_ms)
     manager->pid = fork();
     if (manager->pid == 0)
         become_service(manager, parent);
-    if (manager->pid < 0 || (manager->pidfd = pidfd_open(manager->pid, 0)) < 0)
+    return manager->pid > 0 && (manager->pidfd = pidfd_open(manager->pid, 0)) >= 0;
+}
+
+static bool start(struct manager *manager, double *ret_ready_ms)
+{
+    double began = now_ms();
+    if (!launch(manager))
         return false;
     while (!manager->ready && now_ms() - began < READY_MS) {
         attend(manager, 1000);
@@ -432,6 +438,13 @@ static void do_service(struct manager *manager, const char *verb)
             (void)snprintf(text, sizeof text, "ok %d %.3f", (int)manager->pid, ms);
         else
             (void)snprintf(text, sizeof text, "failed: the service does not get ready");
+    } else if (strncmp(verb, "doomed ", 7) == 0) {
+        double limit = now_ms() + strtod(verb + 7, NULL);
+        if (manager->pid == 0 && launch(manager))
+            for (double rest; (rest = limit - now_ms()) > 0;)
+                attend(manager, (int)rest + 1);
+        (void)stop(manager, SIGKILL, &ms);
+        (void)snprintf(text, sizeof text, "ok");
     } else if (strcmp(verb, "stop") == 0) {
         int code = stop(manager, SIGTERM, &ms);
         (void)snprintf(text, sizeof text, "ok %d %.3f", code, ms);
@@ -454,6 +467,11 @@ static void command(struct manager *manager, char *line, int *fds, unsigned coun
     }
     if (strcmp(line, "crash") == 0) {
         turn_over(manager, SIGKILL);
+        return;
+    }
+    if (strcmp(line, "doomed") == 0) {
+        word[-1] = ' ';
+        do_service(manager, line);
         return;
     }
     if (strcmp(line, "start") == 0 || strcmp(line, "stop") == 0 || strcmp(line, "kill") == 0) {

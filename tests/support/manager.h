@@ -13,6 +13,7 @@
  *   kill             ok                     SIGKILL
  *   restart          ok PID EXIT_MS READY_MS
  *   crash            ok PID READY_MS        kill, then start
+ *   doomed MS        ok                     start, and kill so long after, whatever it does then
  *   list             ok NAME…
  *   drop NAME        ok COUNT               out of the store
  *   give NAME        ok COUNT               with copies of these descriptors (in must be a socket)
