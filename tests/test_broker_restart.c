@@ -449,7 +449,10 @@ static void flip(struct scene *scene)
         cr_assert_eq(managed_take(&scene->managed, place.name, fds), 1);
         off_t at = (off_t)(place.from + roll(place.bytes));
         cr_assert_eq(pread(fds[0], &byte, 1, at), 1);
-        byte = roll(2) ? (uint8_t)(byte ^ (1u << roll(8))) : (uint8_t)roll(256);
+        if (roll(2))
+            byte = (uint8_t)(byte ^ (1u << roll(8)));
+        else
+            byte = (uint8_t)roll(256);
         cr_assert_eq(pwrite(fds[0], &byte, 1, at), 1);
         close(fds[0]);
     }
