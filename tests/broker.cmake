@@ -5,7 +5,7 @@ sw_test(broker-wire SOURCES test_broker_wire.c LIBRARIES sw-test-support)
 sw_test(broker-limits SOURCES test_broker_limits.c LIBRARIES sw-test-support)
 sw_test(broker-files SOURCES test_broker_files.c LIBRARIES sw-test-support)
 if(TARGET PkgConfig::SYSTEMD)
-  sw_test(broker-restart SOURCES test_broker_restart.c LIBRARIES sw-test-support TIMEOUT 300)
+  sw_test(broker-restart SOURCES test_broker_restart.c LIBRARIES sw-test-support TIMEOUT 600)
   # the daemon as it is where libsystemd is not
   add_executable(sw-brokerd-plain ${PROJECT_SOURCE_DIR}/broker/main.c
     ${PROJECT_SOURCE_DIR}/broker/notify_plain.c)

@@ -14,7 +14,7 @@
 #include "support/managed.h"
 #include "support/raw.h"
 
-TestSuite(broker_restart, .timeout = 120);
+TestSuite(broker_restart, .timeout = 240);
 
 static const char *models(void)
 {
@@ -480,7 +480,7 @@ Test(broker_restart, bits_that_flip_cost_what_they_are_in)
 /* ---- deaths on the way ------------------------------------------------------------------------
  */
 
-#define DEATHS 40
+#define DEATHS 24
 
 /* Brokers that die while they take it over, at any moment of it, cost nobody anything. */
 Test(broker_restart, deaths_while_taking_over_cost_nobody_a_lease)
