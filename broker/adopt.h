@@ -26,7 +26,7 @@
  *   - Who has which chunk id: the ledger names revisions, ordinals; a model of that name whose
  *     manifest has the digests that the entries have gets its old incarnation and ids. A model that
  *     was replaced meanwhile gets new ones; those who had the old one open hear SW_ESTALE, and its
- *     chunks leave when nobody holds them.
+ *     chunks leave when nobody holds them. Models from a Redis: their bundles (kept.h).
  *   - The allocator's runs, the policy's residents: the entries that are not ABSENT.
  *   - Recency, positions of passes, pins, hits: the pages.
  *   - Models that a session has open, loads that it waits for: its record in the ledger. Loads are
@@ -47,7 +47,11 @@
  *
  * A crash at any point: each record of the ledger counts or does not (ledger.h); a session counts
  * from its welcome on; an adoption that is cut off is one that was not clean. Generations and
- * epochs only grow, since the index goes on.
+ * epochs only grow, since the index goes on. What ends LEDGER_TRIES_MAX successors in a row, each
+ * before it has lived for half a second, is given up.
+ *
+ * When it starts empty, memory may be short: the manager lets go first (waited for), clients when
+ * they have come to this broker. So it begins with what there is, be it nothing.
  */
 #ifndef SWB_ADOPT_H
 #define SWB_ADOPT_H
