@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "bert_random.h"
 #include "core/panel.h"
@@ -103,6 +105,33 @@ Test(gemm, a_whole_block_of_tokens, .timeout = 60)
     expect_right(&p, out, "block");
     free(out);
     free_problem(&p);
+}
+
+/* a chunk's last tensor may end where the arena's mapping does */
+Test(gemm, nothing_behind_the_weights_is_read, .timeout = 60)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    static const enum sw_dtype dtypes[] = {SW_DTYPE_F32, SW_DTYPE_F16, SW_DTYPE_BF16};
+    for (size_t i = 0; i < 2 * COUNT(dtypes) * COUNT(shapes); i++) {
+        const uint32_t *shape = shapes[i / 2 / COUNT(dtypes)];
+        enum sw_layout layout = i % 2 ? SW_LAYOUT_PANEL : SW_LAYOUT_ROWS;
+        struct problem p = make_problem(7, shape[0], shape[1], layout, dtypes[i / 2 % COUNT(dtypes)]);
+        size_t elements = layout == SW_LAYOUT_PANEL ? swi_panel_elements(p.n, p.k) : (size_t)p.n * p.k;
+        size_t bytes = elements * sw_dtype_size(p.weight.dtype);
+        size_t room = (bytes + page - 1) / page * page;
+        char *pages = mmap(NULL, room + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        cr_assert_neq(pages, MAP_FAILED);
+        cr_assert_eq(mprotect(pages + room, page, PROT_NONE), 0);
+        float *out = aligned_bytes((size_t)p.tokens * p.n * sizeof(float));
+        struct swi_gemm_job job = job_of(&p, out);
+        size_t start = (room - bytes) / 64 * 64;
+        job.weight.data = memcpy(pages + start, p.weight.data, bytes);
+        swi_gemm(&job, 0, swi_gemm_panels(p.n), p.scratch);
+        expect_right(&p, out, sw_layout_name(layout));
+        cr_assert_eq(munmap(pages, room + page), 0);
+        free(out);
+        free_problem(&p);
+    }
 }
 
 Test(gemm, layouts_agree_to_the_bit, .timeout = 60)

@@ -89,8 +89,10 @@ struct swi_tiling swi_gemm_tiling(uint32_t tokens)
 
 size_t swi_gemm_packed_floats(uint32_t tokens, uint32_t k)
 {
-    uint32_t columns = swi_gemm_shape()->strips ? round_up(k, SW_PANEL_WIDTH) : k;
-    return (size_t)swi_gemm_tiling(tokens).padded * columns;
+    if (swi_gemm_shape()->strips)
+        return (size_t)tokens * round_up(k, SW_PANEL_WIDTH);
+    /* and a line behind it, which some of BLIS's micro-kernels load and do not use */
+    return (size_t)swi_gemm_tiling(tokens).padded * k + 16;
 }
 
 uint32_t swi_gemm_panels(uint32_t n)
@@ -216,7 +218,9 @@ static struct panel panel_of(const struct swi_matrix *w, uint32_t n0, uint32_t k
         return made;
     }
     const void *start = element(w, ((size_t)(n0 / SW_PANEL_WIDTH) * w->k + k0) * SW_PANEL_WIDTH);
-    if (gemm.tiler || w->dtype == SW_DTYPE_F32)
+    /* some of BLIS's micro-kernels load one step more than they use: nothing need lie behind W */
+    bool last = w->n - n0 <= width && w->k - k0 == k;
+    if (gemm.tiler || (w->dtype == SW_DTYPE_F32 && !last))
         return (struct panel){.data = start, .dtype = w->dtype};
     gemm.maths->widen(buffer, start, (size_t)k * width, w->dtype);
     return made;

@@ -115,8 +115,8 @@ void swi_gemm(const struct swi_gemm_job *job, uint32_t first_panel, uint32_t end
 uint32_t swi_gemm_k_step(uint32_t k);
 
 /* c[rows, feature_width] = scale · tokens[k, rows]^T · features[k, feature_width], over all stretches of k. rows
- * is a tile's height; c has a row stride in floats. Operands are 64-byte aligned. Where the shape says strips,
- * tokens may be rows of them: of a tile's first row, in the first strip. */
+ * is a tile's height; c has a row stride in floats. Operands are 64-byte aligned, and 64 bytes behind each may
+ * be read. Where the shape says strips, tokens may be rows of them: of a tile's first row, in the first strip. */
 struct swi_product {
     const float *tokens, *features;
     size_t strip; /* floats from a strip to the next; 0: tokens are [k, rows] */

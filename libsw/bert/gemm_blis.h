@@ -21,7 +21,7 @@ struct swi_blis {
 const struct swi_blis *swi_blis(void);
 
 /* c[token_width, feature_width] (+)= scale · tokens[k, token_width]^T · features[k, feature_width]; row stride of c
- * in floats. Operands are 64-byte aligned at k = 0 of a panel. */
+ * in floats. Operands are 64-byte aligned at k = 0 of a panel; up to 64 bytes behind each are read, and not used. */
 void swi_blis_tile(uint32_t k, float scale, const float *tokens, const float *features, bool add,
                    float *c, size_t stride);
 
