@@ -90,7 +90,7 @@ static size_t lay_out(swi_encoder *e, float *base, uint32_t longest)
     size_t gemm = swi_gemm_scratch_floats();
     e->scratch_floats = ((attention > gemm ? attention : gemm) + 15) / 16 * 16;
     e->hidden = take(base, &used, e->tokens * hidden);
-    e->qkv = take(base, &used, e->tokens * 3 * hidden);
+    e->qkv = take(base, &used, e->tokens * hidden * 3);
     e->context = take(base, &used, e->tokens * hidden);
     e->sums = take(base, &used, e->block * hidden);
     e->packed = take(base, &used, swi_gemm_packed_floats(e->block, c->hidden));
@@ -273,7 +273,7 @@ static void project_qkv(const struct step *s, uint32_t token, uint32_t count)
                                    .tokens = count,
                                    .weight = linear->weight,
                                    .bias = linear->bias,
-                                   .out = e->qkv + token * 3 * hidden + i * hidden,
+                                   .out = e->qkv + token * hidden * 3 + i * hidden,
                                    .out_stride = 3 * hidden};
         multiply(s, &job);
     }
@@ -291,7 +291,7 @@ static void attend(const struct step *s)
         if (task / heads >= batch->sequences)
             break;
         uint32_t start = e->starts[task / heads], head = task % heads;
-        const float *q = e->qkv + start * 3 * hidden + (size_t)head * size;
+        const float *q = e->qkv + start * hidden * 3 + (size_t)head * size;
         struct swi_attention attention = {
             .q = q,
             .k = q + hidden,
