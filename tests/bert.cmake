@@ -22,7 +22,7 @@ sw_test(bert-engine
 sw_test(bert-heads SOURCES bert_heads.c LIBRARIES sw-bert sw-test-support m)
 add_dependencies(test-bert-heads swbrokerd swctl swchunk)
 add_dependencies(test-bert-engine swbrokerd swctl swchunk)
-foreach(function malloc calloc realloc aligned_alloc posix_memalign sw_component_release)
+foreach(function malloc calloc realloc aligned_alloc posix_memalign mmap sw_component_release)
   target_link_options(test-bert-engine PRIVATE -Wl,--wrap=${function})
 endforeach()
 

@@ -25,12 +25,14 @@ void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *memory, size_t size);
 void *__real_aligned_alloc(size_t alignment, size_t size);
 int __real_posix_memalign(void **memory, size_t alignment, size_t size);
+void *__real_mmap(void *at, size_t bytes, int access, int flags, int fd, off_t offset);
 int __real_sw_component_release(sw_component *component);
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *memory, size_t size);
 void *__wrap_aligned_alloc(size_t alignment, size_t size);
 int __wrap_posix_memalign(void **memory, size_t alignment, size_t size);
+void *__wrap_mmap(void *at, size_t bytes, int access, int flags, int fd, off_t offset);
 int __wrap_sw_component_release(sw_component *component);
 
 void *__wrap_malloc(size_t size)
@@ -57,6 +59,11 @@ int __wrap_posix_memalign(void **memory, size_t alignment, size_t size)
 {
     allocations++;
     return __real_posix_memalign(memory, alignment, size);
+}
+void *__wrap_mmap(void *at, size_t bytes, int access, int flags, int fd, off_t offset)
+{
+    allocations++;
+    return __real_mmap(at, bytes, access, flags, fd, offset);
 }
 int __wrap_sw_component_release(sw_component *component)
 {
