@@ -233,8 +233,7 @@ static int start_catalog(struct broker *broker, struct swi_error *error)
     return result;
 }
 
-/* Whether what the options say of the Redis goes together. */
-static int check_redis(const struct broker_options *options, struct swi_error *error)
+int broker_check(const struct broker_options *options, struct swi_error *error)
 {
     if (options->models && !options->redis.url)
         return swi_fail(error, -EINVAL, "--models needs a --redis-url to have them from");
@@ -263,7 +262,7 @@ static int broker_start(struct broker *broker, struct swi_error *error)
 {
     const struct broker_options *options = &broker->options;
     raise_file_limit(broker);
-    int result = check_redis(options, error);
+    int result = broker_check(options, error);
     if (result == 0)
         result = loop_create(&broker->loop, error);
     if (result == 0)

@@ -104,6 +104,10 @@ struct broker {
     struct session *sessions[SWI_SESSIONS]; /* by number */
 };
 
+/* Whether what the options say of the Redis goes together, and the files that they name are of use.
+ * Starts nothing. */
+int broker_check(const struct broker_options *options, struct swi_error *error);
+
 /* Runs until SIGTERM or SIGINT. Returns 0, or what kept it from starting. */
 int broker_run(struct settings *settings, struct swi_error *error);
 

@@ -3,10 +3,10 @@
 #   bash broker/dependencies.sh [--tests] [--fuzz]
 set -euo pipefail
 packages=(gcc g++ cmake ninja-build pkg-config liburing-dev libxxhash-dev libblis-serial-dev
-    libjansson-dev libinih-dev libutf8proc-dev libzip-dev libsystemd-dev libhiredis-dev
+    libjansson-dev libinih-dev libutf8proc-dev libzip-dev libsystemd-dev libhiredis-dev libssl-dev
     libmicrohttpd-dev)
 if [ "${1:-}" = --tests ]; then
-    packages+=(libcriterion-dev mandoc python3 python3-numpy spin redis-server redis-tools strace
+    packages+=(libcriterion-dev mandoc python3 python3-numpy spin redis-server redis-tools openssl strace
         systemd)
 fi
 case " $* " in # libFuzzer and clang's sanitizers

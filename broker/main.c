@@ -31,6 +31,17 @@ static int serve(struct settings *settings)
     return EXIT_FAILED;
 }
 
+static int check(const struct settings *settings)
+{
+    struct swi_error error = {0};
+    if (broker_check(&settings->options, &error) < 0) {
+        (void)fprintf(stderr, "swbrokerd: %s\n", error.text);
+        return EXIT_USAGE;
+    }
+    settings_print(settings, stdout);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     keep_standard_descriptors();
@@ -45,7 +56,7 @@ int main(int argc, char **argv)
     if (action == SETTINGS_RUN)
         result = serve(&settings);
     else if (action == SETTINGS_CHECK)
-        settings_print(&settings, stdout);
+        result = check(&settings);
     else if (action == SETTINGS_HELP)
         settings_print_help(stdout);
     else

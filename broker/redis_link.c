@@ -25,6 +25,8 @@ static void close_socket(struct redis_link *link)
 {
     if (link->source.fd < 0)
         return;
+    redis_tls_destroy(link->tls);
+    link->tls = NULL;
     loop_remove(link->loop, &link->source);
     (void)close(link->source.fd);
     link->source.fd = -1;
@@ -192,6 +194,37 @@ static void greet(struct redis_link *link)
 /* ---- connecting -------------------------------------------------------------------------------
  */
 
+static void shake_hands(struct redis_link *link)
+{
+    switch (redis_tls_shake_hands(link->tls)) {
+    case REDIS_TLS_DONE:
+        greet(link);
+        return;
+    case REDIS_TLS_READS:
+        loop_watch(link->loop, &link->source, EPOLLIN);
+        return;
+    case REDIS_TLS_WRITES:
+        loop_watch(link->loop, &link->source, EPOLLOUT);
+        return;
+    case REDIS_TLS_FAILED:
+        swi_link_fail(link, LINK_CANNOT_CONNECT, "cannot connect: %s",
+                      redis_tls_problem(link->tls));
+    }
+}
+
+static void connected(struct redis_link *link)
+{
+    if (!link->options.tls) {
+        greet(link);
+        return;
+    }
+    link->state = LINK_SECURING;
+    if (redis_tls_create(link->options.tls, link->source.fd, link->address.host, &link->tls) < 0)
+        swi_link_fail(link, LINK_CANNOT_CONNECT, "no memory for TLS");
+    else
+        shake_hands(link);
+}
+
 static void socket_ready(struct loop_source *source, uint32_t events)
 {
     struct redis_link *link = LOOP_OWNER(source, struct redis_link, source);
@@ -203,7 +236,11 @@ static void socket_ready(struct loop_source *source, uint32_t events)
         if (code != 0)
             swi_link_fail(link, LINK_CANNOT_CONNECT, "cannot connect: %s", strerror(code));
         else
-            greet(link);
+            connected(link);
+        return;
+    }
+    if (link->state == LINK_SECURING) {
+        shake_hands(link);
         return;
     }
     int fd = source->fd;
@@ -211,6 +248,8 @@ static void socket_ready(struct loop_source *source, uint32_t events)
         swi_link_send(link);
     if (link->source.fd == fd && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
         swi_link_receive(link);
+    if (link->tls && link->source.fd == fd) /* what TLS had to read before it could write */
+        swi_link_send(link);
 }
 
 static void connect_to(struct redis_link *link, const struct sockaddr *address, socklen_t size)

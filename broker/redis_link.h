@@ -10,7 +10,8 @@
  *   WAITING ─────────────────────▶ RESOLVING ──▶ CONNECTING ─────▶ GREETING ─────▶ UP
  *      ▲                               │              │              │             │
  *      └───────────────────────────────┴──────────────┴──────────────┴─────────────┘
- *        any failure: every call ends with reply NULL, the breaker is told, retry is armed
+ *        any failure: every call ends with reply NULL, the breaker is told, retry is armed;
+ *        rediss:// has its TLS handshake, SECURING, before the greeting
  *
  * A reply belongs to the oldest call. The oldest call must be answered within the timeout from when
  * it became the oldest, however its bytes drip; the connection is given up otherwise, since what is
@@ -24,6 +25,7 @@
 
 #include "breaker.h"
 #include "loop.h"
+#include "redis_tls.h"
 #include "redis_url.h"
 
 struct redis_link;
@@ -72,6 +74,7 @@ struct redis_link_options {
     void (*up)(void *owner);   /* may send from now on */
     void (*down)(void *owner); /* no more, its calls have ended; NULL: nobody is told */
     void *owner;
+    struct redis_tls_context *tls; /* for rediss://, which outlives the link; else NULL */
 };
 
 struct redis_link_stats {

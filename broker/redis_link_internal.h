@@ -14,7 +14,14 @@
 #define LINK_RECEIVE_MAX (1u << 20)                 /* about so much in one turn */
 #define LINK_BEHIND      (32u << 10)
 
-enum link_state { LINK_WAITING, LINK_RESOLVING, LINK_CONNECTING, LINK_GREETING, LINK_UP };
+enum link_state {
+    LINK_WAITING,
+    LINK_RESOLVING,
+    LINK_CONNECTING,
+    LINK_SECURING, /* TLS only */
+    LINK_GREETING,
+    LINK_UP,
+};
 
 struct outgoing {
     char *data; /* hiredis's */
@@ -29,6 +36,7 @@ struct redis_link {
     char name[400];
     enum link_state state;
     struct loop_source source; /* fd -1: no socket */
+    struct redis_tls *tls;     /* on it; NULL: bytes go as they are */
     struct loop_timer timer;   /* WAITING: the next try; else: the time that is left */
     struct aside *resolving;
     struct redis_link_stats stats;

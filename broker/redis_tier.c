@@ -20,10 +20,10 @@ static int check(const struct redis_options *options, struct redis_address *ret,
     int result = redis_url_parse(options->url, ret, error);
     if (result < 0)
         return result;
-    if (ret->transport == REDIS_TLS)
-        return swi_fail(error, SW_EUNSUPPORTED,
-                        "rediss:// needs TLS, which Debian 12's hiredis (0.14) does not have; put "
-                        "stunnel in front and name its socket (unix:///run/…)");
+    const struct redis_tls_files *files = &options->tls;
+    if (ret->transport != REDIS_TLS && (files->ca || files->cert || files->key))
+        return swi_fail(error, -EINVAL,
+                        "--redis-ca, --redis-cert and --redis-key are for a rediss:// URL");
     if (!redis_prefix_ok(options->prefix))
         return swi_fail(error, -EINVAL,
                         "the Redis prefix is 1 to %u printable characters without spaces",
@@ -34,7 +34,11 @@ static int check(const struct redis_options *options, struct redis_address *ret,
 int redis_tier_check(const struct redis_options *options, struct swi_error *error)
 {
     struct redis_address address;
+    struct redis_tls_context *tls = NULL;
     int result = check(options, &address, error);
+    if (result == 0 && address.transport == REDIS_TLS)
+        result = redis_tls_context_create(&options->tls, &tls, error);
+    redis_tls_context_destroy(tls);
     explicit_bzero(&address, sizeof address);
     return result;
 }
@@ -70,7 +74,8 @@ static int open_link(struct redis_tier *tier, const struct redis_address *addres
                                                .purpose = reads ? "reads" : "writes",
                                                .up = reads ? reads_up : writes_up,
                                                .down = reads ? NULL : writes_down,
-                                               .owner = tier};
+                                               .owner = tier,
+                                               .tls = tier->tls};
     return redis_link_create(tier->loop, &options, reads ? &tier->reads : &tier->writes, error);
 }
 
@@ -101,6 +106,8 @@ int redis_tier_create(const struct redis_options *options, struct loop *loop, st
         result = swi_fail(error, -EIO, "the kernel gives no random numbers");
     else
         (void)snprintf(tier->token, sizeof tier->token, "%016llx", (unsigned long long)token);
+    if (result == 0 && address.transport == REDIS_TLS)
+        result = redis_tls_context_create(&options->tls, &tier->tls, error);
     if (result == 0 && tier->mode != REDIS_WRITE_ONLY)
         result = open_link(tier, &address, true, error);
     if (result == 0 && tier->mode != REDIS_READ_ONLY)
@@ -133,6 +140,7 @@ void redis_tier_destroy(struct redis_tier *tier)
     redis_link_destroy(tier->reads);
     redis_link_destroy(tier->writes);
     swi_tier_stop_fetching(tier);
+    redis_tls_context_destroy(tier->tls);
     free(tier);
 }
 

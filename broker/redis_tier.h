@@ -30,6 +30,7 @@
 
 #include "cache.h"
 #include "loop.h"
+#include "redis_tls.h"
 
 enum redis_mode { REDIS_READ_WRITE, REDIS_READ_ONLY, REDIS_WRITE_ONLY };
 enum redis_order { REDIS_LOCAL_FIRST, REDIS_REDIS_FIRST };
@@ -46,6 +47,7 @@ struct redis_options {
     uint32_t timeout_ms;
     uint32_t ttl_s; /* of what is written; 0: it stays */
     const char *prefix;
+    struct redis_tls_files tls; /* for rediss:// */
 };
 
 struct redis_tier;

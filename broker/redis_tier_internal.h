@@ -58,6 +58,7 @@ struct queued_store {
 };
 
 struct redis_tier {
+    struct redis_tls_context *tls; /* NULL: without */
     struct loop *loop;
     struct cache *cache;
     char prefix[REDIS_PREFIX_MAX + 1];

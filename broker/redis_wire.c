@@ -99,27 +99,42 @@ static void advance(struct redis_link *link, size_t count)
     }
 }
 
+static ssize_t send_some(const struct redis_link *link)
+{
+    struct outgoing *outgoing = STAILQ_FIRST(&link->out);
+    if (link->tls)
+        return redis_tls_send(link->tls, outgoing->data + outgoing->sent,
+                              outgoing->size - outgoing->sent);
+    struct iovec parts[16];
+    size_t count = 0;
+    STAILQ_FOREACH(outgoing, &link->out, link)
+    {
+        parts[count++] = (struct iovec){.iov_base = outgoing->data + outgoing->sent,
+                                        .iov_len = outgoing->size - outgoing->sent};
+        if (count == sizeof parts / sizeof parts[0])
+            break;
+    }
+    const struct msghdr message = {.msg_iov = parts, .msg_iovlen = count};
+    ssize_t sent = sendmsg(link->source.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    return sent < 0 ? -errno : sent;
+}
+
+static const char *problem_of(const struct redis_link *link, ssize_t code)
+{
+    return link->tls && code == -EPROTO ? redis_tls_problem(link->tls) : strerror((int)-code);
+}
+
 void swi_link_send(struct redis_link *link)
 {
     while (!STAILQ_EMPTY(&link->out)) {
-        struct iovec parts[16];
-        size_t count = 0;
-        struct outgoing *outgoing;
-        STAILQ_FOREACH(outgoing, &link->out, link)
-        {
-            parts[count++] = (struct iovec){.iov_base = outgoing->data + outgoing->sent,
-                                            .iov_len = outgoing->size - outgoing->sent};
-            if (count == sizeof parts / sizeof parts[0])
-                break;
-        }
-        const struct msghdr message = {.msg_iov = parts, .msg_iovlen = count};
-        ssize_t sent = sendmsg(link->source.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (sent < 0 && errno == EINTR)
+        ssize_t sent = send_some(link);
+        if (sent == -EINTR)
             continue;
-        if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+        if (sent == -EAGAIN)
             return;
-        if (sent < 0) {
-            swi_link_fail(link, LINK_CLOSED, "cannot send: %s", strerror(errno));
+        if (sent <= 0) {
+            swi_link_fail(link, LINK_CLOSED, "cannot send: %s",
+                          sent < 0 ? problem_of(link, sent) : "it was closed");
             return;
         }
         advance(link, (size_t)sent);
@@ -290,19 +305,27 @@ static bool take_replies(struct redis_link *link)
     }
 }
 
+static ssize_t receive_some(const struct redis_link *link, void *buffer, size_t size)
+{
+    if (link->tls)
+        return redis_tls_receive(link->tls, buffer, size);
+    ssize_t got = recv(link->source.fd, buffer, size, MSG_DONTWAIT);
+    return got < 0 ? -errno : got;
+}
+
 size_t swi_link_receive(struct redis_link *link)
 {
     static char buffer[65536]; /* the loop is one thread */
     size_t total = 0;
     while (total < LINK_RECEIVE_MAX) {
-        ssize_t got = recv(link->source.fd, buffer, sizeof buffer, MSG_DONTWAIT);
-        if (got < 0 && errno == EINTR)
+        ssize_t got = receive_some(link, buffer, sizeof buffer);
+        if (got == -EINTR)
             continue;
-        if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+        if (got == -EAGAIN)
             break;
         if (got <= 0) {
             swi_link_fail(link, LINK_CLOSED, "the connection was lost: %s",
-                          got < 0 ? strerror(errno) : "it was closed");
+                          got < 0 ? problem_of(link, got) : "it was closed");
             return total;
         }
         total += (size_t)got;

@@ -164,7 +164,7 @@ const struct setting settings_table[] = {
     {"redis", "redis-url", .environment = "SW_REDIS_URL", .argument = "URL", .parse = parse_text,
      INTO(redis.url), .expected = "a URL", .otherwise = "none", .secret = true,
      .help = "share chunks with other hosts through a Redis: redis://HOST:PORT/DB,\n"
-             "unix:///PATH; default $SW_REDIS_URL (a password on the command line\n"
+             "rediss://... (TLS), unix:///PATH; default $SW_REDIS_URL (a password on the command line\n"
              "shows in ps)"},
     {"redis", "redis-mode", .argument = "MODE", .parse = parse_choice, INTO(redis.mode),
      .choices = redis_modes, .expected = "read-write, read-only or write-only",
@@ -181,6 +181,16 @@ const struct setting settings_table[] = {
      .help = "how long what is written stays; default 0: as long as Redis keeps it"},
     {"redis", "redis-prefix", .argument = "PREFIX", .parse = parse_text, INTO(redis.prefix),
      .expected = "a prefix", .fallback = REDIS_PREFIX_DEFAULT, .help = "of every key; default sw"},
+    {"redis", "redis-ca", .argument = "FILE", .parse = parse_text, INTO(redis.tls.ca),
+     .expected = "a file of certificates", .otherwise = "the machine's authorities",
+     .help = "certificates of whom to trust with rediss://; default the machine's\n"
+             "authorities"},
+    {"redis", "redis-cert", .argument = "FILE", .parse = parse_text, INTO(redis.tls.cert),
+     .expected = "a file with a certificate", .otherwise = "none",
+     .help = "the broker's own certificate, for a Redis that asks for one; default none"},
+    {"redis", "redis-key", .argument = "FILE", .parse = parse_text, INTO(redis.tls.key),
+     .expected = "a file with a key", .otherwise = "none",
+     .help = "the key of that certificate, without a passphrase"},
     {"log", "log-level", .argument = "LEVEL", .parse = parse_choice, INTO(log_level),
      .choices = levels, .expected = "error, warning, info or debug", .fallback = "info",
      .apply = reload_log_level,
