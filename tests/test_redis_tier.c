@@ -46,6 +46,20 @@ Test(redis_tier, what_is_there_is_not_written_again)
     cr_assert_eq(sup_broker_stop(&second), 0);
 }
 
+struct settled {
+    const struct sup_broker *broker;
+    int64_t written, left; /* chunks that it wrote, or left to others */
+};
+
+static bool all_settled(void *context)
+{
+    struct settled *settled = context;
+    settled->written = redis_stat(settled->broker, "stores");
+    settled->left = redis_stat(settled->broker, "store_present") +
+                    redis_stat(settled->broker, "store_elsewhere");
+    return settled->written + settled->left >= REDIS_CHUNKS;
+}
+
 Test(redis_tier, a_chunk_that_somebody_else_is_writing_is_left_to_him)
 {
     redis = sup_redis_start(NULL);
@@ -61,6 +75,46 @@ Test(redis_tier, a_chunk_that_somebody_else_is_writing_is_left_to_him)
     redis_wait_for(&second, "store_elsewhere", 1);
     cr_assert_str_eq(sup_redis_cli(&redis, SUP_ARGS("get", lock)), "other");
     cr_assert_eq(sup_broker_stop(&second), 0);
+}
+
+/* Four hosts with two clients each want every chunk at once, and the Redis is empty: each host
+ * reads each of its files once, and one of them writes it. */
+Test(redis_tier, of_many_brokers_on_a_cold_chunk_one_writes_it)
+{
+    enum { HOSTS = 4, CLIENTS = 2 * HOSTS };
+    struct sup_broker brokers[HOSTS];
+    struct raw raws[CLIENTS];
+    struct raw_model models[CLIENTS];
+    int64_t written = 0, left = 0;
+    redis = sup_redis_start(NULL);
+    for (int i = 0; i < HOSTS; i++)
+        brokers[i] = redis_broker(redis.url, NULL);
+    for (int i = 0; i < CLIENTS; i++) {
+        raws[i] = raw_attach(&brokers[i % HOSTS], "test");
+        models[i] = raw_open(&raws[i], "mini");
+    }
+    for (uint32_t chunk = 0; chunk < REDIS_CHUNKS; chunk++) {
+        for (int i = 0; i < CLIENTS; i++) {
+            const struct swi_wire_load load = {.incarnation = models[i].opened.incarnation,
+                                               .model = models[i].opened.model,
+                                               .chunk = models[i].ids[chunk]};
+            cr_assert(raw_send(&raws[i], SWI_WIRE_LOAD, &load, sizeof load, NULL, 0));
+        }
+        for (int i = 0; i < CLIENTS; i++)
+            cr_assert_eq(raw_done(&raws[i], NULL), 0);
+    }
+    for (int i = 0; i < CLIENTS; i++)
+        raw_close(&raws[i]);
+    for (int i = 0; i < HOSTS; i++) {
+        struct settled settled = {&brokers[i], 0, 0};
+        cr_assert(sup_until(all_settled, &settled, 60000), "host %d", i);
+        cr_assert_eq(redis_disk_loads(&brokers[i]), REDIS_CHUNKS);
+        written += settled.written;
+        left += settled.left;
+        cr_assert_eq(sup_broker_stop(&brokers[i]), 0);
+    }
+    cr_assert_eq(written, REDIS_CHUNKS);
+    cr_assert_eq(left, (HOSTS - 1) * REDIS_CHUNKS);
 }
 
 /* ---- values that are not what they should be ---------------------------------------------------
