@@ -45,15 +45,15 @@ int swi_big_take(size_t bytes, struct swi_big *ret_big)
     if (bytes > SIZE_MAX / 2)
         return -ENOMEM;
     struct swi_big big = {.bytes = bytes};
-    if (bytes >= WORTH_ONE && !MALLOC_ONLY) {
-        big.mapped = round_up(bytes, HUGE_PAGE);
-        big.start = reserve(big.mapped);
-        if (!big.start)
-            return -ENOMEM;
+    size_t whole = round_up(bytes, HUGE_PAGE);
+    void *reserved = bytes >= WORTH_ONE && !MALLOC_ONLY ? reserve(whole) : NULL;
+    if (reserved) {
         /* Both only make it quicker: a kernel that refuses gives small pages, as they are touched.
          */
-        (void)madvise(big.start, big.mapped, MADV_HUGEPAGE);
-        (void)madvise(big.start, bytes, MADV_POPULATE_WRITE);
+        (void)madvise(reserved, whole, MADV_HUGEPAGE);
+        (void)madvise(reserved, bytes, MADV_POPULATE_WRITE);
+        big.start = reserved;
+        big.mapped = whole;
         *ret_big = big;
         return 0;
     }
