@@ -377,6 +377,10 @@ static int64_t wait_for_memory(const struct stage *stage)
 int bench_restart(int argc, char **argv)
 {
     struct settings settings = parse(argc, argv);
+#ifndef SW_KEEPS_DESCRIPTORS
+    bench_die("this was built without libsystemd, and a broker without it keeps nothing over a "
+              "restart; install libsystemd-dev and build again");
+#endif
     struct stage stage;
     struct report report;
     struct figures figures = {.restart = calloc(settings.restarts, sizeof *figures.restart),
