@@ -50,6 +50,15 @@ struct log_about session_about(const struct session *session, const char *messag
 
 /* ---- ending ---------------------------------------------------------------------------------- */
 
+static void disarm_timers(struct session *session)
+{
+    struct loop *loop = session->broker->loop;
+    loop_disarm(loop, &session->storing_late);
+    loop_disarm(loop, &session->silence);
+    loop_disarm(loop, &session->stall);
+    loop_disarm(loop, &session->resume);
+}
+
 void session_doom(struct session *session, const char *reason)
 {
     if (session->state == SESSION_DOOMED)
@@ -62,10 +71,7 @@ void session_doom(struct session *session, const char *reason)
     loop_remove(broker->loop, &session->socket);
     loop_remove(broker->loop, &session->process);
     loop_remove(broker->loop, &session->storing);
-    loop_disarm(broker->loop, &session->storing_late);
-    loop_disarm(broker->loop, &session->silence);
-    loop_disarm(broker->loop, &session->stall);
-    loop_disarm(broker->loop, &session->resume);
+    disarm_timers(session);
     TAILQ_REMOVE(&broker->connections, session, link);
     TAILQ_INSERT_TAIL(&broker->doomed, session, link);
     broker->connection_count--;
@@ -92,6 +98,7 @@ static void close_if_open(int fd)
 /* Memory and descriptors, whatever becomes of the client. */
 static void free_memory(struct session *session)
 {
+    disarm_timers(session); /* the loop must not keep one that is no more */
     outbox_fini(&session->outbox);
     close_if_open(session->process.fd);
     close_if_open(session->storing.fd);
@@ -258,8 +265,8 @@ static void spend(struct session *session, int64_t cost)
         session->refilled_ns = now_ns;
     }
     session->tokens -= cost;
-    if (session->tokens >= 0 || session->resume.armed)
-        return;
+    if (session->tokens >= 0 || session->resume.armed || session->state == SESSION_DOOMED)
+        return; /* nobody reads on from one that its message has doomed */
     session->broker->counters.rate_limited++;
     uint64_t wait_ns =
         (uint64_t)(-session->tokens + RATE_BURST / 10) * LOOP_NS_PER_S / RATE_A_SECOND;

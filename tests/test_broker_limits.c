@@ -205,6 +205,62 @@ Test(broker_limits, slows_down_who_asks_too_fast_and_answers_all)
     stop();
 }
 
+static size_t make_ping(uint8_t *packet, size_t size, bool broken)
+{
+    static const char text[] = "{\"verb\":\"ping\"}";
+    const struct swi_wire_text head = {.text_length = sizeof text - 1, .more = broken};
+    struct swi_wire_out out;
+    swi_wire_begin(&out, packet, size, SWI_WIRE_CONTROL, 1);
+    swi_wire_put(&out, &head, sizeof head);
+    swi_wire_put(&out, text, sizeof text - 1);
+    return swi_wire_end(&out);
+}
+
+static size_t make_hello(uint8_t *packet, size_t size)
+{
+    const struct swi_wire_hello hello = {.layout_version = SWI_LAYOUT_VERSION,
+                                         .layout_hash = SWI_LAYOUT_HASH};
+    struct swi_wire_out out;
+    swi_wire_begin(&out, packet, size, SWI_WIRE_HELLO, 1);
+    swi_wire_put(&out, &hello, sizeof hello);
+    return swi_wire_end(&out);
+}
+
+/* That many good messages, then the one that ends it. */
+static void ask_and_break(int good, bool hello)
+{
+    uint8_t packet[512];
+    char answer[4096];
+    struct raw raw = raw_connect(&broker);
+    size_t size = make_ping(packet, sizeof packet, false);
+    for (int i = 0; i < good; i++)
+        cr_assert(raw_send_bytes(&raw, packet, size, NULL, 0));
+    size = hello ? make_hello(packet, sizeof packet) : make_ping(packet, sizeof packet, true);
+    cr_assert(raw_send_bytes(&raw, packet, size, NULL, 0));
+    int answers = 0;
+    ssize_t length;
+    while ((length = recv(raw.fd, answer, sizeof answer, 0)) > 0)
+        answers++;
+    cr_assert_eq(length, 0, "recv: %m");
+    cr_assert_eq(answers, good + 1, "%d answers", answers);
+    raw_close(&raw);
+}
+
+/* About fifty of these spend what a client may at once. Wherever its last message comes, before
+ * that or after it, nothing of the session is left behind in the broker. */
+Test(broker_limits, a_message_that_ends_a_session_may_cost_its_last_token)
+{
+    start_with("32", NULL);
+    for (int good = 36; good < 80; good++) {
+        ask_and_break(good, false);
+        ask_and_break(good, true);
+    }
+    cr_assert_gt(sup_stat(&broker, "rate_limited"), 0);
+    cr_assert_eq(sup_stat(&broker, "protocol_errors"), 2 * (80 - 36));
+    sup_sleep_ms(200); /* whatever waits for its time has it */
+    stop();
+}
+
 Test(broker_limits, bounds_the_models_of_one_client)
 {
     start_with("32", NULL);
