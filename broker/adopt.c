@@ -120,13 +120,16 @@ static void forget_all(struct broker *broker)
     ledger_close(&broker->ledger);
 }
 
-/* What ends one broker after the other is not taken over for ever. */
-static int check_tries(const struct broker *broker, struct swi_error *error)
+/* What ends one broker after the other is not taken over for ever. Counted before anything else of
+ * it is looked at. */
+static int begin_try(struct broker *broker, struct swi_error *error)
 {
-    const struct ledger_header *header = &broker->ledger.ledger->header;
+    struct ledger_header *header = &broker->ledger.ledger->header;
     if (header->clean / LEDGER_TRY >= LEDGER_TRIES_MAX)
         return swi_fail(error, SW_EVERSION, "%u brokers have ended over it one after the other",
                         header->clean / LEDGER_TRY);
+    header->clean += LEDGER_TRY;
+    ledger_settle();
     return 0;
 }
 
@@ -142,7 +145,7 @@ static bool take_memory(struct broker *broker, const struct cache_options *optio
         (void)swi_fail(&error, SW_EVERSION,
                        "arena, index and ledger are not stored once each, in this version");
     if (!nothing && error.code == 0)
-        (void)check_tries(broker, &error);
+        (void)begin_try(broker, &error);
     if (!nothing && error.code == 0) {
         struct cache_options adopting = *options;
         adopting.ledger = broker->ledger.ledger;
@@ -422,8 +425,6 @@ int adopt_resume(struct broker *broker, struct swi_error *error)
 {
     struct ledger_header *header = &broker->ledger.ledger->header;
     bool clean = header->clean % LEDGER_TRY == LEDGER_CLEAN;
-    header->clean += LEDGER_TRY;
-    ledger_settle();
     swi_trace_switch(cache_index(broker->cache), false);
     int result = resume_revisions(broker, error);
     if (result < 0)

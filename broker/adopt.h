@@ -48,7 +48,7 @@
  * A crash at any point: each record of the ledger counts or does not (ledger.h); a session counts
  * from its welcome on; an adoption that is cut off is one that was not clean. Generations and
  * epochs only grow, since the index goes on. What ends LEDGER_TRIES_MAX successors in a row, each
- * before it has lived for half a second, is given up.
+ * before it has lived for half a second and hashed all that it took over, is given up.
  *
  * When it starts empty, memory may be short: the manager lets go first (waited for), clients when
  * they have come to this broker. So it begins with what there is, be it nothing.

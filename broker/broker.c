@@ -75,10 +75,19 @@ static void watch_shortage(struct broker *broker)
     log_info("all of the cache is reserved now");
 }
 
+/* Once it has lived on, and looked at every byte of what it took over: not before, or what ends
+ * those who look at it would do so for ever. */
+static void forget_tries(struct broker *broker)
+{
+    struct ledger_header *header = &broker->ledger.ledger->header;
+    if (header->clean && cache_unverified(broker->cache) == 0)
+        header->clean = 0;
+}
+
 static void check_due(struct loop_timer *timer, uint64_t now_ns)
 {
     struct broker *broker = LOOP_OWNER(timer, struct broker, check_timer);
-    broker->ledger.ledger->header.clean = 0; /* it has lived on: the tries are forgotten */
+    forget_tries(broker);
     watch_shortage(broker);
     sessions_check(broker);
     idle_check(broker, now_ns);

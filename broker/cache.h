@@ -262,6 +262,8 @@ struct cache_stats {
     const char *policy;    /* "lru" or "next-use"; static */
 };
 void cache_get_stats(struct cache *cache, struct cache_stats *ret);
+/* Of these, unverified alone, at no cost. */
+uint64_t cache_unverified(const struct cache *cache);
 
 struct cache_chunk_view {
     const struct cache_chunk *chunk; /* borrowed */

@@ -111,6 +111,11 @@ void cache_get_stats(struct cache *cache, struct cache_stats *ret)
     *ret = stats;
 }
 
+uint64_t cache_unverified(const struct cache *cache)
+{
+    return cache->stats.unverified;
+}
+
 void cache_look_ahead(struct cache *cache, uint64_t now_ns)
 {
     cache->now_ns = now_ns;

@@ -48,7 +48,8 @@ struct ledger_header {
     uint64_t listener_device, listener_inode; /* of the socket file */
     uint64_t boots;                           /* brokers that have had it before this one */
     uint32_t clean; /* LEDGER_CLEAN: its broker stopped, every read had come back; LEDGER_TRY for
-                       each broker that has begun to take it over since one has lived on */
+                       each broker that has begun to take it over since one has lived on and hashed
+                       all of it */
     uint32_t ranges;
 };
 
