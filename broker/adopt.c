@@ -133,33 +133,42 @@ static int begin_try(struct broker *broker, struct swi_error *error)
     return 0;
 }
 
-static bool take_memory(struct broker *broker, const struct cache_options *options)
+/* 1: taken over. 0: nothing is there, or nothing that can be trusted; it is forgotten. Negative: it
+ * may be in order, and this process cannot have it: left as it is for the next one, which counts.
+ */
+static int take_memory(struct broker *broker, const struct cache_options *options,
+                       struct swi_error *error)
 {
     int fds[2] = {store_take(&broker->store, STORE_ARENA), store_take(&broker->store, STORE_INDEX)};
     bool nothing = fds[0] < 0 && fds[1] < 0 && !broker->ledger.ledger;
     bool again = store_find(&broker->store, STORE_ARENA) ||
                  store_find(&broker->store, STORE_INDEX) ||
                  store_find(&broker->store, STORE_LEDGER);
-    struct swi_error error = {.code = 0};
+    int result = 0;
     if (!nothing && (fds[0] < 0 || fds[1] < 0 || again || !broker->ledger.ledger))
-        (void)swi_fail(&error, SW_EVERSION,
-                       "arena, index and ledger are not stored once each, in this version");
-    if (!nothing && error.code == 0)
-        (void)begin_try(broker, &error);
-    if (!nothing && error.code == 0) {
+        result = swi_fail(error, SW_EVERSION,
+                          "arena, index and ledger are not stored once each, in this version");
+    if (!nothing && result == 0)
+        result = begin_try(broker, error);
+    if (!nothing && result == 0) {
         struct cache_options adopting = *options;
         adopting.ledger = broker->ledger.ledger;
-        if (cache_adopt(&adopting, fds[0], fds[1], &broker->cache, &error) == 0)
-            return true;
+        result = cache_adopt(&adopting, fds[0], fds[1], &broker->cache, error);
+        if (result == 0)
+            return 1;
+    }
+    close_all(fds);
+    if (result < 0 && result != SW_EVERSION) {
+        broker->left_alone = true;
+        return result;
     }
     if (!nothing)
         log_warning("what an earlier broker left cannot be taken over (%s); starting empty",
-                    error.text);
-    close_all(fds);
+                    error->text);
     forget_all(broker);
     if (!nothing)
         await_forgotten(broker);
-    return false;
+    return 0;
 }
 
 /* Clients of an earlier broker may have its arena mapped until they come to this one. */
@@ -210,8 +219,9 @@ static int create_memory(struct broker *broker, const struct cache_options *opti
 int adopt_memory(struct broker *broker, const struct cache_options *options,
                  struct swi_error *error)
 {
-    bool adopted = take_memory(broker, options);
-    int result = adopted ? 0 : create_memory(broker, options, error);
+    int result = take_memory(broker, options, error);
+    if (result == 0)
+        result = create_memory(broker, options, error);
     if (result < 0)
         return result;
     struct ledger_header *header = &broker->ledger.ledger->header;

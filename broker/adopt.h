@@ -20,7 +20,8 @@
  * length and header of the page; credentials of the peer, anew, and its process alive. What is not
  * in order is dropped, not guessed: of a session, that session (its socket is shut, its epoch
  * grows, so that its client learns from its next release that its leases are void); of the three,
- * all of it, and the broker starts empty.
+ * all of it, and the broker starts empty. What fails for want of something else (the loader that was
+ * asked for, memory, descriptors) says nothing of them: that start fails, and they stay.
  *
  * What it rebuilds, and from what.
  *   - Who has which chunk id: the ledger names revisions, ordinals; a model of that name whose

@@ -318,7 +318,7 @@ static void broker_stop(struct broker *broker)
         loop_remove(broker->loop, &broker->cache_source);
         loop_remove(broker->loop, &broker->signal_source);
     }
-    listener_close(&broker->listener, keep);
+    listener_close(&broker->listener, keep || broker->left_alone);
     trace_close(broker->trace, loop_now());
     redis_models_destroy(broker->redis_models);
     redis_tier_destroy(broker->redis);

@@ -75,6 +75,7 @@ struct broker {
     struct cache_adopted adopted; /* from an earlier broker */
     uint32_t adopted_sessions;
     bool settled;         /* the arena is this broker's to leave */
+    bool left_alone;      /* it could not take over what there is, which is the next one's */
     bool short_of_memory; /* less was reserved at the start than there should be, and is still */
     struct listener listener;
     struct loop_source accept_source, cache_source, signal_source;

@@ -53,8 +53,8 @@ void cache_destroy(struct cache *cache);
 
 /* Maps what it left, after checking that all of it belongs together; options->ledger is its ledger.
  * Then cache_restore for each chunk that is known still, cache_attach_page for each session that
- * lives, and cache_settle; nothing else in between. SW_EVERSION: it cannot be trusted. The
- * descriptors (read-write) are the cache's on success. */
+ * lives, and cache_settle; nothing else in between. SW_EVERSION: it cannot be trusted;
+ * anything else says nothing of it. The descriptors (read-write) are the cache's on success. */
 int cache_adopt(const struct cache_options *options, int arena_fd, int index_fd, struct cache **ret,
                 struct swi_error *error);
 /* cache_register for a chunk that has this id already. The caller has compared incarnation, length

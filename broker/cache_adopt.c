@@ -134,7 +134,8 @@ static bool set_aside(struct cache *cache, const struct survey *survey, uint64_t
     return in_quarantine(cache, from, to) || ledger_add_range(cache->ledger, from, SWI_BLOCK_BYTES);
 }
 
-/* Blocks that were being renewed at the death: what lay there had left before. */
+/* Blocks that were being renewed at the death: what lay there had left before. Where a chunk lies
+ * in one all the same there is nothing of it, and the rest is no better known. */
 static int fill_holes(struct cache *cache, const struct survey *survey, struct swi_error *error)
 {
     uint64_t reserved = cache->segment.reserved_bytes;
@@ -145,7 +146,8 @@ static int fill_holes(struct cache *cache, const struct survey *survey, struct s
             continue;
         int result = segment_back(&cache->segment, block, error);
         if (result < 0 && !set_aside(cache, survey, block))
-            return result;
+            return swi_fail_within(error, SW_EVERSION,
+                                   "block %llu of the stored arena: ", (unsigned long long)block);
     }
     return 0;
 }
@@ -252,8 +254,7 @@ static int clear_block(struct cache *cache, struct survey *survey, const struct 
     if (is_held(cache, survey, from, to)) {
         uint64_t part = load->from > from ? load->from : from;
         uint64_t end = load->to < to ? load->to : to;
-        if (in_quarantine(cache, part, end) ||
-            ledger_add_range(cache->ledger, part, end - part)) {
+        if (in_quarantine(cache, part, end) || ledger_add_range(cache->ledger, part, end - part)) {
             ret->quarantined++;
             return 0;
         }

@@ -2,12 +2,18 @@
  * successor makes of that. */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "ledger.h"
@@ -963,6 +969,86 @@ static void link_program(const char *name)
     const char *path = sup_path("program");
     (void)unlink(path);
     cr_assert_eq(symlink(sup_format("%s/%s", SW_BUILD_DIR, name), path), 0, "symlink: %m");
+}
+
+/* swbrokerd with more on its command line, in the place of link_program's. */
+static void add_arguments(const char *arguments)
+{
+    const char *path = sup_path("program");
+    const char *text =
+        sup_format("#!/bin/sh\nexec '%s/swbrokerd' \"$@\" %s\n", SW_BUILD_DIR, arguments);
+    (void)unlink(path);
+    sup_write_text(path, text);
+    cr_assert_eq(chmod(path, 0700), 0);
+}
+
+/* For this process and all that it starts. */
+static void forbid_io_uring(void)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog forbidding = {.len = sizeof filter / sizeof filter[0], .filter = filter};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &forbidding) != 0)
+        cr_skip_test("seccomp is not available here: %m");
+    (void)unsetenv("SW_TEST_IO_ENGINE");
+}
+
+/* A start that fails of what it is told to do, and not of what it finds. */
+static void fails_to_start(struct scene *scene, const char *arguments, const char *why)
+{
+    add_arguments(arguments);
+    (void)managed_tell(&scene->managed, "doomed 2000");
+    const char *log = sup_read(scene->managed.broker.log, NULL);
+    cr_assert_not_null(strstr(log, why), "%s", log);
+    cr_assert_null(strstr(log, "starting empty"), "%s", log);
+    cr_assert(sup_exists(scene->managed.broker.socket), "nobody can wait for the next one");
+    link_program("swbrokerd");
+}
+
+/* The next one has everything, as if there had been no other in between. */
+static void goes_on(struct scene *scene, uint64_t generation)
+{
+    struct swi_sight sight;
+    managed_begin(&scene->managed);
+    cr_assert_eq(look(scene, 2, &sight), SWI_LOOK_RESIDENT, "a hit goes on at once");
+    cr_assert(still_valid(scene, 1, generation));
+    cr_assert_eq(sup_stat(&scene->managed.broker, "adopted_sessions"), 1);
+    cr_assert_eq(sup_stat(&scene->managed.broker, "adopted_chunks"), scene->model.opened.chunks);
+    load_all(scene);
+    cr_assert_eq(sup_stat(&scene->managed.broker, "loads"), 0);
+    close_scene(scene);
+}
+
+Test(broker_restart, a_start_that_cannot_have_its_loader_leaves_the_arena_alone)
+{
+    struct scene scene;
+    forbid_io_uring();
+    link_program("swbrokerd");
+    managed_program(sup_path("program"));
+    uint64_t generation = hold_and_stop(&scene);
+    fails_to_start(&scene, "--io-engine uring", "--io-engine threads");
+    cr_assert_eq(count_tries(&scene), 1);
+    fails_to_start(&scene, "--io-engine uring", "--io-engine threads");
+    cr_assert_eq(count_tries(&scene), 2);
+    goes_on(&scene, generation);
+}
+
+Test(broker_restart, an_arena_that_no_start_can_have_is_given_up)
+{
+    struct scene scene;
+    forbid_io_uring();
+    link_program("swbrokerd");
+    managed_program(sup_path("program"));
+    (void)hold_and_stop(&scene);
+    set_tries(&scene, LEDGER_TRIES_MAX - 1);
+    fails_to_start(&scene, "--io-engine uring", "--io-engine threads");
+    cr_assert_eq(count_tries(&scene), LEDGER_TRIES_MAX);
+    starts_empty(&scene);
 }
 
 /* The same manager, and a broker that cannot give it anything: it serves, says so, and lets go of
