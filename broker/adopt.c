@@ -231,6 +231,10 @@ int adopt_memory(struct broker *broker, const struct cache_options *options,
         log_warning("the arena that is taken over has room for %llu MB; a larger cache needs a "
                     "stop and a start instead of a restart",
                     (unsigned long long)cache_max_bytes(broker->cache) >> 20);
+    const char *limited = cache_limited(broker->cache);
+    if (limited)
+        log_warning("%s. The arena that is taken over stays at the %llu MB that are reserved",
+                    limited, (unsigned long long)cache_budget(broker->cache) >> 20);
     return 0;
 }
 

@@ -390,7 +390,7 @@ int broker_run(struct settings *settings, struct swi_error *error)
     int result = broker_start(&broker, error);
     if (result == 0) {
         char size[32];
-        swi_size_format(options->cache_bytes, size, sizeof size);
+        swi_size_format(cache_budget(broker.cache), size, sizeof size);
         const struct log_about about = {.message_id = LOG_ID_SERVING};
         log_line(LOG_LEVEL_INFO, &about, "serving %u models from %s with %s of cache on %s",
                  broker.catalog->count, broker.catalog->path ? broker.catalog->path : "Redis", size, broker.listener.path);

@@ -34,8 +34,11 @@ static int reserve_first(struct cache *cache, struct swi_error *error)
     uint64_t first = cache->budget < CACHE_FIRST_BYTES ? cache->budget : CACHE_FIRST_BYTES;
     int result = segment_check_space(&cache->segment, cache->budget, error);
     bool taken = result == -ENOSPC && segment_fits(&cache->segment, cache->budget);
-    if (taken)
+    if (taken) { /* others give memory back; nobody raises a limit */
         cache->refused = *error;
+        result = segment_check_limit(cache->budget, error);
+        taken = result == 0;
+    }
     if (taken || result == 0)
         result = segment_reserve(&cache->segment, first, UINT32_MAX, error);
     if (taken && result == -ENOSPC)
@@ -50,6 +53,11 @@ const char *cache_shortage(const struct cache *cache)
     return cache->refused.code != 0 && cache->segment.reserved_bytes < cache->budget
                ? cache->refused.text
                : NULL;
+}
+
+const char *cache_limited(const struct cache *cache)
+{
+    return cache->limited.code != 0 ? cache->limited.text : NULL;
 }
 
 /* All of it but the memory and the loader. */

@@ -46,6 +46,9 @@ struct cache_options {
 int cache_create(const struct cache_options *options, struct cache **ret, struct swi_error *error);
 /* Why less memory than the budget is reserved; borrowed. NULL: nothing was refused. */
 const char *cache_shortage(const struct cache *cache);
+/* Why a cache that was taken over has a smaller budget than it was to have: a memory limit; borrowed.
+ * NULL: it has not, or its arena is that long only. */
+const char *cache_limited(const struct cache *cache);
 /* Reaps every read that is under way before it lets go of the arena. */
 void cache_destroy(struct cache *cache);
 

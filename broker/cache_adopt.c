@@ -164,6 +164,20 @@ static int check_header(const struct cache *cache, struct swi_error *error)
     return 0;
 }
 
+/* What is reserved already may stay, whatever the limit: but nothing more. */
+static int fit_budget(struct cache *cache, struct swi_error *error)
+{
+    if (cache->budget > cache->segment.max_bytes)
+        cache->budget = cache->segment.max_bytes;
+    uint64_t reserved = cache->segment.reserved_bytes;
+    if (cache->budget <= reserved || segment_check_limit(cache->budget, &cache->limited) == 0)
+        return 0;
+    if (reserved < SWI_PAGE_BYTES)
+        return swi_fail(error, cache->limited.code, "%s", cache->limited.text);
+    cache->budget = reserved;
+    return 0;
+}
+
 int cache_adopt(const struct cache_options *options, int arena_fd, int index_fd, struct cache **ret,
                 struct swi_error *error)
 {
@@ -187,14 +201,14 @@ int cache_adopt(const struct cache_options *options, int arena_fd, int index_fd,
         result = fill_holes(cache, &survey, error);
     survey_fini(&survey);
     if (result == 0)
+        result = fit_budget(cache, error);
+    if (result == 0)
         result = loader_create((enum loader_engine)options->engine, &cache->loader, error);
     if (result < 0) {
         cache->index.fd = cache->segment.fd = -1; /* still the caller's */
         cache_destroy(cache);
         return result;
     }
-    if (cache->budget > cache->segment.max_bytes)
-        cache->budget = cache->segment.max_bytes;
     swi_cache_apply_session_bytes(cache);
     *ret = cache;
     return 0;

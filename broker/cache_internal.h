@@ -145,6 +145,7 @@ struct cache {
     uint64_t reserve_pace_ns;  /* when the next block is due that nobody waits for */
     uint64_t reserve_again_ns; /* after a refused reservation */
     struct swi_error refused;  /* why it was */
+    struct swi_error limited;  /* why an adopted cache has less of a budget than it should */
     uint64_t tick_ns, tick_step_ns;
     uint64_t tidy_ns;
     struct ledger *ledger; /* NULL: none */

@@ -275,14 +275,27 @@ static uint64_t own_cgroup_limit(char *path, size_t path_size)
     return segment_cgroup_limit(text, "/sys/fs/cgroup", path, path_size);
 }
 
+int segment_check_limit(uint64_t goal_bytes, struct swi_error *error)
+{
+    char path[1100] = "", have_text[32], goal_text[32];
+    uint64_t limit = own_cgroup_limit(path, sizeof path);
+    if (limit >= goal_bytes)
+        return 0;
+    swi_size_format(limit, have_text, sizeof have_text);
+    swi_size_format(goal_bytes, goal_text, sizeof goal_text);
+    return swi_fail(error, -ENOMEM,
+                    "an arena of %s does not fit the memory limit of %s in %.200s; lower "
+                    "--cache-size or raise that limit (systemd: MemoryMax=)",
+                    goal_text, have_text, path);
+}
+
 int segment_check_space(const struct segment *segment, uint64_t goal_bytes, struct swi_error *error)
 {
     if (goal_bytes <= segment->reserved_bytes)
         return 0;
     uint64_t wanted = goal_bytes - segment->reserved_bytes;
-    char want_text[32], have_text[32], goal_text[32];
+    char want_text[32], have_text[32];
     swi_size_format(wanted, want_text, sizeof want_text);
-    swi_size_format(goal_bytes, goal_text, sizeof goal_text);
     struct statvfs fs;
     if (fstatvfs(segment->fd, &fs) < 0)
         return swi_fail(error, -errno, "cannot ask /dev/shm for its size: %s", strerror(errno));
@@ -296,16 +309,7 @@ int segment_check_space(const struct segment *segment, uint64_t goal_bytes, stru
             "--shm-size)",
             want_text, have_text);
     }
-    char path[1100] = "";
-    uint64_t limit = own_cgroup_limit(path, sizeof path);
-    if (limit < goal_bytes) {
-        swi_size_format(limit, have_text, sizeof have_text);
-        return swi_fail(error, -ENOMEM,
-                        "an arena of %s does not fit the memory limit of %s in %.200s; lower "
-                        "--cache-size or raise that limit (systemd: MemoryMax=)",
-                        goal_text, have_text, path);
-    }
-    return 0;
+    return segment_check_limit(goal_bytes, error);
 }
 
 bool segment_fits(const struct segment *segment, uint64_t goal_bytes)

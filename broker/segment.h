@@ -64,6 +64,9 @@ int segment_renew(struct segment *segment, uint64_t block, struct swi_error *err
 int segment_check_space(const struct segment *segment, uint64_t goal_bytes,
                         struct swi_error *error);
 
+/* The second of these alone: without an arena, or where the first has said no already. -ENOMEM. */
+int segment_check_limit(uint64_t goal_bytes, struct swi_error *error);
+
 /* Whether goal_bytes would fit the file system of the segment if nothing else were in it. */
 bool segment_fits(const struct segment *segment, uint64_t goal_bytes);
 

@@ -7,9 +7,11 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cache_fixture.h"
+#include "segment.h"
 
 TestSuite(cache_adopt, .timeout = 60);
 
@@ -318,19 +320,24 @@ static void private_dev_shm(const char *size)
         cr_skip_test("cannot mount a private /dev/shm here: %s", strerror(errno));
 }
 
-/* Takes the memory of the arena's second block away, and all that is left in /dev/shm. */
-static void take_second_block(struct fx *fx)
+static void fill_dev_shm(void)
 {
     static const char bytes[65536];
-    cr_assert_eq(fallocate(cache_own_arena_fd(fx->cache),
-                           FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 2 * FX_MIB, 2 * FX_MIB),
-                 0);
     int fd = open("/dev/shm/others", O_WRONLY | O_CREAT, 0600);
     cr_assert_geq(fd, 0);
     while (write(fd, bytes, sizeof bytes) > 0)
         continue;
     cr_assert_eq(errno, ENOSPC);
     close(fd);
+}
+
+/* Takes the memory of the arena's second block away, and all that is left in /dev/shm. */
+static void take_second_block(struct fx *fx)
+{
+    cr_assert_eq(fallocate(cache_own_arena_fd(fx->cache),
+                           FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 2 * FX_MIB, 2 * FX_MIB),
+                 0);
+    fill_dev_shm();
 }
 
 static void adopts_around_the_hole(bool noted)
@@ -369,6 +376,79 @@ Test(cache_adopt, a_quarantine_without_memory_costs_nothing_else)
 Test(cache_adopt, a_block_that_was_freed_and_cannot_be_had_again_is_set_aside)
 {
     adopts_around_the_hole(false);
+}
+
+/* ---- a memory limit -------------------------------------------------------------------------- */
+
+static void write_text(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "w");
+    cr_assert_not_null(file, "%s: %s", path, strerror(errno));
+    cr_assert_geq(fputs(text, file), 0);
+    cr_assert_eq(fclose(file), 0);
+}
+
+/* Of every cgroup that this test's process alone is in, whichever version they are of. */
+static void limit_memory(const char *bytes)
+{
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount("tmpfs", "/sys/fs/cgroup", "tmpfs", 0, "size=1M") < 0)
+        cr_skip_test("cannot mount cgroups of its own here: %s", strerror(errno));
+    cr_assert_eq(mkdir("/sys/fs/cgroup/memory", 0700), 0);
+    write_text("/sys/fs/cgroup/memory.max", bytes);
+    write_text("/sys/fs/cgroup/memory/memory.limit_in_bytes", bytes);
+    if (segment_check_limit(UINT64_C(1) << 59, NULL) == 0)
+        cr_skip_test("this process is in no cgroup");
+}
+
+/* It began under a larger one, or was resized since. */
+Test(cache_adopt, grows_no_further_than_a_memory_limit)
+{
+    struct swi_error error = {.code = 0};
+    struct fx *fx = fx_create_kept(16 * FX_MIB);
+    uint32_t a = fx_add(fx, "a", 1900 * KIB), b = fx_add(fx, "b", 7 * FX_MIB);
+    cr_assert_eq(fx_demand(fx, a), 0);
+    cr_assert_eq(cache_resize(fx->cache, 8 * FX_MIB, &error), 0, "%s", error.text);
+    fx_settle(fx);
+    cr_assert_null(cache_limited(fx->cache));
+    limit_memory("12582912");
+    (void)fx_succeed(fx, true, NULL);
+    cr_assert_eq(cache_budget(fx->cache), 8 * FX_MIB);
+    const char *why = cache_limited(fx->cache);
+    cr_assert_not_null(why);
+    cr_assert_not_null(strstr(why, "MemoryMax="), "%s", why);
+    cr_assert(fx_resident(fx, a));
+    cr_assert_eq(fx_demand(fx, b), 0, "within what is reserved it works as ever");
+    fx_settle(fx);
+    cr_assert_eq(fx_stats(fx).reserved_bytes, 8 * FX_MIB);
+    /* and what is reserved already is not asked for again */
+    fx->options.budget_bytes = 8 * FX_MIB;
+    write_text("/sys/fs/cgroup/memory.max", "1048576");
+    write_text("/sys/fs/cgroup/memory/memory.limit_in_bytes", "1048576");
+    (void)fx_succeed(fx, true, NULL);
+    cr_assert_null(cache_limited(fx->cache));
+    cr_assert_eq(cache_budget(fx->cache), 8 * FX_MIB);
+    fx_destroy(fx);
+}
+
+/* Memory that others have just now, an earlier arena's clients for one, comes back; a limit stays.
+ */
+Test(cache_adopt, a_full_dev_shm_does_not_hide_a_memory_limit)
+{
+    private_dev_shm("32M");
+    limit_memory("12582912");
+    fill_dev_shm();
+    const struct cache_options options = {
+        .budget_bytes = 16 * FX_MIB, .max_bytes = 16 * FX_MIB, .policy = CACHE_POLICY_LRU};
+    struct swi_error error = {.code = 0};
+    struct cache *cache = NULL;
+    cr_assert_eq(cache_create(&options, &cache, &error), -ENOMEM);
+    cr_assert_not_null(strstr(error.text, "MemoryMax="), "%s", error.text);
+    struct cache_options smaller = options;
+    smaller.budget_bytes = 8 * FX_MIB;
+    cr_assert_eq(cache_create(&smaller, &cache, &error), 0, "%s", error.text);
+    cr_assert_not_null(cache_shortage(cache));
+    cache_destroy(cache);
 }
 
 /* ---- what is not in order -------------------------------------------------------------------- */
