@@ -73,7 +73,8 @@ int adopt_listener(struct broker *broker, struct swi_error *error)
     if (!taken)
         result =
             listener_open(options->socket_path, options->socket_mode, &broker->listener, error);
-    if (result == 0 && options->socket_gid != BROKER_NO_GROUP)
+    /* one that is taken over may belong to a group that may not use it any more */
+    if (result == 0 && (taken || options->socket_gid != BROKER_NO_GROUP))
         result = listener_set_access(&broker->listener, options->socket_mode, options->socket_gid,
                                      error);
     if (result == 0 && !taken)

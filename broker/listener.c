@@ -16,11 +16,7 @@
 
 #define LOCK_ATTEMPTS 100 /* 10 ms apart */
 
-/* Looking for another broker, removing a stale file and binding are three steps: a lock on the
- * directory makes them one. Somebody who holds such a lock for good (any user can, in /tmp) must
- * not stop a broker from starting: after a second it goes on without. Returns a descriptor to
- * close, or -1. */
-static int lock_directory(const char *path)
+static int open_directory(const char *path)
 {
     const char *slash = strrchr(path, '/');
     char *directory =
@@ -29,6 +25,16 @@ static int lock_directory(const char *path)
         return -1;
     int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     free(directory);
+    return fd;
+}
+
+/* Looking for another broker, removing a stale file and binding are three steps: a lock on the
+ * directory makes them one. Somebody who holds such a lock for good (any user can, in /tmp) must
+ * not stop a broker from starting: after a second it goes on without. Returns a descriptor to
+ * close, or -1. */
+static int lock_directory(const char *path)
+{
+    int fd = open_directory(path);
     for (int i = 0; fd >= 0 && i < LOCK_ATTEMPTS; i++) {
         if (flock(fd, LOCK_EX | LOCK_NB) == 0)
             return fd;
@@ -108,11 +114,27 @@ bool listener_adopt(int fd, const char *path, mode_t mode, dev_t device, ino_t i
 }
 
 /* Somebody may have replaced it. */
+static bool look_at_ours(const struct listener *listener, struct stat *ret)
+{
+    return lstat(listener->path, ret) == 0 && ret->st_dev == listener->device &&
+           ret->st_ino == listener->inode;
+}
+
 static bool still_ours(const struct listener *listener)
 {
     struct stat status;
-    return lstat(listener->path, &status) == 0 && status.st_dev == listener->device &&
-           status.st_ino == listener->inode;
+    return look_at_ours(listener, &status);
+}
+
+/* That a socket gets which is made there. */
+static gid_t usual_group(const char *path)
+{
+    struct stat status;
+    int fd = open_directory(path);
+    bool inherits = fd >= 0 && fstat(fd, &status) == 0 && (status.st_mode & S_ISGID);
+    if (fd >= 0)
+        close(fd);
+    return inherits ? status.st_gid : getegid();
 }
 
 int listener_set_access(const struct listener *listener, mode_t mode, gid_t group,
@@ -122,11 +144,12 @@ int listener_set_access(const struct listener *listener, mode_t mode, gid_t grou
         return swi_fail(error, -EPERM,
                         "the service manager made the socket; its unit says who may use it "
                         "(SocketMode=, SocketGroup=)");
-    if (!still_ours(listener))
+    struct stat status;
+    if (!look_at_ours(listener, &status))
         return swi_fail(error, -ENOENT, "%s is no longer the socket that this broker made",
                         listener->path);
-    gid_t wanted = group == (gid_t)-1 ? getegid() : group;
-    if (lchown(listener->path, (uid_t)-1, wanted) < 0)
+    gid_t wanted = group == (gid_t)-1 ? usual_group(listener->path) : group;
+    if (status.st_gid != wanted && lchown(listener->path, (uid_t)-1, wanted) < 0)
         return swi_fail(error, -errno,
                         "cannot give %s to group %u: %s; the broker's user must be a member of it",
                         listener->path, wanted, sw_strerror(-errno));

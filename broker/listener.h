@@ -26,7 +26,7 @@ int listener_activate(int fd, struct listener *ret, struct swi_error *error);
  * find at this path (any more). The descriptor is the listener's on success. */
 bool listener_adopt(int fd, const char *path, mode_t mode, dev_t device, ino_t inode,
                     struct listener *ret);
-/* Gives the socket file another mode and group ((gid_t)-1: the process's own). */
+/* Gives the socket file another mode and group ((gid_t)-1: what it would be made with). */
 int listener_set_access(const struct listener *listener, mode_t mode, gid_t group,
                         struct swi_error *error);
 /* Closes, and removes the socket file when it is still the one that listener_open made. keep: a

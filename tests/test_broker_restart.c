@@ -1038,6 +1038,31 @@ Test(broker_restart, a_start_that_cannot_have_its_loader_leaves_the_arena_alone)
     goes_on(&scene, generation);
 }
 
+static gid_t group_of(const char *path)
+{
+    struct stat status;
+    cr_assert_eq(stat(path, &status), 0, "%s: %m", path);
+    return status.st_gid;
+}
+
+Test(broker_restart, a_group_that_may_use_the_socket_no_more_loses_it)
+{
+    if (geteuid() != 0)
+        cr_skip_test("needs root to give files to any group\n");
+    managed_program(sup_path("program"));
+    add_arguments("--socket-group 1 --socket-mode 0660");
+    struct scene scene = open_scene(ROOM, NULL);
+    cr_assert_eq(group_of(scene.managed.broker.socket), 1);
+    managed_restart(&scene.managed);
+    cr_assert_eq(group_of(scene.managed.broker.socket), 1);
+    add_arguments("--socket-mode 0660");
+    managed_restart(&scene.managed);
+    cr_assert_eq(group_of(scene.managed.broker.socket), getegid());
+    cr_assert_eq(sup_stat(&scene.managed.broker, "adopted_sessions"), 1);
+    load_all(&scene);
+    close_scene(&scene);
+}
+
 Test(broker_restart, an_arena_that_no_start_can_have_is_given_up)
 {
     struct scene scene;
