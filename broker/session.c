@@ -446,6 +446,15 @@ static void accept_again(struct loop_timer *timer, uint64_t now_ns)
     loop_watch(broker->loop, &broker->accept_source, EPOLLIN);
 }
 
+/* From before the limit was lowered there may be more sessions: swctl has room beside them. */
+static uint32_t connections_max(const struct broker *broker)
+{
+    uint32_t sessions = broker->options.max_sessions;
+    if (sessions < broker->session_count)
+        sessions = broker->session_count;
+    return sessions + CONNECTIONS_MORE;
+}
+
 static void accept_ready(struct loop_source *source, uint32_t events)
 {
     (void)events;
@@ -464,7 +473,7 @@ static void accept_ready(struct loop_source *source, uint32_t events)
             loop_arm(broker->loop, &broker->accept_timer, loop_now() + ACCEPT_PAUSE_NS);
             return;
         }
-        if (broker->connection_count >= broker->options.max_sessions + CONNECTIONS_MORE) {
+        if (broker->connection_count >= connections_max(broker)) {
             broker->counters.sessions_refused++;
             turn_away(fd, SW_EQUOTA, "the broker has too many connections; raise --max-sessions");
         } else {

@@ -1038,6 +1038,27 @@ Test(broker_restart, a_start_that_cannot_have_its_loader_leaves_the_arena_alone)
     goes_on(&scene, generation);
 }
 
+/* As many as there are, of which it may have one. */
+Test(broker_restart, more_sessions_than_it_may_have_leave_room_for_the_operator)
+{
+    struct raw others[39];
+    const size_t count = sizeof others / sizeof others[0];
+    managed_program(sup_path("program"));
+    add_arguments("");
+    struct scene scene = open_scene((unsigned)(4 + 2 * (count + 1)), NULL);
+    for (size_t i = 0; i < count; i++)
+        others[i] = raw_attach(&scene.managed.broker, "other");
+    let_finish(&scene);
+    add_arguments("--max-sessions 1");
+    managed_restart(&scene.managed);
+    cr_assert_eq(sup_stat(&scene.managed.broker, "adopted_sessions"), (int64_t)count + 1);
+    cr_assert_eq(sup_run(SUP_ARGS("swctl", "ping")).exit_code, 0);
+    load_all(&scene);
+    for (size_t i = 0; i < count; i++)
+        raw_close(&others[i]);
+    close_scene(&scene);
+}
+
 static gid_t group_of(const char *path)
 {
     struct stat status;
