@@ -107,8 +107,12 @@ static void trace_due(struct loop_timer *timer, uint64_t now_ns)
         loop_arm(broker->loop, timer, now_ns + TRACE_EVERY_NS);
 }
 
+/* From now on: what the pages still hold is another trace's, perhaps another broker's. */
 static void follow_trace(struct broker *broker)
 {
+    for (uint32_t i = 0; i < SWI_SESSIONS; i++)
+        if (broker->sessions[i])
+            trace_skip(broker->trace, i, broker->sessions[i]->page);
     broker->trace_timer.fire = trace_due;
     loop_arm(broker->loop, &broker->trace_timer, loop_now() + TRACE_EVERY_NS);
 }
@@ -138,9 +142,6 @@ int broker_trace_start(struct broker *broker, const char *path, bool overwrite,
         return result;
     broker_trace_stop(broker); /* one that has ended by itself */
     broker->trace = trace;
-    for (uint32_t i = 0; i < SWI_SESSIONS; i++)
-        if (broker->sessions[i])
-            trace_skip(trace, i, broker->sessions[i]->page);
     follow_trace(broker);
     log_info("recording a trace to %s", path);
     return 0;

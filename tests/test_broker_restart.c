@@ -1038,6 +1038,38 @@ Test(broker_restart, a_start_that_cannot_have_its_loader_leaves_the_arena_alone)
     goes_on(&scene, generation);
 }
 
+static size_t count_hits(const char *trace)
+{
+    const char *text = sup_read(trace, NULL);
+    size_t count = 0;
+    for (const char *line = text; (line = strstr(line, "\nhit ")); line++)
+        count++;
+    cr_assert_not_null(strstr(text, "\nend "), "%s does not end", trace);
+    return count;
+}
+
+Test(broker_restart, a_trace_begins_where_its_broker_does)
+{
+    const char *first = sup_path("first.trace"), *second = sup_path("second.trace");
+    managed_program(sup_path("program"));
+    add_arguments(sup_format("--trace '%s'", first));
+    struct scene scene = open_scene(ROOM, NULL);
+    uint32_t slot = raw_pin(&scene.raw, &scene.model, 1);
+    for (int i = 0; i < 7; i++)
+        swi_page_note_hit(scene.raw.page, scene.raw.index, slot, scene.model.ids[1]);
+    sup_sleep_ms(300); /* it looks every few milliseconds */
+    let_finish(&scene);
+    add_arguments(sup_format("--trace '%s'", second));
+    managed_restart(&scene.managed);
+    cr_assert_eq(sup_stat(&scene.managed.broker, "adopted_sessions"), 1);
+    sup_sleep_ms(300);
+    let_finish(&scene);
+    cr_assert_eq(managed_stop(&scene.managed), 0);
+    cr_assert_eq(count_hits(first), 7);
+    cr_assert_eq(count_hits(second), 0);
+    close_scene(&scene);
+}
+
 /* As many as there are, of which it may have one. */
 Test(broker_restart, more_sessions_than_it_may_have_leave_room_for_the_operator)
 {
