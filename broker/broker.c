@@ -333,8 +333,9 @@ static void broker_stop(struct broker *broker)
         catalog_destroy(broker->catalog);
         ledger_settle();
         struct ledger_header *header = &broker->ledger.ledger->header;
-        header->clean = broker->settled ? LEDGER_CLEAN /* every read has come back */
-                                        : header->clean - header->clean % LEDGER_TRY;
+        /* Every read has come back. A start that resumed nothing leaves it as clean as it was. */
+        if (broker->settled)
+            header->clean = LEDGER_CLEAN;
     }
     ledger_close(&broker->ledger);
     store_close(&broker->store, false);
@@ -394,7 +395,8 @@ int broker_run(struct settings *settings, struct swi_error *error)
         swi_size_format(cache_budget(broker.cache), size, sizeof size);
         const struct log_about about = {.message_id = LOG_ID_SERVING};
         log_line(LOG_LEVEL_INFO, &about, "serving %u models from %s with %s of cache on %s",
-                 broker.catalog->count, broker.catalog->path ? broker.catalog->path : "Redis", size, broker.listener.path);
+                 broker.catalog->count, broker.catalog->path ? broker.catalog->path : "Redis", size,
+                 broker.listener.path);
         service_ready(&broker);
         run(&broker);
         service_stopping(&broker);

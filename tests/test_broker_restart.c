@@ -998,11 +998,11 @@ static void forbid_io_uring(void)
     (void)unsetenv("SW_TEST_IO_ENGINE");
 }
 
-/* A start that fails of what it is told to do, and not of what it finds. */
+/* A start that fails of what it is told to do, and not of what it takes over. */
 static void fails_to_start(struct scene *scene, const char *arguments, const char *why)
 {
     add_arguments(arguments);
-    (void)managed_tell(&scene->managed, "doomed 2000");
+    (void)managed_tell(&scene->managed, "doomed 4000");
     const char *log = sup_read(scene->managed.broker.log, NULL);
     cr_assert_not_null(strstr(log, why), "%s", log);
     cr_assert_null(strstr(log, "starting empty"), "%s", log);
@@ -1019,9 +1019,32 @@ static void goes_on(struct scene *scene, uint64_t generation)
     cr_assert(still_valid(scene, 1, generation));
     cr_assert_eq(sup_stat(&scene->managed.broker, "adopted_sessions"), 1);
     cr_assert_eq(sup_stat(&scene->managed.broker, "adopted_chunks"), scene->model.opened.chunks);
+    const char *log = sup_read(scene->managed.broker.log, NULL);
+    cr_assert_null(strstr(log, "was killed"), "%s", log);
     load_all(scene);
     cr_assert_eq(sup_stat(&scene->managed.broker, "loads"), 0);
     close_scene(scene);
+}
+
+/* More than a catalog has room for: each is a model that cannot be served. */
+static void fill_catalog(bool fill)
+{
+    for (int i = 0; i < 4100; i++) {
+        const char *path = sup_path("models/link-%d", i);
+        cr_assert_eq(fill ? symlink("/", path) : unlink(path), 0, "%s: %m", path);
+    }
+}
+
+Test(broker_restart, a_start_that_fails_before_it_resumes_leaves_a_clean_end_clean)
+{
+    struct scene scene;
+    managed_program(sup_path("program"));
+    link_program("swbrokerd");
+    uint64_t generation = hold_and_stop(&scene);
+    fill_catalog(true);
+    fails_to_start(&scene, "", "models at most");
+    fill_catalog(false);
+    goes_on(&scene, generation);
 }
 
 Test(broker_restart, a_start_that_cannot_have_its_loader_leaves_the_arena_alone)
