@@ -44,31 +44,40 @@ static bool take_stored_listener(struct broker *broker)
 }
 
 /* The ledger comes first: it says which socket file is the broker's own. */
-static void take_ledger(struct broker *broker)
+static int take_ledger(struct broker *broker, struct swi_error *error)
 {
     int fd = store_take(&broker->store, STORE_LEDGER);
-    struct swi_error error;
     if (fd < 0)
-        return;
-    if (!broker->store.active || ledger_open(fd, &broker->ledger, &error) < 0) {
-        log_warning("%s", broker->store.active ? error.text : "nothing is kept over restarts here");
-        store_drop(&broker->store, STORE_LEDGER);
-        close(fd);
+        return 0;
+    int result = broker->store.active
+                     ? ledger_open(fd, &broker->ledger, error)
+                     : swi_fail(error, SW_EVERSION, "nothing is kept over restarts here");
+    if (result == 0)
+        return 0;
+    close(fd);
+    if (result != SW_EVERSION) {
+        broker->left_alone = true;
+        return result;
     }
+    log_warning("%s", error->text);
+    store_drop(&broker->store, STORE_LEDGER);
+    error->code = 0;
+    return 0;
 }
 
 int adopt_listener(struct broker *broker, struct swi_error *error)
 {
     const struct broker_options *options = &broker->options;
-    take_ledger(broker);
+    int result = take_ledger(broker, error);
+    if (result < 0)
+        return result;
     int fd = store_take_activation(&broker->store);
     if (fd >= 0) {
-        int result = listener_activate(fd, &broker->listener, error);
+        result = listener_activate(fd, &broker->listener, error);
         if (result < 0)
             close(fd);
         return result;
     }
-    int result = 0;
     bool taken = take_stored_listener(broker);
     if (!taken)
         result =
@@ -135,8 +144,7 @@ static int begin_try(struct broker *broker, struct swi_error *error)
 }
 
 /* 1: taken over. 0: nothing is there, or nothing that can be trusted; it is forgotten. Negative: it
- * may be in order, and this process cannot have it: left as it is for the next one, which counts.
- */
+ * may be in order, and this process cannot have it: left as it is for the next one. */
 static int take_memory(struct broker *broker, const struct cache_options *options,
                        struct swi_error *error)
 {
@@ -166,6 +174,7 @@ static int take_memory(struct broker *broker, const struct cache_options *option
     if (!nothing)
         log_warning("what an earlier broker left cannot be taken over (%s); starting empty",
                     error->text);
+    error->code = 0;
     forget_all(broker);
     if (!nothing)
         await_forgotten(broker);
