@@ -242,7 +242,8 @@ static bool note_failure(struct cache *cache, struct chunk *chunk, bool unreacha
     }
     if (load->status == SW_EDIGEST) {
         chunk->remote_wrong = true;
-        (void)swi_fail(&error, SW_EDIGEST, "what Redis holds of it has another digest");
+        (void)swi_fail(&error, SW_EDIGEST,
+                       "what Redis holds of it has another digest; swctl push puts it right");
     }
     swi_cache_remote_failed(chunk, &error);
     return unreachable;

@@ -382,8 +382,7 @@ void ctl_show_push(const struct ctl_call *call, const json_t *reply)
 {
     (void)call;
     unsigned long long written = ctl_count_of(reply, "chunks_written");
-    (void)printf("%s: %llu chunk%s (%s) written, %llu were there; revision %s\n",
-                 ctl_text_of(reply, "model"), written, plural(written),
-                 size_of(reply, "bytes_written"), ctl_count_of(reply, "chunks_present"),
+    (void)printf("%s: %llu chunk%s (%s) written; revision %s\n", ctl_text_of(reply, "model"),
+                 written, plural(written), size_of(reply, "bytes_written"),
                  ctl_text_of(reply, "revision"));
 }

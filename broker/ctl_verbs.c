@@ -252,8 +252,9 @@ const struct ctl_verb ctl_verbs[] = {
      .least = 1,
      .most = 1,
      .help = "fill the broker's Redis with a model from its files",
-     .more = "What is there already is passed over. Brokers without the files can serve it "
-             "then. On a terminal\nit tells how far it is; Ctrl-C ends it.\n",
+     .more = "What is there already is written again, and damage made good by that. Brokers "
+             "without the files\ncan serve it then. On a terminal it tells how far it is; Ctrl-C "
+             "ends it.\n",
      .prepare = prepare_target,
      .show = ctl_show_push,
      .patient = true,

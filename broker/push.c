@@ -31,7 +31,7 @@ struct push {
     struct revision *revision;
     uint64_t tag;
     uint32_t at; /* chunk */
-    uint32_t written, present;
+    uint32_t written;
     uint64_t done_bytes, written_bytes;
     bool progress;
     uint64_t progress_ns; /* when it was last told */
@@ -91,7 +91,7 @@ static void fail(struct push *push, int code, const char *text)
 {
     char whole[700];
     (void)snprintf(whole, sizeof whole,
-                   "%.150s: %.400s; what was pushed stays, and is passed over when you push again",
+                   "%.150s: %.400s; what was pushed stays; push again when it can be",
                    push->revision->name, text);
     log_warning("push %s", whole);
     session_reply(push->session, push->tag, control_failure(code, whole));
@@ -102,13 +102,11 @@ static void succeed(struct push *push)
 {
     char revision[SWI_DIGEST_HEX];
     swi_digest_format(push->current.revision, revision);
-    log_info("pushed model %s: %u chunks written, %u were there", push->revision->name,
-             push->written, push->present);
+    log_info("pushed model %s: %u chunks written", push->revision->name, push->written);
     session_reply(push->session, push->tag,
-                  json_pack("{s:b, s:o, s:s, s:I, s:I, s:I, s:I}", "ok", 1, "model",
+                  json_pack("{s:b, s:o, s:s, s:I, s:I, s:I}", "ok", 1, "model",
                             report_text(push->revision->name), "revision", revision,
-                            "chunks_written", (json_int_t)push->written, "chunks_present",
-                            (json_int_t)push->present, "bytes_written",
+                            "chunks_written", (json_int_t)push->written, "bytes_written",
                             (json_int_t)push->written_bytes, "small_files_bytes",
                             (json_int_t)push->bundle_bytes));
     push_free(push);
@@ -387,9 +385,8 @@ static void chunk_over(struct redis_writing *writing, int status, const char *wh
         fail(push, SW_ELOAD, why);
         return;
     }
-    push->written += status == 0;
-    push->present += status == 1;
-    push->written_bytes += status == 0 ? chunk_of(push)->bytes : 0;
+    push->written++;
+    push->written_bytes += chunk_of(push)->bytes;
     free(push->chunk);
     push->chunk = NULL;
     push->done_bytes += chunk_of(push)->bytes;
@@ -398,7 +395,8 @@ static void chunk_over(struct redis_writing *writing, int status, const char *wh
     step(push);
 }
 
-/* With the bytes at hand they are written, else it is asked first whether they are there. */
+/* A chunk is written also when all of its keys exist: that says nothing of what they hold, and
+ * nobody but a push can make good what brokers without files find damaged. */
 static void step(struct push *push)
 {
     if (push->at == push->revision->manifest.count) {
@@ -410,10 +408,9 @@ static void step(struct push *push)
         fail(push, SW_ELOAD, paused ? paused : redis_link_problem(push->tier->writes));
         return;
     }
-    /* with a TTL, what is there is to live on */
     push->writing = (struct redis_writing){.digest = chunk_of(push)->digest,
                                            .bytes = chunk_of(push)->bytes,
-                                           .anyway = push->chunk || push->tier->ttl[0],
+                                           .anyway = true,
                                            .stripe = stripe,
                                            .over = chunk_over};
     push->is_writing = true;

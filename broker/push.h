@@ -2,9 +2,8 @@
  * small files, and last the name of the revision, so that a broker without the files finds all of
  * it or the revision before.
  *
- *   each chunk:  are its stripes there? ─▶ next chunk
- *                resident? from the arena; else read and verified beside the arena, behind every
- *                other load ─▶ SET stripe by stripe
+ *   each chunk:  resident? from the arena; else read and verified beside the arena, behind every
+ *                other load ─▶ SET stripe by stripe, whatever is there
  *   then:        small files (read by a thread) ─▶ SETRANGE in pieces ─▶ SET PREFIX:model:NAME
  *
  * Whoever wants progress is told after each chunk.
