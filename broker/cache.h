@@ -181,7 +181,8 @@ struct cache_remote {
     /* why: filled unless it is ready. */
     enum cache_remote_state (*state)(void *context, struct swi_error *why);
     /* Brings the load's bytes from now on (loader_want, loader_brought …). elsewhere: they may be had
-     * from the chunk's file instead, so that it need not go on for as long as it takes. */
+     * from the chunk's file instead, so that it need not go on for as long as it takes; if that
+     * turns out to be of no use, the load comes once more, with elsewhere false. */
     void (*fetch)(void *context, struct load *load, bool elsewhere);
     /* Gives back what it still wants of the load, which is about to be over. */
     void (*cancel)(void *context, struct load *load);

@@ -61,6 +61,7 @@ struct chunk {
     bool remote;                  /* while loading: its bytes come from the remote */
     bool tried_file, tried_remote; /* since it was last queued */
     bool remote_wrong;            /* the remote's bytes did not hash to its digest */
+    bool given_up;                /* by the remote, for a file that may have been of no use */
     char *file_problem, *remote_problem; /* why those tries failed; NULL: they did not */
     int file_code;                       /* of file_problem */
     enum cache_priority priority; /* while queued or loading */

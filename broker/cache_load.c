@@ -38,6 +38,12 @@ static void fail_chunk(struct cache *cache, struct chunk *chunk)
 
 static void load_done(struct load *load);
 
+/* Whether there is reason to hope that its file has it. */
+static bool file_may_do(const struct chunk *chunk)
+{
+    return chunk->info.source.open && !chunk->tried_file && chunk->failure.code == 0;
+}
+
 /* The range is the chunk's, and its entry says loading. fd -1: the remote brings it. */
 static void start_read(struct cache *cache, struct chunk *chunk, int fd,
                        const struct load_identity *identity)
@@ -60,10 +66,10 @@ static void start_read(struct cache *cache, struct chunk *chunk, int fd,
         loader_start(cache->loader, &chunk->load);
     } else {
         chunk->tried_remote = true;
+        chunk->given_up = false;
         cache->remote_loading++;
         loader_start_brought(cache->loader, &chunk->load);
-        cache->remote.fetch(cache->remote.context, &chunk->load,
-                            chunk->info.source.open && !chunk->tried_file);
+        cache->remote.fetch(cache->remote.context, &chunk->load, file_may_do(chunk));
     }
 }
 
@@ -245,6 +251,7 @@ static bool note_failure(struct cache *cache, struct chunk *chunk, bool unreacha
         (void)swi_fail(&error, SW_EDIGEST,
                        "what Redis holds of it has another digest; swctl push puts it right");
     }
+    chunk->given_up = unreachable && file_may_do(chunk);
     swi_cache_remote_failed(chunk, &error);
     return unreachable;
 }

@@ -19,7 +19,7 @@ void swi_cache_forget_tries(struct chunk *chunk)
     free(chunk->file_problem);
     free(chunk->remote_problem);
     chunk->file_problem = chunk->remote_problem = NULL;
-    chunk->tried_file = chunk->tried_remote = false;
+    chunk->tried_file = chunk->tried_remote = chunk->given_up = false;
 }
 
 static bool same_file(const struct load_identity *a, const struct load_identity *b)
@@ -129,7 +129,8 @@ enum origin swi_cache_choose_origin(struct cache *cache, struct chunk *chunk, in
         if (*ret_fd >= 0)
             return ORIGIN_FILE;
     }
-    if (ask)
+    /* what was given up for a file that is none goes on for as long as it takes */
+    if (ask || (state == CACHE_REMOTE_READY && chunk->given_up))
         return ORIGIN_REMOTE;
     if (!has_file && !chunk->tried_remote) {
         if (state == CACHE_REMOTE_SOON) {

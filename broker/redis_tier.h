@@ -8,7 +8,8 @@
  *                    the arena (1 MiB = one segment of the loader), and the loader hashes it in the
  *                    same turns as segments of files.
  *             (A load that has a file is given up when the whole of it takes too long, however
- *             regularly its stripes come in.)
+ *             regularly its stripes come in; when the file turns out to be none it is asked for once
+ *             more, without that limit.)
  *             A stripe that is missing, wrong or late fails the load here: what it still waits for
  *             is forgotten (nothing can write into the arena but that copy, so the range is free of
  *             it at once), and the cache goes on with the file, in the same range and for the same

@@ -204,6 +204,30 @@ Test(redis_fake, a_load_that_takes_too_long_in_all_comes_from_its_file)
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }
 
+/* It is given up for a file that is not there: neither that nor the next try may fail by it. */
+Test(redis_fake, a_slow_load_whose_file_is_gone_goes_on)
+{
+    struct sup_fake fake = sup_fake_start(FAKE_KEEP);
+    struct sup_broker broker =
+        redis_broker(fake.url, SUP_ARGS("--redis-order", "redis-first", "--redis-timeout", "1200"));
+    redis_expect_all(&broker);
+    redis_wait_for(&broker, "stores", REDIS_CHUNKS);
+    cr_assert_eq(remove(sup_format("%s/mini/layer_1.safetensors", redis_models())), 0);
+    sup_fake_set(&fake, FAKE_SLOW);
+    for (int round = 0; round < 2; round++) {
+        redis_clear(&broker);
+        struct raw raw = raw_attach(&broker, "test");
+        struct raw_model model = raw_open(&raw, "mini");
+        const char *text;
+        cr_assert_eq(raw_load(&raw, &model, raw_find(&model, "layer_1"), &text), 0, "%s", text);
+        raw_close(&raw);
+        cr_assert_eq(redis_stat(&broker, "hits"), round + 1);
+        cr_assert_leq(redis_stat(&broker, "slow"), 1, "the second time the file is known for none");
+    }
+    cr_assert_eq(redis_link_stat(&broker, "reads", "breaker_opened"), 0);
+    cr_assert_eq(sup_broker_stop(&broker), 0);
+}
+
 static bool breaker_is_closed(void *context)
 {
     return strcmp(redis_breaker(context), "closed") == 0;

@@ -13,6 +13,14 @@
 #define COUNTED_MAX 16
 #define LOCKS_MAX   16
 
+/* What FAKE_KEEP was given. */
+struct kept {
+    struct kept *next; /* older ones are never taken out again */
+    char key[256];
+    char *bytes;
+    size_t size;
+};
+
 struct fake {
     int listener;
     pthread_mutex_t lock;
@@ -25,6 +33,7 @@ struct fake {
         char key[256], token[256];
     } locks[LOCKS_MAX];
     bool has_hung_up;
+    struct kept *kept;
 };
 
 /* ---- what it was sent -------------------------------------------------------------------------
@@ -48,6 +57,8 @@ static long read_head(struct peer *peer, char sign)
 
 struct words {
     char first[16], second[256], third[256];
+    char *value; /* the third word of a SET, whole; whoever takes it sets it to NULL */
+    size_t value_size;
 };
 
 /* One command: its first three words, each cut to fit. False: the broker hung up. */
@@ -60,18 +71,25 @@ static bool read_command(struct peer *peer, struct words *words)
     long count = read_head(peer, '*');
     if (count < 1)
         return false;
+    free(words->value);
     *words = (struct words){.first = ""};
     for (long i = 0; i < count; i++) {
         long length = read_head(peer, '$');
         if (length < 0)
             return false;
         size_t part = i < 3 ? (size_t)i : 3, room = rooms[part], used = 0;
+        if (i == 2 && strcmp(words->first, "SET") == 0) {
+            words->value = malloc((size_t)length + 1);
+            words->value_size = (size_t)length;
+        }
         for (long j = 0; j < length + 2; j++) {
             int byte = fgetc(peer->in);
             if (byte == EOF)
                 return false;
             if (j < length && used < room)
                 places[part][used++] = (char)byte;
+            if (i == 2 && j < length && words->value)
+                words->value[j] = (char)byte;
         }
         places[part][used] = 0;
     }
@@ -143,6 +161,36 @@ static bool say_zeros(struct peer *peer, size_t promised, size_t sent)
     return good && promised == sent && say(peer, "\r\n");
 }
 
+static void keep(struct fake *fake, struct words *words)
+{
+    struct kept *kept = calloc(1, sizeof *kept);
+    memcpy(kept->key, words->second, sizeof kept->key);
+    kept->bytes = words->value;
+    kept->size = words->value_size;
+    words->value = NULL;
+    (void)pthread_mutex_lock(&fake->lock);
+    kept->next = fake->kept;
+    fake->kept = kept;
+    (void)pthread_mutex_unlock(&fake->lock);
+}
+
+static const struct kept *find_kept(struct fake *fake, const char *key)
+{
+    (void)pthread_mutex_lock(&fake->lock);
+    const struct kept *kept = fake->kept;
+    while (kept && strcmp(kept->key, key) != 0)
+        kept = kept->next;
+    (void)pthread_mutex_unlock(&fake->lock);
+    return kept;
+}
+
+static bool say_kept(struct peer *peer, const struct kept *kept)
+{
+    char head[32];
+    (void)snprintf(head, sizeof head, "$%zu\r\n", kept->size);
+    return say(peer, head) && say_bytes(peer, kept->bytes, kept->size) && say(peer, "\r\n");
+}
+
 static const char loading[] = "-LOADING Redis is loading the dataset in memory\r\n";
 
 static bool say_secret(struct peer *peer)
@@ -155,6 +203,7 @@ static bool say_secret(struct peer *peer)
 static bool answer_get(struct peer *peer, const char *key, enum fake_manner manner)
 {
     static char many[65536];
+    const struct kept *kept = find_kept(peer->fake, key);
     switch (manner) {
     case FAKE_NO_PROTOCOL:
         return say(peer, "HTTP/1.1 400 Bad Request\r\n\r\n");
@@ -190,7 +239,9 @@ static bool answer_get(struct peer *peer, const char *key, enum fake_manner mann
         return strcmp(strrchr(key, ':'), ":0") != 0 || say_zeros(peer, 1048576, 1048576);
     case FAKE_SLOW:
         sup_sleep_ms(600);
-        return say_zeros(peer, 1048576, 1048576);
+        return kept ? say_kept(peer, kept) : say_zeros(peer, 1048576, 1048576);
+    case FAKE_KEEP:
+        return kept ? say_kept(peer, kept) : say(peer, "$-1\r\n");
     case FAKE_SILENT:
         return true;
     case FAKE_UNASKED:
@@ -236,7 +287,7 @@ static bool hangs_up_now(struct fake *fake)
     return now;
 }
 
-static bool answer(struct peer *peer, const struct words *words, enum fake_manner manner)
+static bool answer(struct peer *peer, struct words *words, enum fake_manner manner)
 {
     const char *word = words->first, *second = words->second;
     bool greeting =
@@ -266,6 +317,8 @@ static bool answer(struct peer *peer, const struct words *words, enum fake_manne
         return say(peer, ":1\r\n");
     if (strcmp(word, "SET") == 0 && manner == FAKE_REFUSE_LOADING)
         return say(peer, loading);
+    if (strcmp(word, "SET") == 0 && manner == FAKE_KEEP && strstr(second, ":chunk:"))
+        keep(peer->fake, words);
     if (strcmp(word, "SET") == 0)
         return say(peer, "+OK\r\n");
     return answer_get(peer, second, manner);
@@ -274,10 +327,11 @@ static bool answer(struct peer *peer, const struct words *words, enum fake_manne
 static void *serve_peer(void *argument)
 {
     struct peer *peer = argument;
-    struct words words;
+    struct words words = {.first = ""};
     while (read_command(peer, &words))
         if (!answer(peer, &words, note(peer->fake, words.first)))
             break;
+    free(words.value);
     (void)fclose(peer->in); /* and its descriptor */
     free(peer);
     return NULL;

@@ -46,7 +46,8 @@ enum fake_manner {
     FAKE_HANG_UP,      /* at once */
     FAKE_SILENT,       /* never answers */
     FAKE_FIRST_ONLY,   /* the first stripe of each chunk (of 1 MiB, zeros), and no other */
-    FAKE_SLOW,         /* each value (of 1 MiB, zeros) after 600 ms */
+    FAKE_KEEP,         /* keeps what is SET under PREFIX:chunk:, and gives it back */
+    FAKE_SLOW,         /* each value (what was kept, else 1 MiB of zeros) after 600 ms */
     FAKE_UNASKED,      /* two answers for one question */
     FAKE_LOADING,      /* -LOADING … */
     FAKE_SILENT_GREETING,
