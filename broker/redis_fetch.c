@@ -22,6 +22,7 @@ struct fetch {
     enum outcome outcome;
     bool elsewhere;  /* its file has it too */
     uint64_t due_ns; /* when it is given up for the file; 0: not asked for yet, or there is none */
+    bool excused;    /* its time was up once, when the broker had stood still */
     bool full;       /* wanted nothing in this turn */
     bool admitted;   /* by the breaker, which has not heard of its end yet */
     unsigned outstanding;
@@ -166,8 +167,7 @@ static struct fetch *next_to_ask(struct redis_tier *tier, uint64_t *ret_offset, 
     }
 }
 
-/* Arms the timer for whichever is due first. */
-static void watch_time(struct redis_tier *tier)
+static uint64_t first_due(const struct redis_tier *tier)
 {
     uint64_t first_ns = UINT64_MAX;
     const struct fetch *fetch;
@@ -176,6 +176,13 @@ static void watch_time(struct redis_tier *tier)
         if (fetch->due_ns != 0 && fetch->outcome == FETCH_RUNNING && fetch->due_ns < first_ns)
             first_ns = fetch->due_ns;
     }
+    return first_ns;
+}
+
+/* Arms the timer for whichever is due first. */
+static void watch_time(struct redis_tier *tier)
+{
+    uint64_t first_ns = tier->slower_than_files ? loop_now() : first_due(tier);
     if (first_ns == UINT64_MAX)
         loop_disarm(tier->loop, &tier->slow_timer);
     else
@@ -192,29 +199,40 @@ static void start_time(struct fetch *fetch)
     watch_time(tier);
 }
 
-/* Also a server that answers each question just in time is one that is in the way. */
+/* Also a server that answers each question just in time is one that is in the way. What the broker
+ * itself keeps waiting is not held against the server: a load that it asks nothing for now, since
+ * more urgent ones go first (its time begins anew with its next stripe), and one whose answers lay
+ * unread while the broker stood still (which shows in a timer that is late). Nor is it worse than
+ * nothing: the breaker hears of it once a file has been read instead, and once for all that were
+ * given up by then. */
 void swi_tier_slow(struct loop_timer *timer, uint64_t now_ns)
 {
     struct redis_tier *tier = LOOP_OWNER(timer, struct redis_tier, slow_timer);
-    unsigned slow = 0;
+    bool tell = tier->slower_than_files;
+    tier->slower_than_files = false;
+    uint64_t first_ns = first_due(tier);
+    bool late = first_ns <= now_ns && now_ns - first_ns >= tier->timeout_ns / FETCH_LATE_PART;
     struct fetch *fetch;
     TAILQ_FOREACH(fetch, &tier->fetches, link)
     {
-        bool brought = fetch->outstanding == 0 && fetch->load->issued == fetch->load->bytes;
         if (fetch->due_ns == 0 || fetch->due_ns > now_ns || fetch->outcome != FETCH_RUNNING)
             continue;
         fetch->due_ns = 0;
-        if (brought || fetch->load->status != 0)
+        if (fetch->outstanding == 0 || fetch->load->status != 0)
             continue;
+        if (late && !fetch->excused) {
+            fetch->excused = true;
+            start_time(fetch);
+            continue;
+        }
         struct swi_error error;
         (void)swi_fail(&error, SW_ELOAD, "Redis at %s is too slow for it",
                        redis_link_name(tier->reads));
-        fetch->admitted = false;
         tier->stats.slow++;
+        tier->gave_up = true;
         fail(fetch, FETCH_UNREACHABLE, &error);
-        slow++;
     }
-    for (; slow > 0; slow--) /* after the walk: it may end the connection, and all that is on it */
+    if (tell) /* after the walk: it may end the connection, and all that is on it */
         redis_link_disappointed(tier->reads,
                                 "it is slow: a chunk took many times --redis-timeout in all");
     (void)swi_tier_turn(tier);
@@ -335,6 +353,15 @@ static void complain_of_value(const struct redis_tier *tier, const struct load *
              redis_link_name(tier->reads), hex);
 }
 
+void swi_tier_file_did(struct redis_tier *tier)
+{
+    if (!tier->gave_up)
+        return;
+    tier->gave_up = false;
+    tier->slower_than_files = true;
+    watch_time(tier); /* not from in here: the cache is at work */
+}
+
 bool swi_tier_over(void *context, struct load *load)
 {
     struct redis_tier *tier = context;
@@ -343,6 +370,7 @@ bool swi_tier_over(void *context, struct load *load)
         return false;
     assert(fetch->outstanding == 0);
     if (load->status == 0) {
+        tier->gave_up = false;
         tier->stats.hits++;
         tier->stats.hit_bytes += load->bytes;
     } else if (load->status == -ECANCELED) {

@@ -419,6 +419,7 @@ void swi_tier_write_more(struct redis_tier *tier)
 void swi_tier_was_read(void *context, uint32_t id, const struct cache_chunk *chunk, bool wrong)
 {
     struct redis_tier *tier = context;
+    swi_tier_file_did(tier);
     if (!tier->writes)
         return;
     const struct queued_store item = {

@@ -23,6 +23,7 @@
  */
 #define FETCH_TIMEOUTS      2u
 #define FETCH_TIMEOUT_BYTES (8u << 20)
+#define FETCH_LATE_PART     4u /* by such a part of the timeout is late */
 
 struct fetch;
 TAILQ_HEAD(fetch_list, fetch);
@@ -75,6 +76,8 @@ struct redis_tier {
     struct fetch_list fetches;
     unsigned pieces;
     struct loop_timer slow_timer; /* for the load that is given up next */
+    bool gave_up;                 /* a load for its file, and it is open whether that does better */
+    bool slower_than_files;       /* it did, and the breaker is to hear of it */
 
     struct writing_list writings; /* the first is the one being written */
     bool writing;
@@ -104,6 +107,8 @@ void swi_tier_cancel(void *context, struct load *load);
 bool swi_tier_over(void *context, struct load *load);
 bool swi_tier_turn(void *context);
 void swi_tier_slow(struct loop_timer *timer, uint64_t now_ns);
+/* A chunk was read from its file. */
+void swi_tier_file_did(struct redis_tier *tier);
 void swi_tier_stop_fetching(struct redis_tier *tier);
 
 /* redis_store.c */

@@ -204,6 +204,30 @@ Test(redis_fake, a_load_that_takes_too_long_in_all_comes_from_its_file)
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }
 
+/* Three loads stand in one queue: that it is slow is held against the server once, not by each. */
+Test(redis_fake, loads_that_are_given_up_together_count_once)
+{
+    struct sup_fake fake = sup_fake_start(FAKE_NIL);
+    struct sup_broker broker =
+        redis_broker(fake.url, SUP_ARGS("--redis-order", "redis-first", "--redis-timeout", "1200"));
+    sup_fake_set(&fake, FAKE_SLOW);
+    struct raw raw = raw_attach(&broker, "test");
+    struct raw_model model = raw_open(&raw, "mini");
+    static const char *const layers[] = {"layer_0", "layer_1", "layer_2"};
+    for (size_t i = 0; i < sizeof layers / sizeof layers[0]; i++) {
+        const struct swi_wire_load load = {.incarnation = model.opened.incarnation,
+                                           .model = model.opened.model,
+                                           .chunk = model.ids[raw_find(&model, layers[i])]};
+        cr_assert(raw_send(&raw, SWI_WIRE_LOAD, &load, sizeof load, NULL, 0));
+    }
+    for (size_t i = 0; i < sizeof layers / sizeof layers[0]; i++)
+        cr_assert_eq(raw_done(&raw, NULL), 0);
+    cr_assert_eq(redis_disk_loads(&broker), 3);
+    cr_assert_eq(redis_link_stat(&broker, "reads", "breaker_opened"), 0);
+    raw_close(&raw);
+    cr_assert_eq(sup_broker_stop(&broker), 0);
+}
+
 /* It is given up for a file that is not there: neither that nor the next try may fail by it. */
 Test(redis_fake, a_slow_load_whose_file_is_gone_goes_on)
 {
