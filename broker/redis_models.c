@@ -12,11 +12,21 @@
 
 #define RETRY_MIN_NS LOOP_NS_PER_S
 #define RETRY_MAX_NS (10 * LOOP_NS_PER_S)
+#define REFUSED_NS   (300 * LOOP_NS_PER_S) /* until a bundle that was refused is fetched again */
+
+/* Why the broker did not take a bundle whose bytes are what they should be. */
+struct refusal {
+    int code; /* 0: there is none */
+    struct swi_digest digest;
+    uint64_t until_ns;
+    char text[SWI_ERROR_TEXT];
+};
 
 struct wanted {
     char name[SWI_NAME_MAX + 1];
     bool settled;   /* asked since the last reload, and its answer is in the catalog */
     unsigned round; /* that it failed in */
+    struct refusal refusal;
 };
 
 struct redis_models {
@@ -80,6 +90,25 @@ static void settle(struct redis_models *models)
 
 static void ask_more(struct redis_models *models);
 
+/* Where there was no room for it there may be some later; what is no bundle stays none. */
+static void note_refusal(struct redis_models *models, int code, const char *text)
+{
+    struct refusal *refusal = &models->asking->refusal;
+    *refusal = (struct refusal){
+        .code = code,
+        .digest = models->current.revision,
+        .until_ns = code == SW_EFORMAT ? UINT64_MAX : loop_now() + REFUSED_NS,
+    };
+    (void)snprintf(refusal->text, sizeof refusal->text, "%s", text);
+}
+
+static bool still_refused(const struct redis_models *models)
+{
+    const struct refusal *refusal = &models->asking->refusal;
+    return refusal->code != 0 && loop_now() < refusal->until_ns &&
+           swi_digest_equal(refusal->digest, models->current.revision);
+}
+
 static void take_bundle(struct redis_models *models)
 {
     struct swi_error error = {0};
@@ -95,6 +124,8 @@ static void take_bundle(struct redis_models *models)
     else
         result = catalog_offer_stored(models->catalog, name, models->bytes, models->current.bytes,
                                       digest, &error);
+    if (result < 0 && result != SW_EDIGEST)
+        note_refusal(models, result, error.text);
     redis_link_succeeded(models->tier->reads); /* what it holds says nothing against it */
     if (result < 0)
         fail(models, result, error.text);
@@ -199,6 +230,12 @@ static void current_came(struct redis_call *call, const struct redis_reply *repl
         settle(models);
         return;
     }
+    if (still_refused(models)) {
+        const struct refusal refusal = models->asking->refusal;
+        redis_link_succeeded(link);
+        fail(models, refusal.code, refusal.text);
+        return;
+    }
     models->bytes = malloc(models->current.bytes);
     models->hasher = swi_hasher_create();
     models->got = 0;
@@ -277,8 +314,10 @@ static void connected(void *owner)
 
 void redis_models_ask(struct redis_models *models)
 {
-    for (uint32_t i = 0; i < models->count; i++)
+    for (uint32_t i = 0; i < models->count; i++) {
         models->wanted[i].settled = false;
+        models->wanted[i].refusal.code = 0;
+    }
     loop_disarm(models->loop, &models->retry);
     models->retry_ns = RETRY_MIN_NS;
     next(models);

@@ -5,7 +5,9 @@
  *                   else GETRANGE PREFIX:model:NAME:REVISION, 1 MiB at a time ─▶ length, digest
  *                   ─▶ bundle, manifest ─▶ the catalog has a new revision
  *
- * One name at a time, one answer at a time. Until a model is there its clients hear why not.
+ * One name at a time, one answer at a time. Until a model is there its clients hear why not. A
+ * bundle that the broker cannot take though it is undamaged is not fetched again before a reload
+ * asks for it; where it was for want of room, after five minutes.
  */
 #ifndef SWB_REDIS_MODELS_H
 #define SWB_REDIS_MODELS_H

@@ -198,6 +198,14 @@ Test(redis_faults, small_files_leave_the_broker_half_of_its_descriptors)
     cr_assert_not_null(strstr(log, "model mini: its 6"), "%s", log);
     cr_assert_not_null(strstr(log, "of at most 50"), "%s", log);
     cr_assert_not(is_served(&broker));
+    /* it is asked for again, and only a reload makes the broker fetch again what did not fit */
+    long fetched = calls_of("getrange");
+    struct calls asked = {"get", calls_of("get") + 2};
+    cr_assert(sup_until(have_come, &asked, 30000));
+    cr_assert_eq(calls_of("getrange"), fetched);
+    struct calls again = {"getrange", fetched + 1};
+    json_decref(sup_swctl(&broker, SUP_ARGS("reload")));
+    cr_assert(sup_until(have_come, &again, 30000));
     cr_assert_eq(redis_link_stat(&broker, "reads", "breaker_opened"), 0);
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }
