@@ -8,11 +8,12 @@
 #include "aside.h"
 #include "redis_link.h"
 
-#define LINK_CALLS_MAX   64u
-#define LINK_REPLY_BYTES (1u << 20)
-#define LINK_UNFINISHED  (LINK_REPLY_BYTES + 4096u) /* bytes of one reply, with all around it */
-#define LINK_RECEIVE_MAX (1u << 20)                 /* about so much in one turn */
-#define LINK_BEHIND      (32u << 10)
+#define LINK_CALLS_MAX    64u
+#define LINK_REPLY_BYTES  (1u << 20)
+#define LINK_UNFINISHED   (LINK_REPLY_BYTES + 4096u) /* bytes of one reply, with all around it */
+#define LINK_RECEIVE_MAX  (1u << 20)                 /* about so much in one turn */
+#define LINK_RECEIPTS_MAX 128u /* and in so many pieces, which TLS hands out byte by byte */
+#define LINK_BEHIND       (32u << 10)
 
 enum link_state {
     LINK_WAITING,

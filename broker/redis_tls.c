@@ -84,6 +84,8 @@ int redis_tls_context_create(const struct redis_tls_files *files, struct redis_t
     SSL_CTX_set_options(ssl, SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_NO_RENEGOTIATION);
     SSL_CTX_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                               SSL_MODE_RELEASE_BUFFERS);
+    /* else one read goes on through messages without bytes for as long as they come */
+    (void)SSL_CTX_clear_mode(ssl, SSL_MODE_AUTO_RETRY);
     SSL_CTX_set_default_passwd_cb(ssl, no_passphrase);
     int result = read_files(ssl, files, error);
     if (result < 0)

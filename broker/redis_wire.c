@@ -317,7 +317,7 @@ size_t swi_link_receive(struct redis_link *link)
 {
     static char buffer[65536]; /* the loop is one thread */
     size_t total = 0;
-    while (total < LINK_RECEIVE_MAX) {
+    for (unsigned count = 0; count < LINK_RECEIPTS_MAX && total < LINK_RECEIVE_MAX; count++) {
         ssize_t got = receive_some(link, buffer, sizeof buffer);
         if (got == -EINTR)
             continue;
