@@ -16,6 +16,7 @@ struct where {
     uint64_t tag;
     json_t *reply;
     size_t row;
+    bool answered; /* it was asked something */
     bool pushed, asked_pointer;
     size_t chunk; /* next to ask for */
     uint32_t stripe;
@@ -100,6 +101,7 @@ static void answered(struct redis_call *call, const struct redis_reply *reply)
             swi_tier_tell_error(tier, redis, swi_tier_count_error(tier, reply), reply->text);
         return;
     }
+    where->answered = true;
     if (call->offset == 0)
         where->pushed = reply->type == REDIS_INTEGER && reply->integer > 0;
     else if (reply->type == REDIS_INTEGER && reply->integer > 0)
@@ -182,7 +184,10 @@ static void step(struct where *where)
         }
         next_row(where, revision != NULL);
     }
-    redis_link_succeeded(where->redis);
+    if (where->answered)
+        redis_link_succeeded(where->redis);
+    else /* no model has anything to ask for: that says nothing of the server */
+        redis_link_abandoned(where->redis);
     finish(where);
 }
 

@@ -183,6 +183,23 @@ Test(redis_fake, garbage_opens_the_breaker_and_sense_closes_it)
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }
 
+/* With no model there is nothing to ask for, and what was not asked proves nothing. */
+Test(redis_fake, a_question_without_a_subject_closes_no_breaker)
+{
+    struct sup_fake fake;
+    struct sup_broker broker = with(&fake, FAKE_HANG_UP);
+    struct raw raw = raw_attach(&broker, "test");
+    (void)open_breaker(&fake, &broker, &raw, FAKE_NIL);
+    raw_close(&raw);
+    sup_remove_tree(sup_format("%s/mini", redis_models()));
+    json_decref(sup_swctl(&broker, SUP_ARGS("reload")));
+    json_t *reply = sup_swctl(&broker, SUP_ARGS("models"));
+    cr_assert_eq(json_array_size(json_object_get(reply, "models")), 0);
+    json_decref(reply);
+    cr_assert_str_eq(redis_breaker(&broker), "half-open");
+    cr_assert_eq(sup_broker_stop(&broker), 0);
+}
+
 /* Each stripe comes in time; all of them would take ten seconds and more. */
 Test(redis_fake, a_load_that_takes_too_long_in_all_comes_from_its_file)
 {
