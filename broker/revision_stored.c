@@ -114,29 +114,45 @@ static int fill(int fd, const struct bundle_file *file)
     return 0;
 }
 
-static int keep_file(struct stored_file *ret, const struct bundle_file *file)
+/* Sessions take descriptors too, so that half of all may be more than are left: a number is the
+ * lowest that is free, and a high one says that the rest is what the sessions live on. */
+static int keep_file(struct stored_file *ret, const struct bundle_file *file, uint64_t descriptors,
+                     struct swi_error *error)
 {
     ret->bytes = file->size;
     usage.files++;
     usage.bytes += file->size;
     ret->name = strdup(file->name);
     ret->fd = memfd_create("sw-model-file", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (!ret->name)
-        return -ENOMEM;
-    return ret->fd < 0 ? -errno : fill(ret->fd, file);
+    int result = !ret->name ? -ENOMEM : ret->fd < 0 ? -errno : 0;
+    if (result == 0 && (uint64_t)ret->fd >= descriptors / 4 * 3)
+        return swi_fail(error, SW_EQUOTA,
+                        "its small files in Redis need a descriptor each, and of %llu too few are "
+                        "free; raise the limit of open files, or see who holds connections (swctl "
+                        "clients)",
+                        (unsigned long long)descriptors);
+    if (result == 0)
+        result = fill(ret->fd, file);
+    return result == 0
+               ? 0
+               : swi_fail(error, result, "cannot keep its small files: %s", sw_strerror(result));
 }
 
 static int keep_files(const struct bundle *bundle, struct swi_digest digest,
-                      struct revision_stored **ret)
+                      struct revision_stored **ret, struct swi_error *error)
 {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return swi_fail(error, -errno, "getrlimit: %s", sw_strerror(-errno));
     struct revision_stored *stored =
         calloc(1, sizeof *stored + bundle->count * sizeof stored->files[0]);
     if (!stored)
-        return -ENOMEM;
+        return swi_fail(error, -ENOMEM, "out of memory for its small files");
     stored->digest = digest;
     int result = 0;
     for (uint32_t i = 0; result == 0 && i < bundle->count; i++)
-        result = keep_file(&stored->files[stored->count++], &bundle->files[i]);
+        result =
+            keep_file(&stored->files[stored->count++], &bundle->files[i], limit.rlim_cur, error);
     if (result < 0) {
         revision_stored_free(stored);
         return result;
@@ -163,11 +179,13 @@ int revision_create_stored(struct cache *cache, const char *name, const void *da
     const struct bundle_file *text = bundle_find(&bundle, SWI_MANIFEST_FILE);
     result = swi_manifest_parse(text->bytes, text->size, &manifest, error);
     if (result == 0) {
-        result = keep_files(&bundle, digest, &stored);
-        if (result == 0)
+        result = keep_files(&bundle, digest, &stored, error);
+        if (result == 0) {
             result = revision_create_of(cache, name, &manifest, stored, incarnation, ret);
+            if (result < 0)
+                (void)swi_fail(error, result, "cannot keep it: %s", sw_strerror(result));
+        }
         if (result < 0) {
-            (void)swi_fail(error, result, "cannot keep its small files: %s", sw_strerror(result));
             revision_stored_free(stored);
             swi_manifest_fini(&manifest);
         }
