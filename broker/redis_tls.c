@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct redis_tls_context {
     SSL_CTX *ssl;
@@ -36,11 +38,33 @@ static int unusable(struct swi_error *error, const char *option, const char *fil
                     last_reason());
 }
 
-static int read_files(SSL_CTX *ssl, const struct redis_tls_files *files, struct swi_error *error)
+/* OpenSSL does not tell why it cannot open a file. */
+static int check_readable(const char *option, const char *file, struct swi_error *error)
 {
-    ERR_clear_error();
+    int fd = file ? open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
+    if (file && fd < 0)
+        return swi_fail(error, -EINVAL, "%s %s: %s", option, file, strerror(errno));
+    if (fd >= 0)
+        (void)close(fd);
+    return 0;
+}
+
+static int check_files(const struct redis_tls_files *files, struct swi_error *error)
+{
     if (!files->cert != !files->key)
         return swi_fail(error, -EINVAL, "--redis-cert and --redis-key go together");
+    int result = check_readable("--redis-ca", files->ca, error);
+    if (result == 0)
+        result = check_readable("--redis-cert", files->cert, error);
+    return result == 0 ? check_readable("--redis-key", files->key, error) : result;
+}
+
+static int read_files(SSL_CTX *ssl, const struct redis_tls_files *files, struct swi_error *error)
+{
+    int result = check_files(files, error);
+    if (result < 0)
+        return result;
+    ERR_clear_error();
     if (files->ca && SSL_CTX_load_verify_file(ssl, files->ca) != 1)
         return unusable(error, "--redis-ca", files->ca);
     if (!files->ca && SSL_CTX_set_default_verify_paths(ssl) != 1)

@@ -252,7 +252,11 @@ Test(redis_tls, files_of_no_use_are_named_before_the_start)
     const char *cert = certificate("one", "ours", "DNS:one");
     (void)certificate("other", "ours", "DNS:other");
     sup_write(bad, "nonsense\n", 9);
-    expect_refused(SUP_ARGS("--redis-url", url, "--redis-ca", sup_path("none.pem")), "none.pem");
+    expect_refused(SUP_ARGS("--redis-url", url, "--redis-ca", sup_path("none.pem")),
+                   "none.pem: No such file or directory");
+    expect_refused(
+        SUP_ARGS("--redis-url", url, "--redis-cert", cert, "--redis-key", sup_path("none.key")),
+        "none.key: No such file or directory");
     expect_refused(SUP_ARGS("--redis-url", url, "--redis-ca", bad), "--redis-ca");
     expect_refused(SUP_ARGS("--redis-url", url, "--redis-cert", cert), "--redis-key");
     expect_refused(SUP_ARGS("--redis-url", url, "--redis-cert", bad, "--redis-key", bad),
