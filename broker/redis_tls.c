@@ -129,15 +129,28 @@ void redis_tls_context_destroy(struct redis_tls_context *context)
 
 /* ---- a connection ---------------------------------------------------------------------------- */
 
+/* The host as certificates write it: an address without its zone (fe80::1%eth0), a name without the
+ * dot that says it is whole. Never an empty one, which OpenSSL takes for any host. */
 static bool expect_host(SSL *ssl, const char *host)
 {
     unsigned char address[sizeof(struct in6_addr)];
-    if (inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1)
-        return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host) == 1;
+    char text[256];
+    size_t length = strnlen(host, sizeof text - 1);
+    memcpy(text, host, length);
+    text[length] = 0;
+    char *zone = strchr(text, '%');
+    if (zone)
+        *zone = 0;
+    if ((!zone && inet_pton(AF_INET, text, address) == 1) ||
+        inet_pton(AF_INET6, text, address) == 1)
+        return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), text) == 1;
+    if (zone)
+        *zone = '%';
+    if (length > 1 && text[length - 1] == '.')
+        text[length - 1] = 0;
     /* SSL_set_tlsext_host_name without its cast, which clang refuses; the name is copied */
-    return SSL_set1_host(ssl, host) == 1 &&
-           SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
-                    (void *)(uintptr_t)host) == 1;
+    return text[0] && SSL_set1_host(ssl, text) == 1 &&
+           SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, text) == 1;
 }
 
 int redis_tls_create(struct redis_tls_context *context, int fd, const char *host,
@@ -168,7 +181,12 @@ static void note_problem(struct redis_tls *tls, int error, int code)
 {
     long verdict = SSL_get_verify_result(tls->ssl);
     const char *reason = ERR_reason_error_string(ERR_peek_last_error());
-    if (verdict != X509_V_OK)
+    if (verdict == X509_V_ERR_HOSTNAME_MISMATCH || verdict == X509_V_ERR_IP_ADDRESS_MISMATCH)
+        (void)snprintf(tls->problem, sizeof tls->problem,
+                       "its certificate is for another host: %s (the URL must name it as its "
+                       "certificate does)",
+                       X509_verify_cert_error_string(verdict));
+    else if (verdict != X509_V_OK)
         (void)snprintf(tls->problem, sizeof tls->problem,
                        "its certificate is not trusted: %s (--redis-ca names whom to trust)",
                        X509_verify_cert_error_string(verdict));

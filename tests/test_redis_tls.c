@@ -88,6 +88,7 @@ static struct server serve(const char *whom, const char *clients)
                                  port,
                                  "--bind",
                                  "127.0.0.1",
+                                 "-::1", /* where there is IPv6 */
                                  "--tls-cert-file",
                                  cert,
                                  "--tls-key-file",
@@ -155,7 +156,7 @@ Test(redis_tls, a_server_that_nobody_vouches_for_is_not_talked_to)
 Test(redis_tls, a_certificate_for_another_host_is_refused)
 {
     struct server server = serve("DNS:redis.example,IP:127.0.0.2", "no");
-    expect_failure(server.url, SUP_ARGS(TRUST), "IP address mismatch");
+    expect_failure(server.url, SUP_ARGS(TRUST), "for another host: IP address mismatch");
 }
 
 Test(redis_tls, a_name_is_checked_as_an_address_is)
@@ -166,7 +167,24 @@ Test(redis_tls, a_name_is_checked_as_an_address_is)
         redis_broker(sup_format("rediss://localhost%s", port), SUP_ARGS(TRUST));
     redis_expect_all(&broker);
     cr_assert_eq(sup_broker_stop(&broker), 0);
-    expect_failure(server.url, SUP_ARGS(TRUST), "IP address mismatch");
+    expect_failure(server.url, SUP_ARGS(TRUST), "for another host: IP address mismatch");
+}
+
+/* A zone says through which interface, and no certificate has one. */
+Test(redis_tls, an_address_is_checked_without_its_zone)
+{
+    const struct sockaddr_in6 loopback = {.sin6_family = AF_INET6,
+                                          .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || bind(fd, (const struct sockaddr *)&loopback, sizeof loopback) < 0)
+        cr_skip_test("no IPv6 here");
+    close(fd);
+    struct server server = serve("IP:::1", "no");
+    const char *port = strrchr(server.url, ':');
+    struct sup_broker broker =
+        redis_broker(sup_format("rediss://[::1%%1]%s", port), SUP_ARGS(TRUST));
+    redis_expect_all(&broker);
+    cr_assert_eq(sup_broker_stop(&broker), 0);
 }
 
 Test(redis_tls, a_server_that_asks_for_a_certificate_gets_it)
