@@ -52,22 +52,39 @@ bool where_awaited(const struct session *session)
     return false;
 }
 
+/* Without a connection for reading it is the one for writing that was asked: while that was its
+ * breaker's probe, no writing could begin. Last of all: a connection that is lost by it ends
+ * others. */
+static void write_on(struct broker *broker)
+{
+    if (broker->redis && !broker->redis->reads)
+        swi_tier_write_more(broker->redis);
+}
+
 void where_cancel(struct session *session)
 {
-    struct where *where = TAILQ_FIRST(&session->broker->wheres);
+    struct broker *broker = session->broker;
+    struct where *where = TAILQ_FIRST(&broker->wheres);
+    bool ended = false;
     while (where) {
         struct where *next = TAILQ_NEXT(where, link);
-        if (where->session == session)
+        if (where->session == session) {
             where_free(where);
+            ended = true;
+        }
         where = next;
     }
+    if (ended)
+        write_on(broker);
 }
 
 static void finish(struct where *where)
 {
+    struct broker *broker = where->session->broker;
     json_incref(where->reply);
     session_reply(where->session, where->tag, where->reply);
     where_free(where);
+    write_on(broker);
 }
 
 static json_t *rows_of(const struct where *where)
@@ -94,11 +111,13 @@ static void answered(struct redis_call *call, const struct redis_reply *reply)
     struct where *where = call->context;
     where->call = NULL;
     if (!reply || reply->type == REDIS_ERROR) {
-        struct redis_tier *tier = where->session->broker->redis;
+        struct broker *broker = where->session->broker;
+        struct redis_tier *tier = broker->redis;
         struct redis_link *redis = where->redis;
         finish(where);
         if (reply)
             swi_tier_tell_error(tier, redis, swi_tier_count_error(tier, reply), reply->text);
+        write_on(broker);
         return;
     }
     where->answered = true;
