@@ -27,6 +27,7 @@ enum link_state {
 struct outgoing {
     char *data; /* hiredis's */
     size_t size, sent;
+    bool secret; /* of the greeting, which may hold the password */
     STAILQ_ENTRY(outgoing) link;
 };
 

@@ -61,6 +61,7 @@ struct redis_call *swi_link_call(struct redis_link *link, const struct redis_com
         STAILQ_INSERT_TAIL(&link->calls, call, link);
     }
     link->call_count++;
+    outgoing->secret = link->state == LINK_GREETING;
     STAILQ_INSERT_TAIL(&link->out, outgoing, link);
     loop_watch(link->loop, &link->source, EPOLLIN | EPOLLOUT);
     return call;
@@ -80,6 +81,8 @@ void redis_call_forget(struct redis_call *call)
 
 static void outgoing_free(struct outgoing *outgoing)
 {
+    if (outgoing->secret)
+        explicit_bzero(outgoing->data, outgoing->size);
     redisFreeCommand(outgoing->data);
     free(outgoing);
 }
