@@ -1,6 +1,7 @@
 /* What may count against a Redis: that it cannot be asked, or serves nobody. What its keys hold may
  * not: with a real redis-server whose keys were tampered with. */
 #include <criterion/criterion.h>
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -207,5 +208,50 @@ Test(redis_faults, small_files_leave_the_broker_half_of_its_descriptors)
     json_decref(sup_swctl(&broker, SUP_ARGS("reload")));
     cr_assert(sup_until(have_come, &again, 30000));
     cr_assert_eq(redis_link_stat(&broker, "reads", "breaker_opened"), 0);
+    cr_assert_eq(sup_broker_stop(&broker), 0);
+}
+
+static unsigned descriptors_of(const struct sup_broker *broker)
+{
+    DIR *directory = opendir(sup_format("/proc/%d/fd", (int)broker->pid));
+    cr_assert_not_null(directory);
+    unsigned count = 0;
+    while (readdir(directory))
+        count++;
+    (void)closedir(directory);
+    return count - 2; /* . and .. */
+}
+
+/* Half of the descriptors would do for the small files; with those of the sessions they are too
+ * many. */
+Test(redis_faults, small_files_leave_sessions_the_last_descriptors)
+{
+    enum { SESSIONS_MAX = 24 };
+    redis = sup_redis_start(NULL);
+    for (int i = 0; i < 30; i++)
+        sup_write_text(sup_format("%s/mini/extra_%d.json", redis_models(), i), "{}");
+    push();
+    (void)sup_redis_cli(&redis, SUP_ARGS("rename", "sw:model:mini", "later"));
+    const struct rlimit few = {100, 100};
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+    struct sup_broker broker = sup_broker_start(
+        NULL, "64", SUP_ARGS("--redis-url", redis.url, "--models", "mini", "--max-sessions", "24"));
+    struct raw raws[SESSIONS_MAX];
+    int sessions = 0;
+    while (descriptors_of(&broker) < 46 && sessions < SESSIONS_MAX)
+        raws[sessions++] = raw_attach(&broker, "test");
+    cr_assert_geq(descriptors_of(&broker), 46);
+    (void)sup_redis_cli(&redis, SUP_ARGS("rename", "later", "sw:model:mini"));
+    json_decref(sup_swctl(&broker, SUP_ARGS("reload")));
+    const char *log = "";
+    for (int i = 0; i < 400 && !strstr(log, "too few are free"); i++) {
+        sup_sleep_ms(25);
+        log = sup_read(broker.log, NULL);
+    }
+    cr_assert_not_null(strstr(log, "of 100 too few are free"), "%s", log);
+    while (sessions > 0)
+        raw_close(&raws[--sessions]);
+    json_decref(sup_swctl(&broker, SUP_ARGS("reload")));
+    cr_assert(sup_until(is_served, &broker, 30000), "%s", sup_read(broker.log, NULL));
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }
