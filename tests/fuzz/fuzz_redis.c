@@ -10,6 +10,15 @@
 #include "redis_link_internal.h"
 #include "redis_url.h"
 
+/* Whether a part of the path leads upwards. "a..json" is a name as any other. */
+static bool climbs(const char *name)
+{
+    for (const char *part = name; part; part = strchr(part, '/'), part = part ? part + 1 : NULL)
+        if (strncmp(part, "..", 2) == 0 && (part[2] == 0 || part[2] == '/'))
+            return true;
+    return false;
+}
+
 static void fuzz_bundle(const uint8_t *data, size_t size)
 {
     struct bundle bundle, again;
@@ -25,7 +34,7 @@ static void fuzz_bundle(const uint8_t *data, size_t size)
     FUZZ_CHECK(rendered_size == size && memcmp(rendered, data, size) == 0);
     FUZZ_CHECK(bundle_parse(rendered, rendered_size, &again, &error) == 0);
     for (uint32_t i = 0; i < bundle.count; i++) {
-        FUZZ_CHECK(bundle_name_ok(bundle.files[i].name) && !strstr(bundle.files[i].name, ".."));
+        FUZZ_CHECK(bundle_name_ok(bundle.files[i].name) && !climbs(bundle.files[i].name));
         FUZZ_CHECK(bundle.files[i].bytes >= data &&
                    bundle.files[i].bytes + bundle.files[i].size <= data + size);
     }
