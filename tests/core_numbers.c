@@ -339,5 +339,4 @@ Test(big, memory_of_every_size_is_zeroed_and_goes_back, .timeout = 30)
     }
     struct swi_big big;
     cr_assert_eq(swi_big_take(SIZE_MAX, &big), -ENOMEM);
-    cr_assert_eq(swi_big_take(SIZE_MAX / 4, &big), -ENOMEM);
 }
