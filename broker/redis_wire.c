@@ -127,6 +127,15 @@ static const char *problem_of(const struct redis_link *link, ssize_t code)
     return link->tls && code == -EPROTO ? redis_tls_problem(link->tls) : strerror((int)-code);
 }
 
+/* With TLS 1.3 a server refuses a client without a certificate after the handshake, and often by a
+ * reset that overtakes its reason. */
+static const char *hint(const struct redis_link *link)
+{
+    return link->tls && link->state == LINK_GREETING
+               ? "; where it asks for a certificate, --redis-cert names it"
+               : "";
+}
+
 void swi_link_send(struct redis_link *link)
 {
     while (!STAILQ_EMPTY(&link->out)) {
@@ -136,8 +145,8 @@ void swi_link_send(struct redis_link *link)
         if (sent == -EAGAIN)
             return;
         if (sent <= 0) {
-            swi_link_fail(link, LINK_CLOSED, "cannot send: %s",
-                          sent < 0 ? problem_of(link, sent) : "it was closed");
+            swi_link_fail(link, LINK_CLOSED, "cannot send: %s%s",
+                          sent < 0 ? problem_of(link, sent) : "it was closed", hint(link));
             return;
         }
         advance(link, (size_t)sent);
@@ -327,8 +336,8 @@ size_t swi_link_receive(struct redis_link *link)
         if (got == -EAGAIN)
             break;
         if (got <= 0) {
-            swi_link_fail(link, LINK_CLOSED, "the connection was lost: %s",
-                          got < 0 ? problem_of(link, got) : "it was closed");
+            swi_link_fail(link, LINK_CLOSED, "the connection was lost: %s%s",
+                          got < 0 ? problem_of(link, got) : "it was closed", hint(link));
             return total;
         }
         total += (size_t)got;
