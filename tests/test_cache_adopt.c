@@ -12,6 +12,7 @@
 
 #include "cache_fixture.h"
 #include "segment.h"
+#include "support/support.h"
 
 TestSuite(cache_adopt, .timeout = 60);
 
@@ -310,16 +311,6 @@ Test(cache_adopt, with_no_room_to_note_it_the_lease_goes)
 
 /* ---- no memory for what was freed ------------------------------------------------------------ */
 
-/* A /dev/shm of this size, seen by this test's process alone. */
-static void private_dev_shm(const char *size)
-{
-    char options[64];
-    (void)snprintf(options, sizeof options, "size=%s", size);
-    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-        mount("tmpfs", "/dev/shm", "tmpfs", 0, options) < 0)
-        cr_skip_test("cannot mount a private /dev/shm here: %s", strerror(errno));
-}
-
 static void fill_dev_shm(void)
 {
     static const char bytes[65536];
@@ -342,7 +333,7 @@ static void take_second_block(struct fx *fx)
 
 static void adopts_around_the_hole(bool noted)
 {
-    private_dev_shm("8M");
+    sup_private_dev_shm("8M");
     struct fx *fx = fx_create_kept(8 * FX_MIB);
     uint32_t a = fx_add(fx, "a", 1900 * KIB);
     cr_assert_eq(fx_demand(fx, a), 0);
@@ -435,7 +426,7 @@ Test(cache_adopt, grows_no_further_than_a_memory_limit)
  */
 Test(cache_adopt, a_full_dev_shm_does_not_hide_a_memory_limit)
 {
-    private_dev_shm("32M");
+    sup_private_dev_shm("32M");
     limit_memory("12582912");
     fill_dev_shm();
     const struct cache_options options = {

@@ -3,18 +3,16 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "cache.h"
 #include "segment.h"
+#include "support/support.h"
 
 #define MIB UINT64_C(1048576)
 
@@ -165,19 +163,9 @@ Test(segment, the_index_cannot_be_resized, .timeout = 60)
 /* ---- too little memory --------------------------------------------------------------------------
  */
 
-/* A /dev/shm of this size, seen by this test's process alone. */
-static void private_dev_shm(const char *size)
-{
-    char options[64];
-    (void)snprintf(options, sizeof options, "size=%s", size);
-    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-        mount("tmpfs", "/dev/shm", "tmpfs", 0, options) < 0)
-        cr_skip_test("cannot mount a private /dev/shm here: %s", strerror(errno));
-}
-
 Test(segment, a_small_dev_shm_is_an_error_that_names_the_remedy, .timeout = 60)
 {
-    private_dev_shm("8M");
+    sup_private_dev_shm("8M");
     struct swi_error error = {.code = 0};
     struct cache *cache = NULL;
     const struct cache_options options = {
@@ -191,7 +179,7 @@ Test(segment, a_small_dev_shm_is_an_error_that_names_the_remedy, .timeout = 60)
 
 Test(segment, running_out_while_growing_is_an_error_and_no_signal, .timeout = 60)
 {
-    private_dev_shm("7M");
+    sup_private_dev_shm("7M");
     struct segment segment;
     struct swi_error error = {.code = 0};
     create(&segment, 64 * MIB);

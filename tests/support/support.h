@@ -38,6 +38,9 @@ void sup_copy_tree(const char *from, const char *to);
 void sup_remove_tree(const char *path);
 /* Number of names in a directory, "." and ".." apart. */
 size_t sup_count_entries(const char *path);
+/* A /dev/shm of this size ("8M"), seen by this test's process and its children alone. Skips the test
+ * where that is not allowed. */
+void sup_private_dev_shm(const char *size);
 
 /* ---- programs -------------------------------------------------------------------------------- */
 
