@@ -133,6 +133,14 @@ static struct fx *create(enum manner manner, bool first)
     return fx;
 }
 
+/* Until a load that STALL answers nothing stands in the remote. */
+static void reach_stall(struct fx *fx)
+{
+    for (int i = 0; i < 10; i++)
+        (void)cache_dispatch(fx->cache, fx->now_ns);
+    cr_assert_not_null(remote.stalled);
+}
+
 /* Registers a chunk with the digest of an existing one, without a file. */
 static uint32_t add_fileless(struct fx *fx, const char *name, uint64_t bytes)
 {
@@ -283,9 +291,7 @@ Test(cache_remote, an_unregistered_chunk_takes_its_load_back)
     uint32_t chunk = fx_add(fx, "layer_0", 2 * FX_MIB);
     struct fx_waiter waiter = {.calls = 0};
     fx_request(fx, chunk, CACHE_DEMAND, &waiter, SWI_SESSIONS);
-    for (int i = 0; i < 10; i++)
-        (void)cache_dispatch(fx->cache, fx->now_ns);
-    cr_assert_not_null(remote.stalled);
+    reach_stall(fx);
     cache_unregister(fx->cache, fx->file[chunk].id);
     cr_assert_eq(waiter.status, SW_ESTALE);
     cr_assert_null(remote.stalled);
@@ -301,9 +307,7 @@ Test(cache_remote, what_it_still_brings_when_it_is_closed_comes_from_the_file)
     uint32_t chunk = fx_add(fx, "layer_0", 2 * FX_MIB);
     struct fx_waiter waiter = {.calls = 0};
     fx_request(fx, chunk, CACHE_DEMAND, &waiter, SWI_SESSIONS);
-    for (int i = 0; i < 10; i++)
-        (void)cache_dispatch(fx->cache, fx->now_ns);
-    cr_assert_not_null(remote.stalled);
+    reach_stall(fx);
     cache_set_remote(fx->cache, NULL);
     fx_settle(fx);
     cr_assert_eq(waiter.status, 0, "%s", waiter.message);
@@ -316,9 +320,7 @@ Test(cache_remote, a_cache_is_destroyed_with_a_load_that_never_comes)
     struct fx *fx = create(STALL, true);
     uint32_t chunk = fx_add(fx, "layer_0", 2 * FX_MIB);
     cache_request(fx->cache, fx->file[chunk].id, CACHE_PREFETCH, NULL, fx->now_ns);
-    for (int i = 0; i < 10; i++)
-        (void)cache_dispatch(fx->cache, fx->now_ns);
-    cr_assert_not_null(remote.stalled);
+    reach_stall(fx);
     fx_destroy(fx);
 }
 
@@ -329,9 +331,7 @@ Test(cache_remote, a_load_that_it_gives_up_in_its_turn_goes_on_at_once)
     uint32_t chunk = fx_add(fx, "layer_0", 2 * FX_MIB);
     struct fx_waiter waiter = {.calls = 0};
     fx_request(fx, chunk, CACHE_DEMAND, &waiter, SWI_SESSIONS);
-    for (int i = 0; i < 10; i++)
-        (void)cache_dispatch(fx->cache, fx->now_ns);
-    cr_assert_not_null(remote.stalled);
+    reach_stall(fx);
     remote.give_up = true;
     cr_assert(cache_dispatch(fx->cache, fx->now_ns), "what was given up waits for some event");
     fx_settle(fx);
