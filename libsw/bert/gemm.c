@@ -46,7 +46,6 @@ static void choose(void)
         shape->feature_width = blis->feature_width;
         shape->tile_panels = 1;
         shape->k_block = round_up(blis->kc + blis->kc / 2, 32);
-        shape->whole_tiles = true;
         block = blis->mc > 96 ? blis->mc : 96;
     }
     assert(shape->token_width <= SWI_TILE_MAX && shape->feature_width <= SWI_TILE_MAX);
@@ -76,7 +75,7 @@ struct swi_tiling swi_gemm_tiling(uint32_t tokens)
 {
     const struct swi_gemm_shape *shape = swi_gemm_shape();
     struct swi_tiling tiling = {.count = (tokens + shape->token_width - 1) / shape->token_width};
-    if (shape->whole_tiles) {
+    if (!shape->strips) {
         tiling.height = shape->token_width;
         tiling.padded = tiling.count * shape->token_width;
     } else {

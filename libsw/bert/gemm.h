@@ -37,8 +37,9 @@ struct swi_gemm_shape {
     uint32_t k_block;        /* longest stretch of K summed in registers; a multiple of 32 */
     uint32_t token_block;    /* tokens of one packed block at most; a multiple of token_width */
     uint32_t feature_panels; /* panels of feature_width whose sums are kept at once */
-    bool whole_tiles;        /* tiles are computed whole: tokens are padded to token_width */
-    bool strips;             /* packed tokens are strips [tokens, 16], as the tiles of tile.h read them */
+    /* Packed tokens are strips [tokens, 16], as the tiles of tile.h read them. Else, for BLIS, tiles
+     * that are computed whole: tokens are padded to token_width. */
+    bool strips;
 };
 const struct swi_gemm_shape *swi_gemm_shape(void);
 
