@@ -12,9 +12,8 @@
 #include "session.h"
 
 #define STORING_TIME_NS (5 * LOOP_NS_PER_S)
-#define HITS_BEFORE_MAX                                                                            \
-    (UINT64_C(1) << 48) /* of one slot: a month of one hit in ten nanoseconds                      \
-                         */
+/* Of one slot: a month of one hit in ten nanoseconds. */
+#define HITS_BEFORE_MAX (UINT64_C(1) << 48)
 
 /* A number is not given again before the others had their turn: old ones in logs stay telling. */
 static uint32_t free_number(struct broker *broker)

@@ -56,15 +56,12 @@ int revision_stored_check(const struct stored_usage *now, const struct stored_us
                     need, have, most);
 }
 
-static int check_room(const struct bundle *bundle, struct swi_error *error)
+static int check_room(const struct bundle *bundle, uint64_t descriptors, struct swi_error *error)
 {
-    struct rlimit limit;
     struct stored_usage more = {.files = bundle->count};
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-        return swi_fail(error, -errno, "getrlimit: %s", sw_strerror(-errno));
     for (uint32_t i = 0; i < bundle->count; i++)
         more.bytes += bundle->files[i].size;
-    return revision_stored_check(&usage, &more, limit.rlim_cur, error);
+    return revision_stored_check(&usage, &more, descriptors, error);
 }
 
 void revision_stored_free(struct revision_stored *stored)
@@ -144,12 +141,14 @@ static int keep_files(const struct bundle *bundle, struct swi_digest digest,
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
         return swi_fail(error, -errno, "getrlimit: %s", sw_strerror(-errno));
+    int result = check_room(bundle, limit.rlim_cur, error);
+    if (result < 0)
+        return result;
     struct revision_stored *stored =
         calloc(1, sizeof *stored + bundle->count * sizeof stored->files[0]);
     if (!stored)
         return swi_fail(error, -ENOMEM, "out of memory for its small files");
     stored->digest = digest;
-    int result = 0;
     for (uint32_t i = 0; result == 0 && i < bundle->count; i++)
         result =
             keep_file(&stored->files[stored->count++], &bundle->files[i], limit.rlim_cur, error);
@@ -171,11 +170,6 @@ int revision_create_stored(struct cache *cache, const char *name, const void *da
     int result = bundle_parse(data, size, &bundle, error);
     if (result < 0)
         return result;
-    result = check_room(&bundle, error);
-    if (result < 0) {
-        bundle_fini(&bundle);
-        return result;
-    }
     const struct bundle_file *text = bundle_find(&bundle, SWI_MANIFEST_FILE);
     result = swi_manifest_parse(text->bytes, text->size, &manifest, error);
     if (result == 0) {
