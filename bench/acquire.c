@@ -9,7 +9,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <limits.h>
 #include <math.h>
 #include <signal.h>
@@ -25,6 +24,7 @@
 #include <unistd.h>
 
 #include "bench.h"
+#include "options.h"
 #include "redis.h"
 
 #define BATCH      256 /* leases between two looks at the clock */
@@ -49,63 +49,23 @@ struct figures {
     struct series alone, beside, component, file_mmap, redis;
 };
 
-static void usage(void)
-{
-    printf("Usage: swbench acquire [OPTIONS]\n"
-           "Measure acquire + release of a resident chunk.\n\n"
-           "      --model DIR       a chunk directory (default: a synthetic minilm-l6)\n"
-           "      --component NAME  which chunk (default: layer_0)\n"
-           "      --socket PATH     a running broker that serves the model (default: an own one)\n"
-           "      --rounds N        (default: 25)\n"
-           "      --loop            only lease and release, for a million times, and say nothing:\n"
-           "                        something to attach strace or perf to\n"
-           "      --json            one object instead of a table\n"
-           "  -h, --help            show this and exit\n");
-}
-
 static struct settings parse(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"model", required_argument, NULL, 'm'},  {"component", required_argument, NULL, 'c'},
-        {"socket", required_argument, NULL, 's'}, {"rounds", required_argument, NULL, 'r'},
-        {"loop", no_argument, NULL, 'l'},         {"json", no_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},         {0},
-    };
     struct settings settings = {
         .stage = {.shape = "minilm-l6"}, .component = "layer_0", .rounds = 25};
-    for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
-        char *end;
-        switch (option) {
-        case 'm':
-            settings.stage.model = optarg;
-            break;
-        case 'c':
-            settings.component = optarg;
-            break;
-        case 's':
-            settings.stage.socket = optarg;
-            break;
-        case 'r':
-            errno = 0;
-            settings.rounds = (unsigned)strtoul(optarg, &end, 10);
-            if (errno || *end || settings.rounds == 0 || settings.rounds > 100000)
-                bench_die("--rounds takes a number from 1 to 100000, not %s", optarg);
-            break;
-        case 'l':
-            settings.loop = true;
-            break;
-        case 'j':
-            settings.json = true;
-            break;
-        case 'h':
-            usage();
-            exit(0);
-        default:
-            bench_die("swbench acquire --help lists the options");
-        }
-    }
-    if (optind < argc)
-        bench_die("acquire takes no argument %s", argv[optind]);
+    const struct bench_option table[] = {
+        {"model", "DIR", "a chunk directory (default: a synthetic minilm-l6)",
+         .text = &settings.stage.model},
+        {"component", "NAME", "which chunk (default: layer_0)", .text = &settings.component},
+        {"socket", "PATH", "a running broker that serves the model (default: an own one)",
+         .text = &settings.stage.socket},
+        {"rounds", "N", "(default: 25)", .count = &settings.rounds, .most = 100000},
+        {"loop", NULL, "only lease and release, a million times, for strace or perf",
+         .flag = &settings.loop},
+        {0},
+    };
+    bench_parse(argc, argv, "acquire", "Measure acquire + release of a resident chunk.", table,
+                &settings.json);
     return settings;
 }
 

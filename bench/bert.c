@@ -1,10 +1,9 @@
-/* swbench bert: tokens a second of whole passes, through libsw's public functions, as a worker calls them.
+/* swbench bert: tokens a second of whole passes, through libsw's public functions, as a worker
+ * calls them.
  *
- * Made-up ids, which cost what real ones do. A cell BxL is a batch of B sequences of L tokens each. For
- * comparisons with other engines see swbench serve.
+ * Made-up ids, which cost what real ones do. A cell BxL is a batch of B sequences of L tokens each.
+ * For comparisons with other engines see swbench serve.
  */
-#include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +11,7 @@
 #include <sw/bert.h>
 
 #include "bench.h"
-
+#include "options.h"
 
 struct settings {
     struct stage_options stage;
@@ -22,79 +21,28 @@ struct settings {
     bool json;
 };
 
-static void usage(void)
-{
-    printf("Usage: swbench bert [OPTIONS]\n"
-           "Measure whole passes of a BERT model.\n\n"
-           "      --model DIR     a chunk directory (default: a synthetic model of --shape)\n"
-           "      --shape NAME    of swchunk synth (default: minilm-l6)\n"
-           "      --dtype T       of the synthetic model: f32, f16 or bf16 (default: f16)\n"
-           "      --socket PATH   a running broker that serves the model (default: an own one)\n"
-           "      --threads N     (default: 1)\n"
-           "      --cells A,B,…   batch x length (default: 1x16,1x128,8x128,1x512)\n"
-           "      --rounds N      passes of each cell (default: 15)\n"
-           "      --json          one object instead of a table\n"
-           "  -h, --help          show this and exit\n");
-}
-
-static uint32_t parse_number(const char *option, const char *text, unsigned long most)
-{
-    char *end;
-    errno = 0;
-    unsigned long number = strtoul(text, &end, 10);
-    if (errno || *end || end == text || number == 0 || number > most)
-        bench_die("%s takes a number from 1 to %lu, not %s", option, most, text);
-    return (uint32_t)number;
-}
-
 static struct settings parse(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"model", required_argument, NULL, 'm'},   {"shape", required_argument, NULL, 's'},
-        {"dtype", required_argument, NULL, 'd'},   {"socket", required_argument, NULL, 'S'},
-        {"threads", required_argument, NULL, 't'}, {"cells", required_argument, NULL, 'c'},
-        {"rounds", required_argument, NULL, 'r'},  {"json", no_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},          {0},
-    };
     struct settings settings = {.stage = {.shape = "minilm-l6", .synth = {"--dtype", "f16"}},
                                 .cells = "1x16,1x128,8x128,1x512",
                                 .threads = 1,
                                 .rounds = 15};
-    for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
-        switch (option) {
-        case 'm':
-            settings.stage.model = optarg;
-            break;
-        case 's':
-            settings.stage.shape = optarg;
-            break;
-        case 'd':
-            settings.stage.synth[1] = optarg;
-            break;
-        case 'S':
-            settings.stage.socket = optarg;
-            break;
-        case 't':
-            settings.threads = parse_number("--threads", optarg, 64);
-            break;
-        case 'c':
-            settings.cells = optarg;
-            break;
-        case 'r':
-            settings.rounds = parse_number("--rounds", optarg, 100000);
-            break;
-        case 'j':
-            settings.json = true;
-            break;
-        case 'h':
-            usage();
-            exit(0);
-        default:
-            bench_die("swbench bert --help lists the options");
-        }
-    }
-    if (optind < argc)
-        bench_die("bert takes no argument %s", argv[optind]);
+    const struct bench_option table[] = {
+        {"model", "DIR", "a chunk directory (default: a synthetic model of --shape)",
+         .text = &settings.stage.model},
+        {"shape", "NAME", "of swchunk synth (default: minilm-l6)", .text = &settings.stage.shape},
+        {"dtype", "T", "of the synthetic model: f32, f16 or bf16 (default: f16)",
+         .text = &settings.stage.synth[1]},
+        {"socket", "PATH", "a running broker that serves the model (default: an own one)",
+         .text = &settings.stage.socket},
+        {"threads", "N", "(default: 1)", .count = &settings.threads, .most = 64},
+        {"cells", "A,B,...", "batch x length (default: 1x16,1x128,8x128,1x512)",
+         .text = &settings.cells},
+        {"rounds", "N", "passes of each cell (default: 15)", .count = &settings.rounds,
+         .most = 100000},
+        {0},
+    };
+    bench_parse(argc, argv, "bert", "Measure whole passes of a BERT model.", table, &settings.json);
     return settings;
 }
 

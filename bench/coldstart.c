@@ -7,7 +7,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -17,6 +16,7 @@
 #include <unistd.h>
 
 #include "crew.h"
+#include "options.h"
 
 extern char **environ;
 
@@ -27,52 +27,22 @@ struct settings {
     bool json;
 };
 
-static void usage(void)
-{
-    printf("Usage: swbench coldstart [OPTIONS]\n"
-           "Measure a new worker's way to its first embedding, the weights being resident.\n\n"
-           "      --model DIR   a chunk directory (default: a synthetic bert-base, f16)\n"
-           "      --text TEXT   what it embeds (default: a sentence)\n"
-           "      --rounds N    (default: 15)\n"
-           "      --json        one object instead of a table\n"
-           "  -h, --help        show this and exit\n");
-}
-
 static struct settings parse(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"model", required_argument, NULL, 'm'}, {"text", required_argument, NULL, 't'},
-        {"rounds", required_argument, NULL, 'r'}, {"json", no_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},         {0},
+    struct settings settings = {.stage = {.shape = "bert-base"},
+                                .text =
+                                    "The tide comes in twice a day, and the boats rise with it.",
+                                .rounds = 15};
+    const struct bench_option table[] = {
+        {"model", "DIR", "a chunk directory (default: a synthetic bert-base, f16)",
+         .text = &settings.stage.model},
+        {"text", "TEXT", "what it embeds (default: a sentence)", .text = &settings.text},
+        {"rounds", "N", "(default: 15)", .count = &settings.rounds, .most = 10000},
+        {0},
     };
-    struct settings settings = {
-        .stage = {.shape = "bert-base"},
-        .text = "The tide comes in twice a day, and the boats rise with it.",
-        .rounds = 15,
-    };
-    for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
-        switch (option) {
-        case 'm':
-            settings.stage.model = optarg;
-            break;
-        case 't':
-            settings.text = optarg;
-            break;
-        case 'r':
-            settings.rounds = bench_number("rounds", optarg, 10000);
-            break;
-        case 'j':
-            settings.json = true;
-            break;
-        case 'h':
-            usage();
-            exit(0);
-        default:
-            bench_die("swbench coldstart --help lists the options");
-        }
-    }
-    if (optind < argc)
-        bench_die("coldstart takes no argument %s", argv[optind]);
+    bench_parse(argc, argv, "coldstart",
+                "Measure a new worker's way to its first embedding, the weights being resident.",
+                table, &settings.json);
     if (!*settings.text || strchr(settings.text, '\n'))
         bench_die("coldstart: --text is one line of text");
     return settings;

@@ -8,7 +8,6 @@
  * that break the protocol. Idle and flooded phases take turns.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +20,7 @@
 #include "core/digest.h"
 #include "crew.h"
 #include "flooder.h"
+#include "options.h"
 
 #define PROCESSES      4u
 #define OPERATIONS     1000u /* of each flooding client, at least */
@@ -38,48 +38,20 @@ struct settings {
     bool json;
 };
 
-static void usage(void)
-{
-    printf("Usage: swbench flood [OPTIONS]\n"
-           "Measure hits and misses of one client while many others flood the broker.\n\n"
-           "      --model DIR   a chunk directory (default: a synthetic bert-base, f16)\n"
-           "      --clients N   that flood (default: 200)\n"
-           "      --rounds N    of an idle and a flooded phase (default: 8)\n"
-           "      --json        one object instead of a table\n"
-           "  -h, --help        show this and exit\n");
-}
-
 static struct settings parse(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"model", required_argument, NULL, 'm'},  {"clients", required_argument, NULL, 'c'},
-        {"rounds", required_argument, NULL, 'r'}, {"json", no_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},         {0},
-    };
     struct settings settings = {.stage = {.shape = "bert-base"}, .clients = 200, .rounds = 8};
-    for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
-        switch (option) {
-        case 'm':
-            settings.stage.model = optarg;
-            break;
-        case 'c':
-            settings.clients = bench_number("clients", optarg, 240);
-            break;
-        case 'r':
-            settings.rounds = bench_number("rounds", optarg, 1000);
-            break;
-        case 'j':
-            settings.json = true;
-            break;
-        case 'h':
-            usage();
-            exit(0);
-        default:
-            bench_die("swbench flood --help lists the options");
-        }
-    }
-    if (optind < argc)
-        bench_die("flood takes no argument %s", argv[optind]);
+    const struct bench_option table[] = {
+        {"model", "DIR", "a chunk directory (default: a synthetic bert-base, f16)",
+         .text = &settings.stage.model},
+        {"clients", "N", "that flood (default: 200)", .count = &settings.clients, .most = 240},
+        {"rounds", "N", "of an idle and a flooded phase (default: 8)", .count = &settings.rounds,
+         .most = 1000},
+        {0},
+    };
+    bench_parse(argc, argv, "flood",
+                "Measure hits and misses of one client while many others flood the broker.", table,
+                &settings.json);
     return settings;
 }
 

@@ -8,8 +8,6 @@
  * At few tokens in f32, in turn with it: the faster of bli_sgemm over rows and of a plain loop of
  * BLIS's micro-kernel over panels, on the same weights.
  */
-#include <errno.h>
-#include <getopt.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +18,7 @@
 #include "core/half.h"
 #include "core/panel.h"
 #include "gemm_peers.h"
+#include "options.h"
 #include "peak.h"
 
 struct settings {
@@ -38,61 +37,22 @@ struct shape {
 static const struct shape shapes[] = {
     {"minilm-l6", 384, 1536, 6}, {"bert-base", 768, 3072, 12}, {"bert-large", 1024, 4096, 24}};
 
-static void usage(void)
-{
-    printf("Usage: swbench gemm [OPTIONS]\n"
-           "Measure the engine's matrix multiplication, all layers streamed.\n\n"
-           "      --shape NAME      minilm-l6, bert-base or bert-large (default: bert-base)\n"
-           "      --dtype T         f32, f16 or bf16 (default: f32 and f16)\n"
-           "      --layout L        rows or panel (default: panel)\n"
-           "      --tokens A,B,…    (default: 1,16,128,512)\n"
-           "      --rounds N        (default: 5)\n"
-           "      --json            one object instead of a table\n"
-           "  -h, --help            show this and exit\n");
-}
-
 static struct settings parse(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"shape", required_argument, NULL, 's'},  {"dtype", required_argument, NULL, 'd'},
-        {"layout", required_argument, NULL, 'l'}, {"tokens", required_argument, NULL, 't'},
-        {"rounds", required_argument, NULL, 'r'}, {"json", no_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},         {0},
-    };
     struct settings settings = {
         .shape = "bert-base", .layout = "panel", .tokens = "1,16,128,512", .rounds = 5};
-    for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
-        char *end;
-        switch (option) {
-        case 's':
-            settings.shape = optarg;
-            break;
-        case 'd':
-            settings.dtype = optarg;
-            break;
-        case 'l':
-            settings.layout = optarg;
-            break;
-        case 't':
-            settings.tokens = optarg;
-            break;
-        case 'r':
-            settings.rounds = (unsigned)strtoul(optarg, &end, 10);
-            if (*end || settings.rounds == 0 || settings.rounds > 10000)
-                bench_die("--rounds takes a number from 1 to 10000, not %s", optarg);
-            break;
-        case 'j':
-            settings.json = true;
-            break;
-        case 'h':
-            usage();
-            exit(0);
-        default:
-            bench_die("swbench gemm --help lists the options");
-        }
-    }
-    if (optind < argc)
-        bench_die("gemm takes no argument %s", argv[optind]);
+    const struct bench_option table[] = {
+        {"shape", "NAME", "minilm-l6, bert-base or bert-large (default: bert-base)",
+         .text = &settings.shape},
+        {"dtype", "T", "f32, f16 or bf16 (default: f32 and f16)", .text = &settings.dtype},
+        {"layout", "L", "rows or panel (default: panel)", .text = &settings.layout},
+        {"tokens", "A,B,...", "(default: 1,16,128,512)", .text = &settings.tokens},
+        {"rounds", "N", "(default: 5)", .count = &settings.rounds, .most = 10000},
+        {0},
+    };
+    bench_parse(argc, argv, "gemm",
+                "Measure the engine's matrix multiplication, all layers streamed.", table,
+                &settings.json);
     return settings;
 }
 

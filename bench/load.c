@@ -12,7 +12,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <math.h>
 #include <poll.h>
 #include <stdio.h>
@@ -25,6 +24,7 @@
 #include "cache.h"
 #include "crew.h"
 #include "loader.h"
+#include "options.h"
 
 #define PIECE (UINT64_C(1) << 20)
 
@@ -35,67 +35,33 @@ struct settings {
     bool json;
 };
 
-static void usage(void)
+static bool take_engine(const char *text, void *place)
 {
-    printf("Usage: swbench load [OPTIONS]\n"
-           "Load and verify a cold chunk, beside fio, mmap and read().\n\n"
-           "      --pairs N        measurements of each kind (default: 15)\n"
-           "      --size MIB       of the chunk (default: 256)\n"
-           "      --directory DIR  on the disk to measure (default: /tmp)\n"
-           "      --io-engine E    auto, uring or threads (default: auto)\n"
-           "      --json           one object instead of a table\n"
-           "  -h, --help           show this and exit\n");
-}
-
-static enum cache_engine parse_engine(const char *text)
-{
-    if (strcmp(text, "auto") == 0)
-        return CACHE_ENGINE_AUTO;
-    if (strcmp(text, "uring") == 0)
-        return CACHE_ENGINE_URING;
-    if (strcmp(text, "threads") == 0)
-        return CACHE_ENGINE_THREADS;
-    bench_die("--io-engine is auto, uring or threads, not %s", text);
+    static const char *const names[] = {[CACHE_ENGINE_AUTO] = "auto",
+                                        [CACHE_ENGINE_URING] = "uring",
+                                        [CACHE_ENGINE_THREADS] = "threads"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(text, names[i]) == 0) {
+            *(enum cache_engine *)place = (enum cache_engine)i;
+            return true;
+        }
+    return false;
 }
 
 static struct settings parse(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"pairs", required_argument, NULL, 'p'},
-        {"size", required_argument, NULL, 's'},
-        {"directory", required_argument, NULL, 'd'},
-        {"io-engine", required_argument, NULL, 'e'},
-        {"json", no_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},
+    struct settings settings = {.pairs = 15, .mebibytes = 256, .directory = "/tmp"};
+    const struct bench_option table[] = {
+        {"pairs", "N", "measurements of each kind (default: 15)", .count = &settings.pairs,
+         .most = 10000},
+        {"size", "MIB", "of the chunk (default: 256)", .count = &settings.mebibytes, .most = 65536},
+        {"directory", "DIR", "on the disk to measure (default: /tmp)", .text = &settings.directory},
+        {"io-engine", "E", "auto, uring or threads (default: auto)", .take = take_engine,
+         .place = &settings.engine, .wanted = "auto, uring or threads"},
         {0},
     };
-    struct settings settings = {.pairs = 15, .mebibytes = 256, .directory = "/tmp"};
-    for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
-        switch (option) {
-        case 'p':
-            settings.pairs = bench_number("pairs", optarg, 10000);
-            break;
-        case 's':
-            settings.mebibytes = bench_number("size", optarg, 65536);
-            break;
-        case 'd':
-            settings.directory = optarg;
-            break;
-        case 'e':
-            settings.engine = parse_engine(optarg);
-            break;
-        case 'j':
-            settings.json = true;
-            break;
-        case 'h':
-            usage();
-            exit(0);
-        default:
-            bench_die("swbench load --help lists the options");
-        }
-    }
-    if (optind < argc)
-        bench_die("load takes no argument %s", argv[optind]);
+    bench_parse(argc, argv, "load", "Load and verify a cold chunk, beside fio, mmap and read().",
+                table, &settings.json);
     return settings;
 }
 

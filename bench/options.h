@@ -1,5 +1,6 @@
 /* Options of a subcommand as a table: one line is what --help says of an option and where its value
- * goes. */
+ * goes. Two read theirs by themselves: policy, which takes an operand, and serve, which has no
+ * --json. */
 #ifndef SW_BENCH_OPTIONS_H
 #define SW_BENCH_OPTIONS_H
 

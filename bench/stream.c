@@ -11,7 +11,6 @@
  * minute to minute.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
@@ -25,6 +24,7 @@
 #include "core/layout.h"
 #include "crew.h"
 #include "disk.h"
+#include "options.h"
 #include "simulate.h"
 
 #define WARM_PASSES 4
@@ -41,58 +41,24 @@ struct settings {
     bool json;
 };
 
-static void usage(void)
-{
-    printf("Usage: swbench stream [OPTIONS]\n"
-           "Measure passes through a model that is larger than the arena.\n\n"
-           "      --model DIR   a chunk directory (default: a synthetic bert-base, f16)\n"
-           "      --tokens N    of a pass (default: 128)\n"
-           "      --passes N    of each worker in a round (default: 5)\n"
-           "      --rounds N    (default: 3)\n"
-           "      --prefetch N  layers asked for ahead (default: the library's own)\n"
-           "      --json        one object instead of a table\n"
-           "  -h, --help        show this and exit\n");
-}
-
 static struct settings parse(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"model", required_argument, NULL, 'm'},    {"tokens", required_argument, NULL, 't'},
-        {"passes", required_argument, NULL, 'p'},   {"rounds", required_argument, NULL, 'r'},
-        {"prefetch", required_argument, NULL, 'f'}, {"json", no_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},           {0},
-    };
     struct settings settings = {
         .stage = {.shape = "bert-base"}, .tokens = 128, .passes = 5, .rounds = 3};
-    for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
-        switch (option) {
-        case 'm':
-            settings.stage.model = optarg;
-            break;
-        case 't':
-            settings.tokens = bench_number("tokens", optarg, 4096);
-            break;
-        case 'p':
-            settings.passes = bench_number("passes", optarg, 1000);
-            break;
-        case 'r':
-            settings.rounds = bench_number("rounds", optarg, 100);
-            break;
-        case 'f':
-            settings.prefetch = bench_number("prefetch", optarg, 16);
-            break;
-        case 'j':
-            settings.json = true;
-            break;
-        case 'h':
-            usage();
-            exit(0);
-        default:
-            bench_die("swbench stream --help lists the options");
-        }
-    }
-    if (optind < argc)
-        bench_die("stream takes no argument %s", argv[optind]);
+    const struct bench_option table[] = {
+        {"model", "DIR", "a chunk directory (default: a synthetic bert-base, f16)",
+         .text = &settings.stage.model},
+        {"tokens", "N", "of a pass (default: 128)", .count = &settings.tokens, .most = 4096},
+        {"passes", "N", "of each worker in a round (default: 5)", .count = &settings.passes,
+         .most = 1000},
+        {"rounds", "N", "(default: 3)", .count = &settings.rounds, .most = 100},
+        {"prefetch", "N", "layers asked for ahead (default: the library's own)",
+         .count = &settings.prefetch, .most = 16},
+        {0},
+    };
+    bench_parse(argc, argv, "stream",
+                "Measure passes through a model that is larger than the arena.", table,
+                &settings.json);
     return settings;
 }
 

@@ -9,7 +9,6 @@
  * tokenizer's.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +17,7 @@
 #include <sw/tokenizer.h>
 
 #include "bench.h"
+#include "options.h"
 
 #define LINE_WORDS 20
 
@@ -32,66 +32,21 @@ struct bytes {
     size_t size;
 };
 
-static void usage(void)
-{
-    printf("Usage: swbench tokenize [OPTIONS]\n"
-           "Measure WordPiece on one thread.\n\n"
-           "      --vocab FILE      a vocab.txt (default: that of swchunk synth)\n"
-           "      --config FILE     its tokenizer_config.json (default: uncased)\n"
-           "      --text FILE       text, one a line (default: made from the vocabulary)\n"
-           "      --megabytes N     how much text to make (default: 4)\n"
-           "      --rounds N        (default: 15)\n"
-           "      --json            one object instead of a table\n"
-           "  -h, --help            show this and exit\n");
-}
-
-static unsigned number(const char *text, const char *option)
-{
-    char *end;
-    unsigned long value = strtoul(text, &end, 10);
-    if (*end || end == text || value < 1 || value > 1000)
-        bench_die("tokenize: %s is a number from 1 to 1000, not %s", option, text);
-    return (unsigned)value;
-}
-
 static struct settings parse(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"vocab", required_argument, NULL, 'v'},  {"config", required_argument, NULL, 'c'},
-        {"text", required_argument, NULL, 't'},   {"megabytes", required_argument, NULL, 'm'},
-        {"rounds", required_argument, NULL, 'r'}, {"json", no_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},         {0},
-    };
     struct settings settings = {.rounds = 15, .megabytes = 4};
-    for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
-        switch (option) {
-        case 'v':
-            settings.vocab = optarg;
-            break;
-        case 'c':
-            settings.config = optarg;
-            break;
-        case 't':
-            settings.text = optarg;
-            break;
-        case 'm':
-            settings.megabytes = number(optarg, "--megabytes");
-            break;
-        case 'r':
-            settings.rounds = number(optarg, "--rounds");
-            break;
-        case 'j':
-            settings.json = true;
-            break;
-        case 'h':
-            usage();
-            exit(0);
-        default:
-            exit(2);
-        }
-    }
-    if (optind < argc)
-        bench_die("tokenize: unexpected argument %s", argv[optind]);
+    const struct bench_option table[] = {
+        {"vocab", "FILE", "a vocab.txt (default: that of swchunk synth)", .text = &settings.vocab},
+        {"config", "FILE", "its tokenizer_config.json (default: uncased)",
+         .text = &settings.config},
+        {"text", "FILE", "text, one a line (default: made from the vocabulary)",
+         .text = &settings.text},
+        {"megabytes", "N", "how much text to make (default: 4)", .count = &settings.megabytes,
+         .most = 1000},
+        {"rounds", "N", "(default: 15)", .count = &settings.rounds, .most = 1000},
+        {0},
+    };
+    bench_parse(argc, argv, "tokenize", "Measure WordPiece on one thread.", table, &settings.json);
     return settings;
 }
 
