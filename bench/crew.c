@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "ctl_ask.h"
+#include "ctl/lib/ask.h"
 
 #define ASK_TIMEOUT_MS 60000
 

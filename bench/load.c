@@ -21,9 +21,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "cache.h"
+#include "cache/cache.h"
 #include "crew.h"
-#include "loader.h"
+#include "loader/loader.h"
 #include "options.h"
 
 #define PIECE (UINT64_C(1) << 20)

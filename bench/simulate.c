@@ -6,9 +6,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "arena.h"
+#include "memory/arena.h"
 #include "core/lease.h"
-#include "policy.h"
+#include "policy/policy.h"
 
 #define TICK_NS UINT64_C(10000000) /* the broker's, while clients are active */
 

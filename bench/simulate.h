@@ -7,7 +7,7 @@
 #ifndef SW_BENCH_SIMULATE_H
 #define SW_BENCH_SIMULATE_H
 
-#include "cache.h"
+#include "cache/cache.h"
 #include "trace_file.h"
 
 struct simulate_options {

@@ -10,8 +10,8 @@ if(TARGET PkgConfig::SYSTEMD)
     sw_test(${name} SOURCES test_broker_${part}.c restart_scene.c LIBRARIES sw-test-support TIMEOUT 600)
   endforeach()
   # the daemon as it is where libsystemd is not
-  add_executable(sw-brokerd-plain ${PROJECT_SOURCE_DIR}/broker/main.c
-    ${PROJECT_SOURCE_DIR}/broker/notify_plain.c)
+  add_executable(sw-brokerd-plain ${PROJECT_SOURCE_DIR}/broker/daemon/main.c
+    ${PROJECT_SOURCE_DIR}/broker/handover/sd_notify_none.c)
   target_link_libraries(sw-brokerd-plain PRIVATE sw-broker)
   add_dependencies(test-broker-restart-start sw-brokerd-plain)
 endif()

@@ -12,8 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "cache.h"
-#include "ledger.h"
+#include "cache/cache.h"
+#include "handover/ledger.h"
 
 #define FX_CHUNKS_MAX 512
 #define FX_MIB        (UINT64_C(1) << 20)

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "cache_fixture.h"
-#include "loader.h"
+#include "loader/loader.h"
 
 TestSuite(cache_remote, .timeout = 60);
 

@@ -25,7 +25,7 @@ step() {
 }
 
 step "building"
-bash broker/debian/build.sh "$work/packages" >"$work/build.log" 2>&1 || fail "$(tail -40 "$work/build.log")"
+bash broker/deploy/debian/build.sh "$work/packages" >"$work/build.log" 2>&1 || fail "$(tail -40 "$work/build.log")"
 packages=(swbroker libsw1 libsw-dev sw-tools python3-sw)
 for package in "${packages[@]}"; do
     compgen -G "$work/packages/${package}_*.deb" >/dev/null || fail "there is no package $package"

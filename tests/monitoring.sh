@@ -33,7 +33,7 @@ histograms=$(sed -n 's/^# TYPE \([^ ]*\) histogram/\1/p' "$work/metrics")
 # ---- every name that the dashboard and the rules use is exported
 for file in swbroker-dashboard.json swbroker.rules.yml; do
     # names in expressions: followed by a selector, a range, an operator or the end
-    used=$(grep -E '"expr"|"query"|expr:|^ +(rate|and|or|swbroker|/)' "$source_dir/broker/monitoring/$file" |
+    used=$(grep -E '"expr"|"query"|expr:|^ +(rate|and|or|swbroker|/)' "$source_dir/broker/deploy/monitoring/$file" |
         grep -oE '\bswbroker_[a-z_]+' | sort -u)
     [ -n "$used" ] || complain "$file uses no metric"
     for name in $used; do
@@ -43,7 +43,7 @@ for file in swbroker-dashboard.json swbroker.rules.yml; do
         grep -qx "$name" <<<"$exported" || complain "$file names $name, which the broker does not export"
     done
 done
-python3 - "$source_dir/broker/monitoring/swbroker-dashboard.json" <<'PYTHON' || complain "the dashboard is damaged"
+python3 - "$source_dir/broker/deploy/monitoring/swbroker-dashboard.json" <<'PYTHON' || complain "the dashboard is damaged"
 import json, sys
 dashboard = json.load(open(sys.argv[1]))
 panels = dashboard["panels"]
@@ -70,11 +70,11 @@ said=$(promtool check metrics <"$work/metrics" 2>&1) || complain "promtool check
 # a silence that means something: what is wrong is found
 printf '# TYPE a_total gauge\na_total{ 1\n' | promtool check metrics >/dev/null 2>&1 &&
     complain "promtool finds nothing wrong with nonsense"
-cp "$source_dir/broker/monitoring/swbroker.rules.yml" "$source_dir/tests/metrics_rules.yml" "$work"
+cp "$source_dir/broker/deploy/monitoring/swbroker.rules.yml" "$source_dir/tests/metrics_rules.yml" "$work"
 (cd "$work" && promtool check rules swbroker.rules.yml && promtool test rules metrics_rules.yml) \
     >"$work/rules" 2>&1 || complain "$(cat "$work/rules")"
 # the expressions of the dashboard, as rules: Grafana's own variables replaced
-python3 - "$source_dir/broker/monitoring/swbroker-dashboard.json" >"$work/dashboard.yml" <<'PYTHON'
+python3 - "$source_dir/broker/deploy/monitoring/swbroker-dashboard.json" >"$work/dashboard.yml" <<'PYTHON'
 import json, sys
 print("groups:\n- name: dashboard\n  rules:")
 for panel in json.load(open(sys.argv[1]))["panels"]:

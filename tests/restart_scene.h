@@ -7,7 +7,7 @@
 
 #include <stddef.h>
 
-#include "ledger.h"
+#include "handover/ledger.h"
 #include "support/managed.h"
 #include "support/raw.h"
 

@@ -64,7 +64,7 @@ done
 rm -r swbrokerd.service.d
 
 # ---- reasons: the line before a directive of the hardening, or of the group that it stands in, is a comment
-for unit in "$source"/broker/systemd/*.service.in; do
+for unit in "$source"/broker/deploy/systemd/*.service.in; do
     awk -v unit="${unit##*/}" '
         /^#/ { reason = 1; next }
         /^$/ { reason = 0; next }

@@ -57,7 +57,7 @@ def members(name, seen={}):
 def allowed(unit):
     """As systemd reads it: the first line says that only what is listed is allowed, later ones add or take."""
     calls = set()
-    lines = re.findall(r"^SystemCallFilter=(~?)(.*)$", (SOURCE / "broker/systemd" / unit).read_text(), re.M)
+    lines = re.findall(r"^SystemCallFilter=(~?)(.*)$", (SOURCE / "broker/deploy/systemd" / unit).read_text(), re.M)
     assert lines and not lines[0][0], f"{unit} allows everything"
     for taken, names in lines:
         listed = set().union(*(members(name) for name in names.split()))

@@ -2,7 +2,7 @@
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
-#include "arena.h"
+#include "memory/arena.h"
 
 #define UNITS      400u
 #define OWNERS     64u

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "cache_fixture.h"
-#include "segment.h"
+#include "memory/segment.h"
 #include "support/support.h"
 
 TestSuite(cache_adopt, .timeout = 60);

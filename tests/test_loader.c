@@ -15,8 +15,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "loader.h"
-#include "loader_engine.h"
+#include "loader/loader.h"
+#include "loader/engine.h"
 
 #define MIB UINT64_C(1048576)
 

@@ -11,9 +11,9 @@
 
 #include "core/socket.h"
 #include "core/wire.h"
-#include "loop.h"
-#include "outbox.h"
-#include "peer.h"
+#include "base/loop.h"
+#include "session/send_queue.h"
+#include "session/peer.h"
 #include "support/support.h"
 
 static struct loop *make_loop(void)

@@ -15,7 +15,7 @@
 
 #include "core/socket.h"
 #include "core/wire.h"
-#include "metrics.h"
+#include "exporter/metrics.h"
 #include "support/raw.h"
 
 TestSuite(metrics, .timeout = 120);

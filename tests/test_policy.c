@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "core/lease.h"
-#include "policy.h"
+#include "policy/policy.h"
 
 #define MODEL 41u
 #define MS    UINT64_C(1000000)

@@ -3,11 +3,11 @@
 #include <errno.h>
 #include <string.h>
 
-#include "breaker.h"
-#include "redis_error.h"
-#include "redis_keys.h"
-#include "redis_url.h"
-#include "revision_stored.h"
+#include "remote/breaker.h"
+#include "remote/redis/error.h"
+#include "remote/redis/keys.h"
+#include "remote/redis/url.h"
+#include "catalog/revision_remote.h"
 
 TestSuite(redis_parts, .timeout = 30);
 

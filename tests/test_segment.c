@@ -10,8 +10,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "cache.h"
-#include "segment.h"
+#include "cache/cache.h"
+#include "memory/segment.h"
 #include "support/support.h"
 
 #define MIB UINT64_C(1048576)

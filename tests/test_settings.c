@@ -240,7 +240,7 @@ static struct names names_after(const char *text, const char *lead, bool keys)
 
 Test(settings, the_manual_and_the_sample_name_what_the_table_holds, .timeout = 60)
 {
-    const char *sample_path = SW_SOURCE_DIR "/broker/swbrokerd.conf";
+    const char *sample_path = SW_SOURCE_DIR "/broker/deploy/swbrokerd.conf";
     struct names flags = names_after(sup_run_ok(SUP_ARGS("swbrokerd", "--help")), "  --", false);
     struct names table = names_after(
         sup_run_ok(SUP_ARGS("swbrokerd", "--check-config", "--config", sample_path)), "; ", true);

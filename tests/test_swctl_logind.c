@@ -3,7 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "ctl_logind.h"
+#include "ctl/doctor/logind.h"
 #include "support/support.h"
 
 TestSuite(swctl_logind, .timeout = 60);

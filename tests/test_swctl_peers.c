@@ -185,7 +185,7 @@ Test(swctl_peers, says_what_is_at_the_path_and_what_is_missing)
 /* What bash offers for a line, as bash asks: one candidate a line. */
 static char *complete(const char *words)
 {
-    const char *script = sup_format("source '%s/broker/completion/swctl.bash'\n"
+    const char *script = sup_format("source '%s/broker/deploy/completion/swctl.bash'\n"
                                     "COMP_WORDS=(%s)\n"
                                     "COMP_CWORD=$((${#COMP_WORDS[@]} - 1))\n"
                                     "COMP_WORDS[0]='%s/swctl'\n"

@@ -11,8 +11,8 @@
 #include <termios.h>
 #include <unistd.h>
 
-#include "ctl_frame.h"
-#include "ctl_text.h"
+#include "ctl/watch/frame.h"
+#include "ctl/lib/text.h"
 #include "support/raw.h"
 
 #define MODELS  5

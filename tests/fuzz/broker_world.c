@@ -9,13 +9,13 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "adopt.h"
+#include "daemon/takeover.h"
 #include "core/manifest.h"
 #include "fuzz.h"
-#include "pins.h"
-#include "settings.h"
+#include "operator/pins.h"
+#include "settings/settings.h"
 #include "trace_file.h"
-#include "verify.h"
+#include "operator/verify.h"
 
 #define SETTLING_TURNS 20000
 

@@ -3,8 +3,8 @@
 #ifndef SW_FUZZ_BROKER_WORLD_H
 #define SW_FUZZ_BROKER_WORLD_H
 
-#include "broker.h"
-#include "session.h"
+#include "daemon/broker.h"
+#include "session/session.h"
 
 #define WORLD_CHUNKS 4u /* of each model */
 #define WORLD_CHUNK  (128u << 10)

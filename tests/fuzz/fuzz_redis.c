@@ -4,11 +4,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "bundle.h"
+#include "catalog/bundle.h"
 #include "fuzz.h"
-#include "redis_keys.h"
-#include "redis_link_internal.h"
-#include "redis_url.h"
+#include "remote/redis/keys.h"
+#include "remote/redis/link_internal.h"
+#include "remote/redis/url.h"
 
 /* Whether a part of the path leads upwards. "a..json" is a name as any other. */
 static bool climbs(const char *name)

@@ -3,7 +3,7 @@
  * options are given; the rest is the answer. */
 #include <jansson.h>
 
-#include "ctl_verb.h"
+#include "ctl/verb.h"
 #include "input.h"
 
 /* The stream's place is taken by memory while something prints to it. */

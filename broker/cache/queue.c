@@ -1,0 +1,110 @@
+/* Which chunk is read next: by priority, and among demands by what their sessions had lately.
+ *
+ * A session's share is the bytes read for it, halving every SHARE_HALF_NS. Demands of the session
+ * with the smallest share go first, so that a client with an occasional miss does not queue behind
+ * those that keep missing; who is served becomes heavy by it, so nobody starves. A chunk that
+ * several sessions wait for counts for the lightest of them. Operators' requests (session
+ * SWI_SESSIONS) are one session. Warm-up and prefetch go in order of arrival. Where many find no
+ * room, half of a round's attempts go to those that were tried longest ago.
+ */
+#include <assert.h>
+#include <math.h>
+
+#include "cache/internal.h"
+
+#define SHARE_HALF_NS 500e6
+#define SCAN_MAX      1024u /* queued demands that are compared for each choice */
+
+void swi_cache_enqueue(struct cache *cache, struct chunk *chunk, enum cache_priority priority)
+{
+    assert(!chunk->queued);
+    chunk->queued = true;
+    chunk->priority = priority;
+    chunk->tried = 0;
+    TAILQ_INSERT_TAIL(&cache->queue[priority], chunk, link);
+    cache->queue_count[priority]++;
+    cache->pump_wanted = true;
+}
+
+void swi_cache_dequeue(struct cache *cache, struct chunk *chunk)
+{
+    assert(chunk->queued);
+    chunk->queued = false;
+    TAILQ_REMOVE(&cache->queue[chunk->priority], chunk, link);
+    cache->queue_count[chunk->priority]--;
+}
+
+double swi_cache_share(const struct cache *cache, uint32_t session)
+{
+    const struct share *share = &cache->share[session];
+    double age_ns = (double)(cache->now_ns - share->at_ns);
+    return share->bytes * exp2(-age_ns / SHARE_HALF_NS);
+}
+
+void swi_cache_charge(struct cache *cache, const struct chunk *chunk)
+{
+    if (chunk->session == NO_SESSION)
+        return;
+    struct share *share = &cache->share[chunk->session];
+    *share = (struct share){
+        .bytes = swi_cache_share(cache, chunk->session) + (double)chunk->info.bytes,
+        .at_ns = cache->now_ns,
+    };
+}
+
+void swi_cache_forget_share(struct cache *cache, uint32_t session)
+{
+    cache->share[session] = (struct share){.bytes = 0};
+}
+
+/* One more request for a chunk that is on its way: it takes the more urgent priority and the
+ * lighter session. */
+void swi_cache_raise(struct cache *cache, struct chunk *chunk, enum cache_priority priority,
+                     uint32_t session)
+{
+    if (chunk->session == NO_SESSION ||
+        (session != NO_SESSION &&
+         swi_cache_share(cache, session) < swi_cache_share(cache, chunk->session)))
+        chunk->session = session;
+    if (priority < chunk->priority) {
+        if (chunk->queued) {
+            swi_cache_dequeue(cache, chunk);
+            swi_cache_enqueue(cache, chunk, priority);
+        }
+        chunk->priority = priority;
+    }
+    chunk->load.priority = chunk->priority;
+}
+
+static bool goes_before(const struct chunk *a, double share, const struct chunk *b, double other,
+                        bool rotate)
+{
+    return rotate && a->tried != b->tried ? a->tried < b->tried : share < other;
+}
+
+/* The next chunk of that priority to try in this round; NULL when all were tried. */
+struct chunk *swi_cache_next(struct cache *cache, enum cache_priority priority, uint64_t round,
+                             bool rotate)
+{
+    struct chunk *best = NULL;
+    double least = 0;
+    unsigned seen = 0;
+    struct chunk *chunk;
+    TAILQ_FOREACH(chunk, &cache->queue[priority], link)
+    {
+        if (chunk->tried == round)
+            continue;
+        double share = 0; /* warm-up and prefetch: order of arrival */
+        if (priority == CACHE_DEMAND && chunk->session != NO_SESSION)
+            share = swi_cache_share(cache, chunk->session);
+        if (!best || goes_before(chunk, share, best, least, rotate)) {
+            best = chunk;
+            least = share;
+        }
+        if (++seen == SCAN_MAX || (priority != CACHE_DEMAND && !rotate))
+            break;
+    }
+    if (best)
+        best->tried = round;
+    return best;
+}

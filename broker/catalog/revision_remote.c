@@ -1,0 +1,209 @@
+/* A revision without a directory. */
+#include "catalog/revision_remote.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "catalog/bundle.h"
+#include "core/size.h"
+
+#define SEALS (F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL)
+
+struct stored_file {
+    char *name;
+    int fd; /* a sealed memfd */
+    uint64_t bytes;
+};
+
+struct revision_stored {
+    struct swi_digest digest;
+    struct swi_digest kept_digest; /* if kept */
+    bool kept;
+    uint32_t count;
+    struct stored_file files[];
+};
+
+/* What all revisions have; the loop is one thread. */
+static struct stored_usage usage;
+
+int revision_stored_check(const struct stored_usage *now, const struct stored_usage *more,
+                          uint64_t descriptors, struct swi_error *error)
+{
+    if (now->files + more->files > descriptors / 2)
+        return swi_fail(
+            error, SW_EQUOTA,
+            "its %llu small files in Redis need a descriptor each, and %llu of at most "
+            "%llu are taken by other models; name fewer in --models, or raise the limit "
+            "of open files",
+            (unsigned long long)more->files, (unsigned long long)now->files,
+            (unsigned long long)(descriptors / 2));
+    if (now->bytes + more->bytes <= STORED_BYTES_MAX)
+        return 0;
+    char need[32], have[32], most[32];
+    swi_size_format(more->bytes, need, sizeof need);
+    swi_size_format(now->bytes, have, sizeof have);
+    swi_size_format(STORED_BYTES_MAX, most, sizeof most);
+    return swi_fail(error, SW_EQUOTA,
+                    "its small files in Redis have %s, and those of other models %s of at most %s; "
+                    "name fewer in --models",
+                    need, have, most);
+}
+
+static int check_room(const struct bundle *bundle, uint64_t descriptors, struct swi_error *error)
+{
+    struct stored_usage more = {.files = bundle->count};
+    for (uint32_t i = 0; i < bundle->count; i++)
+        more.bytes += bundle->files[i].size;
+    return revision_stored_check(&usage, &more, descriptors, error);
+}
+
+void revision_stored_free(struct revision_stored *stored)
+{
+    if (!stored)
+        return;
+    for (uint32_t i = 0; i < stored->count; i++) {
+        if (stored->files[i].fd >= 0)
+            close(stored->files[i].fd);
+        usage.files--;
+        usage.bytes -= stored->files[i].bytes;
+        free(stored->files[i].name);
+    }
+    free(stored);
+}
+
+struct swi_digest revision_stored_digest(const struct revision_stored *stored)
+{
+    return stored->digest;
+}
+
+void revision_stored_note_kept(struct revision_stored *stored, struct swi_digest digest)
+{
+    stored->kept_digest = digest;
+    stored->kept = true;
+}
+
+bool revision_stored_kept(const struct revision_stored *stored, struct swi_digest *ret)
+{
+    if (stored->kept)
+        *ret = stored->kept_digest;
+    return stored->kept;
+}
+
+static int fill(int fd, const struct bundle_file *file)
+{
+    for (uint64_t done = 0; done < file->size;) {
+        ssize_t count = write(fd, file->bytes + done, file->size - done);
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count <= 0)
+            return count < 0 ? -errno : -EIO;
+        done += (uint64_t)count;
+    }
+    if (fchmod(fd, 0400) < 0 || fcntl(fd, F_ADD_SEALS, SEALS) < 0)
+        return -errno;
+    return 0;
+}
+
+/* Sessions take descriptors too, so that half of all may be more than are left: a number is the
+ * lowest that is free, and a high one says that the rest is what the sessions live on. */
+static int keep_file(struct stored_file *ret, const struct bundle_file *file, uint64_t descriptors,
+                     struct swi_error *error)
+{
+    ret->bytes = file->size;
+    usage.files++;
+    usage.bytes += file->size;
+    ret->name = strdup(file->name);
+    ret->fd = memfd_create("sw-model-file", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    int result = !ret->name ? -ENOMEM : ret->fd < 0 ? -errno : 0;
+    if (result == 0 && (uint64_t)ret->fd >= descriptors / 4 * 3)
+        return swi_fail(error, SW_EQUOTA,
+                        "its small files in Redis need a descriptor each, and of %llu too few are "
+                        "free; raise the limit of open files, or see who holds connections (swctl "
+                        "clients)",
+                        (unsigned long long)descriptors);
+    if (result == 0)
+        result = fill(ret->fd, file);
+    return result == 0
+               ? 0
+               : swi_fail(error, result, "cannot keep its small files: %s", sw_strerror(result));
+}
+
+static int keep_files(const struct bundle *bundle, struct swi_digest digest,
+                      struct revision_stored **ret, struct swi_error *error)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return swi_fail(error, -errno, "getrlimit: %s", sw_strerror(-errno));
+    int result = check_room(bundle, limit.rlim_cur, error);
+    if (result < 0)
+        return result;
+    struct revision_stored *stored =
+        calloc(1, sizeof *stored + bundle->count * sizeof stored->files[0]);
+    if (!stored)
+        return swi_fail(error, -ENOMEM, "out of memory for its small files");
+    stored->digest = digest;
+    for (uint32_t i = 0; result == 0 && i < bundle->count; i++)
+        result =
+            keep_file(&stored->files[stored->count++], &bundle->files[i], limit.rlim_cur, error);
+    if (result < 0) {
+        revision_stored_free(stored);
+        return result;
+    }
+    *ret = stored;
+    return 0;
+}
+
+int revision_create_stored(struct cache *cache, const char *name, const void *data, size_t size,
+                           struct swi_digest digest, uint64_t incarnation, struct revision **ret,
+                           struct swi_error *error)
+{
+    struct bundle bundle;
+    struct swi_manifest manifest;
+    struct revision_stored *stored = NULL;
+    int result = bundle_parse(data, size, &bundle, error);
+    if (result < 0)
+        return result;
+    const struct bundle_file *text = bundle_find(&bundle, SWI_MANIFEST_FILE);
+    result = swi_manifest_parse(text->bytes, text->size, &manifest, error);
+    if (result == 0) {
+        result = keep_files(&bundle, digest, &stored, error);
+        if (result == 0) {
+            result = revision_create_of(cache, name, &manifest, stored, incarnation, ret);
+            if (result < 0)
+                (void)swi_fail(error, result, "cannot keep it: %s", sw_strerror(result));
+        }
+        if (result < 0) {
+            revision_stored_free(stored);
+            swi_manifest_fini(&manifest);
+        }
+    }
+    bundle_fini(&bundle);
+    return result;
+}
+
+int revision_stored_open(const struct revision *revision, const char *path, uint64_t *ret_bytes,
+                         struct swi_error *error)
+{
+    const struct revision_stored *stored = revision->stored;
+    for (uint32_t i = 0; i < stored->count; i++) {
+        const struct stored_file *file = &stored->files[i];
+        if (strcmp(file->name, path) != 0)
+            continue;
+        char link[40]; /* a description of the client's own, which cannot write */
+        (void)snprintf(link, sizeof link, "/proc/self/fd/%d", file->fd);
+        int fd = open(link, O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
+            return swi_fail(error, -errno, "%s: cannot open the file %s: %s", revision->name, path,
+                            sw_strerror(-errno));
+        *ret_bytes = file->bytes;
+        return fd;
+    }
+    return swi_fail(error, SW_ENOCOMPONENT, "%s has no file %s", revision->name, path);
+}

@@ -1,0 +1,38 @@
+/* A revision without a directory: made of a bundle (bundle.h) that came from a Redis. Its chunks
+ * have no files and come from the cache's remote; its small files are sealed memory. */
+#ifndef SWB_REVISION_STORED_H
+#define SWB_REVISION_STORED_H
+
+#include "catalog/revision.h"
+
+struct revision_stored;
+
+/* Small files of all revisions from a Redis, which are memory and a descriptor each: whoever writes
+ * to that Redis may not have all of either. */
+#define STORED_BYTES_MAX (UINT64_C(1) << 30)
+struct stored_usage {
+    uint64_t files, bytes;
+};
+/* Whether so much more fits, with half of `descriptors` for it. SW_EQUOTA and a sentence. Pure. */
+int revision_stored_check(const struct stored_usage *now, const struct stored_usage *more,
+                          uint64_t descriptors, struct swi_error *error);
+
+/* digest: of the bundle, whose bytes are not needed any more afterwards. SW_EQUOTA: no room for its
+ * small files. */
+int revision_create_stored(struct cache *cache, const char *name, const void *data, size_t size,
+                           struct swi_digest digest, uint64_t incarnation, struct revision **ret,
+                           struct swi_error *error);
+
+/* Under which digest it is kept for a successor (kept.h). */
+void revision_stored_note_kept(struct revision_stored *stored, struct swi_digest digest);
+/* False: it is not. */
+bool revision_stored_kept(const struct revision_stored *stored, struct swi_digest *ret);
+
+/* For revision.c. */
+void revision_stored_free(struct revision_stored *stored);
+struct swi_digest revision_stored_digest(const struct revision_stored *stored);
+/* As revision_open_file. */
+int revision_stored_open(const struct revision *revision, const char *path, uint64_t *ret_bytes,
+                         struct swi_error *error);
+
+#endif

@@ -1,0 +1,9 @@
+/* swctl doctor. */
+#ifndef SWB_CTL_DOCTOR_H
+#define SWB_CTL_DOCTOR_H
+
+#include "ctl/verb.h"
+
+int ctl_doctor(const struct ctl_call *call);
+
+#endif

@@ -1,0 +1,222 @@
+/* Chunks, printed for people: swctl ls and swctl verify. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ctl/show.h"
+#include "ctl/lib/table.h"
+
+/* ---- sorting --------------------------------------------------------------------------------- */
+
+static const struct key {
+    const char *name;  /* of --sort */
+    const char *field; /* of a chunk */
+    bool descending;
+} keys[] = {
+    {"name", NULL, false},          {"state", "state", false},  {"size", "bytes", true},
+    {"hits", "hits", true},         {"pins", "pins", true},     {"last", "last_use_ms_ago", false},
+    {"next", "next_use_ms", false}, {"place", "offset", false},
+};
+#define KEYS (sizeof keys / sizeof keys[0])
+
+static const struct key *find_key(const char *name)
+{
+    for (size_t i = 0; i < KEYS; i++)
+        if (strcmp(keys[i].name, name) == 0)
+            return &keys[i];
+    return NULL;
+}
+
+bool ctl_show_knows_sort(const char *name)
+{
+    return find_key(name) != NULL;
+}
+
+struct row {
+    const json_t *chunk;
+    size_t place; /* in the broker's order, so that equal ones keep it */
+};
+
+/* What lacks the field comes last. */
+static int compare(const void *a, const void *b, void *context)
+{
+    const struct row *left = a, *right = b;
+    const struct key *key = context;
+    int order = 0;
+    if (key->field) {
+        const json_t *x = json_object_get(left->chunk, key->field);
+        const json_t *y = json_object_get(right->chunk, key->field);
+        if (!x != !y)
+            return x ? -1 : 1;
+        if (json_is_string(x) && json_is_string(y)) {
+            order = strcmp(json_string_value(x), json_string_value(y));
+        } else {
+            double p = json_number_value(x), q = json_number_value(y);
+            order = p < q ? -1 : p > q;
+        }
+        if (key->descending)
+            order = -order;
+    }
+    if (order == 0)
+        order = left->place < right->place ? -1 : 1;
+    return order;
+}
+
+/* ---- ls -------------------------------------------------------------------------------------- */
+
+static enum ctl_tone tone_of(const char *state)
+{
+    if (strcmp(state, "resident") == 0)
+        return CTL_GOOD;
+    return strcmp(state, "absent") == 0 || strcmp(state, "unused") == 0 ? CTL_FAINT : CTL_BUSY;
+}
+
+static void add_holders(struct ctl_table *table, const json_t *chunk)
+{
+    char text[128] = "";
+    size_t used = 0, i;
+    const json_t *holder;
+    bool operator= json_is_true(json_object_get(chunk, "pinned_by_operator"));
+    if (operator)
+        used = (size_t)snprintf(text, sizeof text, "operator");
+    json_array_foreach(json_object_get(chunk, "holders"), i, holder)
+    {
+        if (used >= sizeof text - 1)
+            break;
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s%s/%llu", used ? ", " : "",
+                                 ctl_text_of(holder, "name"), ctl_count_of(holder, "pid"));
+    }
+    ctl_table_cell(table, operator? CTL_GOOD : CTL_PLAIN, "%s", text);
+}
+
+static void add_next(struct ctl_table *table, const json_t *chunk)
+{
+    const json_t *next = json_object_get(chunk, "next_use_ms");
+    char text[32];
+    if (!next) {
+        ctl_table_cell(table, CTL_FAINT, "-");
+        return;
+    }
+    ctl_duration(json_number_value(next), text, sizeof text);
+    ctl_table_cell(table, CTL_PLAIN, "%s (+%llu)", text, ctl_count_of(chunk, "next_use_steps"));
+}
+
+static void add_chunk(struct ctl_table *table, const json_t *chunk)
+{
+    const char *state = ctl_text_of(chunk, "state");
+    ctl_table_cell(table, CTL_PLAIN, "%s", ctl_text_of(chunk, "model"));
+    ctl_table_cell(table, CTL_PLAIN, "%s", ctl_text_of(chunk, "component"));
+    ctl_table_cell(table, tone_of(state), "%s", state);
+    ctl_table_size(table, ctl_count_of(chunk, "bytes"));
+    ctl_table_cell(table, CTL_PLAIN, "%s", ctl_text_of(chunk, "layout"));
+    ctl_table_cell(table, CTL_PLAIN, "%s", ctl_text_of(chunk, "dtype"));
+    /* the low half tells revisions apart; the high one is this run of the broker */
+    ctl_table_cell(table, CTL_PLAIN, "%llu", ctl_count_of(chunk, "revision") & UINT32_MAX);
+    ctl_table_cell(table, CTL_PLAIN, "%llu", ctl_count_of(chunk, "hits"));
+    ctl_table_cell(table, CTL_PLAIN, "%llu", ctl_count_of(chunk, "pins"));
+    add_holders(table, chunk);
+    const json_t *last = json_object_get(chunk, "last_use_ms_ago");
+    char text[32] = "-";
+    if (last)
+        ctl_duration(json_number_value(last), text, sizeof text);
+    ctl_table_cell(table, last ? CTL_PLAIN : CTL_FAINT, "%s", text);
+    add_next(table, chunk);
+    const char *problem = ctl_text_of(chunk, "error");
+    bool old = json_is_true(json_object_get(chunk, "superseded"));
+    ctl_table_cell(table, *problem ? CTL_BAD : CTL_FAINT, "%s%s%s", old ? "replaced" : "",
+                   old && *problem ? "; " : "", problem);
+}
+
+void ctl_show_chunks(const struct ctl_call *call, const json_t *reply)
+{
+    const json_t *list = json_object_get(reply, "chunks");
+    size_t count = json_array_size(list);
+    bool names = ctl_value(call, "names") != NULL;
+    const char *sort = ctl_value(call, "sort");
+    const struct key *key = find_key(sort ? sort : "name");
+    struct row *rows = calloc(count + 1, sizeof *rows);
+    if (!rows || !key) {
+        free(rows);
+        (void)fprintf(stderr, "swctl: out of memory\n");
+        return;
+    }
+    for (size_t i = 0; i < count; i++)
+        rows[i] = (struct row){json_array_get(list, i), i};
+    union {
+        const struct key *given;
+        void *wanted;
+    } context = {.given = key};
+    qsort_r(rows, count, sizeof *rows, compare, context.wanted);
+    struct ctl_table *table =
+        ctl_table_create("MODEL|COMPONENT|STATE|>SIZE|LAYOUT|DTYPE|>REV|>HITS|>PINS|PINNED BY|"
+                         ">LAST USE|>NEXT USE|NOTE");
+    for (size_t i = 0; i < count; i++) {
+        if (!names)
+            add_chunk(table, rows[i].chunk);
+        else if (!json_is_true(json_object_get(rows[i].chunk, "superseded")))
+            (void)printf("%s/%s\n", ctl_text_of(rows[i].chunk, "model"),
+                         ctl_text_of(rows[i].chunk, "component"));
+    }
+    free(rows);
+    if (names)
+        ctl_table_free(table);
+    else
+        ctl_table_print(table);
+}
+
+/* ---- verify ---------------------------------------------------------------------------------- */
+
+static void add_result(struct ctl_table *table, const json_t *chunk)
+{
+    const char *result = ctl_text_of(chunk, "result");
+    bool bad = strcmp(result, "mismatch") == 0;
+    ctl_table_cell(table, CTL_PLAIN, "%s", ctl_text_of(chunk, "model"));
+    ctl_table_cell(table, CTL_PLAIN, "%s", ctl_text_of(chunk, "component"));
+    ctl_table_size(table, ctl_count_of(chunk, "bytes"));
+    ctl_table_cell(table,
+                   bad                         ? CTL_BAD
+                   : strcmp(result, "ok") == 0 ? CTL_GOOD
+                                               : CTL_FAINT,
+                   "%s", result);
+    char text[256] = "";
+    if (bad) {
+        const json_t *revoked = json_object_get(chunk, "revoked");
+        const char *done = json_is_true(json_object_get(chunk, "reloaded"))
+                               ? "read again from its file"
+                           : json_object_get(chunk, "reason") ? ctl_text_of(chunk, "reason")
+                                                              : ctl_text_of(chunk, "error");
+        size_t used = (size_t)snprintf(text, sizeof text, "%s%s", done,
+                                       json_array_size(revoked) ? "; leases revoked of" : "");
+        size_t i;
+        const json_t *holder;
+        json_array_foreach(revoked, i, holder)
+        {
+            if (used < sizeof text - 1)
+                used +=
+                    (size_t)snprintf(text + used, sizeof text - used, "%s %s/%llu", i ? "," : "",
+                                     ctl_text_of(holder, "name"), ctl_count_of(holder, "pid"));
+        }
+    }
+    if (!bad) /* of one that was passed over */
+        (void)snprintf(text, sizeof text, "%s", ctl_text_of(chunk, "reason"));
+    ctl_table_cell(table, CTL_PLAIN, "%s", text);
+}
+
+void ctl_show_verify(const struct ctl_call *call, const json_t *reply)
+{
+    (void)call;
+    struct ctl_table *table = ctl_table_create("MODEL|COMPONENT|>SIZE|RESULT|WHAT WAS DONE");
+    const json_t *list = json_object_get(reply, "chunks");
+    for (size_t i = 0; i < json_array_size(list); i++)
+        add_result(table, json_array_get(list, i));
+    ctl_table_print(table);
+    unsigned long long verified = ctl_count_of(reply, "chunks_verified");
+    char bytes[32];
+    ctl_size_of(reply, "bytes", bytes, sizeof bytes);
+    unsigned long long passed_over = ctl_count_of(reply, "passed_over");
+    (void)printf("%llu chunk%s (%s) verified, %llu did not match", verified,
+                 verified == 1 ? "" : "s", bytes, ctl_count_of(reply, "mismatches"));
+    if (passed_over)
+        (void)printf("; %llu passed over, above", passed_over);
+    (void)printf("\n");
+}

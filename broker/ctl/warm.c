@@ -1,0 +1,170 @@
+/* swctl warm: one target, several, or the whole catalog, one after the other on one connection. */
+#include "ctl/warm.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/size.h"
+#include "ctl/lib/meter.h"
+#include "ctl/lib/text.h"
+
+static json_t *make_request(const char *verb)
+{
+    return json_pack("{s:s}", "verb", verb);
+}
+
+/* The models and the stats. Returns the exit code; replies are the caller's even then. */
+static int ask_all(const struct ctl_call *call, struct ctl_peer *peer, json_t *replies[2])
+{
+    static const char *const verbs[] = {"models", "stats"};
+    struct swi_error error;
+    int exit_code = CTL_DONE;
+    for (int i = 0; i < 2 && exit_code == CTL_DONE; i++) {
+        json_t *request = make_request(verbs[i]);
+        int result = request ? ctl_ask(peer, request, call->timeout_ms, NULL, &replies[i], &error)
+                             : swi_fail(&error, -ENOMEM, "out of memory");
+        json_decref(request);
+        exit_code = result < 0 ? ctl_no_answer(&error) : ctl_judge(call, NULL, replies[i]);
+    }
+    if (exit_code == CTL_DONE && (!json_is_array(json_object_get(replies[0], "models")) ||
+                                  !json_is_integer(json_object_get(replies[1], "arena_bytes")))) {
+        (void)swi_fail(&error, SW_EPROTOCOL,
+                       "the broker's answer is not what this swctl understands");
+        exit_code = ctl_no_answer(&error);
+    }
+    return exit_code;
+}
+
+/* Names of all models, into targets; also of those with a problem, so that the broker says which.
+ * What does not fit the cache together is refused: the last models would push out the first ones.
+ */
+static int list_all(const struct ctl_call *call, struct ctl_peer *peer, json_t *targets)
+{
+    json_t *replies[2] = {NULL, NULL};
+    int exit_code = ask_all(call, peer, replies);
+    uint64_t bytes = 0;
+    uint64_t cache = (uint64_t)json_integer_value(json_object_get(replies[1], "arena_bytes"));
+    size_t i;
+    json_t *model;
+    json_array_foreach(json_object_get(replies[0], "models"), i, model)
+    {
+        json_t *name = json_object_get(model, "model");
+        if (!json_is_string(name) || json_is_true(json_object_get(model, "superseded")))
+            continue;
+        bytes += (uint64_t)json_integer_value(json_object_get(model, "bytes"));
+        (void)json_array_append(targets, name);
+    }
+    if (exit_code == CTL_DONE && bytes > cache) {
+        char texts[2][32];
+        swi_size_format(bytes, texts[0], sizeof texts[0]);
+        swi_size_format(cache, texts[1], sizeof texts[1]);
+        (void)fprintf(stderr,
+                      "swctl: warm: the catalog has %s, the cache %s: name the models that are to "
+                      "be loaded, or enlarge it (swctl resize)\n",
+                      texts[0], texts[1]);
+        exit_code = CTL_REFUSED;
+    }
+    json_decref(replies[0]);
+    json_decref(replies[1]);
+    return exit_code;
+}
+
+static int warm_one(const struct ctl_call *call, struct ctl_peer *peer, const char *target,
+                    bool whole_name, json_t **ret)
+{
+    json_t *request = make_request("warm");
+    bool good = request != NULL;
+    if (good && whole_name)
+        good = json_object_set_new(request, "model", json_string(target)) == 0;
+    else if (good && !ctl_put_target(request, target)) {
+        json_decref(request);
+        return ctl_usage(target, "is neither MODEL nor MODEL/COMPONENT");
+    }
+    struct ctl_meter meter;
+    struct swi_error error;
+    ctl_meter_begin(&meter, target);
+    int result = good ? ctl_ask(peer, request, call->timeout_ms, &meter.listener, ret, &error)
+                      : swi_fail(&error, -ENOMEM, "out of memory");
+    json_decref(request);
+    return ctl_meter_end(&meter, result < 0 ? &error : NULL);
+}
+
+/* As JSON: one target's answer as it is, several in a list. */
+static void print_all(json_t *replies, bool good, bool single)
+{
+    json_t *all = single ? json_incref(json_array_get(replies, 0))
+                         : json_pack("{s:b, s:O}", "ok", (int)good, "warmed", replies);
+    ctl_json_print(all, stdout);
+    json_decref(all);
+}
+
+static int warm_targets(const struct ctl_call *call, struct ctl_peer *peer, const json_t *targets,
+                        bool all)
+{
+    json_t *replies = json_array();
+    int worst = CTL_DONE;
+    size_t i;
+    json_t *target;
+    json_array_foreach(targets, i, target)
+    {
+        json_t *reply = NULL;
+        int exit_code = warm_one(call, peer, json_string_value(target), all, &reply);
+        if (exit_code != CTL_DONE) {
+            json_decref(replies);
+            return exit_code; /* the connection is of no use any more */
+        }
+        if (call->json)
+            (void)json_array_append(replies, reply);
+        exit_code = ctl_judge(call, json_string_value(target), reply);
+        if (exit_code == CTL_DONE && !call->json)
+            (void)ctl_print(call, reply);
+        worst = exit_code > worst ? exit_code : worst;
+        json_decref(reply);
+    }
+    if (json_array_size(targets) == 0 && !call->json)
+        (void)printf("the catalog has no model to load\n");
+    if (call->json)
+        print_all(replies, worst == CTL_DONE, !all && json_array_size(targets) == 1);
+    json_decref(replies);
+    return worst;
+}
+
+/* Before anything is asked: a mistyped one does not load those before it. */
+static int check_targets(const struct ctl_call *call)
+{
+    int exit_code = CTL_DONE;
+    json_t *trial = json_object();
+    for (unsigned i = 0; i < call->operand_count && exit_code == CTL_DONE; i++)
+        if (!ctl_put_target(trial, call->operands[i]))
+            exit_code = ctl_usage(call->operands[i], "is neither MODEL nor MODEL/COMPONENT");
+    json_decref(trial);
+    return exit_code;
+}
+
+int ctl_warm(const struct ctl_call *call)
+{
+    bool all = ctl_value(call, "all") != NULL;
+    if (all == (call->operand_count > 0))
+        return ctl_usage("warm",
+                         all ? "takes models or --all, not both" : "needs an argument, or --all");
+    struct swi_error error;
+    struct ctl_peer *peer = NULL;
+    json_t *targets = json_array();
+    for (unsigned i = 0; i < call->operand_count; i++)
+        (void)json_array_append_new(targets, json_string(call->operands[i]));
+    int exit_code = check_targets(call);
+    if (exit_code != CTL_DONE) {
+        json_decref(targets);
+        return exit_code;
+    }
+    if (ctl_connect(call->socket_path, call->timeout_ms, &peer, &error) < 0)
+        exit_code = ctl_no_answer(&error);
+    else if (all)
+        exit_code = list_all(call, peer, targets);
+    if (exit_code == CTL_DONE)
+        exit_code = warm_targets(call, peer, targets, all);
+    ctl_disconnect(peer);
+    json_decref(targets);
+    return exit_code;
+}

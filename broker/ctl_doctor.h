@@ -1,9 +1,0 @@
-/* swctl doctor. */
-#ifndef SWB_CTL_DOCTOR_H
-#define SWB_CTL_DOCTOR_H
-
-#include "ctl_verb.h"
-
-int ctl_doctor(const struct ctl_call *call);
-
-#endif

@@ -1,9 +1,0 @@
-/* swctl warm. */
-#ifndef SWB_CTL_WARM_H
-#define SWB_CTL_WARM_H
-
-#include "ctl_verb.h"
-
-int ctl_warm(const struct ctl_call *call);
-
-#endif

@@ -1,9 +1,0 @@
-/* swctl watch. */
-#ifndef SWB_CTL_WATCH_H
-#define SWB_CTL_WATCH_H
-
-#include "ctl_verb.h"
-
-int ctl_watch(const struct ctl_call *call);
-
-#endif

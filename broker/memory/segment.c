@@ -1,0 +1,514 @@
+/* Linux calls behind segment.h. */
+#include "memory/segment.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "core/size.h"
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+
+static uint64_t block_round_up(uint64_t bytes)
+{
+    return (bytes + SWI_BLOCK_BYTES - 1) / SWI_BLOCK_BYTES * SWI_BLOCK_BYTES;
+}
+
+static void close_fd(int *fd)
+{
+    if (*fd >= 0)
+        (void)close(*fd);
+    *fd = -1;
+}
+
+/* The same object, read-only. */
+static int reopen_read_only(int fd, struct swi_error *error)
+{
+    char path[64];
+    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    int copy = open(path, O_RDONLY | O_CLOEXEC);
+    if (copy < 0)
+        return swi_fail(error, -errno,
+                        "cannot reopen shared memory read-only through %s: %s; the broker needs "
+                        "/proc to be mounted",
+                        path, strerror(errno));
+    return copy;
+}
+
+static int open_unnamed_shm(struct swi_error *error)
+{
+    for (int attempt = 0; attempt < 16; attempt++) {
+        uint64_t number;
+        if (getrandom(&number, sizeof number, 0) != (ssize_t)sizeof number)
+            return swi_fail(error, -errno, "cannot get random bytes: %s", strerror(errno));
+        char name[48];
+        (void)snprintf(name, sizeof name, "/swbroker-%016llx", (unsigned long long)number);
+        int fd = shm_open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        if (fd >= 0) {
+            (void)shm_unlink(name);
+            return fd;
+        }
+        if (errno != EEXIST)
+            break;
+    }
+    return swi_fail(error, -errno,
+                    "cannot create shared memory in /dev/shm: %s; a writable tmpfs must be mounted "
+                    "there",
+                    strerror(errno));
+}
+
+/* Maps the whole object at a block-aligned address: only there can a block become a huge page. */
+static int map_aligned(struct segment *segment, struct swi_error *error)
+{
+    uint64_t padded = segment->max_bytes + SWI_BLOCK_BYTES;
+    uint8_t *room =
+        mmap(NULL, padded, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (room == MAP_FAILED)
+        return swi_fail(error, -errno,
+                        "cannot reserve %llu MB of address space: %s; a smaller --max-cache-size "
+                        "(and --cache-size) needs less",
+                        (unsigned long long)padded >> 20, strerror(errno));
+    uint64_t lead = block_round_up((uintptr_t)room) - (uintptr_t)room;
+    uint8_t *base = room + lead;
+    void *mapped = mmap(base, segment->max_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+                        segment->fd, 0);
+    if (mapped == MAP_FAILED) {
+        int code = -errno;
+        (void)munmap(room, padded);
+        return swi_fail(error, code, "cannot map the arena: %s", strerror(-code));
+    }
+    if (lead > 0)
+        (void)munmap(room, lead);
+    if (SWI_BLOCK_BYTES - lead > 0)
+        (void)munmap(base + segment->max_bytes, SWI_BLOCK_BYTES - lead);
+    /* A core dump of the broker should not hold gigabytes of weights. */
+    (void)madvise(base, segment->max_bytes, MADV_DONTDUMP);
+    segment->base = base;
+    return 0;
+}
+
+int segment_create(struct segment *segment, uint64_t max_bytes, struct swi_error *error)
+{
+    *segment = (struct segment){.fd = -1, .client_fd = -1, .max_bytes = block_round_up(max_bytes)};
+    int result = 0;
+    if (segment->max_bytes == 0 || segment->max_bytes > INT64_MAX)
+        return swi_fail(error, -EINVAL, "an arena of %llu bytes is impossible",
+                        (unsigned long long)max_bytes);
+    segment->is_huge = calloc(segment->max_bytes / SWI_BLOCK_BYTES, 1);
+    if (!segment->is_huge)
+        return swi_fail(error, -ENOMEM, "out of memory");
+    segment->fd = result = open_unnamed_shm(error);
+    if (result < 0)
+        goto fail;
+    if (ftruncate(segment->fd, (off_t)segment->max_bytes) < 0) {
+        result = swi_fail(error, -errno, "cannot size the arena to %llu bytes: %s",
+                          (unsigned long long)segment->max_bytes, strerror(errno));
+        goto fail;
+    }
+    segment->client_fd = result = reopen_read_only(segment->fd, error);
+    if (result < 0)
+        goto fail;
+    result = map_aligned(segment, error);
+    if (result < 0)
+        goto fail;
+    return 0;
+fail:
+    segment_destroy(segment);
+    return result;
+}
+
+void segment_destroy(struct segment *segment)
+{
+    if (segment->base)
+        (void)munmap(segment->base, segment->max_bytes);
+    segment->base = NULL;
+    close_fd(&segment->fd);
+    close_fd(&segment->client_fd);
+    if (!segment->kept_reserved)
+        free(segment->is_huge);
+    segment->is_huge = NULL;
+}
+
+void segment_keep(struct segment *segment, uint8_t *is_huge, uint64_t *reserved)
+{
+    memcpy(is_huge, segment->is_huge, segment->max_bytes / SWI_BLOCK_BYTES);
+    free(segment->is_huge);
+    segment->is_huge = is_huge;
+    segment->kept_reserved = reserved;
+    *reserved = segment->reserved_bytes;
+}
+
+static void set_reserved(struct segment *segment, uint64_t bytes)
+{
+    segment->reserved_bytes = bytes;
+    if (segment->kept_reserved)
+        *segment->kept_reserved = bytes;
+}
+
+/* An arena object of that length that this process may write. */
+static int check_object(int fd, uint64_t max_bytes, struct swi_error *error)
+{
+    struct stat status;
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fstat(fd, &status) < 0)
+        return swi_fail(error, -errno, "cannot look at the stored arena: %s", strerror(errno));
+    if (!S_ISREG(status.st_mode) || (flags & O_ACCMODE) != O_RDWR || (status.st_mode & 077) != 0 ||
+        status.st_uid != geteuid())
+        return swi_fail(error, SW_EVERSION, "the stored arena is not this user's own memory");
+    if ((uint64_t)status.st_size != max_bytes)
+        return swi_fail(error, SW_EVERSION, "the stored arena has %llu bytes, its index says %llu",
+                        (unsigned long long)status.st_size, (unsigned long long)max_bytes);
+    return 0;
+}
+
+int segment_adopt(struct segment *segment, int fd, uint64_t max_bytes, uint8_t *is_huge,
+                  uint64_t *reserved, struct swi_error *error)
+{
+    *segment = (struct segment){.fd = -1, .client_fd = -1};
+    int result = check_object(fd, max_bytes, error);
+    if (result < 0)
+        return result;
+    struct segment adopted = {.fd = fd,
+                              .client_fd = -1,
+                              .max_bytes = max_bytes,
+                              .reserved_bytes = *reserved,
+                              .is_huge = is_huge,
+                              .kept_reserved = reserved};
+    for (uint64_t block = 0; block < max_bytes / SWI_BLOCK_BYTES; block++)
+        adopted.huge_blocks += is_huge[block] != 0;
+    adopted.client_fd = result = reopen_read_only(fd, error);
+    if (result >= 0)
+        result = map_aligned(&adopted, error);
+    if (result < 0) {
+        close_fd(&adopted.client_fd);
+        return result;
+    }
+    *segment = adopted;
+    return 0;
+}
+
+/* ---- limits ------------------------------------------------------- */
+
+static bool read_limit(const char *path, uint64_t *ret)
+{
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return false;
+    unsigned long long value;
+    bool known = fscanf(file, "%llu", &value) == 1; /* "max" is not a number: no limit */
+    (void)fclose(file);
+    if (known)
+        *ret = value;
+    return known;
+}
+
+/* Takes the smallest limit of directory root/group and of every group above it. */
+static void climb(const char *root, const char *group, const char *file, uint64_t *least,
+                  char *path, size_t path_size)
+{
+    char at[1024];
+    (void)snprintf(at, sizeof at, "%s", strcmp(group, "/") == 0 ? "" : group);
+    for (;;) {
+        char candidate[2048];
+        (void)snprintf(candidate, sizeof candidate, "%s%s/%s", root, at, file);
+        uint64_t limit;
+        /* cgroup v1 writes a huge number where there is no limit */
+        if (read_limit(candidate, &limit) && limit < *least && limit < (UINT64_C(1) << 60)) {
+            *least = limit;
+            if (path)
+                (void)snprintf(path, path_size, "%s", candidate);
+        }
+        char *slash = strrchr(at, '/');
+        if (!slash)
+            return;
+        *slash = 0;
+    }
+}
+
+uint64_t segment_cgroup_limit(const char *proc_cgroup, const char *sys_root, char *path,
+                              size_t path_size)
+{
+    uint64_t least = UINT64_MAX;
+    for (const char *line = proc_cgroup; *line;) {
+        size_t length = strcspn(line, "\n");
+        char text[1024];
+        (void)snprintf(text, sizeof text, "%.*s", (int)length, line);
+        line += length + (line[length] == '\n');
+        /* HIERARCHY:CONTROLLERS:GROUP; the unified hierarchy is "0::GROUP" */
+        char *controllers = strchr(text, ':');
+        char *group = controllers ? strchr(controllers + 1, ':') : NULL;
+        if (!group)
+            continue;
+        *group++ = 0;
+        char root[1024];
+        if (strcmp(controllers + 1, "memory") == 0) {
+            (void)snprintf(root, sizeof root, "%s/memory", sys_root);
+            climb(root, group, "memory.limit_in_bytes", &least, path, path_size);
+        } else if (controllers[1] == 0) {
+            climb(sys_root, group, "memory.max", &least, path, path_size);
+        }
+    }
+    return least;
+}
+
+static uint64_t own_cgroup_limit(char *path, size_t path_size)
+{
+    FILE *file = fopen("/proc/self/cgroup", "re");
+    if (!file)
+        return UINT64_MAX;
+    char text[8192];
+    size_t length = fread(text, 1, sizeof text - 1, file);
+    (void)fclose(file);
+    text[length] = 0;
+    return segment_cgroup_limit(text, "/sys/fs/cgroup", path, path_size);
+}
+
+int segment_check_limit(uint64_t goal_bytes, struct swi_error *error)
+{
+    char path[1100] = "", have_text[32], goal_text[32];
+    uint64_t limit = own_cgroup_limit(path, sizeof path);
+    if (limit >= goal_bytes)
+        return 0;
+    swi_size_format(limit, have_text, sizeof have_text);
+    swi_size_format(goal_bytes, goal_text, sizeof goal_text);
+    return swi_fail(error, -ENOMEM,
+                    "an arena of %s does not fit the memory limit of %s in %.200s; lower "
+                    "--cache-size or raise that limit (systemd: MemoryMax=)",
+                    goal_text, have_text, path);
+}
+
+int segment_check_space(const struct segment *segment, uint64_t goal_bytes, struct swi_error *error)
+{
+    if (goal_bytes <= segment->reserved_bytes)
+        return 0;
+    uint64_t wanted = goal_bytes - segment->reserved_bytes;
+    char want_text[32], have_text[32];
+    swi_size_format(wanted, want_text, sizeof want_text);
+    struct statvfs fs;
+    if (fstatvfs(segment->fd, &fs) < 0)
+        return swi_fail(error, -errno, "cannot ask /dev/shm for its size: %s", strerror(errno));
+    uint64_t available = (uint64_t)fs.f_bavail * fs.f_frsize;
+    if (fs.f_blocks > 0 && available < wanted) { /* f_blocks 0: a tmpfs without a limit */
+        swi_size_format(available, have_text, sizeof have_text);
+        return swi_fail(
+            error, -ENOSPC,
+            "the arena needs %s more of /dev/shm, which has %s left; lower --cache-size "
+            "or enlarge it: mount -o remount,size=SIZE /dev/shm (in a container: "
+            "--shm-size)",
+            want_text, have_text);
+    }
+    return segment_check_limit(goal_bytes, error);
+}
+
+bool segment_fits(const struct segment *segment, uint64_t goal_bytes)
+{
+    struct statvfs fs;
+    return fstatvfs(segment->fd, &fs) == 0 &&
+           (fs.f_blocks == 0 || (uint64_t)fs.f_blocks * fs.f_frsize >= goal_bytes);
+}
+
+/* ---- reserving ------------------------------------------------------- */
+
+static int allocate(const struct segment *segment, uint64_t from, uint64_t bytes,
+                    struct swi_error *error)
+{
+    int result;
+    do {
+        result = fallocate(segment->fd, 0, (off_t)from, (off_t)bytes);
+    } while (result < 0 && errno == EINTR);
+    if (result == 0)
+        return 0;
+    return swi_fail(error, -errno,
+                    "cannot reserve shared memory for the arena beyond %llu MiB: %s; free memory, "
+                    "enlarge /dev/shm (mount -o remount,size=SIZE /dev/shm), or lower --cache-size",
+                    (unsigned long long)(from >> 20), strerror(errno));
+}
+
+bool segment_has_holes(const struct segment *segment)
+{
+    struct stat status;
+    return fstat(segment->fd, &status) < 0 ||
+           (uint64_t)status.st_blocks * 512 < segment->reserved_bytes;
+}
+
+int segment_back(struct segment *segment, uint64_t block, struct swi_error *error)
+{
+    uint64_t from = block * SWI_BLOCK_BYTES;
+    uint64_t rest = segment->reserved_bytes - from;
+    return allocate(segment, from, rest < SWI_BLOCK_BYTES ? rest : SWI_BLOCK_BYTES, error);
+}
+
+/* Tries to make one whole block a huge page; its first page is allocated already. */
+static bool collapse(struct segment *segment, uint64_t from)
+{
+    uint8_t *block = segment->base + from;
+    if (madvise(block, SWI_PAGE_BYTES, MADV_POPULATE_WRITE) == 0 &&
+        madvise(block, SWI_BLOCK_BYTES, MADV_COLLAPSE) == 0)
+        return true;
+    segment->collapse_refused++;
+    segment->refused_errno = errno;
+    return false;
+}
+
+/* Backs one whole block. */
+static int fill_block(struct segment *segment, uint64_t from, struct swi_error *error)
+{
+    int result = allocate(segment, from, SWI_PAGE_BYTES, error);
+    if (result < 0)
+        return result;
+    if (!collapse(segment, from))
+        return allocate(segment, from, SWI_BLOCK_BYTES, error);
+    segment->huge_blocks += !segment->is_huge[from / SWI_BLOCK_BYTES];
+    segment->is_huge[from / SWI_BLOCK_BYTES] = 1;
+    return 0;
+}
+
+static int reserve_block(struct segment *segment, uint64_t goal_bytes, struct swi_error *error)
+{
+    uint64_t from = segment->reserved_bytes / SWI_BLOCK_BYTES * SWI_BLOCK_BYTES;
+    uint64_t to = from + SWI_BLOCK_BYTES;
+    if (to > goal_bytes) { /* the budget ends within the block: no more memory than it says */
+        int result = allocate(segment, from, goal_bytes - from, error);
+        if (result == 0)
+            set_reserved(segment, goal_bytes);
+        return result;
+    }
+    int result = fill_block(segment, from, error);
+    if (result == 0)
+        set_reserved(segment, to);
+    return result;
+}
+
+int segment_reserve(struct segment *segment, uint64_t goal_bytes, unsigned blocks,
+                    struct swi_error *error)
+{
+    if (goal_bytes > segment->max_bytes)
+        goal_bytes = segment->max_bytes;
+    for (unsigned i = 0; i < blocks && segment->reserved_bytes < goal_bytes; i++) {
+        int result = reserve_block(segment, goal_bytes, error);
+        if (result < 0)
+            return result;
+    }
+    return 0;
+}
+
+static int punch(const struct segment *segment, uint64_t from, uint64_t bytes)
+{
+    int result;
+    do {
+        result = fallocate(segment->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)from,
+                           (off_t)bytes);
+    } while (result < 0 && errno == EINTR);
+    return result < 0 ? -errno : 0;
+}
+
+static void forget_huge(struct segment *segment, uint64_t block)
+{
+    segment->huge_blocks -= segment->is_huge[block] != 0;
+    segment->is_huge[block] = 0;
+}
+
+void segment_trim(struct segment *segment, uint64_t keep_bytes)
+{
+    uint64_t keep = block_round_up(keep_bytes);
+    uint64_t have = block_round_up(segment->reserved_bytes);
+    if (keep >= have)
+        return;
+    uint64_t before = segment->reserved_bytes;
+    set_reserved(segment, keep); /* first: a note of memory that is not there would be worse */
+    if (punch(segment, keep, have - keep) < 0) {
+        set_reserved(segment, before); /* still reserved, and reported so */
+        return;
+    }
+    for (uint64_t block = keep / SWI_BLOCK_BYTES; block < have / SWI_BLOCK_BYTES; block++)
+        forget_huge(segment, block);
+}
+
+int segment_renew(struct segment *segment, uint64_t block, struct swi_error *error)
+{
+    uint64_t from = block * SWI_BLOCK_BYTES;
+    int result = punch(segment, from, SWI_BLOCK_BYTES);
+    if (result < 0)
+        return swi_fail(error, result, "cannot free a block of the arena: %s", sw_strerror(result));
+    forget_huge(segment, block);
+    if (from >= segment->reserved_bytes)
+        return 0;
+    if (segment->reserved_bytes - from < SWI_BLOCK_BYTES) /* the budget ends within it */
+        return allocate(segment, from, segment->reserved_bytes - from, error);
+    return fill_block(segment, from, error);
+}
+
+/* ---- the index ------------------------------------------------------- */
+
+int index_segment_create(struct index_segment *segment, struct swi_error *error)
+{
+    *segment = (struct index_segment){.fd = -1, .client_fd = -1};
+    int result = 0;
+    segment->fd = memfd_create("swbroker-index", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    /* memfds start with mode 0777, which anybody may reopen for writing */
+    if (segment->fd < 0 || fchmod(segment->fd, 0600) < 0 ||
+        ftruncate(segment->fd, (off_t)sizeof *segment->index) < 0 ||
+        fcntl(segment->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
+        result = swi_fail(error, -errno, "cannot create the chunk index: %s", strerror(errno));
+        goto fail;
+    }
+    segment->client_fd = result = reopen_read_only(segment->fd, error);
+    if (result < 0)
+        goto fail;
+    void *mapped =
+        mmap(NULL, sizeof *segment->index, PROT_READ | PROT_WRITE, MAP_SHARED, segment->fd, 0);
+    if (mapped == MAP_FAILED) {
+        result = swi_fail(error, -errno, "cannot map the chunk index: %s", strerror(errno));
+        goto fail;
+    }
+    segment->index = mapped;
+    return 0;
+fail:
+    index_segment_destroy(segment);
+    return result;
+}
+
+int index_segment_adopt(struct index_segment *segment, int fd, struct swi_error *error)
+{
+    const int wanted = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+    *segment = (struct index_segment){.fd = -1, .client_fd = -1};
+    struct stat status;
+    int seals = fcntl(fd, F_GET_SEALS);
+    /* other seals would keep this process from writing */
+    if (seals != wanted || fstat(fd, &status) < 0 ||
+        status.st_size != (off_t)sizeof(struct swi_index))
+        return swi_fail(error, SW_EVERSION, "the stored index is not one of this version's");
+    struct index_segment adopted = {.fd = fd, .client_fd = reopen_read_only(fd, error)};
+    if (adopted.client_fd < 0)
+        return adopted.client_fd;
+    void *mapped = mmap(NULL, sizeof(struct swi_index), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (mapped == MAP_FAILED) {
+        int code = swi_fail(error, -errno, "cannot map the stored index: %s", strerror(errno));
+        close_fd(&adopted.client_fd);
+        return code;
+    }
+    adopted.index = mapped;
+    *segment = adopted;
+    return 0;
+}
+
+void index_segment_destroy(struct index_segment *segment)
+{
+    if (segment->index)
+        (void)munmap(segment->index, sizeof *segment->index);
+    segment->index = NULL;
+    close_fd(&segment->fd);
+    close_fd(&segment->client_fd);
+}

@@ -1,0 +1,456 @@
+/* swctl push. */
+#include "operator/push.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/offload.h"
+#include "operator/control.h"
+#include "catalog/bundle_gather.h"
+#include "base/log.h"
+#include "remote/redis/tier_internal.h"
+#include "operator/report.h"
+
+#define PAGE 4096u
+
+/* A chunk's file on its way into memory of ours. Outlives a push that is cancelled. */
+struct reading {
+    struct load load;
+    struct push *push; /* NULL: cancelled */
+    uint8_t *bytes;
+};
+
+struct push {
+    struct session *session;
+    struct redis_tier *tier;
+    struct revision *revision;
+    uint64_t tag;
+    uint32_t at; /* chunk */
+    uint32_t written;
+    uint64_t done_bytes, written_bytes;
+    bool progress;
+    uint64_t progress_ns; /* when it was last told */
+    struct redis_writing writing;
+    bool is_writing;
+    bool overwriting;        /* the bundle: something else was there under its name */
+    struct reading *reading; /* while it is being read; then its bytes are ours */
+    uint8_t *chunk;          /* [of chunk `at`]; NULL: from the arena */
+    struct aside *gathering;
+    uint8_t *bundle;
+    size_t bundle_bytes, sent;
+    struct redis_current current;
+    struct redis_call *call;
+};
+
+static void step(struct push *push);
+
+/* ---- ends -------------------------------------------------------------------------------------
+ */
+
+static void push_free(struct push *push)
+{
+    struct session *session = push->session;
+    struct broker *broker = session->broker;
+    if (push->is_writing)
+        swi_tier_forget_writing(push->tier, &push->writing);
+    if (push->call) {
+        redis_call_forget(push->call);
+        redis_link_abandoned(push->tier->writes);
+    }
+    if (push->gathering)
+        aside_abandon(push->gathering);
+    if (push->reading) { /* its done frees it */
+        push->reading->push = NULL;
+        cache_cancel_apart(broker->cache, &push->reading->load);
+    }
+    free(push->chunk);
+    free(push->bundle);
+    catalog_release(broker->catalog, push->revision);
+    broker->push = NULL;
+    free(push);
+    session_watch(session); /* nothing is owed any more */
+}
+
+bool push_awaited(const struct session *session)
+{
+    return session->broker->push && session->broker->push->session == session;
+}
+
+void push_cancel(struct session *session)
+{
+    if (push_awaited(session))
+        push_free(session->broker->push);
+}
+
+static void fail(struct push *push, int code, const char *text)
+{
+    char whole[700];
+    (void)snprintf(whole, sizeof whole,
+                   "%.150s: %.400s; what was pushed stays; push again when it can be",
+                   push->revision->name, text);
+    log_warning("push %s", whole);
+    session_reply(push->session, push->tag, control_failure(code, whole));
+    push_free(push);
+}
+
+static void succeed(struct push *push)
+{
+    char revision[SWI_DIGEST_HEX];
+    swi_digest_format(push->current.revision, revision);
+    log_info("pushed model %s: %u chunks written", push->revision->name, push->written);
+    session_reply(push->session, push->tag,
+                  json_pack("{s:b, s:o, s:s, s:I, s:I, s:I}", "ok", 1, "model",
+                            report_text(push->revision->name), "revision", revision,
+                            "chunks_written", (json_int_t)push->written, "bytes_written",
+                            (json_int_t)push->written_bytes, "small_files_bytes",
+                            (json_int_t)push->bundle_bytes));
+    push_free(push);
+}
+
+static void tell(struct push *push)
+{
+    if (!push->progress)
+        return;
+    session_progress(push->session, push->tag, &push->progress_ns,
+                     (struct session_progress){
+                         .chunks = push->at,
+                         .of_chunks = (uint32_t)push->revision->manifest.count,
+                         .bytes = push->done_bytes,
+                         .of_bytes = push->revision->manifest.total_bytes,
+                     });
+}
+
+/* ---- manifest and small files -----------------------------------------------------------------
+ */
+
+static void bundle_step(struct push *push);
+
+/* True when the reply ended the push. */
+static bool ended_by(struct push *push, const struct redis_reply *reply)
+{
+    push->call = NULL;
+    if (!reply) {
+        fail(push, SW_ELOAD, redis_link_problem(push->tier->writes));
+        return true;
+    }
+    if (reply->type != REDIS_ERROR)
+        return false;
+    struct redis_tier *tier = push->tier;
+    char text[320];
+    (void)snprintf(text, sizeof text, "Redis answers: %.200s", reply->text);
+    fail(push, SW_ELOAD, text);
+    swi_tier_tell_error(tier, tier->writes, swi_tier_count_error(tier, reply), reply->text);
+    return true;
+}
+
+static void piece_taken(struct redis_call *call, const struct redis_reply *reply)
+{
+    struct push *push = call->context;
+    if (reply && reply->type == REDIS_ERROR && strncmp(reply->text, "WRONGTYPE", 9) == 0 &&
+        !push->overwriting) {
+        push->call = NULL;
+        push->overwriting = true;
+        push->sent = 0;
+        bundle_step(push);
+        return;
+    }
+    if (!ended_by(push, reply))
+        bundle_step(push);
+}
+
+static void pointer_taken(struct redis_call *call, const struct redis_reply *reply)
+{
+    struct push *push = call->context;
+    if (ended_by(push, reply))
+        return;
+    redis_link_succeeded(push->tier->writes);
+    succeed(push);
+}
+
+static struct redis_call *send_piece(struct push *push, const struct redis_key *key)
+{
+    size_t rest = push->bundle_bytes - push->sent;
+    size_t length = rest < REDIS_STRIPE_BYTES ? rest : REDIS_STRIPE_BYTES;
+    char offset[24];
+    (void)snprintf(offset, sizeof offset, "%zu", push->sent);
+    struct redis_command set = {.count = 0};
+    bool anew = push->overwriting && push->sent == 0; /* SET replaces whatever is there */
+    redis_command_text(&set, anew ? "SET" : "SETRANGE");
+    redis_command_add(&set, key->text, key->length);
+    if (!anew)
+        redis_command_text(&set, offset);
+    redis_command_add(&set, push->bundle + push->sent, length);
+    push->sent += length;
+    return redis_link_call(push->tier->writes, &set);
+}
+
+static struct redis_call *send_expiry(struct push *push, const struct redis_key *key)
+{
+    struct redis_command expire = {.count = 0};
+    redis_command_text(&expire, push->tier->ttl[0] ? "EXPIRE" : "PERSIST");
+    redis_command_add(&expire, key->text, key->length);
+    if (push->tier->ttl[0])
+        redis_command_text(&expire, push->tier->ttl);
+    push->sent++; /* past the end: the pointer is next */
+    return redis_link_call(push->tier->writes, &expire);
+}
+
+static struct redis_call *send_pointer(struct push *push)
+{
+    char value[REDIS_CURRENT_TEXT];
+    const struct redis_key key = redis_key_model(push->tier->prefix, push->revision->name);
+    redis_current_format(&push->current, value);
+    return swi_tier_set(push->tier, &key, value, strlen(value));
+}
+
+static void bundle_step(struct push *push)
+{
+    const struct redis_key key =
+        redis_key_revision(push->tier->prefix, push->revision->name, push->current.revision);
+    bool last = push->sent > push->bundle_bytes;
+    if (push->sent < push->bundle_bytes)
+        push->call = send_piece(push, &key);
+    else
+        push->call = last ? send_pointer(push) : send_expiry(push, &key);
+    if (!push->call) {
+        redis_link_abandoned(push->tier->writes);
+        fail(push, SW_ELOAD, redis_link_problem(push->tier->writes));
+        return;
+    }
+    push->call->done = last ? pointer_taken : piece_taken;
+    push->call->context = push;
+    redis_link_flush(push->tier->writes);
+}
+
+struct gathered {
+    int directory;
+    char *manifest; /* as text */
+    uint8_t *data;
+    size_t size;
+    struct swi_digest digest;
+    int result;
+    struct swi_error error;
+};
+
+static void gather(void *data)
+{
+    struct gathered *gathered = data;
+    struct swi_manifest manifest;
+    gathered->result = swi_manifest_parse(gathered->manifest, strlen(gathered->manifest), &manifest,
+                                          &gathered->error);
+    if (gathered->result < 0)
+        return;
+    gathered->result = gather_bundle(gathered->directory, &manifest, REDIS_BUNDLE_MAX,
+                                     &gathered->data, &gathered->size, &gathered->error);
+    if (gathered->result == 0)
+        gathered->digest = swi_digest_of(gathered->data, gathered->size);
+    swi_manifest_fini(&manifest);
+}
+
+static void dispose(void *data)
+{
+    struct gathered *gathered = data;
+    if (gathered->directory >= 0)
+        close(gathered->directory);
+    free(gathered->manifest);
+    free(gathered->data);
+    free(gathered);
+}
+
+static void gathered_all(void *owner, void *data)
+{
+    struct push *push = owner;
+    struct gathered *gathered = data;
+    push->gathering = NULL;
+    if (gathered->result < 0) {
+        struct swi_error error = gathered->error;
+        dispose(gathered);
+        fail(push, error.code, error.text);
+        return;
+    }
+    struct swi_digest digest = gathered->digest;
+    push->bundle = gathered->data;
+    push->bundle_bytes = gathered->size;
+    gathered->data = NULL;
+    dispose(gathered);
+    push->current = (struct redis_current){.revision = digest, .bytes = push->bundle_bytes};
+    if (!redis_link_admit(push->tier->writes))
+        fail(push, SW_ELOAD, redis_link_problem(push->tier->writes));
+    else
+        bundle_step(push);
+}
+
+static void start_gathering(struct push *push)
+{
+    struct gathered *gathered = calloc(1, sizeof *gathered);
+    int result = -ENOMEM;
+    if (gathered) {
+        gathered->directory = fcntl(push->revision->directory, F_DUPFD_CLOEXEC, 0);
+        result = gathered->directory < 0
+                     ? -errno
+                     : swi_manifest_render(&push->revision->manifest, &gathered->manifest);
+    }
+    const struct aside_task task = {
+        .work = gather, .over = gathered_all, .dispose = dispose, .owner = push, .data = gathered};
+    if (result == 0)
+        result = aside_start(push->session->broker->loop, &task, &push->gathering);
+    if (result < 0) {
+        if (gathered)
+            dispose(gathered);
+        fail(push, result, sw_strerror(result));
+    }
+}
+
+/* ---- a chunk ----------------------------------------------------------------------------------
+ */
+
+static const struct swi_manifest_chunk *chunk_of(const struct push *push)
+{
+    return &push->revision->manifest.chunks[push->at];
+}
+
+static const uint8_t *stripe(struct redis_writing *writing, uint64_t offset)
+{
+    struct push *push = LOOP_OWNER(writing, struct push, writing);
+    const uint8_t *bytes = push->chunk;
+    if (!bytes)
+        bytes = cache_peek(push->tier->cache, push->revision->ids[push->at], writing->digest);
+    return bytes ? bytes + offset : NULL;
+}
+
+static void read_over(struct load *load)
+{
+    struct reading *reading = load->context;
+    struct push *push = reading->push;
+    struct swi_error error = load->error;
+    error.code = load->status;
+    uint8_t *bytes = reading->bytes;
+    free(reading);
+    if (!push || error.code < 0)
+        free(bytes);
+    if (!push)
+        return;
+    push->reading = NULL;
+    if (error.code < 0) {
+        (void)swi_fail_within(&error, error.code, "%.100s: ", chunk_of(push)->name);
+        fail(push, error.code, error.text);
+        return;
+    }
+    push->chunk = bytes;
+    step(push);
+}
+
+static void read_chunk(struct push *push)
+{
+    uint64_t bytes = chunk_of(push)->bytes;
+    struct swi_error error = {0};
+    struct reading *reading = calloc(1, sizeof *reading);
+    if (reading)
+        reading->bytes = aligned_alloc(PAGE, (bytes + PAGE - 1) / PAGE * PAGE);
+    int result = -ENOMEM;
+    if (reading && reading->bytes) {
+        reading->push = push;
+        reading->load = (struct load){
+            .fd = -1, .target = reading->bytes, .done = read_over, .context = reading};
+        result = cache_read_apart(push->tier->cache, push->revision->ids[push->at], &reading->load,
+                                  &error);
+    } else {
+        (void)swi_fail(&error, result, "out of memory for a chunk of %llu bytes",
+                       (unsigned long long)bytes);
+    }
+    if (result == 0) {
+        push->reading = reading;
+        return;
+    }
+    if (reading)
+        free(reading->bytes);
+    free(reading);
+    fail(push, result, error.text);
+}
+
+static void chunk_over(struct redis_writing *writing, int status, const char *why)
+{
+    struct push *push = LOOP_OWNER(writing, struct push, writing);
+    push->is_writing = false;
+    if (status == -ENODATA && !push->chunk) {
+        read_chunk(push);
+        return;
+    }
+    if (status < 0) {
+        fail(push, SW_ELOAD, why);
+        return;
+    }
+    push->written++;
+    push->written_bytes += chunk_of(push)->bytes;
+    free(push->chunk);
+    push->chunk = NULL;
+    push->done_bytes += chunk_of(push)->bytes;
+    push->at++;
+    tell(push);
+    step(push);
+}
+
+/* A chunk is written also when all of its keys exist: that says nothing of what they hold, and
+ * nobody but a push can make good what brokers without files find damaged. */
+static void step(struct push *push)
+{
+    if (push->at == push->revision->manifest.count) {
+        start_gathering(push);
+        return;
+    }
+    const char *paused = swi_tier_paused(push->tier);
+    if (paused || !redis_link_usable(push->tier->writes)) {
+        fail(push, SW_ELOAD, paused ? paused : redis_link_problem(push->tier->writes));
+        return;
+    }
+    push->writing = (struct redis_writing){.digest = chunk_of(push)->digest,
+                                           .bytes = chunk_of(push)->bytes,
+                                           .anyway = true,
+                                           .stripe = stripe,
+                                           .over = chunk_over};
+    push->is_writing = true;
+    swi_tier_write(push->tier, &push->writing);
+}
+
+int push_start(struct session *session, uint64_t tag, const char *model, bool progress,
+               struct swi_error *error)
+{
+    struct broker *broker = session->broker;
+    if (!broker->redis)
+        return swi_fail(error, SW_EUNSUPPORTED,
+                        "this broker has no Redis; start it with --redis-url");
+    if (!broker->redis->writes)
+        return swi_fail(error, -EPERM, "this broker's --redis-mode is read-only");
+    if (broker->push)
+        return swi_fail(error, SW_EQUOTA, "another push is under way; wait for it");
+    if (!redis_link_usable(broker->redis->writes))
+        return swi_fail(error, SW_ELOAD, "%s", redis_link_problem(broker->redis->writes));
+    struct revision *revision;
+    int result = catalog_acquire(broker->catalog, model, loop_now(), &revision, error);
+    if (result < 0)
+        return result;
+    struct push *push = revision->stored ? NULL : calloc(1, sizeof *push);
+    if (!push) {
+        result = revision->stored
+                     ? swi_fail(error, SW_EUNSUPPORTED,
+                                "model %s comes from the Redis itself; push it where its files are",
+                                model)
+                     : swi_fail(error, -ENOMEM, "out of memory");
+        catalog_release(broker->catalog, revision);
+        return result;
+    }
+    push->session = session;
+    push->tag = tag;
+    push->tier = broker->redis;
+    push->revision = revision;
+    push->progress = progress;
+    broker->push = push;
+    swi_tier_end_pause(push->tier); /* whoever asks for it may have made room */
+    step(push);
+    return 0;
+}

@@ -1,0 +1,28 @@
+/* swctl push: fills the Redis with a model from its local files, chunks first, then manifest and
+ * small files, and last the name of the revision, so that a broker without the files finds all of
+ * it or the revision before.
+ *
+ *   each chunk:  resident? from the arena; else read and verified beside the arena, behind every
+ *                other load ─▶ SET stripe by stripe, whatever is there
+ *   then:        small files (read by a thread) ─▶ SETRANGE in pieces ─▶ SET PREFIX:model:NAME
+ *
+ * Whoever wants progress is told after each chunk.
+ *
+ * One push at a time in a broker; it ends with the connection that asked for it. Memory: one chunk,
+ * or the small files.
+ */
+#ifndef SWB_PUSH_H
+#define SWB_PUSH_H
+
+#include "session/session.h"
+
+/* The answer goes to the session with that tag, perhaps before this returns. On failure nothing was
+ * sent. */
+int push_start(struct session *session, uint64_t tag, const char *model, bool progress,
+               struct swi_error *error);
+/* Whether the session waits for one. */
+bool push_awaited(const struct session *session);
+/* Nobody waits for it any more. */
+void push_cancel(struct session *session);
+
+#endif

@@ -1,0 +1,336 @@
+/* Hashing what is resident. */
+#include "operator/verify.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "operator/control.h"
+#include "base/log.h"
+#include "operator/report.h"
+
+#define STEP_BYTES  (1u << 20)
+#define REVOKE_MOST 8u /* rounds of revoking in one turn: new clients may come between them */
+
+struct item {
+    uint32_t id;
+    uint64_t generation;
+    uint64_t incarnation; /* of its model: the id may pass to another's chunk meanwhile */
+    uint64_t bytes;
+    size_t name; /* in names */
+};
+
+struct verify {
+    TAILQ_ENTRY(verify) link;
+    struct session *session;
+    uint64_t tag;
+    swi_hasher *hasher;
+    uint64_t hashed; /* bytes of the item under way */
+    bool condemned;  /* it does not match; it leaves as soon as nobody pins it */
+    bool reading;    /* it is being read again */
+    struct cache_waiter waiter;
+    json_t *row;     /* of the condemned item */
+    json_t *revoked; /* in row */
+    json_t *rows;
+    uint32_t bad, passed_over;
+    uint64_t done_bytes, all_bytes;
+    bool progress;
+    uint64_t progress_ns;
+    char *names; /* "MODEL\0COMPONENT\0" of each item: a chunk that leaves takes its own along */
+    uint32_t count, at;
+    struct item items[];
+};
+
+static void verify_free(struct verify *verify)
+{
+    struct session *session = verify->session;
+    struct broker *broker = session->broker;
+    if (verify->reading)
+        cache_cancel(broker->cache, &verify->waiter);
+    TAILQ_REMOVE(&broker->verifies, verify, link);
+    session->verify = NULL;
+    if (verify->hasher)
+        swi_hasher_destroy(verify->hasher);
+    json_decref(verify->rows);
+    json_decref(verify->row);
+    free(verify->names);
+    free(verify);
+    session_watch(session); /* nothing is owed any more */
+}
+
+void verify_cancel(struct session *session)
+{
+    if (session->verify)
+        verify_free(session->verify);
+}
+
+static void finish(struct verify *verify)
+{
+    json_t *reply =
+        json_pack("{s:b, s:I, s:I, s:I, s:I, s:O}", "ok", verify->bad == 0, "chunks_verified",
+                  (json_int_t)(verify->count - verify->passed_over), "bytes",
+                  (json_int_t)verify->done_bytes, "mismatches", (json_int_t)verify->bad,
+                  "passed_over", (json_int_t)verify->passed_over, "chunks", verify->rows);
+    if (reply && verify->bad) {
+        char text[120];
+        (void)snprintf(text, sizeof text,
+                       "%u of %u chunks did not match their digest and were withdrawn", verify->bad,
+                       verify->count - verify->passed_over);
+        (void)json_object_set_new(reply, "code", json_integer(SW_EDIGEST));
+        (void)json_object_set_new(reply, "error", json_string(text));
+    }
+    log_info("verified %u chunks: %u did not match", verify->count - verify->passed_over,
+             verify->bad);
+    session_reply(verify->session, verify->tag, reply);
+    verify_free(verify);
+}
+
+/* ---- one item -------------------------------------------------------------------------------- */
+
+static bool still_there(const struct verify *verify, const struct item *item)
+{
+    struct swi_entry_value entry =
+        swi_entry_get(cache_index(verify->session->broker->cache), item->id);
+    return entry.state == SWI_RESIDENT && entry.generation == item->generation;
+}
+
+/* Why an item is not there any more. */
+static const char *why_gone(const struct verify *verify, const struct item *item)
+{
+    struct cache_chunk_view view;
+    if (!cache_view(verify->session->broker->cache, item->id, &view) ||
+        view.chunk->incarnation != item->incarnation)
+        return "its model's revision has gone meanwhile";
+    if (view.entry.state == SWI_RESIDENT || view.entry.state == SWI_LOADING)
+        return "it was evicted and read again meanwhile, which verifies it";
+    return "it was evicted meanwhile";
+}
+
+/* A row about the item under way; a new reference. */
+static json_t *make_row(struct verify *verify, const char *result)
+{
+    const struct item *item = &verify->items[verify->at];
+    const char *model = verify->names + item->name;
+    json_t *row = json_pack("{s:o, s:o, s:I, s:s}", "model", report_text(model), "component",
+                            report_text(model + strlen(model) + 1), "bytes",
+                            (json_int_t)item->bytes, "result", result);
+    (void)json_array_append(verify->rows, row);
+    return row;
+}
+
+static void next_item(struct verify *verify)
+{
+    json_decref(verify->row);
+    verify->row = NULL;
+    verify->condemned = false;
+    verify->hashed = 0;
+    verify->at++;
+    swi_hasher_reset(verify->hasher);
+}
+
+static void pass_over(struct verify *verify)
+{
+    json_t *row = make_row(verify, "left");
+    verify->passed_over++;
+    (void)json_object_set_new(row, "reason",
+                              json_string(why_gone(verify, &verify->items[verify->at])));
+    json_decref(row);
+    next_item(verify);
+}
+
+static void read_again(struct cache_waiter *waiter, int status, const char *message)
+{
+    struct verify *verify = LOOP_OWNER(waiter, struct verify, waiter);
+    verify->reading = false;
+    (void)json_object_set_new(verify->row, "reloaded", json_boolean(status == 0));
+    if (status < 0)
+        (void)json_object_set_new(verify->row, "error", report_text(message));
+    next_item(verify);
+}
+
+/* Every session that pins the chunk loses its leases. */
+static uint32_t revoke_holders(struct verify *verify, uint32_t id, const char *model,
+                               const char *component)
+{
+    struct broker *broker = verify->session->broker;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < SWI_SESSIONS; i++) {
+        struct session *session = broker->sessions[i];
+        if (!session || !session->page || swi_page_pins(session->page, id) == 0)
+            continue;
+        char text[400];
+        (void)snprintf(text, sizeof text,
+                       "%.160s/%.160s, which it holds, was damaged in memory; its leases are "
+                       "revoked",
+                       model, component);
+        (void)json_array_append_new(
+            verify->revoked, json_pack("{s:i, s:o, s:i}", "session", (int)session->number, "name",
+                                       report_text(session->name), "pid", (int)session->peer.pid));
+        broker->counters.damage_revoked++;
+        session_refuse(session, 0, SW_EREVOKED, text);
+        session_detach(session); /* now, not at the end of the turn: its pins must not count */
+        count++;
+    }
+    return count;
+}
+
+static void condemn(struct verify *verify, const struct cache_chunk *chunk)
+{
+    verify->bad++;
+    verify->condemned = true;
+    verify->row = make_row(verify, "mismatch");
+    verify->revoked = json_array();
+    (void)json_object_set_new(verify->row, "revoked", verify->revoked);
+    log_error("%s/%s is damaged in memory: it does not match its digest any more; reading it "
+              "again, which helps unless the memory is faulty",
+              chunk->model, chunk->name);
+}
+
+/* Takes the condemned item out of service, and reads it again. True: not yet, try in the next
+ * turn. */
+static bool withdraw(struct verify *verify)
+{
+    struct broker *broker = verify->session->broker;
+    const struct item *item = &verify->items[verify->at];
+    uint32_t id = item->id;
+    struct cache_chunk_view view;
+    if (!still_there(verify, item) || !cache_view(broker->cache, id, &view)) {
+        (void)json_object_set_new(verify->row, "reason", json_string(why_gone(verify, item)));
+        next_item(verify); /* it has left by itself */
+        return true;
+    }
+    bool left = cache_withdraw(broker->cache, id);
+    for (unsigned i = 0; i < REVOKE_MOST && !left; i++) {
+        (void)revoke_holders(verify, id, view.chunk->model, view.chunk->name);
+        left = cache_withdraw(broker->cache, id);
+    }
+    if (!left)
+        return true;
+    if (verify->session->state == SESSION_DOOMED)
+        return false; /* it held the chunk itself; reaping ends this */
+    verify->reading = true;
+    verify->waiter = (struct cache_waiter){.done = read_again, .session = SWI_SESSIONS};
+    cache_request(broker->cache, id, CACHE_WARM, &verify->waiter, loop_now());
+    return !verify->reading;
+}
+
+static void hash_some(struct verify *verify)
+{
+    struct cache *cache = verify->session->broker->cache;
+    const struct item *item = &verify->items[verify->at];
+    struct cache_chunk_view view;
+    const uint8_t *bytes = still_there(verify, item) ? cache_bytes(cache, item->id) : NULL;
+    if (!bytes || !cache_view(cache, item->id, &view)) {
+        pass_over(verify);
+        return;
+    }
+    uint64_t rest = view.chunk->bytes - verify->hashed;
+    size_t size = rest < STEP_BYTES ? (size_t)rest : STEP_BYTES;
+    swi_hasher_update(verify->hasher, bytes + verify->hashed, size);
+    verify->hashed += size;
+    verify->done_bytes += size;
+    if (verify->hashed < view.chunk->bytes)
+        return;
+    if (swi_digest_equal(swi_hasher_digest(verify->hasher), view.chunk->digest)) {
+        json_decref(make_row(verify, "ok"));
+        next_item(verify);
+    } else {
+        condemn(verify, view.chunk);
+    }
+}
+
+static void tell_progress(struct verify *verify)
+{
+    if (!verify->progress)
+        return;
+    session_progress(verify->session, verify->tag, &verify->progress_ns,
+                     (struct session_progress){.chunks = verify->at,
+                                               .of_chunks = verify->count,
+                                               .bytes = verify->done_bytes,
+                                               .of_bytes = verify->all_bytes});
+}
+
+bool verify_step(struct broker *broker)
+{
+    struct verify *verify = TAILQ_FIRST(&broker->verifies);
+    if (!verify || verify->reading || verify->session->state == SESSION_DOOMED)
+        return false;
+    bool more = true;
+    if (verify->condemned)
+        more = withdraw(verify);
+    else if (verify->at < verify->count)
+        hash_some(verify);
+    tell_progress(verify);
+    if (verify->at == verify->count && verify->session->state != SESSION_DOOMED)
+        finish(verify);
+    return more && !TAILQ_EMPTY(&broker->verifies);
+}
+
+/* ---- start ----------------------------------------------------------------------------------- */
+
+static bool matches(const struct cache_chunk *chunk, const char *model, const char *component)
+{
+    return (!model || strcmp(chunk->model, model) == 0) &&
+           (!component || strcmp(chunk->name, component) == 0);
+}
+
+static bool add_item(struct verify *verify, FILE *names, uint32_t id,
+                     const struct cache_chunk_view *view)
+{
+    long at = ftell(names);
+    bool good = at >= 0 && fputs(view->chunk->model, names) >= 0 && fputc(0, names) == 0 &&
+                fputs(view->chunk->name, names) >= 0 && fputc(0, names) == 0;
+    verify->items[verify->count++] = (struct item){.id = id,
+                                                   .generation = view->entry.generation,
+                                                   .incarnation = view->chunk->incarnation,
+                                                   .bytes = view->chunk->bytes,
+                                                   .name = (size_t)at};
+    verify->all_bytes += view->chunk->bytes;
+    return good;
+}
+
+/* What is resident and asked for. Returns false when there is no memory for it. */
+static bool collect(struct verify *verify, uint32_t most, const char *model, const char *component)
+{
+    size_t size;
+    FILE *names = open_memstream(&verify->names, &size);
+    bool good = names != NULL;
+    for (uint32_t id = 0; good && id < SWI_CHUNKS && verify->count < most; id++) {
+        struct cache_chunk_view view;
+        if (cache_view(verify->session->broker->cache, id, &view) &&
+            view.entry.state == SWI_RESIDENT && matches(view.chunk, model, component))
+            good = add_item(verify, names, id, &view);
+    }
+    if (names && fclose(names) != 0)
+        good = false;
+    return good;
+}
+
+int verify_start(struct session *session, uint64_t tag, const char *model, const char *component,
+                 bool progress, struct swi_error *error)
+{
+    struct broker *broker = session->broker;
+    if (session->verify)
+        return swi_fail(error, SW_EQUOTA, "this connection verifies already; wait for it");
+    struct cache_stats stats;
+    cache_get_stats(broker->cache, &stats);
+    uint32_t most = (uint32_t)stats.chunks_resident;
+    struct verify *verify = calloc(1, sizeof *verify + most * sizeof verify->items[0]);
+    if (!verify)
+        return swi_fail(error, -ENOMEM, "out of memory");
+    verify->session = session;
+    verify->tag = tag;
+    verify->progress = progress;
+    session->verify = verify;
+    TAILQ_INSERT_TAIL(&broker->verifies, verify, link);
+    verify->rows = json_array();
+    verify->hasher = swi_hasher_create();
+    if (!verify->rows || !verify->hasher || !collect(verify, most, model, component)) {
+        verify_free(verify);
+        return swi_fail(error, -ENOMEM, "out of memory");
+    }
+    swi_hasher_reset(verify->hasher);
+    return 0;
+}

@@ -1,0 +1,521 @@
+/* The link's life: resolving, connecting, greeting, time, and what follows a failure. */
+#include <assert.h>
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "remote/redis/link_internal.h"
+
+#define CONNECT_NS_MIN LOOP_NS_PER_S /* to resolve, connect and be greeted */
+#define RETRY_NS       (50 * LOOP_NS_PER_MS)
+
+/* ---- failing ----------------------------------------------------------------------------------
+ */
+
+static void close_socket(struct redis_link *link)
+{
+    if (link->source.fd < 0)
+        return;
+    redis_tls_destroy(link->tls);
+    link->tls = NULL;
+    loop_remove(link->loop, &link->source);
+    (void)close(link->source.fd);
+    link->source.fd = -1;
+}
+
+static void count_failure(struct redis_link *link, enum link_failure kind)
+{
+    uint64_t *const counters[] = {
+        [LINK_CANNOT_CONNECT] = &link->stats.connect_failures,
+        [LINK_REFUSED] = &link->stats.refused,
+        [LINK_TIMED_OUT] = &link->stats.timeouts,
+        [LINK_CLOSED] = &link->stats.closed,
+        [LINK_GARBAGE] = &link->stats.garbage,
+    };
+    ++*counters[kind];
+}
+
+static void schedule(struct redis_link *link, uint64_t now_ns)
+{
+    uint64_t at_ns = now_ns + RETRY_NS * (link->tries < 20 ? link->tries : 20);
+    if (link->breaker.state == BREAKER_OPEN && link->breaker.retry_ns > at_ns)
+        at_ns = link->breaker.retry_ns;
+    loop_arm(link->loop, &link->timer, at_ns);
+}
+
+static void note_problem(struct redis_link *link, const char *text)
+{
+    (void)snprintf(link->problem, sizeof link->problem, "Redis at %s: %.150s", link->name, text);
+}
+
+/* Only what is new: a Redis that stays away is not told of again at each try. */
+static void complain(struct redis_link *link, const char *text)
+{
+    char before[sizeof link->problem];
+    memcpy(before, link->problem, sizeof before);
+    note_problem(link, text);
+    if (strcmp(before, link->problem) == 0 && link->complaining)
+        return;
+    link->complaining = true;
+    log_peer("%s (%s); going on without it", link->problem, link->options.purpose);
+}
+
+/* Ends what there is of a connection, and its calls. */
+static void drop(struct redis_link *link, uint64_t now_ns)
+{
+    bool was_up = link->state == LINK_UP;
+    if (was_up)
+        link->up_ns = now_ns;
+    link->state = LINK_WAITING;
+    if (link->resolving)
+        aside_abandon(link->resolving);
+    link->resolving = NULL;
+    close_socket(link);
+    schedule(link, now_ns);
+    swi_link_close_wire(link); /* last: its callbacks look at the link */
+    if (was_up && link->options.down)
+        link->options.down(link->options.owner);
+}
+
+void swi_link_fail(struct redis_link *link, enum link_failure kind, const char *format, ...)
+{
+    char text[200];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    uint64_t now_ns = loop_now();
+    /* servers end connections that were idle for long, which says nothing against them */
+    bool idle = kind == LINK_CLOSED && link->state == LINK_UP && STAILQ_EMPTY(&link->calls);
+    count_failure(link, kind);
+    link->tries++;
+    if (idle) {
+        note_problem(link, text);
+    } else {
+        breaker_failure(&link->breaker, now_ns);
+        complain(link, text);
+    }
+    drop(link, now_ns);
+}
+
+/* ---- greeting ---------------------------------------------------------------------------------
+ */
+
+/* How much may be repeated of what refuses a greeting: the first word. What came with a password
+ * may come back with it, in whatever form; sentences that are known are the exception. */
+static int quotable(const struct redis_link *link, const char *text)
+{
+    static const char *const known[] = {"ERR max number of clients reached",
+                                        "ERR DB index is out of range"};
+    if (!link->address.password[0])
+        return (int)strlen(text);
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (strncmp(text, known[i], strlen(known[i])) == 0)
+            return (int)strlen(known[i]);
+    return (int)strcspn(text, " \r\n");
+}
+
+static void greeted(struct redis_call *call, const struct redis_reply *reply)
+{
+    struct redis_link *link = call->context;
+    if (!reply)
+        return;
+    if (reply->type == REDIS_ERROR) {
+        swi_link_fail(link, LINK_REFUSED, "it turns the broker away: %.*s",
+                      quotable(link, reply->text), reply->text);
+        return;
+    }
+    if (reply->type != REDIS_STATUS) {
+        swi_link_fail(link, LINK_GARBAGE, "it does not answer a greeting as Redis does");
+        return;
+    }
+    if (--link->greetings > 0)
+        return;
+    if (link->complaining)
+        log_info("Redis at %s: connected again (%s)", link->name, link->options.purpose);
+    link->complaining = false;
+    link->state = LINK_UP;
+    link->tries = 0;
+    link->stats.connects++;
+    link->options.up(link->options.owner);
+}
+
+static bool greet_with(struct redis_link *link, const struct redis_command *command)
+{
+    struct redis_call *call = swi_link_call(link, command);
+    if (!call)
+        return false;
+    call->done = greeted;
+    call->context = link;
+    link->greetings++;
+    return true;
+}
+
+static void greet(struct redis_link *link)
+{
+    const struct redis_address *address = &link->address;
+    bool good = true;
+    link->state = LINK_GREETING;
+    link->greetings = 0;
+    if (address->password[0]) {
+        struct redis_command auth = {.count = 0};
+        redis_command_text(&auth, "AUTH");
+        if (address->user[0])
+            redis_command_text(&auth, address->user);
+        redis_command_text(&auth, address->password);
+        good = greet_with(link, &auth);
+    }
+    if (address->database > 0) {
+        char database[16];
+        (void)snprintf(database, sizeof database, "%u", address->database);
+        struct redis_command select = {.count = 0};
+        redis_command_text(&select, "SELECT");
+        redis_command_text(&select, database);
+        good = good && greet_with(link, &select);
+    }
+    struct redis_command ping = {.count = 0};
+    redis_command_text(&ping, "PING");
+    good = good && greet_with(link, &ping);
+    if (!good)
+        swi_link_fail(link, LINK_CANNOT_CONNECT, "out of memory");
+    else
+        swi_link_send(link);
+}
+
+/* ---- connecting -------------------------------------------------------------------------------
+ */
+
+static void shake_hands(struct redis_link *link)
+{
+    switch (redis_tls_shake_hands(link->tls)) {
+    case REDIS_TLS_DONE:
+        greet(link);
+        return;
+    case REDIS_TLS_READS:
+        loop_watch(link->loop, &link->source, EPOLLIN);
+        return;
+    case REDIS_TLS_WRITES:
+        loop_watch(link->loop, &link->source, EPOLLOUT);
+        return;
+    case REDIS_TLS_FAILED:
+        swi_link_fail(link, LINK_CANNOT_CONNECT, "cannot connect: %s",
+                      redis_tls_problem(link->tls));
+    }
+}
+
+static void connected(struct redis_link *link)
+{
+    if (!link->options.tls) {
+        greet(link);
+        return;
+    }
+    link->state = LINK_SECURING;
+    if (redis_tls_create(link->options.tls, link->source.fd, link->address.host, &link->tls) < 0)
+        swi_link_fail(link, LINK_CANNOT_CONNECT, "no memory for TLS");
+    else
+        shake_hands(link);
+}
+
+static void socket_ready(struct loop_source *source, uint32_t events)
+{
+    struct redis_link *link = LOOP_OWNER(source, struct redis_link, source);
+    if (link->state == LINK_CONNECTING) {
+        int code = 0;
+        socklen_t size = sizeof code;
+        if (getsockopt(source->fd, SOL_SOCKET, SO_ERROR, &code, &size) < 0)
+            code = errno;
+        if (code != 0)
+            swi_link_fail(link, LINK_CANNOT_CONNECT, "cannot connect: %s", strerror(code));
+        else
+            connected(link);
+        return;
+    }
+    if (link->state == LINK_SECURING) {
+        shake_hands(link);
+        return;
+    }
+    int fd = source->fd;
+    if (events & EPOLLOUT)
+        swi_link_send(link);
+    if (link->source.fd == fd && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
+        swi_link_receive(link);
+    if (link->tls && link->source.fd == fd) /* what TLS had to read before it could write */
+        swi_link_send(link);
+}
+
+static void connect_to(struct redis_link *link, const struct sockaddr *address, socklen_t size)
+{
+    int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) {
+        swi_link_fail(link, LINK_CANNOT_CONNECT, "cannot make a socket: %s", strerror(errno));
+        return;
+    }
+    if (address->sa_family != AF_UNIX) {
+        const int yes = 1;
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+        (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &yes, sizeof yes);
+    }
+    int result = connect(fd, address, size) < 0 ? -errno : 0;
+    if (result < 0 && result != -EINPROGRESS) {
+        (void)close(fd);
+        swi_link_fail(link, LINK_CANNOT_CONNECT, "cannot connect: %s", strerror(-result));
+        return;
+    }
+    link->source = (struct loop_source){.ready = socket_ready, .fd = fd};
+    link->state = LINK_CONNECTING;
+    int added = loop_add(link->loop, &link->source, EPOLLOUT);
+    if (added < 0 || swi_link_open_wire(link) < 0)
+        swi_link_fail(link, LINK_CANNOT_CONNECT, "out of memory or descriptors");
+}
+
+void swi_link_adopt(struct redis_link *link, int fd)
+{
+    link->source = (struct loop_source){.ready = socket_ready, .fd = fd};
+    int result = loop_add(link->loop, &link->source, EPOLLIN);
+    if (result == 0)
+        result = swi_link_open_wire(link);
+    assert(result == 0);
+    link->state = LINK_UP;
+}
+
+/* ---- resolving --------------------------------------------------------------------------------
+ */
+
+struct lookup {
+    char host[256];
+    char port[8];
+    int flags;
+    int code; /* getaddrinfo's */
+    struct addrinfo *found;
+};
+
+static void look_up(void *data)
+{
+    struct lookup *lookup = data;
+    const struct addrinfo hints = {.ai_family = AF_UNSPEC,
+                                   .ai_socktype = SOCK_STREAM,
+                                   .ai_flags = AI_NUMERICSERV | lookup->flags};
+    lookup->code = getaddrinfo(lookup->host, lookup->port, &hints, &lookup->found);
+}
+
+static void dispose(void *data)
+{
+    struct lookup *lookup = data;
+    if (lookup->found)
+        freeaddrinfo(lookup->found);
+    free(lookup);
+}
+
+static void looked_up(void *owner, void *data)
+{
+    struct redis_link *link = owner;
+    struct lookup *lookup = data;
+    link->resolving = NULL;
+    if (lookup->code != 0) {
+        swi_link_fail(link, LINK_CANNOT_CONNECT, "cannot resolve its host's name: %s",
+                      gai_strerror(lookup->code));
+    } else { /* one of its addresses a try: the tries go through them */
+        const struct addrinfo *at = lookup->found;
+        for (unsigned skip = link->tries; skip > 0; skip--)
+            at = at->ai_next ? at->ai_next : lookup->found;
+        connect_to(link, at->ai_addr, at->ai_addrlen);
+    }
+    dispose(lookup);
+}
+
+static void resolve(struct redis_link *link)
+{
+    struct lookup *lookup = calloc(1, sizeof *lookup);
+    if (!lookup) {
+        swi_link_fail(link, LINK_CANNOT_CONNECT, "out of memory");
+        return;
+    }
+    (void)snprintf(lookup->host, sizeof lookup->host, "%s", link->address.host);
+    (void)snprintf(lookup->port, sizeof lookup->port, "%u", link->address.port);
+    lookup->flags = AI_NUMERICHOST;
+    link->state = LINK_RESOLVING;
+    look_up(lookup); /* asks nobody */
+    if (lookup->code == 0) {
+        looked_up(link, lookup);
+        return;
+    }
+    lookup->flags = 0;
+    const struct aside_task task = {
+        .work = look_up, .over = looked_up, .dispose = dispose, .owner = link, .data = lookup};
+    int result = aside_start(link->loop, &task, &link->resolving);
+    if (result < 0) {
+        dispose(lookup);
+        swi_link_fail(link, LINK_CANNOT_CONNECT, "cannot start a thread to resolve its name: %s",
+                      strerror(-result));
+    }
+}
+
+static void start_connecting(struct redis_link *link, uint64_t now_ns)
+{
+    uint64_t most_ns =
+        link->options.timeout_ns > CONNECT_NS_MIN ? link->options.timeout_ns : CONNECT_NS_MIN;
+    (void)breaker_state(&link->breaker, now_ns);
+    loop_arm(link->loop, &link->timer, now_ns + most_ns);
+    if (link->address.transport != REDIS_UNIX) {
+        resolve(link);
+        return;
+    }
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    memcpy(address.sun_path, link->address.path, strlen(link->address.path));
+    connect_to(link, (const struct sockaddr *)&address, sizeof address);
+}
+
+/* ---- time -------------------------------------------------------------------------------------
+ */
+
+void swi_link_arm(struct redis_link *link)
+{
+    if (link->state != LINK_UP)
+        return; /* the whole of connecting has its own time */
+    if (STAILQ_EMPTY(&link->calls))
+        loop_disarm(link->loop, &link->timer);
+    else
+        loop_arm(link->loop, &link->timer, link->since_ns + link->options.timeout_ns);
+}
+
+static void time_is_up(struct loop_timer *timer, uint64_t now_ns)
+{
+    struct redis_link *link = LOOP_OWNER(timer, struct redis_link, timer);
+    if (link->state == LINK_WAITING) {
+        start_connecting(link, now_ns);
+        return;
+    }
+    unsigned ms = (unsigned)(link->options.timeout_ns / LOOP_NS_PER_MS);
+    if (link->state != LINK_UP) {
+        swi_link_fail(link, LINK_CANNOT_CONNECT, "no connection in time");
+        return;
+    }
+    /* An answer that has come meanwhile counts; and where much of it was waiting to be read, the
+     * broker was the slow one: once for each answer, or one that goes on and on would be waited for
+     * as long as it does. */
+    uint64_t since_ns = link->since_ns;
+    size_t waited = swi_link_receive(link);
+    if (link->state != LINK_UP || STAILQ_EMPTY(&link->calls) || link->since_ns != since_ns)
+        return;
+    if (waited >= LINK_BEHIND && !link->excused) {
+        link->excused = true;
+        link->since_ns = loop_now();
+        swi_link_arm(link);
+        return;
+    }
+    swi_link_fail(link, LINK_TIMED_OUT, "no answer within %u ms (--redis-timeout)", ms);
+}
+
+/* ---- life -------------------------------------------------------------------------------------
+ */
+
+int redis_link_create(struct loop *loop, const struct redis_link_options *options,
+                      struct redis_link **ret, struct swi_error *error)
+{
+    struct redis_link *link = calloc(1, sizeof *link);
+    if (!link)
+        return swi_fail(error, -ENOMEM, "out of memory");
+    link->loop = loop;
+    link->address = *options->address;
+    link->options = *options;
+    link->options.address = &link->address;
+    link->source.fd = -1;
+    link->timer.fire = time_is_up;
+    STAILQ_INIT(&link->calls);
+    STAILQ_INIT(&link->out);
+    redis_url_describe(&link->address, link->name, sizeof link->name);
+    (void)snprintf(link->problem, sizeof link->problem, "Redis at %s: not connected yet",
+                   link->name);
+    link->up_ns = loop_now();
+    loop_arm(loop, &link->timer, link->up_ns); /* in the first turn, when the log is ready for it */
+    *ret = link;
+    return 0;
+}
+
+void redis_link_destroy(struct redis_link *link)
+{
+    if (!link)
+        return;
+    loop_disarm(link->loop, &link->timer);
+    if (link->resolving)
+        aside_abandon(link->resolving);
+    close_socket(link);
+    link->state = LINK_WAITING;
+    swi_link_close_wire(link);
+    explicit_bzero(&link->address, sizeof link->address);
+    free(link);
+}
+
+/* ---- operations -------------------------------------------------------------------------------
+ */
+
+bool redis_link_is_up(const struct redis_link *link)
+{
+    return link->state == LINK_UP;
+}
+
+bool redis_link_usable(struct redis_link *link)
+{
+    return link->state == LINK_UP && breaker_would_admit(&link->breaker, loop_now());
+}
+
+bool redis_link_admit(struct redis_link *link)
+{
+    return link->state == LINK_UP && breaker_admit(&link->breaker, loop_now());
+}
+
+void redis_link_succeeded(struct redis_link *link)
+{
+    breaker_success(&link->breaker);
+}
+
+void redis_link_disappointed(struct redis_link *link, const char *why)
+{
+    uint64_t now_ns = loop_now();
+    breaker_failure(&link->breaker, now_ns);
+    complain(link, why);
+    if (link->breaker.state == BREAKER_OPEN && link->state == LINK_UP)
+        drop(link, now_ns); /* an open breaker has no connection: the next one is its probe's */
+}
+
+void redis_link_abandoned(struct redis_link *link)
+{
+    breaker_abandon(&link->breaker);
+}
+
+/* ---- what it tells ----------------------------------------------------------------------------
+ */
+
+uint64_t redis_link_down_ns(const struct redis_link *link, uint64_t now_ns)
+{
+    return link->state == LINK_UP || now_ns < link->up_ns ? 0 : now_ns - link->up_ns;
+}
+
+const char *redis_link_problem(const struct redis_link *link)
+{
+    return link->problem;
+}
+
+const char *redis_link_name(const struct redis_link *link)
+{
+    return link->name;
+}
+
+const struct redis_link_stats *redis_link_stats(const struct redis_link *link)
+{
+    return &link->stats;
+}
+
+const struct breaker *redis_link_breaker(const struct redis_link *link)
+{
+    return &link->breaker;
+}

@@ -1,0 +1,101 @@
+/* The Redis tier: brokers of several hosts share chunks through one Redis.
+ *
+ * How bytes flow. The cache asks its remote (cache.h: struct cache_remote), which is this:
+ *
+ *   reading   cache: queued chunk ─▶ room in the arena ─▶ origin: its file or here (--redis-order)
+ *             here:  GET PREFIX:chunk:XXH3:0 … up to 8 stripes under way, over all loads, the most
+ *                    urgent load first; each reply is copied from hiredis's buffer to its place in
+ *                    the arena (1 MiB = one segment of the loader), and the loader hashes it in the
+ *                    same turns as segments of files.
+ *             (A load that has a file is given up when the whole of it takes too long, however
+ *             regularly its stripes come in; when the file turns out to be none it is asked for once
+ *             more, without that limit.)
+ *             A stripe that is missing, wrong or late fails the load here: what it still waits for
+ *             is forgotten (nothing can write into the arena but that copy, so the range is free of
+ *             it at once), and the cache goes on with the file, in the same range and for the same
+ *             waiters. Nothing becomes resident before the whole chunk has its digest.
+ *   writing   cache: a chunk was read from its file ─▶ queued here by id, no bytes kept
+ *             here:  EXISTS its stripes? SET lock TOKEN NX PX: nobody else, or the lock is this
+ *                    broker's own of a writing that was cut off? then SET stripe by stripe, copied
+ *                    from the arena when its turn comes, 2 under way. Evicted by then: dropped.
+ *
+ * Reads and writes have a connection and a breaker each, so that no load stands behind a write.
+ * "OOM command not allowed", a read-only replica and the like stop writing for a while (1 s,
+ * doubling to 60 s), and never reading. Memory here is bounded: 8 MiB of replies (in the socket and
+ * one in hiredis's buffer), 2 MiB of writes, 1024 queued ids.
+ *
+ * One thread, the loop's.
+ */
+#ifndef SWB_REDIS_TIER_H
+#define SWB_REDIS_TIER_H
+
+#include "cache/cache.h"
+#include "base/loop.h"
+#include "remote/redis/tls.h"
+
+enum redis_mode { REDIS_READ_WRITE, REDIS_READ_ONLY, REDIS_WRITE_ONLY };
+enum redis_order { REDIS_LOCAL_FIRST, REDIS_REDIS_FIRST };
+
+#define REDIS_TIMEOUT_MS_DEFAULT 500u
+#define REDIS_TIMEOUT_MS_MAX     60000u
+#define REDIS_TTL_S_MAX          (10u * 366 * 24 * 3600)
+#define REDIS_PREFIX_DEFAULT     "sw"
+
+struct redis_options {
+    const char *url; /* NULL: no tier */
+    enum redis_mode mode;
+    enum redis_order order;
+    uint32_t timeout_ms;
+    uint32_t ttl_s; /* of what is written; 0: it stays */
+    const char *prefix;
+    struct redis_tls_files tls; /* for rediss:// */
+};
+
+struct redis_tier;
+
+/* Whether the options name a tier that this build can make; messages hold no secrets. Touches
+ * nothing. */
+int redis_tier_check(const struct redis_options *options, struct swi_error *error);
+
+/* Becomes the cache's remote. It connects in the background: the server may be down. Strings of the
+ * options are copied. */
+int redis_tier_create(const struct redis_options *options, struct loop *loop, struct cache *cache,
+                      struct redis_tier **ret, struct swi_error *error);
+/* Before the cache is destroyed. */
+void redis_tier_destroy(struct redis_tier *tier);
+
+/* Called whenever the connection for reading is up. NULL: nothing is. */
+void redis_tier_on_up(struct redis_tier *tier, void (*up)(void *owner), void *owner);
+
+struct redis_connection_stats {
+    bool used; /* by this mode */
+    bool up;
+    const char *breaker; /* "closed", "open", "half-open"; static */
+    uint64_t breaker_opened;
+    uint64_t connects, connect_failures, refused, timeouts, closed, garbage; /* redis_link.h */
+};
+
+struct redis_tier_stats {
+    const char *url;          /* without secrets; the tier's */
+    const char *mode, *order; /* as the options say them; static */
+    /* chunks */
+    uint64_t hits;     /* became resident from here */
+    uint64_t misses;   /* not there, or not all of it */
+    uint64_t wrong;    /* another length or digest */
+    uint64_t failures; /* the server could not be asked, or answered with an error */
+    uint64_t slow;     /* of these: given up for the file, since the whole of it took too long */
+    uint64_t hit_bytes;
+    uint64_t stores, store_bytes; /* written */
+    uint64_t store_present;       /* not written: it was there */
+    uint64_t store_elsewhere;     /* not written: somebody else was at it */
+    uint64_t store_dropped;       /* evicted or crowded out before its turn */
+    uint64_t store_failures;
+    /* errors that the server answered with */
+    uint64_t out_of_memory, read_only, other_errors;
+    uint64_t writes_queued;
+    bool writes_paused;
+    struct redis_connection_stats reads, writes;
+};
+void redis_tier_get_stats(struct redis_tier *tier, struct redis_tier_stats *ret);
+
+#endif

@@ -1,0 +1,133 @@
+/* What the files of the tier share. redis_tier.c: life and figures; redis_fetch.c: reading;
+ * redis_store.c: writing. */
+#ifndef SWB_REDIS_TIER_INTERNAL_H
+#define SWB_REDIS_TIER_INTERNAL_H
+
+#include <sys/queue.h>
+
+#include "loader/loader.h"
+#include "remote/redis/error.h"
+#include "remote/redis/keys.h"
+#include "remote/redis/link.h"
+#include "remote/redis/tier.h"
+
+#define FETCH_PIECES_MAX   8u /* stripes under way, over all loads */
+#define WRITE_PIECES_MAX   2u
+#define STORE_QUEUE_MAX    1024u
+#define STORE_TRIES_MAX    3u
+#define STORE_LOCK_MS      "10000"
+#define STORE_PAUSE_MIN_NS LOOP_NS_PER_S
+#define STORE_PAUSE_MAX_NS (60 * LOOP_NS_PER_S)
+#define REMOTE_PATIENCE_NS (5 * LOOP_NS_PER_S) /* away for longer: nobody waits for it any more */
+/* A whole load that has a file may take so many times the timeout, and once more for so much of it.
+ */
+#define FETCH_TIMEOUTS      2u
+#define FETCH_TIMEOUT_BYTES (8u << 20)
+#define FETCH_LATE_PART     4u /* by such a part of the timeout is late */
+
+struct fetch;
+TAILQ_HEAD(fetch_list, fetch);
+
+/* Something of a digest being written stripe by stripe. The owner's memory until over. */
+struct redis_writing {
+    struct swi_digest digest;
+    uint64_t bytes;
+    bool anyway; /* without asking whether it is there */
+    bool alone;  /* only if nobody else is at it */
+    /* The bytes at offset, readable up to the next call into the cache; NULL: they are gone. */
+    const uint8_t *(*stripe)(struct redis_writing *writing, uint64_t offset);
+    /* status: 0 written; 1 it was there or somebody else is at it; -ENODATA its bytes are gone;
+     * SW_ELOAD the server refused, -EAGAIN the connection was lost; both with a sentence.
+     * May start or queue others. */
+    void (*over)(struct redis_writing *writing, int status, const char *why);
+    /* The tier's own. */
+    struct redis_tier *tier;
+    TAILQ_ENTRY(redis_writing) link;
+    uint32_t asked, next; /* stripes that EXISTS was sent for; stripes sent */
+    uint64_t present;
+    unsigned outstanding;
+    struct redis_call *calls[WRITE_PIECES_MAX];
+};
+TAILQ_HEAD(writing_list, redis_writing);
+
+struct queued_store {
+    uint32_t id;
+    bool wrong;
+    unsigned tries; /* that ended with the connection */
+    uint64_t bytes;
+    struct swi_digest digest;
+};
+
+struct redis_tier {
+    struct redis_tls_context *tls; /* NULL: without */
+    struct loop *loop;
+    struct cache *cache;
+    char prefix[REDIS_PREFIX_MAX + 1];
+    char token[24]; /* this broker's, in locks */
+    char ttl[16];   /* seconds; empty: none */
+    enum redis_mode mode;
+    enum redis_order order;
+    struct redis_link *reads, *writes; /* NULL: not in this mode */
+    void (*up)(void *owner);           /* redis_tier_on_up */
+    void *up_owner;
+    struct redis_tier_stats stats; /* the counters; the rest is filled when asked */
+
+    uint64_t timeout_ns;
+    struct fetch_list fetches;
+    unsigned pieces;
+    struct loop_timer slow_timer; /* for the load that is given up next */
+    bool gave_up;                 /* a load for its file, and it is open whether that does better */
+    bool slower_than_files;       /* it did, and the breaker is to hear of it */
+
+    struct writing_list writings; /* the first is the one being written */
+    bool writing;
+    struct queued_store queue[STORE_QUEUE_MAX]; /* ring */
+    uint32_t queue_first, queue_count;
+    struct queued_store storing;
+    struct redis_writing store; /* of `storing` */
+    bool store_busy;
+    uint64_t paused_until_ns, pause_ns;
+    char pause_why[160];
+    struct loop_timer pause_timer;
+};
+
+/* Counts an error that the server answered with, and says what it is about. */
+enum redis_about swi_tier_count_error(struct redis_tier *tier, const struct redis_reply *reply);
+/* Whether such an error counts against the server that answered with it on that connection. */
+bool swi_tier_is_fault(const struct redis_tier *tier, const struct redis_link *link,
+                       enum redis_about about);
+/* Tells the breaker of an operation that ended with it. May end the connection. */
+void swi_tier_tell_error(struct redis_tier *tier, struct redis_link *link, enum redis_about about,
+                         const char *text);
+
+/* redis_fetch.c: the cache_remote's functions */
+enum cache_remote_state swi_tier_state(void *context, struct swi_error *why);
+void swi_tier_fetch(void *context, struct load *load, bool elsewhere);
+void swi_tier_cancel(void *context, struct load *load);
+bool swi_tier_over(void *context, struct load *load);
+bool swi_tier_turn(void *context);
+void swi_tier_slow(struct loop_timer *timer, uint64_t now_ns);
+/* A chunk was read from its file. */
+void swi_tier_file_did(struct redis_tier *tier);
+void swi_tier_stop_fetching(struct redis_tier *tier);
+
+/* redis_store.c */
+void swi_tier_was_read(void *context, uint32_t id, const struct cache_chunk *chunk, bool wrong);
+/* Queues it; it begins when those before it are over and the server can be written to. It does not
+ * wait for more than these: a connection that is lost and a server that takes no writes end it. */
+void swi_tier_write(struct redis_tier *tier, struct redis_writing *writing);
+/* over will not be called. */
+void swi_tier_forget_writing(struct redis_tier *tier, struct redis_writing *writing);
+void swi_tier_write_more(struct redis_tier *tier);
+void swi_tier_writes_down(struct redis_tier *tier);
+/* Why nothing is written for a while; NULL: it is. */
+const char *swi_tier_paused(const struct redis_tier *tier);
+/* The next writing finds out whether the server takes writes again. */
+void swi_tier_end_pause(struct redis_tier *tier);
+void swi_tier_stop_writing(struct redis_tier *tier);
+void swi_tier_pause_over(struct loop_timer *timer, uint64_t now_ns);
+/* SET key value, with the TTL. NULL: as redis_link_call. */
+struct redis_call *swi_tier_set(struct redis_tier *tier, const struct redis_key *key,
+                                const void *value, size_t size);
+
+#endif
