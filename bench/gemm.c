@@ -14,7 +14,7 @@
 #include <string.h>
 
 #include "bench.h"
-#include "bert/gemm.h"
+#include "kernels/gemm.h"
 #include "core/half.h"
 #include "core/panel.h"
 #include "gemm_peers.h"

@@ -4,7 +4,7 @@
 #include <blis.h>
 #include <sw/base.h>
 
-#include "bert/gemm_blis.h"
+#include "kernels/gemm_blis.h"
 
 /* BLIS's prototypes lack const; it only reads these. */
 static float *mutable(const float *operand)

@@ -17,7 +17,7 @@
 #include <sw/bert.h>
 
 #include "bench.h"
-#include "bert/encoder.h"
+#include "encoder/encoder.h"
 #include "crew.h"
 #include "options.h"
 

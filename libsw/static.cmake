@@ -11,11 +11,10 @@ endif()
 add_custom_command(
   OUTPUT ${SW_STATIC_LIBRARY}
   COMMAND ${CMAKE_C_COMPILER} -r -nostdlib -o ${together}
-    $<TARGET_OBJECTS:sw-core> $<TARGET_OBJECTS:sw-client> $<TARGET_OBJECTS:sw-bert> ${blis_inside}
+    ${SW_LIBRARY_OBJECTS} ${blis_inside}
   COMMAND ${CMAKE_OBJCOPY} --wildcard --keep-global-symbol=sw_* ${together}
   COMMAND ${CMAKE_COMMAND} -E rm -f ${SW_STATIC_LIBRARY}
   COMMAND ${CMAKE_AR} rcs ${SW_STATIC_LIBRARY} ${together}
-  DEPENDS sw-core sw-client sw-bert
-    $<TARGET_OBJECTS:sw-core> $<TARGET_OBJECTS:sw-client> $<TARGET_OBJECTS:sw-bert>
+  DEPENDS ${SW_LIBRARY_OBJECTS}
   COMMENT "Linking libsw.a into one object" COMMAND_EXPAND_LISTS VERBATIM)
 add_custom_target(sw-static ALL DEPENDS ${SW_STATIC_LIBRARY})

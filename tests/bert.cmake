@@ -1,9 +1,9 @@
 # bert: kernels, GEMM under every kind of micro-kernel, config, encoder, engine
-sw_test(bert-kernels SOURCES bert_kernels.c LIBRARIES sw-bert m)
-sw_test(bert-gemm SOURCES bert_gemm.c bert_random.c LIBRARIES sw-bert m)
+sw_test(bert-kernels SOURCES bert_kernels.c LIBRARIES sw-encoder m)
+sw_test(bert-gemm SOURCES bert_gemm.c bert_random.c LIBRARIES sw-encoder m)
 # a plain program, for ThreadSanitizer's sake, which also dislikes threads in a forked child
 add_executable(team-stress team_stress.c)
-target_link_libraries(team-stress PRIVATE sw-bert sw-flags)
+target_link_libraries(team-stress PRIVATE sw-encoder sw-flags)
 if(SW_SANITIZE MATCHES thread)
   add_test(NAME team-stress COMMAND team-stress --no-fork)
 else()
@@ -13,13 +13,13 @@ set_tests_properties(team-stress PROPERTIES TIMEOUT 120)
 
 sw_test(bert-encoder
   SOURCES bert_encoder.c bert_model.c bert_reference.c bert_random.c
-          ${PROJECT_SOURCE_DIR}/libsw/programs/chunk/synth_random.c
-  LIBRARIES sw-bert m)
+          ${PROJECT_SOURCE_DIR}/libsw/programs/chunk/source/synth_random.c
+  LIBRARIES sw-encoder m)
 sw_test(bert-engine
   SOURCES bert_engine.c bert_model.c bert_reference.c bert_random.c
-          ${PROJECT_SOURCE_DIR}/libsw/programs/chunk/synth_random.c
-  LIBRARIES sw-bert sw-test-support m)
-sw_test(bert-heads SOURCES bert_heads.c LIBRARIES sw-bert sw-test-support m)
+          ${PROJECT_SOURCE_DIR}/libsw/programs/chunk/source/synth_random.c
+  LIBRARIES sw-encoder sw-test-support m)
+sw_test(bert-heads SOURCES bert_heads.c LIBRARIES sw-encoder sw-test-support m)
 add_dependencies(test-bert-heads swbrokerd swctl swchunk)
 add_dependencies(test-bert-engine swbrokerd swctl swchunk)
 foreach(function malloc calloc realloc aligned_alloc posix_memalign mmap sw_component_release)
@@ -29,18 +29,18 @@ endforeach()
 # the calls that a worker makes around passes
 foreach(suite ancestor submit submit-ends)
   string(REPLACE - _ source ${suite})
-  sw_test(${suite} SOURCES ${source}.c bert_fixture.c LIBRARIES sw-bert sw-test-support m)
+  sw_test(${suite} SOURCES ${source}.c bert_fixture.c LIBRARIES sw-encoder sw-test-support m)
   target_link_options(test-${suite} PRIVATE -Wl,--wrap=sw_component_acquire_within)
   add_dependencies(test-${suite} swbrokerd swctl swchunk)
 endforeach()
 # a plain program, so that it runs under ThreadSanitizer too
 add_executable(submit-stress submit_stress.c)
-target_link_libraries(submit-stress PRIVATE sw-bert sw-flags)
+target_link_libraries(submit-stress PRIVATE sw-encoder sw-flags)
 target_compile_definitions(submit-stress PRIVATE SW_BUILD_DIR="${CMAKE_BINARY_DIR}")
 add_dependencies(submit-stress swbrokerd swchunk)
 add_test(NAME submit-stress COMMAND submit-stress 3)
 set_tests_properties(submit-stress PROPERTIES TIMEOUT 120)
-sw_test(hit-rate SOURCES test_hit_rate.c LIBRARIES sw-bert)
+sw_test(hit-rate SOURCES test_hit_rate.c LIBRARIES sw-encoder)
 
 # The same programs with what other CPUs would run. $SW_CPU names an instruction set of the engine's own;
 # BLIS_ARCH_TYPE takes the number of the architecture in BLIS's enumeration: 0 skx (32x12, prefers

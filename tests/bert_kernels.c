@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "bert/kernels.h"
+#include "kernels/kernels.h"
 #include "core/half.h"
 
 #define EACH_TABLE(k) \

@@ -12,7 +12,7 @@
 #include "bert_random.h"
 #include "core/half.h"
 #include "core/panel.h"
-#include "programs/chunk/synth_random.h"
+#include "programs/chunk/source/synth_random.h"
 
 /* ---- files ------------------------------------------------------------------------------------------ */
 

@@ -5,7 +5,7 @@
 #ifndef BERT_MODEL_H
 #define BERT_MODEL_H
 
-#include "bert/encoder.h"
+#include "encoder/encoder.h"
 #include "core/safetensors.h"
 
 /* ---- safetensors files --------------------------------------------------------------------------- */

@@ -2,7 +2,7 @@
 #ifndef BERT_RANDOM_H
 #define BERT_RANDOM_H
 
-#include "bert/gemm.h"
+#include "kernels/gemm.h"
 
 /* Uniform in [-scale, scale). Advances *state. */
 float random_float(uint64_t *state, float scale);

@@ -10,9 +10,9 @@
 
 #include "chunk_fixture.h"
 #include "programs/chunk/config.h"
-#include "programs/chunk/plan.h"
-#include "programs/chunk/source_kinds.h"
-#include "programs/chunk/staging.h"
+#include "programs/chunk/write/plan.h"
+#include "programs/chunk/source/kinds.h"
+#include "programs/chunk/write/staging.h"
 #include "support/support.h"
 
 static struct swi_error error;

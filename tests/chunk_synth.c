@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "chunk_fixture.h"
-#include "programs/chunk/synth_random.h"
-#include "programs/chunk/synth_vocabulary.h"
+#include "programs/chunk/source/synth_random.h"
+#include "programs/chunk/source/synth_vocabulary.h"
 #include "support/support.h"
 
 /* First, second and last element as a NumPy program computes them from the manual page, seed

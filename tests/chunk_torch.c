@@ -8,7 +8,7 @@
 
 #include "chunk_fixture.h"
 #include "core/manifest.h"
-#include "programs/chunk/pickle.h"
+#include "programs/chunk/source/pickle.h"
 #include "support/keep.h"
 #include "support/support.h"
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/big.h"
+#include "core/huge_pages.h"
 #include "core/digest.h"
 #include "core/error.h"
 #include "core/half.h"

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "bert_fixture.h"
-#include "client/deadline.h"
+#include "core/deadline.h"
 #include "core/socket.h"
 
 TestSuite(submit, .timeout = 100);

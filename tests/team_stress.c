@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "bert/team.h"
+#include "kernels/thread_pool.h"
 
 enum { STEPS = 300, RUNS = 20, TASKS = 1000 };
 

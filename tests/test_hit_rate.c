@@ -1,7 +1,7 @@
 /* When a falling hit rate is told, by itself. */
 #include <criterion/criterion.h>
 
-#include "bert/hit_rate.h"
+#include "encoder/hit_rate.h"
 
 TestSuite(hit_rate, .timeout = 10);
 

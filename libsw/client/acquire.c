@@ -12,7 +12,7 @@
 #include <errno.h>
 
 #include "client/internal.h"
-#include "client/sized.h"
+#include "core/sized.h"
 
 /* Looks at one chunk until it is resident: a chunk that we have pinned cannot leave once it is
  * there, so more than two rounds mean that the broker's answers and its index disagree. */

@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include "client/process.h"
+#include "core/process.h"
 
 /* More address space than any host has memory: a larger arena is a broken peer. */
 #define ARENA_BYTES_MAX (UINT64_C(1) << 45)

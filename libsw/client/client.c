@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "client/internal.h"
-#include "client/sized.h"
+#include "core/sized.h"
 
 #define DEFAULT_TIMEOUT_MS 30000
 

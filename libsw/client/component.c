@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "client/internal.h"
-#include "client/sized.h"
+#include "core/sized.h"
 #include "client/view.h"
 
 struct sw_component {

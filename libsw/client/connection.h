@@ -18,7 +18,7 @@
 #include <stdbool.h>
 #include <sys/queue.h>
 
-#include "client/deadline.h"
+#include "core/deadline.h"
 #include "core/error.h"
 #include "core/socket.h"
 #include "core/wire.h"

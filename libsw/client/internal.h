@@ -22,7 +22,7 @@
 #include "client/autostart.h"
 #include "client/component_cache.h"
 #include "client/connection.h"
-#include "client/process.h"
+#include "core/process.h"
 #include "core/digest.h"
 
 #define SWI_COMPONENTS_MAX 4096u       /* of one model, as manifests have it */

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "client/internal.h"
-#include "client/sized.h"
+#include "core/sized.h"
 
 /* ---- opening --------------------------------------------------------------------------------- */
 

@@ -1,6 +1,6 @@
 /* A chunk in the arena, as a worker looks at it: config.json in a section (see input.h), and the
  * chunk. Whatever is bound lies inside the chunk from end to end, so that no kernel need check. */
-#include "bert/weights.h"
+#include "encoder/weights.h"
 #include "client/view.h"
 #include "input.h"
 

@@ -1,6 +1,6 @@
 /* config.json as swchunk reads it: whatever is accepted can be planned, in every layout. */
 #include "fuzz.h"
-#include "programs/chunk/plan.h"
+#include "programs/chunk/write/plan.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

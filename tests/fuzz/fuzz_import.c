@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "input.h"
-#include "programs/chunk/source.h"
+#include "programs/chunk/source/source.h"
 
 #define FILES_MAX   12
 #define READ_FLOATS 4096u

@@ -1,9 +1,9 @@
 /* The small files that come with a model, as workers read them: config.json and
  * 1_Pooling/config.json, in two sections (see input.h). tokenizer.json and its like: see
  * fuzz_tokenizer.c. */
-#include "bert/config.h"
-#include "bert/labels.h"
-#include "bert/pooling.h"
+#include "encoder/config.h"
+#include "encoder/labels.h"
+#include "encoder/pooling.h"
 #include "input.h"
 
 static void read_labels(const char *json, size_t size, uint32_t count)

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "fuzz.h"
-#include "programs/chunk/pickle.h"
+#include "programs/chunk/source/pickle.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "fuzz.h"
-#include "programs/chunk/torch_archive.h"
+#include "programs/chunk/source/torch_archive.h"
 
 #define READ_MOST 65536u
 

@@ -11,7 +11,7 @@
 
 #include "../support/zip.h"
 #include "input.h"
-#include "programs/chunk/torch_archive.h"
+#include "programs/chunk/source/torch_archive.h"
 
 #define ENTRIES_MAX   24u
 #define ARCHIVE_BYTES (1u << 18)

@@ -6,7 +6,7 @@
 
 #include <jansson.h>
 
-#include "bert/unicode.h"
+#include "tokenizer/unicode.h"
 #include "programs/bert/command.h"
 
 /* A copy in which every malformed sequence is U+FFFD; at most three times as long. */

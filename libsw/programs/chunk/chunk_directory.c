@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "programs/chunk/files.h"
-#include "programs/chunk/source_kinds.h"
+#include "programs/chunk/source/kinds.h"
 
 #define HASH_BYTES (1u << 20)
 

@@ -7,7 +7,7 @@
 #include "core/manifest.h"
 #include "core/safetensors.h"
 #include "programs/chunk/config.h"
-#include "programs/chunk/plan.h"
+#include "programs/chunk/write/plan.h"
 #include "programs/chunk/progress.h"
 
 struct chunk_file {

@@ -6,9 +6,9 @@
 #define CHUNK_COMMANDS_H
 
 #include "core/error.h"
-#include "programs/chunk/plan.h"
+#include "programs/chunk/write/plan.h"
 #include "programs/chunk/progress.h"
-#include "programs/chunk/source.h"
+#include "programs/chunk/source/source.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 

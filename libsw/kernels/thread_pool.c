@@ -1,0 +1,241 @@
+/* Threads in step: see team.h.
+ *
+ * One barrier does everything. Its counter `arrived` takes each member's arrival; the last one
+ * resets it and advances `phase`, which the others watch: by spinning at first, then in a futex. A
+ * run is: the caller stores function and context and meets the others at the barrier; all run; all
+ * meet again. Arrivals are acquire-release, so what a member wrote before the barrier is seen by
+ * all after it.
+ *
+ * Members that spin look busy to the scheduler, which may leave two of them on one processor while
+ * another is idle: each then waits for whoever waits for it. So at the start of a run each says
+ * where it is, and one that finds a lower number on its own processor moves away.
+ */
+#include "kernels/thread_pool.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Some 100–200 µs: longer than the members' parts of a step differ, or than the caller works
+ * between two runs of a pass; waking a processor of a virtual machine takes about as long. More
+ * members than processors do not spin at all: each would keep another from its work. */
+enum { SPINS = 4000 };
+
+struct member {
+    swi_team *team;
+    unsigned number;
+    pthread_t thread;
+    _Atomic int processor; /* where it was at its latest run: a hint */
+};
+
+struct swi_team {
+    unsigned wanted;       /* members asked for */
+    _Atomic unsigned size; /* members that meet; below wanted only while a failed start is undone */
+    unsigned spins;        /* looks at the phase before sleeping */
+    pid_t owner;           /* whose threads these are; 0: nobody's */
+    void (*function)(void *, unsigned);
+    void *context; /* NULL function: the members leave */
+    _Alignas(64) _Atomic uint32_t arrived;
+    _Alignas(64) _Atomic uint32_t phase;
+    _Atomic uint32_t sleepers;
+    _Alignas(64) _Atomic uint32_t next;
+    struct member members[SWI_TEAM_MAX];
+};
+
+static void futex(_Atomic uint32_t *word, int operation, uint32_t value)
+{
+    (void)syscall(SYS_futex, word, operation | FUTEX_PRIVATE_FLAG, value, NULL, NULL, 0);
+}
+
+static void pause_briefly(void)
+{
+#ifdef __x86_64__
+    __builtin_ia32_pause();
+#else
+    atomic_signal_fence(memory_order_seq_cst);
+#endif
+}
+
+static void meet(swi_team *team, unsigned spins)
+{
+    if (team->wanted == 1) {
+        atomic_store_explicit(&team->next, 0, memory_order_relaxed);
+        return;
+    }
+    uint32_t phase = atomic_load_explicit(&team->phase, memory_order_relaxed);
+    uint32_t arrived = atomic_fetch_add_explicit(&team->arrived, 1, memory_order_acq_rel) + 1;
+    if (arrived == atomic_load_explicit(&team->size, memory_order_relaxed)) {
+        atomic_store_explicit(&team->arrived, 0, memory_order_relaxed);
+        atomic_store_explicit(&team->next, 0, memory_order_relaxed);
+        /* seq_cst with the sleepers' count: either we see the sleeper or it sees the new phase */
+        atomic_store_explicit(&team->phase, phase + 1, memory_order_seq_cst);
+        if (atomic_load_explicit(&team->sleepers, memory_order_seq_cst))
+            futex(&team->phase, FUTEX_WAKE, INT_MAX);
+        return;
+    }
+    for (unsigned i = 0; i < spins; i++) {
+        if (atomic_load_explicit(&team->phase, memory_order_acquire) != phase)
+            return;
+        pause_briefly();
+    }
+    atomic_fetch_add_explicit(&team->sleepers, 1, memory_order_seq_cst);
+    while (atomic_load_explicit(&team->phase, memory_order_seq_cst) == phase)
+        futex(&team->phase, FUTEX_WAIT, phase);
+    atomic_fetch_sub_explicit(&team->sleepers, 1, memory_order_relaxed);
+}
+
+/* Leaves the processor it is on, if it may run elsewhere. Its own mask is the same again
+ * afterwards. */
+static void move_away(int processor)
+{
+    cpu_set_t allowed, others;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) < 0 || CPU_COUNT(&allowed) < 2)
+        return;
+    others = allowed;
+    CPU_CLR((size_t)processor, &others);
+    if (CPU_COUNT(&others) > 0 && sched_setaffinity(0, sizeof others, &others) == 0)
+        (void)sched_setaffinity(0, sizeof allowed, &allowed);
+}
+
+/* Says where the member is; no two should be in one place. */
+static void take_place(swi_team *team, unsigned number)
+{
+    int processor = sched_getcpu();
+    if (team->spins == 0 || processor < 0 || processor >= CPU_SETSIZE)
+        return;
+    for (unsigned i = 0; i < number; i++) {
+        if (atomic_load_explicit(&team->members[i].processor, memory_order_relaxed) != processor)
+            continue;
+        move_away(processor);
+        processor = sched_getcpu();
+        break;
+    }
+    atomic_store_explicit(&team->members[number].processor, processor, memory_order_relaxed);
+}
+
+static void *member_main(void *argument)
+{
+    struct member *member = argument;
+    swi_team *team = member->team;
+    for (;;) {
+        /* the next run of a pass comes within microseconds, and waking a sleeper costs more than
+         * that */
+        meet(team, team->spins);
+        if (!team->function)
+            return NULL;
+        take_place(team, member->number);
+        team->function(team->context, member->number);
+        meet(team, team->spins);
+    }
+}
+
+static void dismiss(swi_team *team, unsigned members)
+{
+    team->function = NULL;
+    atomic_store_explicit(&team->size, members, memory_order_relaxed);
+    meet(team, 0);
+    for (unsigned i = 1; i < members; i++)
+        (void)pthread_join(team->members[i].thread, NULL);
+}
+
+static unsigned processors(void)
+{
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
+}
+
+/* On failure no thread is left, and the team may be started again. */
+static int start(swi_team *team)
+{
+    atomic_store(&team->arrived, 0);
+    atomic_store(&team->sleepers, 0);
+    atomic_store(&team->size, team->wanted);
+    team->owner = getpid();
+    atomic_store(&team->members[0].processor, -1);
+    for (unsigned i = 1; i < team->wanted; i++) {
+        atomic_store(&team->members[i].processor, -1);
+        team->members[i].team = team;
+        team->members[i].number = i;
+        if (pthread_create(&team->members[i].thread, NULL, member_main, &team->members[i])) {
+            dismiss(team, i);
+            team->owner = 0;
+            return -EAGAIN;
+        }
+    }
+    return 0;
+}
+
+int swi_team_create(unsigned threads, swi_team **ret_team)
+{
+    swi_team *team = NULL;
+    if (threads < 1 || threads > SWI_TEAM_MAX)
+        return -EINVAL;
+    team = aligned_alloc(64, sizeof *team);
+    if (!team)
+        return -ENOMEM;
+    atomic_init(&team->phase, 0);
+    atomic_init(&team->next, 0);
+    team->wanted = threads;
+    team->spins = threads <= processors() ? SPINS : 0;
+    int r = start(team);
+    if (r < 0) {
+        free(team);
+        return r;
+    }
+    *ret_team = team;
+    return 0;
+}
+
+void swi_team_destroy(swi_team *team)
+{
+    if (!team)
+        return;
+    if (team->owner == getpid())
+        dismiss(team, team->wanted);
+    free(team);
+}
+
+unsigned swi_team_size(const swi_team *team)
+{
+    return team->wanted;
+}
+
+int swi_team_run(swi_team *team, void (*function)(void *context, unsigned member), void *context)
+{
+    if (team->wanted > 1 && team->owner != getpid()) {
+        int r = start(team);
+        if (r < 0)
+            return r;
+    }
+    team->function = function;
+    team->context = context;
+    if (team->wanted > 1)
+        take_place(team, 0);
+    meet(team, team->spins);
+    function(context, 0);
+    meet(team, team->spins);
+    return 0;
+}
+
+void swi_team_wait(swi_team *team)
+{
+    meet(team, team->spins);
+}
+
+uint32_t swi_team_next(swi_team *team)
+{
+    return atomic_fetch_add_explicit(&team->next, 1, memory_order_relaxed);
+}
+
+void swi_team_share(const swi_team *team, unsigned member, uint32_t count, uint32_t *first,
+                    uint32_t *end)
+{
+    *first = (uint32_t)((uint64_t)count * member / team->wanted);
+    *end = (uint32_t)((uint64_t)count * (member + 1) / team->wanted);
+}

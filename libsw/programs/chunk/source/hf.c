@@ -1,0 +1,242 @@
+/* A Hugging Face directory: config.json and safetensors, one file or shards with an index.
+ *
+ * Files are read with pread, not mapped: one that shrinks meanwhile is then an error and not a
+ * SIGBUS.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/half.h"
+#include "core/manifest.h"
+#include "programs/chunk/files.h"
+#include "programs/chunk/source/kinds.h"
+
+#define SHARDS_MAX      1024u
+#define INDEX_BYTES_MAX (64u << 20)
+#define FIRST_READ      (64u << 10) /* of a shard: most headers fit */
+
+struct shard {
+    char *file;
+    int fd;
+    struct swi_safetensors header;
+};
+
+struct hf_source {
+    struct source base;
+    int directory;
+    struct shard *shards; /* [shard_count] */
+    size_t shard_count;
+};
+
+/* ---- elements -------------------------------------------------------------------------------- */
+
+void *source_narrow_part(float *out, uint64_t count, enum sw_dtype dtype)
+{
+    return (char *)out + count * (sizeof *out - sw_dtype_size(dtype));
+}
+
+/* Front to back: element i is read from byte 2(count + i) before byte 4i is written, and 4i ≤
+ * 2(count + i). */
+void source_widen(float *out, uint64_t count, enum sw_dtype dtype)
+{
+    const char *narrow = source_narrow_part(out, count, dtype);
+    if (dtype == SW_DTYPE_F32)
+        return;
+    for (uint64_t i = 0; i < count; i++) {
+        uint16_t element;
+        memcpy(&element, narrow + 2 * i, sizeof element);
+        out[i] = dtype == SW_DTYPE_F16 ? swi_f16_to_f32(element) : swi_bf16_to_f32(element);
+    }
+}
+
+static int hf_read(struct source *base, const struct source_tensor *tensor, uint64_t first,
+                   uint64_t count, float *out, struct swi_error *error)
+{
+    struct hf_source *source = (struct hf_source *)base;
+    size_t size = sw_dtype_size(tensor->dtype);
+    int result =
+        files_pread(source->shards[tensor->shard].fd, source_narrow_part(out, count, tensor->dtype),
+                    count * size, tensor->offset + first * size);
+    if (result < 0)
+        return source_fail(base, tensor, result, error, ": cannot read it: %s",
+                           sw_strerror(result));
+    source_widen(out, count, tensor->dtype);
+    return 0;
+}
+
+static int hf_copy_files(struct source *base, int directory, const char *out,
+                         struct swi_error *error)
+{
+    const struct hf_source *source = (const struct hf_source *)base;
+    return source_copy_directory(base, source->directory, directory, out, error);
+}
+
+static void hf_close(struct source *base)
+{
+    struct hf_source *source = (struct hf_source *)base;
+    for (size_t i = 0; i < source->shard_count; i++) {
+        swi_safetensors_fini(&source->shards[i].header);
+        free(source->shards[i].file);
+        if (source->shards[i].fd >= 0)
+            (void)close(source->shards[i].fd);
+    }
+    free(source->shards);
+    if (source->directory >= 0)
+        (void)close(source->directory);
+    source_fini(base);
+    free(source);
+}
+
+static const struct source_ops hf_ops = {
+    .read = hf_read, .copy_files = hf_copy_files, .close = hf_close};
+
+/* ---- shards ---------------------------------------------------------------------------------- */
+
+int source_read_header(int fd, uint64_t file_bytes, struct swi_safetensors *ret,
+                       struct swi_error *error)
+{
+    uint64_t want = file_bytes < FIRST_READ ? file_bytes : FIRST_READ;
+    for (;;) {
+        char *bytes = malloc((size_t)want + 1);
+        if (!bytes)
+            return swi_fail(error, -ENOMEM, "out of memory");
+        uint64_t needed = 0;
+        int result = files_pread(fd, bytes, (size_t)want, 0);
+        if (result < 0)
+            (void)swi_fail(error, result, "%s", sw_strerror(result));
+        else
+            result = swi_safetensors_parse(bytes, (size_t)want, file_bytes, ret, &needed, error);
+        free(bytes);
+        if (result != -EAGAIN || needed <= want)
+            return result;
+        want = needed; /* at most 8 + SWI_HEADER_MAX, and inside the file */
+    }
+}
+
+static int open_shard(struct hf_source *source, const char *file, struct swi_error *error)
+{
+    struct shard *shard = &source->shards[source->shard_count];
+    uint64_t bytes = 0;
+    shard->fd = files_open(source->directory, file, &bytes, error);
+    if (shard->fd < 0)
+        return shard->fd;
+    shard->file = strdup(file);
+    source->shard_count++;
+    if (!shard->file)
+        return swi_fail(error, -ENOMEM, "out of memory");
+    int result = source_read_header(shard->fd, bytes, &shard->header, error);
+    if (result < 0)
+        return swi_fail_within(error, result, "%s: ", file);
+    for (size_t i = 0; i < shard->header.count; i++) {
+        const struct swi_tensor *from = &shard->header.tensors[i];
+        struct source_tensor tensor = {.file = shard->file,
+                                       .dtype = from->dtype,
+                                       .rank = from->rank,
+                                       .shard = source->shard_count - 1,
+                                       .offset = from->offset};
+        memcpy(tensor.shape, from->shape, sizeof tensor.shape);
+        result = source_add(&source->base, &tensor, from->name, error);
+        if (result < 0)
+            return result;
+    }
+    return 0;
+}
+
+static struct shard *find_shard(struct hf_source *source, const char *file)
+{
+    for (size_t i = 0; i < source->shard_count; i++)
+        if (strcmp(source->shards[i].file, file) == 0)
+            return &source->shards[i];
+    return NULL;
+}
+
+/* One line of the index's map: opens the shard when it is new, and checks that the tensor is in it.
+ */
+static int open_mapped(struct hf_source *source, const char *name, const char *file,
+                       struct swi_error *error)
+{
+    if (!file || !swi_manifest_name_ok(file))
+        return swi_fail(error, SW_EFORMAT, HF_INDEX_FILE ": tensor %.200s: no plain file name",
+                        name);
+    struct shard *shard = find_shard(source, file);
+    if (!shard) {
+        if (source->shard_count == SHARDS_MAX)
+            return swi_fail(error, SW_EFORMAT, HF_INDEX_FILE ": over %u shards", SHARDS_MAX);
+        int result = open_shard(source, file, error);
+        if (result < 0)
+            return result;
+        shard = &source->shards[source->shard_count - 1];
+    }
+    if (!swi_safetensors_find(&shard->header, name))
+        return swi_fail(error, SW_EFORMAT,
+                        "%s: tensor %.200s is missing; " HF_INDEX_FILE " says that it is there",
+                        file, name);
+    return 0;
+}
+
+static int open_index(struct hf_source *source, struct swi_error *error)
+{
+    char *text;
+    size_t size;
+    int result = files_read(source->directory, HF_INDEX_FILE, INDEX_BYTES_MAX, &text, &size, error);
+    if (result < 0)
+        return result;
+    json_error_t json_error;
+    json_t *root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &json_error);
+    free(text);
+    if (!root)
+        return swi_fail(error, SW_EFORMAT, HF_INDEX_FILE ": line %d: %s", json_error.line,
+                        json_error.text);
+    json_t *map = json_object_get(root, "weight_map");
+    if (json_object_size(map) == 0 || json_object_size(map) > SWI_TENSORS_MAX)
+        result = swi_fail(error, SW_EFORMAT,
+                          HF_INDEX_FILE ": \"weight_map\" is missing, empty or too long");
+    const char *name;
+    json_t *file;
+    if (result == 0)
+        json_object_foreach(map, name, file)
+        {
+            result = open_mapped(source, name, json_string_value(file), error);
+            if (result < 0)
+                break;
+        }
+    json_decref(root);
+    return result;
+}
+
+static int open_all(struct hf_source *source, struct swi_error *error)
+{
+    int result = source_read_config(source->directory, &source->base.config, error);
+    if (result < 0)
+        return result;
+    source->shards = calloc(SHARDS_MAX, sizeof *source->shards);
+    if (!source->shards)
+        return swi_fail(error, -ENOMEM, "out of memory");
+    /* where both are there, the one file is what Hugging Face's loader takes */
+    if (faccessat(source->directory, HF_WEIGHTS_FILE, F_OK, 0) == 0)
+        result = open_shard(source, HF_WEIGHTS_FILE, error);
+    else
+        result = open_index(source, error);
+    return result < 0 ? result : source_settle(&source->base, error);
+}
+
+int source_hf_open(int directory, struct source **ret, struct swi_error *error)
+{
+    struct hf_source *source = calloc(1, sizeof *source);
+    if (!source)
+        return swi_fail(error, -ENOMEM, "out of memory");
+    source->base.ops = &hf_ops;
+    source->directory = fcntl(directory, F_DUPFD_CLOEXEC, 3);
+    int result = source->directory < 0 ? swi_fail(error, -errno, "%s", strerrordesc_np(errno))
+                                       : open_all(source, error);
+    if (result < 0) {
+        hf_close(&source->base);
+        return result;
+    }
+    *ret = &source->base;
+    return 0;
+}
