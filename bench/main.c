@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bench.h"
+#include "lib/bench.h"
 
 static const struct command {
     const char *name;

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bound.h"
+#include "replay/bound.h"
 
 TestSuite(bound, .timeout = 60);
 

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bound.h"
-#include "simulate.h"
+#include "replay/bound.h"
+#include "replay/simulate.h"
 
 #define MIB        (UINT64_C(1) << 20)
 #define STEP_NS    UINT64_C(20000000) /* over a tick of the broker, so that every use has its own */

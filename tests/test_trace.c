@@ -8,7 +8,7 @@
 #include <sw/client.h>
 
 #include "support/support.h"
-#include "trace_file.h"
+#include "replay/trace_file.h"
 
 TestSuite(trace, .timeout = 60);
 

@@ -30,7 +30,7 @@
 #include <unistd.h>
 
 #include "core/socket.h"
-#include "support/manager.h"
+#include "lib/manager.h"
 #include "torture.h"
 
 #define BROKER_EVERY     10u

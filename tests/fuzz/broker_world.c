@@ -14,7 +14,7 @@
 #include "fuzz.h"
 #include "operator/pins.h"
 #include "settings/settings.h"
-#include "trace_file.h"
+#include "replay/trace_file.h"
 #include "operator/verify.h"
 
 #define SETTLING_TURNS 20000

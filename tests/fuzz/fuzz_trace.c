@@ -2,10 +2,10 @@
  * introduced, and can be replayed and bounded. */
 #include <errno.h>
 
-#include "bound.h"
+#include "replay/bound.h"
 #include "core/layout.h"
 #include "input.h"
-#include "simulate.h"
+#include "replay/simulate.h"
 
 #define REPLAYED_EVENTS 512u /* so that one input takes milliseconds */
 #define REPLAYED_CHUNKS 64u

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 
-#include "manager.h"
+#include "lib/manager.h"
 
 int main(int argc, char **argv)
 {

@@ -1,0 +1,233 @@
+/* swbench serve: keeps a BERT model open and times passes on request.
+ *
+ * For comparisons in which several engines stay loaded and are asked for one short burst in turn
+ * (bench/peers). Requests are lines on stdin, each is answered by one line of JSON on stdout:
+ *
+ *   (start)         {"ready":true,"engine":…,"threads":…,"load_ms":…}
+ *   batch L L L …   that many sequences of these lengths, ids made up: {"sequences":…,"tokens":…}
+ *   run N           N passes of it: {"ns":[…],"cpu_ns":[…]}, by the wall's and the process's clock
+ *   quit            or the end of the input
+ *
+ * A request that cannot be served is answered with {"error":…}. Only last_hidden_state is computed,
+ * and nothing but sw_bert_forward is inside the clocks. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <sw/sw.h>
+
+#include "lib/bench.h"
+
+#define SEQUENCES_MAX 4096
+#define PASSES_MAX    100000
+
+struct server {
+    sw_bert *bert;
+    struct sw_bert_config config;
+    uint32_t lengths[SEQUENCES_MAX];
+    uint32_t sequences; /* 0: no batch yet */
+    uint32_t tokens;
+    int32_t *ids;  /* [tokens] */
+    float *hidden; /* [tokens, hidden_size] */
+};
+
+struct settings {
+    struct stage_options stage;
+    uint32_t threads;
+};
+
+static void usage(void)
+{
+    printf(
+        "Usage: swbench serve [OPTIONS]\n"
+        "Keep a BERT model open and time passes on request, for comparisons in alternation.\n"
+        "Reads lines: 'batch LENGTH…', 'run COUNT', 'quit'; answers each with a line of JSON.\n\n"
+        "      --model DIR    a chunk directory (default: a synthetic minilm-l6)\n"
+        "      --socket PATH  a running broker that serves the model (default: an own one)\n"
+        "      --threads N    (default: 1)\n"
+        "  -h, --help         show this and exit\n");
+}
+
+static struct settings parse(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"model", required_argument, NULL, 'm'},
+        {"socket", required_argument, NULL, 's'},
+        {"threads", required_argument, NULL, 't'},
+        {"help", no_argument, NULL, 'h'},
+        {0},
+    };
+    struct settings settings = {.stage = {.shape = "minilm-l6"}, .threads = 1};
+    for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+        char *end;
+        switch (option) {
+        case 'm':
+            settings.stage.model = optarg;
+            break;
+        case 's':
+            settings.stage.socket = optarg;
+            break;
+        case 't':
+            settings.threads = (uint32_t)strtoul(optarg, &end, 10);
+            if (*end || settings.threads == 0 || settings.threads > 1024)
+                bench_die("--threads takes a number from 1 to 1024, not %s", optarg);
+            break;
+        case 'h':
+            usage();
+            exit(0);
+        default:
+            bench_die("swbench serve --help lists the options");
+        }
+    }
+    if (optind < argc)
+        bench_die("serve takes no argument %s", argv[optind]);
+    return settings;
+}
+
+static void answer(json_t *object)
+{
+    if (!object || json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(12)) < 0)
+        bench_die("cannot write an answer");
+    putchar('\n');
+    fflush(stdout);
+    json_decref(object);
+}
+
+static void answer_error(const char *message)
+{
+    answer(json_pack("{s:s}", "error", message));
+}
+
+/* The next number of a request: false at the end of the line. What is not a number from 1 to max
+ * becomes 0. */
+static bool next_number(char **rest, uint32_t max, uint32_t *ret)
+{
+    const char *word = strtok_r(NULL, " \t\r\n", rest);
+    if (!word)
+        return false;
+    char *end;
+    errno = 0;
+    unsigned long value = strtoul(word, &end, 10);
+    *ret = errno || *end || value > max ? 0 : (uint32_t)value;
+    return true;
+}
+
+static void serve_batch(struct server *server, char **rest)
+{
+    uint32_t count = 0, tokens = 0, length;
+    server->sequences = 0;
+    while (next_number(rest, server->config.max_positions, &length)) {
+        if (length == 0 || count == SEQUENCES_MAX) {
+            answer_error(length ? "batch: too many sequences"
+                                : "batch takes lengths, from 1 to the model's positions");
+            return;
+        }
+        server->lengths[count++] = length;
+        tokens += length;
+    }
+    if (!count) {
+        answer_error("batch takes lengths, from 1 to the model's positions");
+        return;
+    }
+    server->sequences = count;
+    server->tokens = tokens;
+    size_t values = (size_t)server->tokens * server->config.hidden_size;
+    free(server->ids);
+    free(server->hidden);
+    server->ids = malloc(server->tokens * sizeof *server->ids);
+    server->hidden = malloc(values * sizeof *server->hidden);
+    if (!server->ids || !server->hidden)
+        bench_die("no memory for %u tokens", server->tokens);
+    for (uint32_t t = 0; t < server->tokens; t++)
+        server->ids[t] = (int32_t)((uint64_t)t * 7919 % server->config.vocab_size);
+    answer(json_pack("{s:I, s:I}", "sequences", (json_int_t)server->sequences, "tokens",
+                     (json_int_t)server->tokens));
+}
+
+static uint64_t processor_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static void serve_run(struct server *server, char **rest)
+{
+    uint32_t passes = 0;
+    if (!next_number(rest, PASSES_MAX, &passes) || passes == 0 || !server->sequences) {
+        answer_error(passes ? "run needs a batch first" : "run takes a number of passes");
+        return;
+    }
+    struct sw_bert_batch batch = SW_INIT(struct sw_bert_batch);
+    batch.sequences = server->sequences;
+    batch.lengths = server->lengths;
+    batch.ids = server->ids;
+    struct sw_bert_output output = SW_INIT(struct sw_bert_output);
+    output.last_hidden_state = server->hidden;
+    json_t *wall = json_array(), *processor = json_array();
+    for (uint32_t pass = 0; pass < passes; pass++) {
+        uint64_t began = processor_ns(), start = bench_now_ns();
+        int result = sw_bert_forward(server->bert, &batch, &output);
+        uint64_t wall_ns = bench_now_ns() - start, processor_time = processor_ns() - began;
+        if (result < 0) {
+            char text[512] = "";
+            (void)sw_bert_message(server->bert, text, sizeof text);
+            json_decref(wall);
+            json_decref(processor);
+            answer_error(text[0] ? text : sw_strerror(result));
+            return;
+        }
+        json_array_append_new(wall, json_integer((json_int_t)wall_ns));
+        json_array_append_new(processor, json_integer((json_int_t)processor_time));
+    }
+    answer(json_pack("{s:o, s:o}", "ns", wall, "cpu_ns", processor));
+}
+
+static void serve(struct server *server)
+{
+    char *line = NULL;
+    size_t capacity = 0;
+    while (getline(&line, &capacity, stdin) > 0) {
+        char *rest;
+        const char *request = strtok_r(line, " \t\r\n", &rest);
+        if (request && strcmp(request, "quit") == 0)
+            break;
+        if (request && strcmp(request, "batch") == 0)
+            serve_batch(server, &rest);
+        else if (request && strcmp(request, "run") == 0)
+            serve_run(server, &rest);
+        else
+            answer_error("unknown request; there are batch, run and quit");
+    }
+    free(line);
+}
+
+int bench_serve(int argc, char **argv)
+{
+    struct settings settings = parse(argc, argv);
+    struct stage stage;
+    stage_open(&stage, &settings.stage);
+    uint64_t start = bench_now_ns();
+    sw_client *client = stage_connect(&stage, "swbench serve");
+    struct sw_bert_options options = SW_INIT(struct sw_bert_options);
+    options.threads = settings.threads;
+    struct server server = {.config = SW_INIT(struct sw_bert_config)};
+    bench_check(sw_bert_open(client, stage.model_name, &options, &server.bert), client,
+                stage.model_name);
+    bench_check(sw_bert_get_config(server.bert, &server.config), client, stage.model_name);
+    char engine[64];
+    (void)snprintf(engine, sizeof engine, "surfing-weights %s", sw_version());
+    answer(json_pack("{s:b, s:s, s:I, s:f}", "ready", 1, "engine", engine, "threads",
+                     (json_int_t)settings.threads, "load_ms",
+                     (double)(bench_now_ns() - start) / 1e6));
+    serve(&server);
+    sw_bert_close(server.bert);
+    sw_client_close(client);
+    stage_close(&stage);
+    free(server.ids);
+    free(server.hidden);
+    return 0;
+}

@@ -1,0 +1,21 @@
+/* A redis-server with one value, to compare a copy over a socket with a lease. */
+#ifndef SW_BENCH_REDIS_H
+#define SW_BENCH_REDIS_H
+
+#include "lib/bench.h"
+
+struct redis {
+    pid_t server;
+    int fd;
+    uint8_t *buffer; /* a GET's copy of the value */
+    uint64_t bytes;
+};
+
+/* Starts a server in the directory (Unix socket, nothing saved) and stores the value. False:
+ * redis-server is not installed. */
+bool redis_start(struct redis *redis, const char *directory, const void *value, uint64_t bytes);
+/* The time of one GET into the buffer. */
+double redis_get_ns(struct redis *redis);
+void redis_stop(struct redis *redis);
+
+#endif
