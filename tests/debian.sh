@@ -49,7 +49,7 @@ cp /etc/apt/apt.conf.d/*proxy* "$root/etc/apt/apt.conf.d/" 2>/dev/null || true
 cp /etc/resolv.conf "$root/etc/resolv.conf"
 mkdir "$root/packages"
 cp "$work"/packages/*.deb "$root/packages/"
-cp tests/debian_inside.sh "$root/packages/"
+cp tests/package/debian_inside.sh "$root/packages/"
 
 step "installing, running, purging"
 # mounts and processes of its own: whatever is started in there ends with it

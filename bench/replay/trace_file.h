@@ -1,4 +1,4 @@
-/* Reads what swbrokerd --trace wrote; the format is described in broker/trace.h.
+/* Reads what swbrokerd --trace wrote; the format is described in broker/cache/trace.h.
  *
  * The file is checked line by line: whatever is not of the format is an error that names the line.
  * A file without its end (the broker was killed) is read as far as it goes.

@@ -1,6 +1,6 @@
-/* What the files of the cache share. cache.c: life, chunks, requests, dispatch; cache_queue.c: who
- * is next; cache_load.c: reads; cache_source.c: where from; cache_room.c: pins, eviction, the budget;
- * cache_adopt.c: taking over what another process left; cache_verify.c: hashing that; cache_stats.c:
+/* What the files of the cache share. cache.c: life, chunks, requests, dispatch; cache/queue.c: who
+ * is next; cache/load.c: reads; cache/origin.c: where from; cache/evict.c: pins, eviction, the budget;
+ * cache/adopt.c: taking over what another process left; cache/rehash.c: hashing that; cache/stats.c:
  * what it tells about itself.
  *
  * States of a chunk: its entry in the index says absent, loading, resident (EVICTING outlasts a
@@ -170,7 +170,7 @@ void swi_cache_answer(struct cache *cache, struct waiter_list *waiters, int stat
 void swi_cache_release_id(struct cache *cache, struct chunk *chunk);
 void swi_cache_tick(struct cache *cache);
 
-/* cache_queue.c */
+/* cache/queue.c */
 void swi_cache_enqueue(struct cache *cache, struct chunk *chunk, enum cache_priority priority);
 void swi_cache_dequeue(struct cache *cache, struct chunk *chunk);
 void swi_cache_raise(struct cache *cache, struct chunk *chunk, enum cache_priority priority,
@@ -182,10 +182,10 @@ double swi_cache_share(const struct cache *cache, uint32_t session);
 void swi_cache_charge(struct cache *cache, const struct chunk *chunk);
 void swi_cache_forget_share(struct cache *cache, uint32_t session);
 
-/* cache_load.c */
+/* cache/load.c */
 void swi_cache_pump(struct cache *cache);
 
-/* cache_source.c: where a chunk is read from, and what is kept of a failure */
+/* cache/origin.c: where a chunk is read from, and what is kept of a failure */
 enum origin {
     ORIGIN_FILE,
     ORIGIN_REMOTE,
@@ -206,7 +206,7 @@ void swi_cache_describe_failure(const struct chunk *chunk, struct swi_error *ret
 void swi_cache_forget_tries(struct chunk *chunk);
 void swi_cache_forget_failure(struct chunk *chunk);
 
-/* cache_room.c */
+/* cache/evict.c */
 enum room {
     ROOM_MADE,
     ROOM_GROWING, /* once more of the arena is reserved */
@@ -239,7 +239,7 @@ bool swi_cache_wants_tidy(const struct cache *cache);
 /* Takes last uses over from client pages; true when any was newer than known. */
 bool swi_cache_merge(struct cache *cache);
 
-/* cache_verify.c */
+/* cache/rehash.c */
 /* Hashes at most 1 MiB of what was taken over. True: wants to go on at once. */
 bool swi_cache_verify(struct cache *cache);
 /* When it is due again; UINT64_MAX: never. */
@@ -248,7 +248,7 @@ uint64_t swi_cache_verify_due_ns(const struct cache *cache);
 void swi_cache_verify_forget(struct cache *cache, struct chunk *chunk);
 void swi_cache_verify_fini(struct cache *cache);
 
-/* cache_stats.c */
+/* cache/stats.c */
 void swi_cache_describe_holders(struct cache *cache, char *text, size_t size);
 
 static inline uint32_t swi_cache_now_tick(const struct cache *cache)

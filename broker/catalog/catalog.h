@@ -5,7 +5,7 @@
  * once more when somebody asks for it, so that a model imported later is found. What is wrong with
  * one model does not touch the others.
  *
- * Models may also come from a Redis, without a directory (redis_models.h); a directory of that name
+ * Models may also come from a Redis, without a directory (remote/redis/models.h); a directory of that name
  * goes before. There need not be a chunks directory then.
  */
 #ifndef SWB_CATALOG_H

@@ -24,7 +24,7 @@ struct revision {
     TAILQ_ENTRY(revision) link; /* among the superseded */
     struct cache *cache;
     char *name;
-    int directory; /* -1: it came from a Redis (revision_stored.h) */
+    int directory; /* -1: it came from a Redis (catalog/revision_remote.h) */
     struct revision_stored *stored; /* NULL: it has a directory */
     dev_t device; /* of the directory */
     ino_t inode;

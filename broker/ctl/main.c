@@ -1,4 +1,4 @@
-/* swctl: the operator's tool. Its command line and help, by the table of verbs (ctl_verb.h). */
+/* swctl: the operator's tool. Its command line and help, by the table of verbs (ctl/verb.h). */
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>

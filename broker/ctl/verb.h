@@ -1,6 +1,6 @@
 /* swctl's verbs, as data: what each takes, what it asks the broker, how its answer is shown.
  *
- * swctl.c reads the command line by this table (ctl_verbs.c) and makes the help from it, so that a
+ * ctl/main.c reads the command line by this table (ctl/verbs.c) and makes the help from it, so that a
  * verb, its operands and its options exist in one place. Most verbs are one question and one
  * answer: prepare puts operands and options into the request, show prints the reply. One that is
  * more than that has a run of its own.

@@ -9,7 +9,7 @@
  *   end of a session ──────────▶ forgotten (or by hang-up)
  *   SIGTERM or death             starts the next ──────────────▶ checks, rebuilds, goes on
  *
- * What is stored, under which name: store.h. The manager keeps the objects alive, and with them the
+ * What is stored, under which name: handover/fdstore.h. The manager keeps the objects alive, and with them the
  * connections: a client sees nothing but that answers take longer. What it sends meanwhile waits in
  * its socket; its leases, hits included, need no broker.
  *
@@ -44,7 +44,7 @@
  * chunk asks, and is answered when it was hashed. So "served" means a lease that begins after the
  * adoption, and none of these sees a byte that was not hashed since the crash. Leases from before
  * go on, as they did while there was no broker; if their chunk proves damaged its generation grows,
- * and their release says SW_EREVOKED. Ranges that were being read into: cache_adopt.c.
+ * and their release says SW_EREVOKED. Ranges that were being read into: cache/adopt.c.
  *
  * A crash at any point: each record of the ledger counts or does not (ledger.h); a session counts
  * from its welcome on; an adoption that is cut off is one that was not clean. Generations and

@@ -14,7 +14,7 @@
  *   huge[]       by block of the arena: whether it is a huge page
  *
  * The index says what is in the arena, the ledger says what it is for. Where they disagree, or
- * either is not in order, a successor believes neither (adopt.h).
+ * either is not in order, a successor believes neither (daemon/takeover.h).
  */
 #ifndef SWB_LEDGER_H
 #define SWB_LEDGER_H

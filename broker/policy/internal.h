@@ -1,4 +1,4 @@
-/* What policy.c (last uses, regrets) and policy_next.c (cursors, foresight) share. */
+/* What policy.c (last uses, regrets) and policy/next_use.c (cursors, foresight) share. */
 #ifndef SWB_POLICY_INTERNAL_H
 #define SWB_POLICY_INTERNAL_H
 

@@ -1,5 +1,5 @@
 /* Last uses by chunk id, in ticks of the index compared modulo 2^32, and the two policies over
- * them. The foresight of next-use is in policy_next.c.
+ * them. The foresight of next-use is in policy/next_use.c.
  */
 #include "policy/internal.h"
 

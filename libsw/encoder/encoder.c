@@ -1,6 +1,6 @@
 /* The pass, top to bottom.
  *
- * Threads run one layer together (team.h): within a block of tokens they share tiles of tokens for what
+ * Threads run one layer together (kernels/thread_pool.h): within a block of tokens they share tiles of tokens for what
  * goes by rows and panels of features for what goes by columns, and meet between the two. Who computes
  * what changes no bit of it.
  */

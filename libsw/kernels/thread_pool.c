@@ -1,4 +1,4 @@
-/* Threads in step: see team.h.
+/* Threads in step: see kernels/thread_pool.h.
  *
  * One barrier does everything. Its counter `arrived` takes each member's arrival; the last one
  * resets it and advances `phase`, which the others watch: by spinning at first, then in a futex. A

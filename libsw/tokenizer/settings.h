@@ -47,10 +47,10 @@ int swi_tokenizer_settings_read(const struct sw_tokenizer_files *files,
                                 struct swi_tokenizer_settings *ret, struct swi_error *error);
 void swi_tokenizer_settings_fini(struct swi_tokenizer_settings *settings);
 
-/* Reads tokenizer.json into settings that hold the defaults (tokenizer_json.c). */
+/* Reads tokenizer.json into settings that hold the defaults (tokenizer/json.c). */
 int swi_tokenizer_json_read(json_t *document, struct swi_tokenizer_settings *settings,
                             struct swi_error *error);
-/* Reads one added token, an object or (text allowed) a string. (tokenizer_settings.c) */
+/* Reads one added token, an object or (text allowed) a string. (tokenizer/settings.c) */
 int swi_tokenizer_settings_add(struct swi_tokenizer_settings *settings, const char *where,
                                json_t *token, int64_t id, bool normalized_default,
                                struct swi_error *error);

@@ -1,6 +1,6 @@
 /* Encoding: special tokens around the texts, truncation, and the small public calls.
  * How a text becomes tokens is in words.c and wordpiece.c, how a tokenizer is made in
- * tokenizer_create.c.
+ * tokenizer/create.c.
  */
 #include "tokenizer/tokenizer.h"
 #include "tokenizer/unicode.h"

@@ -33,7 +33,7 @@ void ctl_check_set(struct ctl_check *check, enum ctl_result result, const char *
 
 typedef void (*ctl_check_fn)(const struct ctl_subject *subject, struct ctl_check *check);
 
-/* ctl_check_machine.c */
+/* ctl/doctor/check_machine.c */
 void ctl_check_kernel(const struct ctl_subject *subject, struct ctl_check *check);
 void ctl_check_uring(const struct ctl_subject *subject, struct ctl_check *check);
 void ctl_check_shm(const struct ctl_subject *subject, struct ctl_check *check);
@@ -44,10 +44,10 @@ void ctl_check_files(const struct ctl_subject *subject, struct ctl_check *check)
 void ctl_check_memlock(const struct ctl_subject *subject, struct ctl_check *check);
 void ctl_check_processor(const struct ctl_subject *subject, struct ctl_check *check);
 
-/* ctl_logind.c */
+/* ctl/doctor/logind.c */
 void ctl_check_logind(const struct ctl_subject *subject, struct ctl_check *check);
 
-/* ctl_check_broker.c */
+/* ctl/doctor/check_broker.c */
 void ctl_check_answer(const struct ctl_subject *subject, struct ctl_check *check);
 void ctl_check_release(const struct ctl_subject *subject, struct ctl_check *check);
 void ctl_check_isolation(const struct ctl_subject *subject, struct ctl_check *check);

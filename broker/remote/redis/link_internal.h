@@ -1,4 +1,4 @@
-/* What the files of the link share. redis_link.c: life, connecting, the breaker; redis_wire.c:
+/* What the files of the link share. remote/redis/link.c: life, connecting, the breaker; remote/redis/resp.c:
  * commands out, replies in. */
 #ifndef SWB_REDIS_LINK_INTERNAL_H
 #define SWB_REDIS_LINK_INTERNAL_H
@@ -61,7 +61,7 @@ struct redis_link {
     char problem[600];
 };
 
-/* redis_link.c */
+/* remote/redis/link.c */
 enum link_failure {
     LINK_CANNOT_CONNECT,
     LINK_REFUSED,
@@ -76,7 +76,7 @@ void swi_link_arm(struct redis_link *link);
 /* Goes up on a connected socket without greeting; for the fuzzer. */
 void swi_link_adopt(struct redis_link *link, int fd);
 
-/* redis_wire.c */
+/* remote/redis/resp.c */
 int swi_link_open_wire(struct redis_link *link);
 void swi_link_close_wire(struct redis_link *link);
 /* Calls without the test whether the link is up. */

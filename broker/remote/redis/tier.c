@@ -164,7 +164,7 @@ enum redis_about swi_tier_count_error(struct redis_tier *tier, const struct redi
     return redis_error_about(reply->text);
 }
 
-/* That it takes no writes stops writing by itself (redis_store.c), without the breaker. */
+/* That it takes no writes stops writing by itself (remote/redis/writeback.c), without the breaker. */
 bool swi_tier_is_fault(const struct redis_tier *tier, const struct redis_link *link,
                        enum redis_about about)
 {

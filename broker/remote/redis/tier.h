@@ -72,7 +72,7 @@ struct redis_connection_stats {
     bool up;
     const char *breaker; /* "closed", "open", "half-open"; static */
     uint64_t breaker_opened;
-    uint64_t connects, connect_failures, refused, timeouts, closed, garbage; /* redis_link.h */
+    uint64_t connects, connect_failures, refused, timeouts, closed, garbage; /* remote/redis/link.h */
 };
 
 struct redis_tier_stats {

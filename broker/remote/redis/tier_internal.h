@@ -1,5 +1,5 @@
-/* What the files of the tier share. redis_tier.c: life and figures; redis_fetch.c: reading;
- * redis_store.c: writing. */
+/* What the files of the tier share. remote/redis/tier.c: life and figures; remote/redis/fetch.c: reading;
+ * remote/redis/writeback.c: writing. */
 #ifndef SWB_REDIS_TIER_INTERNAL_H
 #define SWB_REDIS_TIER_INTERNAL_H
 
@@ -100,7 +100,7 @@ bool swi_tier_is_fault(const struct redis_tier *tier, const struct redis_link *l
 void swi_tier_tell_error(struct redis_tier *tier, struct redis_link *link, enum redis_about about,
                          const char *text);
 
-/* redis_fetch.c: the cache_remote's functions */
+/* remote/redis/fetch.c: the cache_remote's functions */
 enum cache_remote_state swi_tier_state(void *context, struct swi_error *why);
 void swi_tier_fetch(void *context, struct load *load, bool elsewhere);
 void swi_tier_cancel(void *context, struct load *load);
@@ -111,7 +111,7 @@ void swi_tier_slow(struct loop_timer *timer, uint64_t now_ns);
 void swi_tier_file_did(struct redis_tier *tier);
 void swi_tier_stop_fetching(struct redis_tier *tier);
 
-/* redis_store.c */
+/* remote/redis/writeback.c */
 void swi_tier_was_read(void *context, uint32_t id, const struct cache_chunk *chunk, bool wrong);
 /* Queues it; it begins when those before it are over and the server can be written to. It does not
  * wait for more than these: a connection that is lost and a server that takes no writes end it. */

@@ -1,0 +1,198 @@
+/* Requests on executors that end before their time: handles that are closed, executors that are
+ * destroyed, processes that fork; and what a handle tells meanwhile.
+ */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "encoder/fixture.h"
+
+TestSuite(submit_ends, .timeout = 100);
+
+Test(submit_ends, closing_a_handle_ends_its_requests_and_nobody_elses)
+{
+    serve_models(2, "2", "64M");
+    sw_executor *executor = new_executor(2, 16);
+    sw_bert *closing = open_model("m0", executor), *other = open_model("m1", executor);
+    make_asks();
+    cr_assert_eq(kill(broker.pid, SIGSTOP), 0); /* what runs waits for the broker */
+    for (int i = 0; i < 3; i++)
+        submit(closing, asks[i]);
+    submit(other, asks[3]);
+    while (executor_stats(executor).running < 2)
+        sup_sleep_ms(1);
+    cr_assert_eq(kill(broker.pid, SIGCONT), 0);
+    sw_bert_close(closing);
+    for (int i = 0; i < 3; i++) /* nobody may be using them any more */
+        memset(asks[i]->vectors, 0x55, sizeof asks[i]->vectors);
+    int cancelled = 0;
+    for (int i = 0; i < 4; i++) {
+        struct sw_completion completion = next_completion(executor);
+        if (completion.context == asks[3])
+            cr_expect_eq(completion.result, 0, "%s", completion.message);
+        else
+            cancelled += completion.result == -ECANCELED;
+    }
+    cr_expect_geq(cancelled, 2, "the queued ones at least");
+    for (int i = 0; i < 3; i++)
+        for (size_t at = 0; at < sizeof asks[i]->vectors; at++)
+            cr_assert_eq(((unsigned char *)asks[i]->vectors)[at], 0x55);
+    sw_bert_close(other);
+    sw_executor_destroy(executor);
+    free_asks();
+    stop_serving();
+}
+
+Test(submit_ends, destroying_the_executor_ends_everything_and_handles_know)
+{
+    serve_models(1, "2", "64M");
+    sw_executor *executor = new_executor(1, 16);
+    sw_bert *bert = open_model("m0", executor);
+    make_asks();
+    submit(bert, asks[15]);
+    (void)next_completion(executor);
+    clear_arena();
+    cr_assert_eq(kill(broker.pid, SIGSTOP), 0);
+    for (int i = 0; i < 3; i++)
+        submit(bert, asks[i]);
+    while (executor_stats(executor).running < 1)
+        sup_sleep_ms(1);
+    int fd = sw_executor_fd(executor);
+    sw_executor_destroy(executor);
+    cr_expect_lt(fcntl(fd, F_GETFD), 0, "the descriptor is closed");
+    for (int i = 0; i < 3; i++)
+        cr_expect(is_untouched(asks[i]));
+    cr_assert_eq(kill(broker.pid, SIGCONT), 0);
+    expect_failure(bert, sw_bert_submit(bert, &asks[0]->request, NULL), -ESHUTDOWN, "destroyed");
+    must(bert, sw_bert_run(bert, &asks[0]->request));
+    sw_bert_close(bert);
+    sw_executor_destroy(NULL);
+    free_asks();
+    stop_serving();
+}
+
+Test(submit_ends, a_forked_child_starts_empty_and_takes_nothing_from_its_parent)
+{
+    serve_models(1, "2", "64M");
+    sw_executor *executor = new_executor(1, 8);
+    sw_bert *bert = open_model("m0", executor);
+    make_asks();
+    must(bert, sw_bert_run(bert, &asks[5]->request));
+    gate_close_after(1);
+    for (int i = 0; i < 3; i++)
+        submit(bert, asks[i]);
+    gate_await(); /* a pass is under way, its lock held */
+    int parents = sw_executor_fd(executor);
+    pid_t child = fork();
+    cr_assert_geq(child, 0);
+    if (child == 0) {
+        alarm(60);
+        gate_open();
+        struct sw_executor_stats stats = executor_stats(executor);
+        if (stats.submitted || stats.queued || stats.running || stats.done)
+            _exit(10);
+        if (sw_executor_fd(executor) < 0 || readable(executor, 0))
+            _exit(11);
+        if (sw_executor_cancel(executor, asks[1]->id) != -ENOENT)
+            _exit(12);
+        struct ask *own = new_ask(), *blocking = new_ask();
+        if (sw_bert_submit(bert, &own->request, &own->id) < 0)
+            _exit(13);
+        struct sw_completion completion = next_completion(executor);
+        if (completion.result != 0 || completion.context != own || !same_vectors(own, asks[5]))
+            _exit(14);
+        if (sw_bert_run(bert, &blocking->request) != 0 || !same_vectors(blocking, asks[5]))
+            _exit(15);
+        sw_bert_close(bert);
+        sw_executor_destroy(executor);
+        _exit(0);
+    }
+    int status = -1;
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the child: %x", (unsigned)status);
+    gate_open();
+    cr_expect_eq(sw_executor_fd(executor), parents);
+    for (int i = 0; i < 3; i++) {
+        struct sw_completion completion = next_completion(executor);
+        cr_expect_eq(completion.result, 0, "%s", completion.message);
+        cr_expect_eq(completion.context, asks[i]);
+        cr_expect(same_vectors(asks[i], asks[5]));
+    }
+    sw_bert_close(bert);
+    sw_executor_destroy(executor);
+    free_asks();
+    stop_serving();
+}
+
+/* The threads that wait for the handle are the parent's; a child does not wait for them to go. */
+Test(submit_ends, a_forked_child_closes_a_handle_that_others_wait_for)
+{
+    serve_models(1, "2", "64M");
+    sw_bert *bert = open_model("m0", NULL);
+    make_asks();
+    struct blocking calls[2];
+    pthread_t threads[2];
+    gate_close_after(1);
+    for (int i = 0; i < 2; i++) {
+        calls[i] = (struct blocking){.bert = bert, .ask = asks[i], .result = 1};
+        cr_assert_eq(pthread_create(&threads[i], NULL, run_blocking, &calls[i]), 0);
+        if (i == 0)
+            gate_await();
+    }
+    sup_sleep_ms(100); /* the second one waits now */
+    pid_t child = fork();
+    cr_assert_geq(child, 0);
+    if (child == 0) {
+        alarm(20);
+        sw_bert_close(bert);
+        _exit(0);
+    }
+    int status = -1;
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the child: %x", (unsigned)status);
+    gate_open();
+    for (int i = 0; i < 2; i++) {
+        (void)pthread_join(threads[i], NULL);
+        cr_expect_eq(calls[i].result, 0);
+    }
+    cr_expect(same_vectors(asks[0], asks[1]));
+    sw_bert_close(bert);
+    free_asks();
+    stop_serving();
+}
+
+/* What a loop may ask about a handle whose pass does not end. */
+Test(submit_ends, a_handle_tells_about_itself_while_it_runs)
+{
+    serve_models(1, "2", "64M");
+    sw_executor *executor = new_executor(1, 8);
+    sw_bert *bert = open_model("m0", executor);
+    make_asks();
+    const sw_tokenizer *tokenizer = NULL;
+    must(bert, sw_bert_tokenizer(bert, &tokenizer));
+    submit(bert, asks[0]);
+    (void)next_completion(executor);
+    gate_close_after(1);
+    submit(bert, asks[1]);
+    gate_await();
+    struct sw_inference_stats stats = SW_INIT(struct sw_inference_stats);
+    struct sw_cache_info info = SW_INIT(struct sw_cache_info);
+    char message[64];
+    cr_expect_eq(sw_bert_get_inference_stats(bert, &stats), 0);
+    cr_expect_eq(stats.passes, 1);
+    cr_expect_eq(sw_bert_get_cache_info(bert, &info), 0);
+    cr_expect_eq(sw_bert_message(bert, message, sizeof message), 0);
+    cr_expect_eq(sw_bert_tokenizer(bert, &tokenizer), 0);
+    sw_bert_reset_inference_stats(bert);
+    gate_open();
+    cr_expect_eq(next_completion(executor).result, 0);
+    sw_bert_close(bert);
+    sw_executor_destroy(executor);
+    free_asks();
+    stop_serving();
+}
