@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swbench: every benchmark of Surfing Weights, one subcommand each. */
 #include <stdarg.h>
 #include <stdio.h>
@@ -26,7 +27,8 @@ static const struct command {
     {"stream", "passes through a model larger than the arena: hits and time", bench_stream},
     {"submit", "several models driven by one event loop: its longest stall", bench_submit},
     {"touch", "a new client's first touch of resident weights, beside small pages", bench_touch},
-    {"workers", "memory of 1 to 8 workers on one model, beside private copies and mmap", bench_workers},
+    {"workers", "memory of 1 to 8 workers on one model, beside private copies and mmap",
+     bench_workers},
 };
 #define COMMANDS (sizeof commands / sizeof commands[0])
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # Installs the Debian 12 packages that building needs, when any is missing.
 #   bash broker/dependencies.sh [--tests] [--fuzz]
 set -euo pipefail

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # From a fresh clone to several workers computing on one shared copy of a model's weights.
 #
 #   bash broker/quickstart.sh [--model DIR] [--workers N] [--cache-size SIZE]
@@ -15,7 +16,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 here=$PWD
 
-usage() { sed -n '2,/^set -euo/{/^set -euo/d;s/^# \{0,1\}//;p}' broker/quickstart.sh; }
+usage() { sed -n '3,/^set -euo/{/^set -euo/d;s/^# \{0,1\}//;p}' broker/quickstart.sh; }
 fail() {
     echo "quickstart: $*" >&2
     exit 1

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # What a consumer of libsw needs: headers, both libraries, sw.pc, a CMake package. All of it may be moved
 # after the installation: paths are relative to the files that hold them.
 include(CMakePackageConfigHelpers)

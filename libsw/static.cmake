@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # libsw.a: one object, linked together beforehand, whose only global symbols are those of include/sw.
 #
 # Why not an archive of the objects: swi_ names of ours would meet a host program's, and BLIS's sgemm_ and

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # Builds the Debian packages, holds them to lintian, and installs, runs and purges them in a root of their
 # own: Debian 12 as small as it gets, made by debootstrap. Nothing on this machine is changed.
 #   bash tests/debian.sh            needs root, debootstrap, lintian, fakeroot, dpkg-dev, and the archive

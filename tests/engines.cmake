@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # What runs with a real broker, once more with its pool of reading threads: elsewhere the broker takes io_uring
 # where the kernel has it. Suites of the cache and the loader go through both by themselves.
 if(NOT SW_SANITIZE STREQUAL "thread")

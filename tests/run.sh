@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # Installs what the build needs (Debian 12), configures, builds with warnings as errors, runs every test.
 #   bash tests/run.sh [--preset release|asan|tsan|clang] [ctest arguments]
 set -euo pipefail

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swbench acquire: what a lease of a resident chunk costs.
  *
  * Through libsw's public functions, as a worker calls them: one thread alone, then the same while a

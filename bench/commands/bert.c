@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swbench bert: tokens a second of whole passes, through libsw's public functions, as a worker
  * calls them.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swbench coldstart: from the exec of a new worker to its first embedding, with a warm arena.
  *
  * The worker is swbert embed with one line of text on its standard input: connecting, mapping, reading
@@ -62,15 +63,19 @@ static struct worker start(const struct stage *stage)
     if (pipe2(in, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0)
         bench_die("cannot make a pipe: %s", strerror(errno));
     const char *const argv[] = {bench_program("swbert", program, sizeof program),
-                                "embed", "--model", stage->model_name, "--socket", stage->socket,
+                                "embed",
+                                "--model",
+                                stage->model_name,
+                                "--socket",
+                                stage->socket,
                                 NULL};
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, in[0], STDIN_FILENO);
     posix_spawn_file_actions_adddup2(&actions, out[1], STDOUT_FILENO);
     struct worker worker = {.to = in[1], .from = out[0]};
-    int result = posix_spawn(&worker.pid, argv[0], &actions, NULL,
-                             (char *const *)(uintptr_t)argv, environ);
+    int result =
+        posix_spawn(&worker.pid, argv[0], &actions, NULL, (char *const *)(uintptr_t)argv, environ);
     posix_spawn_file_actions_destroy(&actions);
     if (result)
         bench_die("cannot start %s: %s", argv[0], strerror(result));

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swbench flood: what 200 clients that do random things, a tenth of them forbidden, cost one that
  * behaves.
  *

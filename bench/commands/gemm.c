@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swbench gemm: the engine's GEMM by itself, beside the peak of the core.
  *
  * For each shape of a model's linear layers and each number of tokens: as many weight matrices as
@@ -13,10 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/bench.h"
-#include "kernels/gemm.h"
 #include "core/half.h"
 #include "core/panel.h"
+#include "kernels/gemm.h"
+#include "lib/bench.h"
 #include "lib/gemm_peers.h"
 #include "lib/options.h"
 #include "lib/peak.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swbench load: how fast a chunk gets from the disk into the arena, its verification included.
  *
  * The cache of the daemon runs in this process, without the daemon's sockets: open, O_DIRECT reads
@@ -23,8 +24,8 @@
 
 #include "cache/cache.h"
 #include "lib/crew.h"
-#include "loader/loader.h"
 #include "lib/options.h"
+#include "loader/loader.h"
 
 #define PIECE (UINT64_C(1) << 20)
 

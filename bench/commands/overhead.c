@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swbench overhead: what a warm forward through the public functions costs beyond the engine's
  * arithmetic.
  *
@@ -16,8 +17,8 @@
 
 #include <sw/bert.h>
 
-#include "lib/bench.h"
 #include "encoder/encoder.h"
+#include "lib/bench.h"
 #include "lib/crew.h"
 #include "lib/options.h"
 

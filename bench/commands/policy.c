@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swbench policy: what a recorded trace would have hit under each policy, for arenas of several
  * sizes, beside a bound that no policy can exceed.
  */
@@ -7,10 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/bench.h"
-#include "replay/bound.h"
 #include "core/layout.h"
 #include "core/size.h"
+#include "lib/bench.h"
+#include "replay/bound.h"
 #include "replay/simulate.h"
 
 #define BUDGETS_MAX 64

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swbench redis: a model's chunks loaded into the arena through a Redis on a Unix socket, beside
  * the same chunks from their local files.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swbench restart: what a worker notices of its broker's restarts.
  *
  * A broker under a service manager that keeps its descriptors (as systemd does), a worker that runs
@@ -26,8 +27,8 @@
 #include <sw/bert.h>
 
 #include "lib/crew.h"
-#include "lib/options.h"
 #include "lib/manager.h"
+#include "lib/options.h"
 
 #define PASSES_MAX  (1u << 20)
 #define TOKENS      16u

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swbench serve: keeps a BERT model open and times passes on request.
  *
  * For comparisons in which several engines stay loaded and are asked for one short burst in turn

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swbench stream: passes through a model that is larger than the arena.
  *
  * For arenas of 25, 50 and 75 % of the model, one worker and four, policies next-use and lru: how
@@ -20,11 +21,11 @@
 
 #include <sw/bert.h>
 
-#include "replay/bound.h"
 #include "core/layout.h"
 #include "lib/crew.h"
 #include "lib/disk.h"
 #include "lib/options.h"
+#include "replay/bound.h"
 #include "replay/simulate.h"
 
 #define WARM_PASSES 4

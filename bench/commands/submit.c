@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swbench submit: one event loop drives several models through an executor; how long does the loop
  * stall?
  *

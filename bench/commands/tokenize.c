@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swbench tokenize: how fast text becomes token ids, on one thread.
  *
  * Lines of English-like text (or of a file) go through sw_tokenizer_encode, warm. Beside it, in

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swbench touch: what it costs a new client to touch resident weights for the first time.
  *
  * A process connects, leases chunks until it has 256 MB, and reads one byte of each 4 KiB page: the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swbench workers: what N workers on one model cost in memory.
  *
  * Real workers: swbert processes that have embedded a text and wait for the next one, and their

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swbench: what every subcommand shares.
  *
  * A subcommand is one file with one function int bench_NAME(int argc, char **argv), declared here
@@ -8,8 +9,8 @@
  * Failures end the program through bench_die: one line on stderr, exit code 1. Whatever a
  * subcommand started ends with it, however it ends (stage.c).
  */
-#ifndef SW_BENCH_H
-#define SW_BENCH_H
+#ifndef SWBENCH_LIB_BENCH_H
+#define SWBENCH_LIB_BENCH_H
 
 #include <stdbool.h>
 #include <stddef.h>

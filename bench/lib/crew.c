@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Forked workers, and what a benchmark asks of its broker. */
 #include "lib/crew.h"
 

@@ -1,11 +1,12 @@
+/* SPDX-License-Identifier: MIT */
 /* Worker processes of a benchmark: forked from swbench, told what to do and heard through pipes.
  *
  * A member runs one function and exits when it returns. It dies with swbench, and swbench dies
  * when a member fails: its message is on stderr already. Open clients in members only: a handle
  * does not survive the fork.
  */
-#ifndef SW_BENCH_CREW_H
-#define SW_BENCH_CREW_H
+#ifndef SWBENCH_LIB_CREW_H
+#define SWBENCH_LIB_CREW_H
 
 #include "lib/bench.h"
 

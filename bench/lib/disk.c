@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Reads with io_uring, in order, at a fixed depth. */
 #include "lib/disk.h"
 

@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /* The disk alone: reads the model's chunk files as the broker's loader does (io_uring, O_DIRECT,
  * 1 MiB, 16 at once) and does nothing with them. */
-#ifndef SW_BENCH_DISK_H
-#define SW_BENCH_DISK_H
+#ifndef SWBENCH_LIB_DISK_H
+#define SWBENCH_LIB_DISK_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* One process full of flooding clients: each in turn takes its answers and sends one thing. */
 #include "lib/flooder.h"
 
@@ -23,7 +24,8 @@ struct client {
     uint32_t chunk[CHUNKS_KNOWN];
     uint32_t chunks;
     uint64_t operations;
-    uint64_t verdict_ns; /* it broke the protocol: says nothing before it is closed, or until then */
+    uint64_t
+        verdict_ns; /* it broke the protocol: says nothing before it is closed, or until then */
 };
 
 struct flooder {

@@ -1,9 +1,10 @@
+/* SPDX-License-Identifier: MIT */
 /* Clients that do random things, a tenth of them forbidden: what swbench flood throws at a broker.
  *
  * They speak the wire protocol themselves, because libsw would not say any of this.
  */
-#ifndef SW_BENCH_FLOODER_H
-#define SW_BENCH_FLOODER_H
+#ifndef SWBENCH_LIB_FLOODER_H
+#define SWBENCH_LIB_FLOODER_H
 
 #include <stdatomic.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See gemm_peers.h. */
 #include "lib/gemm_peers.h"
 

@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /* What the engine's GEMM is measured against at few tokens: the two ways that one would write it
  * first. */
-#ifndef SW_BENCH_GEMM_PEERS_H
-#define SW_BENCH_GEMM_PEERS_H
+#ifndef SWBENCH_LIB_GEMM_PEERS_H
+#define SWBENCH_LIB_GEMM_PEERS_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* One service and its descriptors. One thread, poll. */
 #include "lib/manager.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A service manager for one service, as far as sd_notify(3), the descriptor store and socket
  * activation go: what systemd does around swbrokerd, for machines that were not booted with it.
  *
@@ -24,8 +25,8 @@
  *
  * A plain module without a test framework: a program of its own (sw-manager), and part of swbench.
  */
-#ifndef SW_TESTS_MANAGER_H
-#define SW_TESTS_MANAGER_H
+#ifndef SWBENCH_LIB_MANAGER_H
+#define SWBENCH_LIB_MANAGER_H
 
 struct manager_options {
     unsigned max; /* descriptors it keeps; 0: no store, and no FDSTORE in the environment */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Command lines of subcommands, by their tables. */
 #include "lib/options.h"
 

@@ -1,8 +1,9 @@
+/* SPDX-License-Identifier: MIT */
 /* Options of a subcommand as a table: one line is what --help says of an option and where its value
  * goes. Two read theirs by themselves: policy, which takes an operand, and serve, which has no
  * --json. */
-#ifndef SW_BENCH_OPTIONS_H
-#define SW_BENCH_OPTIONS_H
+#ifndef SWBENCH_LIB_OPTIONS_H
+#define SWBENCH_LIB_OPTIONS_H
 
 #include <stdbool.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Which instruction set the yardstick is taken from: the widest that this CPU has. */
 #include "lib/peak.h"
 

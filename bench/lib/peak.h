@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /* The yardstick for GEMM rates. */
-#ifndef SW_BENCH_PEAK_H
-#define SW_BENCH_PEAK_H
+#ifndef SWBENCH_LIB_PEAK_H
+#define SWBENCH_LIB_PEAK_H
 
 /* GFLOP/s of one core's fused multiply-adds on float vectors as wide as this CPU has them; the best
  * of some repeats of about a tenth of a millisecond. */

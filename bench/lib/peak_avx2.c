@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The peak by AVX2 and FMA. */
 #define VECTOR_BYTES 32
 #define KEEP(value)  __asm__ volatile("" : "+x"(value))

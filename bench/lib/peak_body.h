@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a core's multipliers can do at most, by one instruction set: independent fused multiply-adds
  * that never wait for each other and touch no memory. Included by peak_<instruction set>.c, which
  * defines VECTOR_BYTES, KEEP (a value stays in a register) and PEAK (the function's name), and is

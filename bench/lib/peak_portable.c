@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The peak of vectors that every CPU of the architecture has. */
 #define VECTOR_BYTES 16
 #ifdef __x86_64__

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Just enough of Redis's protocol (RESP2) to store one value and to fetch it. */
 #include "lib/redis.h"
 

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /* A redis-server with one value, to compare a copy over a socket with a lease. */
-#ifndef SW_BENCH_REDIS_H
-#define SW_BENCH_REDIS_H
+#ifndef SWBENCH_LIB_REDIS_H
+#define SWBENCH_LIB_REDIS_H
 
 #include "lib/bench.h"
 

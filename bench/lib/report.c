@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Figures for people and for programs, and the machine that they were measured on. */
 #include <math.h>
 #include <stdio.h>

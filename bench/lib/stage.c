@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a benchmark runs on: a directory, a model, a broker; and their end.
  *
  * Programs that are started get SIGKILL when swbench ends (PR_SET_PDEATHSIG). The directory is

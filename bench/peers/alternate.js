@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Measures engines against each other in alternation, and the statistics of that.
 //
 // Whatever else the machine does hits all sides alike, because each is asked for one short burst in turn; a

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Writes a BERT encoder as an ONNX file from the float32 weights of one safetensors file.
 //
 //   node bert_onnx.js MODEL.safetensors CONFIG.json OUT_DIR [VARIANT…]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Compares numbers before anybody compares speeds: the hidden states of `swbert forward` and ONNX Runtime, on the same weights.
 //
 // For f16 the other side computes in float32 on the rounded weights, widened, so that what differs is arithmetic alone;

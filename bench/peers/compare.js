@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Measures this project's BERT (`swbench serve`) beside ONNX Runtime (and PyTorch) on the same weights, and prints one table.
 //
 //   node compare.js --work DIR --bin DIR [--models A,B] [--shapes 1x16,…] [--threads 1,2] [--rounds N] [--text FILE]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A loaded engine in a process of its own, asked for passes over lines of text (see ort.js for the protocol).
 //
 // One request at a time. A process that dies, answers with an error or is silent for too long is an error that names

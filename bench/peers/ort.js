@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Keeps one ONNX model loaded in ONNX Runtime and runs passes on request: one side of the alternation.
 //
 //   node ort.js MODEL.onnx --threads N [--optimized OUT.onnx] [--level all|extended|basic|disabled]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The few parts of ONNX's protobuf that a model file needs, written and read by hand.
 // Field numbers: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Turns results into the one table that people read. Programs read the same results as JSON.
 'use strict';
 

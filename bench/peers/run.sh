@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # Measures this project's BERT beside ONNX Runtime, and PyTorch on request, on the same weights; prints one table.
 #
 #   bash bench/peers/run.sh [--check] [--torch] [--json] [--rounds N] [--models A,B] [--shapes 1x16,8x128] [--threads 1,2]
@@ -20,7 +21,7 @@ models=minilm-l6,bert-base keep="" torch="" ours=yes check=""
 pass=()
 while [ $# -gt 0 ]; do
     case $1 in
-    --help | -h) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;;
+    --help | -h) sed -n '3,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;;
     --keep) keep=yes ;;
     --torch) torch=yes pass+=("$1") ;;
     --check) check=yes pass+=("$1") ;;

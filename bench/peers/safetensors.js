@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Reads the tensors of a safetensors file as float32.
 //
 // Only what the ONNX writer needs: one file, as `swchunk export` writes it. F32 tensors are views of the file's bytes; F16 and

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Real text in lines of mixed length, for the batches that padding is bad at.
 //
 // By default the sentences of the licence texts that every Debian system carries: nothing to download, the same

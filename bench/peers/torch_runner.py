@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Runs BERT in PyTorch over the line protocol of ort.js: the third column of the table.
 
   python3 torch_runner.py MODEL.safetensors CONFIG.json --threads N

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The rule of bound.h: whole chunks are kept in pieces, and pieces that end last go first. */
 #include "replay/bound.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* How many bytes of a trace no cache of a given size can have had to load again.
  *
  * Belady's rule (evict what is needed furthest in the future) is optimal for chunks of equal size
@@ -40,8 +41,8 @@
  * Hits before use `from` are not counted: their intervals are left out, so that the bound also
  * holds for a run whose warm-up is not measured.
  */
-#ifndef SW_BENCH_BOUND_H
-#define SW_BENCH_BOUND_H
+#ifndef SWBENCH_REPLAY_BOUND_H
+#define SWBENCH_REPLAY_BOUND_H
 
 #include <stdbool.h>
 #include <stddef.h>

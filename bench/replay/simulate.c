@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A cache without bytes: the index and the client pages exist, so that the policy reads them as it
  * does in the broker.
  */
@@ -6,8 +7,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "memory/arena.h"
 #include "core/lease.h"
+#include "memory/arena.h"
 #include "policy/policy.h"
 
 #define TICK_NS UINT64_C(10000000) /* the broker's, while clients are active */

@@ -1,11 +1,12 @@
+/* SPDX-License-Identifier: MIT */
 /* Replays a trace against the broker's own placement (broker/arena) and policy (broker/policy), in
  * memory and without a broker.
  *
  * It differs from a broker in this: chunks are there at once, nobody holds a pin, nothing is
  * prefetched, and uses come at the recorded times however many of them miss.
  */
-#ifndef SW_BENCH_SIMULATE_H
-#define SW_BENCH_SIMULATE_H
+#ifndef SWBENCH_REPLAY_SIMULATE_H
+#define SWBENCH_REPLAY_SIMULATE_H
 
 #include "cache/cache.h"
 #include "replay/trace_file.h"

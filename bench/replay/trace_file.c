@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The reader of traces: one function a kind of line. */
 #include "replay/trace_file.h"
 

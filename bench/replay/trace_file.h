@@ -1,10 +1,11 @@
+/* SPDX-License-Identifier: MIT */
 /* Reads what swbrokerd --trace wrote; the format is described in broker/cache/trace.h.
  *
  * The file is checked line by line: whatever is not of the format is an error that names the line.
  * A file without its end (the broker was killed) is read as far as it goes.
  */
-#ifndef SW_BENCH_TRACE_FILE_H
-#define SW_BENCH_TRACE_FILE_H
+#ifndef SWBENCH_REPLAY_TRACE_FILE_H
+#define SWBENCH_REPLAY_TRACE_FILE_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The broker's log: levels, limits, and the shape of a line. */
 #include "base/log.h"
 

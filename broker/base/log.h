@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The broker's log: what happened, how urgent it is, and what it is about.
  *
  * Where lines go is found out once, from what stderr is:
@@ -12,8 +13,8 @@
  * Control characters are written as '?', so that no peer's text can forge a line or a field.
  * One thread's, the loop's.
  */
-#ifndef SWB_LOG_H
-#define SWB_LOG_H
+#ifndef SWB_BASE_LOG_H
+#define SWB_BASE_LOG_H
 
 #include <stdbool.h>
 #include <stdint.h>

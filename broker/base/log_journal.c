@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Entries for the journal in its native protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL): a datagram
  * of NAME=VALUE lines. Values hold no line ends here, so that the form with lengths is not needed.
  *

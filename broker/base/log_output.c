@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Where lines of the log go: finding out what stderr is, and writing to it without ever waiting.
  *
  * stderr's open file is shared with whoever started this process, so it must not be made

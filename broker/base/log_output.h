@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /* Where lines of the log go. */
-#ifndef SWB_LOG_OUTPUT_H
-#define SWB_LOG_OUTPUT_H
+#ifndef SWB_BASE_LOG_OUTPUT_H
+#define SWB_BASE_LOG_OUTPUT_H
 
 #include <stddef.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The event loop. Timers are a list sorted by due time: most are armed for a fixed time from now,
  * so that the search from the tail ends at once. */
 #include "base/loop.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The event loop: descriptors with a function each, and timers.
  *
  * Level-triggered epoll. A turn waits once, calls what is ready and what is due, and returns: the
@@ -6,8 +7,8 @@
  * been fetched. Sources and timers live in their owners' structs; the loop allocates nothing for
  * them. One thread.
  */
-#ifndef SWB_LOOP_H
-#define SWB_LOOP_H
+#ifndef SWB_BASE_LOOP_H
+#define SWB_BASE_LOOP_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Work that may block, done by a thread of its own. */
 #include "base/offload.h"
 

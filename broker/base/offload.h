@@ -1,11 +1,12 @@
+/* SPDX-License-Identifier: MIT */
 /* Work that may block, done by a thread of its own, whose end is told on the loop.
  *
  * For the few calls that know no other way (resolving a host's name, reading a model's small
  * files). work runs in the thread and touches nothing but its data; over runs on the loop. One that
  * is abandoned goes on in its thread and is disposed of there: nobody waits for it.
  */
-#ifndef SWB_ASIDE_H
-#define SWB_ASIDE_H
+#ifndef SWB_BASE_OFFLOAD_H
+#define SWB_BASE_OFFLOAD_H
 
 #include "base/loop.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Taking over the arena of a process that has ended.
  *
  * Clients go on leasing by themselves all the while, through the same index. So whatever is to

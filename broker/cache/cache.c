@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Life of the cache, its chunks, sessions and requests, and what one dispatch does. */
 #include <assert.h>
 #include <errno.h>

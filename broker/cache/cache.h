@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The cache: what is resident in the arena, what is being read into it, and who waits for that.
  *
  * It ties together the pure parts (arena: placement; policy: whom to evict), the segment (shared memory),
@@ -6,16 +7,16 @@
  *
  * One thread, the broker's loop. Nothing here blocks.
  */
-#ifndef SWB_CACHE_H
-#define SWB_CACHE_H
+#ifndef SWB_CACHE_CACHE_H
+#define SWB_CACHE_CACHE_H
 
 #include <stdbool.h>
 #include <sys/queue.h>
 
+#include "cache/latency.h"
 #include "core/digest.h"
 #include "core/error.h"
 #include "core/lease.h"
-#include "cache/latency.h"
 
 struct cache;
 struct cache_chunk;
@@ -251,15 +252,18 @@ enum cache_eviction {
 };
 
 struct cache_stats {
-    uint64_t arena_bytes, reserved_bytes, resident_bytes, pinned_bytes, huge_bytes, collapse_refused;
-    uint64_t chunks_resident, misses, coalesced, evictions, loads, load_bytes, load_errors, digest_errors;
+    uint64_t arena_bytes, reserved_bytes, resident_bytes, pinned_bytes, huge_bytes,
+        collapse_refused;
+    uint64_t chunks_resident, misses, coalesced, evictions, loads, load_bytes, load_errors,
+        digest_errors;
     uint64_t evicted[CACHE_EVICTION_REASONS]; /* their sum is evictions */
     uint64_t prefetches, prefetch_used, prefetch_dropped, loading, queued;
-    uint64_t prefetch_wasted; /* evicted before anybody used them */
-    uint64_t file_loads, file_bytes;     /* of loads: those that came from their files */
-    uint64_t remote_loads, remote_bytes; /* … and from the remote */
+    uint64_t prefetch_wasted;                /* evicted before anybody used them */
+    uint64_t file_loads, file_bytes;         /* of loads: those that came from their files */
+    uint64_t remote_loads, remote_bytes;     /* … and from the remote */
     uint64_t remote_to_file, file_to_remote; /* loads that one could not serve and the other did */
-    struct latency file_latency, remote_latency; /* from the first read of a load to its verification */
+    struct latency file_latency,
+        remote_latency; /* from the first read of a load to its verification */
     /* of chunks taken over from another process: still to be hashed, right, damaged */
     uint64_t unverified, verified, verify_errors;
     const char *io_engine; /* "io_uring" or "threads"; static */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Room in the arena: pins, eviction, the budget and what follows when it changes. */
 #include <assert.h>
 #include <errno.h>

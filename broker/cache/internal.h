@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the files of the cache share. cache.c: life, chunks, requests, dispatch; cache/queue.c: who
  * is next; cache/load.c: reads; cache/origin.c: where from; cache/evict.c: pins, eviction, the budget;
  * cache/adopt.c: taking over what another process left; cache/rehash.c: hashing that; cache/stats.c:
@@ -10,12 +11,12 @@
 #ifndef SWB_CACHE_INTERNAL_H
 #define SWB_CACHE_INTERNAL_H
 
-#include "memory/arena.h"
 #include "cache/cache.h"
 #include "handover/ledger.h"
 #include "loader/loader.h"
-#include "policy/policy.h"
+#include "memory/arena.h"
 #include "memory/segment.h"
+#include "policy/policy.h"
 
 #define CACHE_ROOM_WAIT_NS UINT64_C(5000000000) /* for pins to go */
 #define CACHE_RETRY_MIN_NS UINT64_C(1000000)
@@ -54,26 +55,26 @@ struct chunk {
     struct cache_chunk info;
     uint32_t id;
     bool queued;
-    bool gone;                    /* unregistered; info.model and info.name are no longer there */
-    bool unverified;              /* taken over, and not hashed yet */
-    bool withheld;                /* unverified, and its entry stays EVICTING until it is */
-    bool ahead;                   /* came by prefetch and was not used yet */
-    bool remote;                  /* while loading: its bytes come from the remote */
+    bool gone;                     /* unregistered; info.model and info.name are no longer there */
+    bool unverified;               /* taken over, and not hashed yet */
+    bool withheld;                 /* unverified, and its entry stays EVICTING until it is */
+    bool ahead;                    /* came by prefetch and was not used yet */
+    bool remote;                   /* while loading: its bytes come from the remote */
     bool tried_file, tried_remote; /* since it was last queued */
-    bool remote_wrong;            /* the remote's bytes did not hash to its digest */
-    bool given_up;                /* by the remote, for a file that may have been of no use */
+    bool remote_wrong;             /* the remote's bytes did not hash to its digest */
+    bool given_up;                 /* by the remote, for a file that may have been of no use */
     char *file_problem, *remote_problem; /* why those tries failed; NULL: they did not */
     int file_code;                       /* of file_problem */
-    enum cache_priority priority; /* while queued or loading */
-    uint32_t session;             /* whose share its read counts in; NO_SESSION: nobody's */
-    uint64_t tried;               /* the round of swi_cache_pump that last tried it */
-    uint64_t offset;              /* while loading or resident */
-    uint32_t resident_at;         /* place in cache->resident while resident */
-    uint32_t load_tick;           /* when it became resident */
-    uint64_t load_ns;             /* the same */
-    uint64_t read_ns;             /* when the read under way began */
-    uint64_t uses;                /* requests */
-    uint64_t departed_uses;       /* of clients that have left */
+    enum cache_priority priority;        /* while queued or loading */
+    uint32_t session;                    /* whose share its read counts in; NO_SESSION: nobody's */
+    uint64_t tried;                      /* the round of swi_cache_pump that last tried it */
+    uint64_t offset;                     /* while loading or resident */
+    uint32_t resident_at;                /* place in cache->resident while resident */
+    uint32_t load_tick;                  /* when it became resident */
+    uint64_t load_ns;                    /* the same */
+    uint64_t read_ns;                    /* when the read under way began */
+    uint64_t uses;                       /* requests */
+    uint64_t departed_uses;              /* of clients that have left */
     struct waiter_list waiters;
     TAILQ_ENTRY(chunk) link; /* in cache->queue */
     struct failure failure;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* How long things took. */
 #include "cache/latency.h"
 

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /* How long things took: a histogram with fixed bounds, as metrics want it. */
-#ifndef SWB_LATENCY_H
-#define SWB_LATENCY_H
+#ifndef SWB_CACHE_LATENCY_H
+#define SWB_CACHE_LATENCY_H
 
 #include <stdint.h>
 

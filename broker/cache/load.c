@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Starting the reads of queued chunks, and what follows when one has finished or failed. */
 #include <assert.h>
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Where a chunk is read from: its file or the remote; and what is kept of a failure. */
 #include <stdio.h>
 #include <stdlib.h>

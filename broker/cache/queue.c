@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Which chunk is read next: by priority, and among demands by what their sessions had lately.
  *
  * A session's share is the bytes read for it, halving every SHARE_HALF_NS. Demands of the session

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Hashing what was taken over from another process.
  *
  * What is withheld goes first and without a pause, and of that what somebody waits for; the rest a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the cache tells about itself. */
 #include <stdio.h>
 

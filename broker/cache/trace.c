@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Writes the trace; its format is in trace.h. */
 #include "cache/trace.h"
 

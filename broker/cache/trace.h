@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The recorder: what clients do with chunks, written to a file (swbrokerd --trace FILE, or swctl
  * trace start FILE).
  *
@@ -33,8 +34,8 @@
  * written any more, or has reached TRACE_BYTES_MAX, ends the recording with one warning; the broker
  * goes on.
  */
-#ifndef SWB_TRACE_H
-#define SWB_TRACE_H
+#ifndef SWB_CACHE_TRACE_H
+#define SWB_CACHE_TRACE_H
 
 #include "cache/cache.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A model's manifest and small files in one piece. */
 #include "catalog/bundle.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A model's manifest and small files in one piece, as a Redis holds them under
  * PREFIX:model:NAME:REVISION. Pure.
  *
@@ -10,8 +11,8 @@
  *
  * One of the files is chunk_info.json. The chunks are not in it: the manifest names them by digest.
  */
-#ifndef SWB_BUNDLE_H
-#define SWB_BUNDLE_H
+#ifndef SWB_CATALOG_BUNDLE_H
+#define SWB_CATALOG_BUNDLE_H
 
 #include <stdbool.h>
 #include <stdint.h>

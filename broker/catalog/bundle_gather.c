@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Reads a chunk directory's small files into a bundle. */
 #include "catalog/bundle_gather.h"
 
@@ -10,8 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "catalog/open_beneath.h"
 #include "catalog/bundle.h"
+#include "catalog/open_beneath.h"
 
 struct gathering {
     int root;

@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /* Reads a chunk directory's small files into a bundle: everything in it and in its folders but the
  * chunks themselves and what begins with a dot. Blocks: for a thread. */
-#ifndef SWB_GATHER_H
-#define SWB_GATHER_H
+#ifndef SWB_CATALOG_BUNDLE_GATHER_H
+#define SWB_CATALOG_BUNDLE_GATHER_H
 
 #include "core/digest.h"
 #include "core/manifest.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The catalog of models. */
 #include "catalog/catalog.h"
 
@@ -11,11 +12,11 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#include "catalog/open_beneath.h"
-#include "core/wire.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "catalog/open_beneath.h"
 #include "catalog/revision_remote.h"
+#include "core/wire.h"
 
 /* Lookups of unknown names: some at once, then some a second, whoever asks. */
 #define LOOKUPS_AT_ONCE  20u
@@ -400,13 +401,15 @@ int catalog_acquire(struct catalog *catalog, const char *name, uint64_t now_ns,
                     struct revision **ret, struct swi_error *error)
 {
     struct catalog_model *model = catalog_find(catalog, name);
-    if (catalog->path && (!model || !model->current) && plausible_name(name) && may_look_up(catalog, now_ns)) {
+    if (catalog->path && (!model || !model->current) && plausible_name(name) &&
+        may_look_up(catalog, now_ns)) {
         look_up(catalog, name);
         model = catalog_find(catalog, name);
     }
     if (!model && !catalog->path)
         return swi_fail(error, SW_ENOMODEL,
-                        "no model %s: it is not among --models, and there is no --chunks-dir", name);
+                        "no model %s: it is not among --models, and there is no --chunks-dir",
+                        name);
     if (!model)
         return swi_fail(error, SW_ENOMODEL,
                         "no model %s in %s; swctl models lists them, swchunk import adds one", name,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The catalog: which models the chunks directory holds, by name.
  *
  * The directory is one model's chunk directory (its base name is the model's name) or a folder of
@@ -8,8 +9,8 @@
  * Models may also come from a Redis, without a directory (remote/redis/models.h); a directory of that name
  * goes before. There need not be a chunks directory then.
  */
-#ifndef SWB_CATALOG_H
-#define SWB_CATALOG_H
+#ifndef SWB_CATALOG_CATALOG_H
+#define SWB_CATALOG_CATALOG_H
 
 #include "catalog/revision.h"
 
@@ -39,7 +40,7 @@ struct catalog {
     uint64_t next_incarnation;
     struct catalog_models models;        /* by name */
     struct catalog_revisions superseded; /* that still have users */
-    struct catalog_keeper keeper; /* keep NULL: nobody */
+    struct catalog_keeper keeper;        /* keep NULL: nobody */
     uint32_t count;
     uint32_t lookups; /* of unknown names that may be made now */
     uint64_t lookups_since_ns;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Opening files by names that others chose. */
 #include "catalog/open_beneath.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* One revision of one model. */
 #include "catalog/revision.h"
 
@@ -11,8 +12,8 @@
 #include <unistd.h>
 
 #include "catalog/open_beneath.h"
-#include "handover/ledger.h"
 #include "catalog/revision_remote.h"
+#include "handover/ledger.h"
 
 #define FILE_MAX_BYTES (64u << 20)
 

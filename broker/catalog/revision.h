@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* One revision of one model: a chunk directory as it was when the catalog looked at it.
  *
  * The directory is held by descriptor, so that a replaced one stays readable for those who opened
@@ -8,8 +9,8 @@
  *   current, unregistered ──acquire──▶ current, registered ──supersede──▶ superseded ──last
  * release──▶ freed
  */
-#ifndef SWB_REVISION_H
-#define SWB_REVISION_H
+#ifndef SWB_CATALOG_REVISION_H
+#define SWB_CATALOG_REVISION_H
 
 #include <stdbool.h>
 #include <sys/queue.h>
@@ -24,9 +25,9 @@ struct revision {
     TAILQ_ENTRY(revision) link; /* among the superseded */
     struct cache *cache;
     char *name;
-    int directory; /* -1: it came from a Redis (catalog/revision_remote.h) */
+    int directory;                  /* -1: it came from a Redis (catalog/revision_remote.h) */
     struct revision_stored *stored; /* NULL: it has a directory */
-    dev_t device; /* of the directory */
+    dev_t device;                   /* of the directory */
     ino_t inode;
     struct swi_manifest manifest;
     uint64_t incarnation;

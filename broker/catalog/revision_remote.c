@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A revision without a directory. */
 #include "catalog/revision_remote.h"
 

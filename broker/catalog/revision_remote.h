@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /* A revision without a directory: made of a bundle (bundle.h) that came from a Redis. Its chunks
  * have no files and come from the cache's remote; its small files are sealed memory. */
-#ifndef SWB_REVISION_STORED_H
-#define SWB_REVISION_STORED_H
+#ifndef SWB_CATALOG_REVISION_REMOTE_H
+#define SWB_CATALOG_REVISION_REMOTE_H
 
 #include "catalog/revision.h"
 

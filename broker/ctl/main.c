@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swctl: the operator's tool. Its command line and help, by the table of verbs (ctl/verb.h). */
 #include <errno.h>
 #include <getopt.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The broker's answers, printed for people. A key that an older or newer broker does not send shows
  * as 0 or "". */
 #include "ctl/show.h"
@@ -352,8 +353,9 @@ void ctl_show_trace(const struct ctl_call *call, const json_t *reply)
     if (ctl_count_of(reply, "lost"))
         (void)printf("; %llu uses were lost", ctl_count_of(reply, "lost"));
     if (access(path, F_OK) < 0 && errno == ENOENT)
-        (void)printf("; the file is not to be seen from here: as a service the broker has a /tmp of "
-                     "its own (PrivateTmp=)");
+        (void)printf(
+            "; the file is not to be seen from here: as a service the broker has a /tmp of "
+            "its own (PrivateTmp=)");
     (void)printf("\n");
 }
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The broker's answers, printed for people. Each takes an answer that is "ok". */
 #ifndef SWB_CTL_SHOW_H
 #define SWB_CTL_SHOW_H

@@ -1,10 +1,11 @@
+/* SPDX-License-Identifier: MIT */
 /* Chunks, printed for people: swctl ls and swctl verify. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "ctl/show.h"
 #include "ctl/lib/table.h"
+#include "ctl/show.h"
 
 /* ---- sorting --------------------------------------------------------------------------------- */
 

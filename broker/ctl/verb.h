@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swctl's verbs, as data: what each takes, what it asks the broker, how its answer is shown.
  *
  * ctl/main.c reads the command line by this table (ctl/verbs.c) and makes the help from it, so that a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The table of swctl's verbs, and what most of them have in common. */
 #include <assert.h>
 #include <errno.h>
@@ -7,15 +8,15 @@
 
 #include "core/size.h"
 #include "core/wire.h"
-#include "ctl/lib/ask.h"
 #include "ctl/doctor/doctor.h"
-#include "exporter/export.h"
+#include "ctl/lib/ask.h"
 #include "ctl/lib/meter.h"
-#include "ctl/show.h"
 #include "ctl/lib/text.h"
+#include "ctl/show.h"
 #include "ctl/verb.h"
 #include "ctl/warm.h"
 #include "ctl/watch/watch.h"
+#include "exporter/export.h"
 #include "exporter/metrics.h"
 
 /* ---- requests -------------------------------------------------------------------------------- */

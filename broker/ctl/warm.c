@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swctl warm: one target, several, or the whole catalog, one after the other on one connection. */
 #include "ctl/warm.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swctl warm. */
 #ifndef SWB_CTL_WARM_H
 #define SWB_CTL_WARM_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The daemon as a whole: puts the parts together, runs the loop, takes them apart. */
 #include "daemon/broker.h"
 
@@ -7,15 +8,15 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include "daemon/takeover.h"
+#include "base/log.h"
 #include "core/size.h"
 #include "daemon/kept.h"
-#include "base/log.h"
-#include "operator/pins.h"
 #include "daemon/reload.h"
+#include "daemon/takeover.h"
+#include "operator/pins.h"
+#include "operator/verify.h"
 #include "session/session.h"
 #include "settings/settings.h"
-#include "operator/verify.h"
 
 #define CHECK_EVERY_NS     (LOOP_NS_PER_S / 2)
 #define TRACE_EVERY_NS     (10 * LOOP_NS_PER_MS)

@@ -1,21 +1,22 @@
+/* SPDX-License-Identifier: MIT */
 /* The daemon as a whole: its options, and what its parts share. One thread. */
-#ifndef SWB_BROKER_H
-#define SWB_BROKER_H
+#ifndef SWB_DAEMON_BROKER_H
+#define SWB_DAEMON_BROKER_H
 
 #include <sys/stat.h>
 
-#include "cache/cache.h"
-#include "catalog/catalog.h"
-#include "daemon/idle.h"
-#include "handover/ledger.h"
-#include "session/listener.h"
 #include "base/log.h"
 #include "base/loop.h"
-#include "remote/redis/models.h"
-#include "remote/redis/tier.h"
+#include "cache/cache.h"
+#include "cache/trace.h"
+#include "catalog/catalog.h"
+#include "daemon/idle.h"
 #include "daemon/service.h"
 #include "handover/fdstore.h"
-#include "cache/trace.h"
+#include "handover/ledger.h"
+#include "remote/redis/models.h"
+#include "remote/redis/tier.h"
+#include "session/listener.h"
 
 struct push;
 struct where;

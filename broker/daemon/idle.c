@@ -1,11 +1,12 @@
+/* SPDX-License-Identifier: MIT */
 /* Ending by itself. */
 #include "daemon/idle.h"
 
 #include <poll.h>
 
-#include "daemon/broker.h"
-#include "core/start_lock.h"
 #include "base/log.h"
+#include "core/start_lock.h"
+#include "daemon/broker.h"
 #include "session/session.h"
 
 #define FIRST_CLIENT_NS (10 * LOOP_NS_PER_S) /* whoever started it may be slow to connect */

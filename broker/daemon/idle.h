@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /* --exit-when-idle: a broker that ends when nobody needs it any more. */
-#ifndef SWB_IDLE_H
-#define SWB_IDLE_H
+#ifndef SWB_DAEMON_IDLE_H
+#define SWB_DAEMON_IDLE_H
 
 #include <stdint.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Bundles in the service manager's store. */
 #include "daemon/kept.h"
 
@@ -9,9 +10,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "core/manifest.h"
 #include "base/log.h"
 #include "catalog/revision_remote.h"
+#include "core/manifest.h"
 
 #define KEPT_NAME_BYTES 256u
 #define KEPT_MAX_BYTES  (KEPT_NAME_BYTES + (128u << 20)) /* a bundle of Redis is no larger */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Models from a Redis that a successor finds without asking it: the bundles of what is served go to
  * the service manager's store, so that a restart while the Redis is away costs nobody a model.
  *
@@ -8,8 +9,8 @@
  * the catalog before it takes revisions over; the Redis is asked all the same, and a newer revision
  * supersedes them as always.
  */
-#ifndef SWB_KEPT_H
-#define SWB_KEPT_H
+#ifndef SWB_DAEMON_KEPT_H
+#define SWB_DAEMON_KEPT_H
 
 #include "daemon/broker.h"
 

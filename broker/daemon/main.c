@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swbrokerd: what the command line asks for. */
 #include <fcntl.h>
 #include <stdio.h>

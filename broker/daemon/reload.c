@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Settings that change while the broker runs. */
 #include "daemon/reload.h"
 

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /* Settings that change while the broker runs. */
-#ifndef SWB_RELOAD_H
-#define SWB_RELOAD_H
+#ifndef SWB_DAEMON_RELOAD_H
+#define SWB_DAEMON_RELOAD_H
 
 #include <jansson.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the service manager hears of the broker. */
 #include "daemon/service.h"
 
@@ -8,9 +9,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "daemon/broker.h"
-#include "core/size.h"
 #include "base/log.h"
+#include "core/size.h"
+#include "daemon/broker.h"
 #include "handover/sd_notify.h"
 
 #define STATUS_EVERY_NS (5 * LOOP_NS_PER_S)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the service manager hears of the broker: that it is ready, reloading or stopping, one line
  * for systemctl status, and, where the unit has a watchdog, that the event loop turns.
  *
@@ -6,8 +7,8 @@
  *
  * Without a manager ($NOTIFY_SOCKET) all of this does nothing.
  */
-#ifndef SWB_SERVICE_H
-#define SWB_SERVICE_H
+#ifndef SWB_DAEMON_SERVICE_H
+#define SWB_DAEMON_SERVICE_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Taking over from a broker that has ended. */
 #include "daemon/takeover.h"
 
@@ -10,9 +11,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "core/lease.h"
 #include "core/size.h"
-#include "base/log.h"
 #include "session/client_page.h"
 #include "session/request.h"
 #include "session/session.h"

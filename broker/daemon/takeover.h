@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A restart that clients do not notice: what a broker leaves with the service manager, and what its
  * successor does with it.
  *
@@ -54,8 +55,8 @@
  * When it starts empty, memory may be short: the manager lets go first (waited for), clients when
  * they have come to this broker. So it begins with what there is, be it nothing.
  */
-#ifndef SWB_ADOPT_H
-#define SWB_ADOPT_H
+#ifndef SWB_DAEMON_TAKEOVER_H
+#define SWB_DAEMON_TAKEOVER_H
 
 #include "daemon/broker.h"
 

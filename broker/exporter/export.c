@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swctl export: the broker's metrics over HTTP, for Prometheus to fetch. */
 #include "exporter/export.h"
 

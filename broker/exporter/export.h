@@ -1,10 +1,11 @@
+/* SPDX-License-Identifier: MIT */
 /* swctl export: the broker's metrics over HTTP, for Prometheus to fetch.
  *
  * A process of its own, so that the daemon speaks no HTTP: it asks the broker as any swctl does.
  * One thread answers one request after the other, so that however many scrapers there are, the
  * broker is asked one question at a time. */
-#ifndef SWB_CTL_EXPORT_H
-#define SWB_CTL_EXPORT_H
+#ifndef SWB_EXPORTER_EXPORT_H
+#define SWB_EXPORTER_EXPORT_H
 
 #include <stdbool.h>
 

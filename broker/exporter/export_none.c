@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swctl export where libmicrohttpd is not there. */
 #include <stdio.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The broker's figures as Prometheus reads them. */
 #include "exporter/metrics.h"
 

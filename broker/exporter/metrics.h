@@ -1,9 +1,10 @@
+/* SPDX-License-Identifier: MIT */
 /* The broker's figures as Prometheus reads them (text exposition format 0.0.4).
  *
  * Made from the answer to the verb "stats", not inside the daemon: swctl stats --format=prometheus
  * and swctl export share it. Which metrics there are is one table in metrics.c. */
-#ifndef SWB_METRICS_H
-#define SWB_METRICS_H
+#ifndef SWB_EXPORTER_METRICS_H
+#define SWB_EXPORTER_METRICS_H
 
 #include <jansson.h>
 #include <stdbool.h>

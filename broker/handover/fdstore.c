@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The service manager's descriptor store. */
 #include "handover/fdstore.h"
 
@@ -10,8 +11,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "core/layout.h"
 #include "base/log.h"
+#include "core/layout.h"
 #include "handover/sd_notify.h"
 
 #define CAPACITY_MAX 65536u

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The service manager's descriptor store: what of the broker outlives its process.
  *
  * The manager keeps copies of descriptors under names and passes them to the next process of the
@@ -16,8 +17,8 @@
  *
  * It moves descriptors and knows nothing of what is in them.
  */
-#ifndef SWB_STORE_H
-#define SWB_STORE_H
+#ifndef SWB_HANDOVER_FDSTORE_H
+#define SWB_HANDOVER_FDSTORE_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The ledger of one arena. */
 #include "handover/ledger.h"
 

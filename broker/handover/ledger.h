@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The ledger: what of the broker's own state its successor needs, besides arena, index and pages.
  *
  * A memfd that only brokers map. Everything is written as it happens, so that a broker that is
@@ -16,8 +17,8 @@
  * The index says what is in the arena, the ledger says what it is for. Where they disagree, or
  * either is not in order, a successor believes neither (daemon/takeover.h).
  */
-#ifndef SWB_LEDGER_H
-#define SWB_LEDGER_H
+#ifndef SWB_HANDOVER_LEDGER_H
+#define SWB_HANDOVER_LEDGER_H
 
 #include <stdbool.h>
 #include <stddef.h>

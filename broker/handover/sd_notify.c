@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Talking with the service manager, through libsystemd. */
 #include "handover/sd_notify.h"
 

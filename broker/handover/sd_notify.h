@@ -1,9 +1,10 @@
+/* SPDX-License-Identifier: MIT */
 /* Talking with the service manager: sd_notify(3), and the descriptors that it passes.
  *
  * Built with libsystemd all of it works; without it text goes to the manager and descriptors come
  * from it, but none can be sent. */
-#ifndef SWB_NOTIFY_H
-#define SWB_NOTIFY_H
+#ifndef SWB_HANDOVER_SD_NOTIFY_H
+#define SWB_HANDOVER_SD_NOTIFY_H
 
 #include <stdbool.h>
 #include <stddef.h>

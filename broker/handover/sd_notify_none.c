@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Talking with the service manager where libsystemd is not there: datagrams of text to it, and the
  * descriptors that a process of a service starts with. */
 #include "handover/sd_notify.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What an engine of the loader does: hands reads to the kernel and reports them completed, in any
  * order. */
 #ifndef SWB_LOADER_ENGINE_H

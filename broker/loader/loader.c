@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Segmentation, verification and error handling; the engines only move bytes. */
 #include "loader/loader.h"
 

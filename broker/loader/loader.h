@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Reading chunk files into memory and verifying them.
  *
  * A load is one file read into one range. It is cut into segments; segments of all loads share one
@@ -21,8 +22,8 @@
  * on the loop's own thread and only between loader_want and loader_brought, so that such a load,
  * once it has failed, is over as soon as the bringer has given back what it wanted.
  */
-#ifndef SWB_LOADER_H
-#define SWB_LOADER_H
+#ifndef SWB_LOADER_LOADER_H
+#define SWB_LOADER_LOADER_H
 
 #include <stdbool.h>
 #include <sys/queue.h>

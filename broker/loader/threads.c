@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The loader's engine for places where io_uring is forbidden: a few threads calling pread.
  *
  * Everything shared between them and the loop is under one mutex. An eventfd tells the loop that

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The loader's io_uring engine: plain reads, since registered buffers would keep the arena's blocks
  * from becoming huge pages. The ring's own descriptor is what the broker's loop polls.
  */

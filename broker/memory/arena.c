@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Runs in address order in a doubly linked list of array elements. Every operation but freeing
  * walks the list: a placement happens once per read of a chunk, which takes at least a hundred
  * times as long.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Placement of chunks in the arena: which contiguous range a chunk gets, and which neighbours must
  * leave for it.
  *
@@ -15,8 +16,8 @@
  *
  * It does not decide whom to evict: the caller's regret callback does.
  */
-#ifndef SWB_ARENA_H
-#define SWB_ARENA_H
+#ifndef SWB_MEMORY_ARENA_H
+#define SWB_MEMORY_ARENA_H
 
 #include <stdbool.h>
 #include <stdint.h>

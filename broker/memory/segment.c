@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Linux calls behind segment.h. */
 #include "memory/segment.h"
 

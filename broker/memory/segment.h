@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The shared memory: the arena object and the index object, their read-only descriptors for
  * clients, and how much of the arena is backed by memory.
  *
@@ -14,8 +15,8 @@
  * The descriptors for clients are opened O_RDONLY through /proc. That binds clients of other users,
  * who cannot reopen them for writing; it does not bind root or the broker's own user.
  */
-#ifndef SWB_SEGMENT_H
-#define SWB_SEGMENT_H
+#ifndef SWB_MEMORY_SEGMENT_H
+#define SWB_MEMORY_SEGMENT_H
 
 #include <stdbool.h>
 #include <stdint.h>

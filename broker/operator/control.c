@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The operator's verbs. */
 #include "operator/control.h"
 
@@ -6,11 +7,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/size.h"
 #include "base/log.h"
+#include "core/size.h"
+#include "daemon/reload.h"
 #include "operator/pins.h"
 #include "operator/push.h"
-#include "daemon/reload.h"
 #include "operator/report.h"
 #include "operator/verify.h"
 #include "operator/warm.h"

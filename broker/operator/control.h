@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The operator's verbs: a JSON request, a JSON answer.
  *
  *   anyone who may connect:
@@ -20,8 +21,8 @@
  * push and verify, a request with "progress":true gets
  * {"progress":{"chunks":N,"of_chunks":N,"bytes":N, "of_bytes":N}} now and then.
  */
-#ifndef SWB_CONTROL_H
-#define SWB_CONTROL_H
+#ifndef SWB_OPERATOR_CONTROL_H
+#define SWB_OPERATOR_CONTROL_H
 
 #include "session/session.h"
 

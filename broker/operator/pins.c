@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The operator's pins. */
 #include "operator/pins.h"
 
@@ -5,12 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "memory/arena.h"
-#include "core/size.h"
 #include "base/log.h"
+#include "core/size.h"
+#include "memory/arena.h"
 
 #define FAILED_AGAIN_NS                                                                            \
-    (10 * LOOP_NS_PER_S) /* a chunk that cannot be read is tried again after                       \
+    (10 *                                                                                          \
+     LOOP_NS_PER_S) /* a chunk that cannot be read is tried again after                       \
                           */
 
 struct pinned {

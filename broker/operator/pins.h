@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The operator's pins: chunks that stay resident because swctl pin said so.
  *
  * A pin is a wish by name, kept across reloads: when a model is replaced, its pins move to the new
@@ -8,8 +9,8 @@
  * Pins may take half of the cache, so that something can always be evicted. Pinning a model makes
  * the broker a user of its revision.
  */
-#ifndef SWB_PINS_H
-#define SWB_PINS_H
+#ifndef SWB_OPERATOR_PINS_H
+#define SWB_OPERATOR_PINS_H
 
 #include "daemon/broker.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swctl push. */
 #include "operator/push.h"
 
@@ -9,12 +10,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/offload.h"
-#include "operator/control.h"
-#include "catalog/bundle_gather.h"
 #include "base/log.h"
-#include "remote/redis/tier_internal.h"
+#include "base/offload.h"
+#include "catalog/bundle_gather.h"
+#include "operator/control.h"
 #include "operator/report.h"
+#include "remote/redis/tier_internal.h"
 
 #define PAGE 4096u
 

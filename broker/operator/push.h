@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swctl push: fills the Redis with a model from its local files, chunks first, then manifest and
  * small files, and last the name of the revision, so that a broker without the files finds all of
  * it or the revision before.
@@ -11,8 +12,8 @@
  * One push at a time in a broker; it ends with the connection that asked for it. Memory: one chunk,
  * or the small files.
  */
-#ifndef SWB_PUSH_H
-#define SWB_PUSH_H
+#ifndef SWB_OPERATOR_PUSH_H
+#define SWB_OPERATOR_PUSH_H
 
 #include "session/session.h"
 

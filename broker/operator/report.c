@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the broker says about itself, as JSON. */
 #include "operator/report.h"
 

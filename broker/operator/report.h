@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /* What the broker says about itself, as JSON. Each returns a new reference, or NULL when memory is
  * out. */
-#ifndef SWB_REPORT_H
-#define SWB_REPORT_H
+#ifndef SWB_OPERATOR_REPORT_H
+#define SWB_OPERATOR_REPORT_H
 
 #include <jansson.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the broker says about chunks: where they are, who holds them, when they are needed. */
 #include <math.h>
 #include <stdlib.h>

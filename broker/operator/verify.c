@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Hashing what is resident. */
 #include "operator/verify.h"
 
@@ -7,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "operator/control.h"
 #include "base/log.h"
+#include "operator/control.h"
 #include "operator/report.h"
 
 #define STEP_BYTES  (1u << 20)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swctl verify: what is resident is hashed again, in small steps between the loop's turns.
  *
  * Each resident chunk is compared with its digest, at most 1 MiB a turn; one that leaves or is
@@ -6,8 +7,8 @@
  * discarded, never returned), the chunk is evicted, counted among the digest errors, and read again
  * from its file.
  */
-#ifndef SWB_VERIFY_H
-#define SWB_VERIFY_H
+#ifndef SWB_OPERATOR_VERIFY_H
+#define SWB_OPERATOR_VERIFY_H
 
 #include "session/session.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Warm-ups and pins that an operator asked for. */
 #include "operator/warm.h"
 

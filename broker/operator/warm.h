@@ -1,8 +1,9 @@
+/* SPDX-License-Identifier: MIT */
 /* Warm-ups and pins that an operator asked for: loads of a whole model or one component, answered
  * when all are done. A pin is there before its chunks are loaded, so that they stay; it is taken
  * back when one of them cannot be loaded, or when whoever asked has gone before the answer. */
-#ifndef SWB_WARM_H
-#define SWB_WARM_H
+#ifndef SWB_OPERATOR_WARM_H
+#define SWB_OPERATOR_WARM_H
 
 #include "session/session.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a Redis has of the models in the catalog. */
 #include "operator/where.h"
 

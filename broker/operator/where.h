@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /* What a Redis has of the models in the catalog: for swctl models, where there is a Redis. Asks it
  * one thing at a time and answers when all is known, or when it turns out not to answer. */
-#ifndef SWB_WHERE_H
-#define SWB_WHERE_H
+#ifndef SWB_OPERATOR_WHERE_H
+#define SWB_OPERATOR_WHERE_H
 
 #include "session/session.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What policy.c (last uses, regrets) and policy/next_use.c (cursors, foresight) share. */
 #ifndef SWB_POLICY_INTERNAL_H
 #define SWB_POLICY_INTERNAL_H

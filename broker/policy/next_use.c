@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* next-use: from the cursors of all sessions to the time until each component's next use.
  *
  * Everything that comes from a client is clamped before it is used: a step lasts between a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Last uses by chunk id, in ticks of the index compared modulo 2^32, and the two policies over
  * them. The foresight of next-use is in policy/next_use.c.
  */

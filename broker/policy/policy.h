@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Whom to evict: what is known about the use of each chunk, turned into a regret for the arena's
  * window search.
  *
@@ -19,11 +20,11 @@
  *     their way; the rest leaves like that of an idle model. Whatever a client writes, it keeps no
  *     more than that from leaving.
  */
-#ifndef SWB_POLICY_H
-#define SWB_POLICY_H
+#ifndef SWB_POLICY_POLICY_H
+#define SWB_POLICY_POLICY_H
 
-#include "memory/arena.h"
 #include "cache/cache.h"
+#include "memory/arena.h"
 
 struct policy;
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A circuit breaker. */
 #include "remote/breaker.h"
 

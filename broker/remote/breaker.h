@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A circuit breaker: whether it is worth asking a server that has been failing. Pure: time is an
  * argument (CLOCK_MONOTONIC).
  *
@@ -12,8 +13,8 @@
  * an operation succeeds as a whole: before that, one more opens it again, for longer. A connection
  * that is made is no success by itself.
  */
-#ifndef SWB_BREAKER_H
-#define SWB_BREAKER_H
+#ifndef SWB_REMOTE_BREAKER_H
+#define SWB_REMOTE_BREAKER_H
 
 #include <stdbool.h>
 #include <stdint.h>

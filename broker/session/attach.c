@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Sessions that are clients: their number, epoch and page, and the watch over what they pin. */
 #include <assert.h>
 #include <errno.h>
@@ -6,8 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "core/lease.h"
 #include "base/log.h"
+#include "core/lease.h"
 #include "session/client_page.h"
 #include "session/session.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The client page of one session.
  *
  * The memfd is sealed against resizing before anybody gets it: a client that could shorten it would

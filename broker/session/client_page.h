@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /* The client page of one session: made here, written by its client, read and never trusted by the
  * broker. */
-#ifndef SWB_PAGE_H
-#define SWB_PAGE_H
+#ifndef SWB_SESSION_CLIENT_PAGE_H
+#define SWB_SESSION_CLIENT_PAGE_H
 
 #include "core/error.h"
 #include "core/layout.h"

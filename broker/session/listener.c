@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The broker's listening socket. */
 #include "session/listener.h"
 

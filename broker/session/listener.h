@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /* The broker's listening socket: who may hold the path, and its removal at the end. */
-#ifndef SWB_LISTENER_H
-#define SWB_LISTENER_H
+#ifndef SWB_SESSION_LISTENER_H
+#define SWB_SESSION_LISTENER_H
 
 #include <stdbool.h>
 #include <sys/stat.h>

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /* Who is at the other end of a socket, and whether that process still lives. */
-#ifndef SWB_PEER_H
-#define SWB_PEER_H
+#ifndef SWB_SESSION_PEER_H
+#define SWB_SESSION_PEER_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What clients ask for, message by message. */
 #include "session/request.h"
 
@@ -7,8 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "operator/control.h"
 #include "core/lease.h"
+#include "operator/control.h"
 
 /* Costs in tokens, roughly in units of 10 µs of the loop's time. */
 enum { COST_SIMPLE = 1, COST_OPEN = 5, COST_TABLE = 5, COST_FILE = 5, COST_CONTROL = 20 };

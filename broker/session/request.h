@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /* What clients ask for, message by message. */
-#ifndef SWB_REQUEST_H
-#define SWB_REQUEST_H
+#ifndef SWB_SESSION_REQUEST_H
+#define SWB_SESSION_REQUEST_H
 
 #include "session/session.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Packets on their way to one client. */
 #include "session/send_queue.h"
 

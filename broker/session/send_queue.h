@@ -1,11 +1,12 @@
+/* SPDX-License-Identifier: MIT */
 /* Packets on their way to one client: sent at once while its socket takes them, kept in order
  * otherwise.
  *
  * Bounded: who lets more than OUTBOX_MAX bytes pile up gets -ENOBUFS and is to be closed. Long
  * texts are cut into packets as the socket takes them and do not count.
  */
-#ifndef SWB_OUTBOX_H
-#define SWB_OUTBOX_H
+#ifndef SWB_SESSION_SEND_QUEUE_H
+#define SWB_SESSION_SEND_QUEUE_H
 
 #include <stdbool.h>
 #include <stddef.h>

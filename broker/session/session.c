@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Sessions: connections, reading, answering, ending. */
 #include "session/session.h"
 
@@ -8,14 +9,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "core/socket.h"
 #include "base/log.h"
-#include "session/client_page.h"
+#include "core/socket.h"
 #include "operator/push.h"
-#include "session/request.h"
 #include "operator/verify.h"
 #include "operator/warm.h"
 #include "operator/where.h"
+#include "session/client_page.h"
+#include "session/request.h"
 
 #define ACCEPTS_A_TURN   16
 #define RATE_A_SECOND    5000 /* a message costs one token or more */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Sessions: one for each connected client, from accept to the moment when nothing of it is left.
  *
  *   NEW ──HELLO──▶ ATTACHED ──┐          NEW: said nothing yet; closed after a few seconds
@@ -18,16 +19,16 @@
  * A session is read only while it takes its answers and keeps to its rate: whatever it sends beyond
  * that stays in its own socket buffer.
  */
-#ifndef SWB_SESSION_H
-#define SWB_SESSION_H
+#ifndef SWB_SESSION_SESSION_H
+#define SWB_SESSION_SESSION_H
 
 #include <jansson.h>
 
-#include "daemon/broker.h"
 #include "core/wire.h"
+#include "daemon/broker.h"
 #include "handover/ledger.h"
-#include "session/send_queue.h"
 #include "session/peer.h"
+#include "session/send_queue.h"
 
 #define SESSION_MODELS   64u  /* models that one session may have open */
 #define SESSION_REQUESTS 256u /* loads that one session may wait for */

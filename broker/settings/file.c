@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The configuration file. inih splits lines into sections, keys and values; which of them exist and
  * what they may hold is the table's.
  *

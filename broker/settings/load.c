@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The four sources, in the order of their strength. */
 #include <errno.h>
 #include <getopt.h>

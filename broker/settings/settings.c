@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The table of settings, and how their values are read. */
 #include "settings/settings.h"
 
@@ -163,9 +164,10 @@ const struct setting settings_table[] = {
      .apply = reload_value, .help = "end when the last client has been gone for so long"},
     {"redis", "redis-url", .environment = "SW_REDIS_URL", .argument = "URL", .parse = parse_text,
      INTO(redis.url), .expected = "a URL", .otherwise = "none", .secret = true,
-     .help = "share chunks with other hosts through a Redis: redis://HOST:PORT/DB,\n"
-             "rediss://... (TLS), unix:///PATH; default $SW_REDIS_URL (a password on the command line\n"
-             "shows in ps)"},
+     .help =
+         "share chunks with other hosts through a Redis: redis://HOST:PORT/DB,\n"
+         "rediss://... (TLS), unix:///PATH; default $SW_REDIS_URL (a password on the command line\n"
+         "shows in ps)"},
     {"redis", "redis-mode", .argument = "MODE", .parse = parse_choice, INTO(redis.mode),
      .choices = redis_modes, .expected = "read-write, read-only or write-only",
      .fallback = "read-write", .help = "read-write (default), read-only or write-only"},

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The daemon's settings: one table, four sources.
  *
  *   flags  >  environment  >  configuration file  >  defaults
@@ -10,8 +11,8 @@
  *
  * Every source is checked, also where a stronger one wins. One thread.
  */
-#ifndef SWB_SETTINGS_H
-#define SWB_SETTINGS_H
+#ifndef SWB_SETTINGS_SETTINGS_H
+#define SWB_SETTINGS_SETTINGS_H
 
 #include <stdio.h>
 
@@ -40,7 +41,7 @@ struct setting {
     int (*apply)(struct broker *broker, const struct broker_options *wanted,
                  struct swi_error *error);
     bool required; /* unless models come from a Redis */
-    bool secret; /* its value is not shown anywhere */
+    bool secret;   /* its value is not shown anywhere */
 };
 
 enum settings_origin {

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Surfing Weights: what every public header shares: version, export macro, error codes.
  *
  * Every public function returns 0 (or a non-negative count where it says so) on success and a negative
@@ -17,30 +18,30 @@ extern "C" {
 
 #define SW_API __attribute__((visibility("default")))
 
-#define SW_VERSION_MAJOR 1
-#define SW_VERSION_MINOR 0
-#define SW_VERSION_PATCH 0
+#define SW_VERSION_MAJOR  1
+#define SW_VERSION_MINOR  0
+#define SW_VERSION_PATCH  0
 #define SW_VERSION_STRING "1.0.0"
 
 /* Error codes beyond errno. The values are part of the ABI and of the wire protocol. */
 enum sw_error {
-    SW_EBUSY = -5001,        /* no pin slot is free: release a lease first */
-    SW_EREVOKED = -5002,     /* the lease was revoked: discard what was computed from it */
-    SW_EFORK = -5003,        /* the handle was inherited across fork and belongs to the parent */
-    SW_EPROTOCOL = -5004,    /* the peer sent something that the protocol forbids */
-    SW_EVERSION = -5005,     /* the peer or the file has an incompatible version or layout */
-    SW_ENOMODEL = -5006,     /* no model of that name in the catalog */
-    SW_ENOCOMPONENT = -5007, /* the model has no component, tensor or file of that name */
-    SW_EFORMAT = -5008,      /* a file is malformed */
-    SW_EDIGEST = -5009,      /* the bytes do not match their digest */
-    SW_EARENAFULL = -5010,   /* every byte of the arena is pinned or larger than its budget */
-    SW_EUNTRUSTED = -5011,   /* the server runs under a uid that the client does not trust */
-    SW_EQUOTA = -5012,       /* over a per-client limit of the broker */
-    SW_ESTALE = -5013,       /* the model revision is gone: open the model again */
-    SW_ELOAD = -5014,        /* the broker could not read the chunk */
-    SW_EUNSUPPORTED = -5015, /* valid, but not a thing this build can do */
+    SW_EBUSY = -5001,         /* no pin slot is free: release a lease first */
+    SW_EREVOKED = -5002,      /* the lease was revoked: discard what was computed from it */
+    SW_EFORK = -5003,         /* the handle was inherited across fork and belongs to the parent */
+    SW_EPROTOCOL = -5004,     /* the peer sent something that the protocol forbids */
+    SW_EVERSION = -5005,      /* the peer or the file has an incompatible version or layout */
+    SW_ENOMODEL = -5006,      /* no model of that name in the catalog */
+    SW_ENOCOMPONENT = -5007,  /* the model has no component, tensor or file of that name */
+    SW_EFORMAT = -5008,       /* a file is malformed */
+    SW_EDIGEST = -5009,       /* the bytes do not match their digest */
+    SW_EARENAFULL = -5010,    /* every byte of the arena is pinned or larger than its budget */
+    SW_EUNTRUSTED = -5011,    /* the server runs under a uid that the client does not trust */
+    SW_EQUOTA = -5012,        /* over a per-client limit of the broker */
+    SW_ESTALE = -5013,        /* the model revision is gone: open the model again */
+    SW_ELOAD = -5014,         /* the broker could not read the chunk */
+    SW_EUNSUPPORTED = -5015,  /* valid, but not a thing this build can do */
     SW_EDISCONNECTED = -5016, /* the broker went away and did not come back in time */
-    SW_EFULL = -5017          /* as many requests are in flight as the executor takes: collect some */
+    SW_EFULL = -5017 /* as many requests are in flight as the executor takes: collect some */
 };
 
 /* A short English sentence for a code of any of the two kinds. Never NULL; static storage.
@@ -71,7 +72,10 @@ enum sw_layout { SW_LAYOUT_ROWS = 0, SW_LAYOUT_PANEL = 1 };
         return sw_init_value;                                                                      \
     }()
 #else
-#define SW_INIT(type) {.size = sizeof(type)}
+#define SW_INIT(type)                                                                              \
+    {                                                                                              \
+        .size = sizeof(type)                                                                       \
+    }
 #endif
 
 /* Bytes per element; 0 for an unknown type. */

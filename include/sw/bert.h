@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Surfing Weights BERT: a forward pass that computes in place on the shared weights.
  *
  * Threads: every function may be called from several threads at once on the same handle, except that it
@@ -73,7 +74,7 @@ struct sw_bert_batch {
 struct sw_bert_output {
     size_t size;              /* sizeof(struct sw_bert_output) */
     float *last_hidden_state; /* [tokens, hidden_size] */
-    float *pooler_output;     /* [sequences, hidden_size]; SW_ENOCOMPONENT when there is no pooler */
+    float *pooler_output; /* [sequences, hidden_size]; SW_ENOCOMPONENT when there is no pooler */
 };
 
 /* One pass. A sequence's result does not depend on the others in the batch, bit for bit.
@@ -138,24 +139,26 @@ struct sw_bert_request {
     enum sw_work work;
     const struct sw_bert_batch *batch; /* copied at submission; what it points to is borrowed */
 
-    int timeout_ms; /* from the call on, waiting in the queue included; 0: no deadline but the
+    int timeout_ms;  /* from the call on, waiting in the queue included; 0: no deadline but the
                        client's on each wait for the broker; < 0: -EINVAL. When it has passed: -ETIMEDOUT */
-    int no_prefetch;         /* 1: not in this pass */
-    uint32_t prefetch_count; /* 0: as the handle was opened; else, in this pass, also where it was not */
-    const int32_t *cancelled; /* sw_bert_run only. NULL, or a word that any thread may set by an atomic
+    int no_prefetch; /* 1: not in this pass */
+    uint32_t
+        prefetch_count; /* 0: as the handle was opened; else, in this pass, also where it was not */
+    const int32_t
+        *cancelled; /* sw_bert_run only. NULL, or a word that any thread may set by an atomic
                                  store, to be heard before the next layer: -ECANCELED */
-    void *context;            /* comes back with the completion */
+    void *context;  /* comes back with the completion */
 
-    float *last_hidden_state;  /* SW_WORK_FORWARD: [tokens, hidden_size], or NULL */
-    float *pooler_output;      /* SW_WORK_FORWARD: [sequences, hidden_size], or NULL */
-    enum sw_pooling pooling;   /* SW_WORK_EMBED */
-    int normalize;             /* SW_WORK_EMBED */
-    float *embeddings;         /* SW_WORK_EMBED: [sequences, hidden_size] */
-    float *logits;             /* SW_WORK_CLASSIFY: [sequences, classes], or NULL;
+    float *last_hidden_state; /* SW_WORK_FORWARD: [tokens, hidden_size], or NULL */
+    float *pooler_output;     /* SW_WORK_FORWARD: [sequences, hidden_size], or NULL */
+    enum sw_pooling pooling;  /* SW_WORK_EMBED */
+    int normalize;            /* SW_WORK_EMBED */
+    float *embeddings;        /* SW_WORK_EMBED: [sequences, hidden_size] */
+    float *logits;            /* SW_WORK_CLASSIFY: [sequences, classes], or NULL;
                                   SW_WORK_FILL: [token_count, vocab_size] */
-    float *scores;             /* SW_WORK_CLASSIFY: [sequences, classes], or NULL */
-    const uint32_t *tokens;    /* SW_WORK_FILL: [token_count] numbers into ids */
-    uint32_t token_count;      /* SW_WORK_FILL */
+    float *scores;            /* SW_WORK_CLASSIFY: [sequences, classes], or NULL */
+    const uint32_t *tokens;   /* SW_WORK_FILL: [token_count] numbers into ids */
+    uint32_t token_count;     /* SW_WORK_FILL */
 };
 
 /* Runs the request and returns when it is done. The four calls above are short for this. Errors: theirs;
@@ -188,8 +191,8 @@ struct sw_inference_stats {
     double mean_ms, p50_ms, p99_ms; /* of the latest 1024 passes */
     double cache_hit_rate;          /* of the component cache, 0 … 1 */
     uint64_t scratch_bytes;         /* private working memory of the engine */
-    double arena_hit_rate;          /* components that were resident when their turn came, 0 … 1 */
-    uint64_t failed_passes;         /* that ended in an error, a deadline or a cancellation */
+    double arena_hit_rate;  /* components that were resident when their turn came, 0 … 1 */
+    uint64_t failed_passes; /* that ended in an error, a deadline or a cancellation */
 };
 /* Since the handle was opened, or the figures were reset. */
 SW_API int sw_bert_get_inference_stats(sw_bert *bert, struct sw_inference_stats *stats);
@@ -212,9 +215,11 @@ struct sw_hit_rate {
 struct sw_hit_rate_watch {
     size_t size; /* sizeof(struct sw_hit_rate_watch) */
     enum sw_hits hits;
-    uint32_t window;   /* the latest passes that count; 0: 16; at most 1024 */
-    double below;      /* the callback is called when the rate over a full window is below this, 0 … 1 … */
-    double recovered;  /* … and not again until it has been at least this; 0, or less than below: below */
+    uint32_t window; /* the latest passes that count; 0: 16; at most 1024 */
+    double
+        below; /* the callback is called when the rate over a full window is below this, 0 … 1 … */
+    double
+        recovered; /* … and not again until it has been at least this; 0, or less than below: below */
     void (*fell)(void *context, const struct sw_hit_rate *rate);
     void *context;
 };

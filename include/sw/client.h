@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Surfing Weights client: connection, models, leases and components.
  *
  * A client is one session with the broker. It maps the broker's arena (all cached weights) and index
@@ -175,9 +176,9 @@ SW_API int sw_lease_release(struct sw_lease *lease);
  * has the shape [ceil(N/16), K, 16]: W[n][k] is element (n / 16, k, n % 16), rows past N are zero, and N
  * is the length of the bias beside it. Members from rank on of shape and strides are zero. */
 struct sw_tensor {
-    size_t size;            /* sizeof(struct sw_tensor), set by the caller */
-    const char *name;       /* borrowed from the component's views; lives as long as the model */
-    const void *data;       /* inside the arena; valid until the component is released; 64-byte aligned */
+    size_t size;      /* sizeof(struct sw_tensor), set by the caller */
+    const char *name; /* borrowed from the component's views; lives as long as the model */
+    const void *data; /* inside the arena; valid until the component is released; 64-byte aligned */
     uint64_t bytes;
     uint64_t shape[SW_RANK_MAX];
     uint64_t strides[SW_RANK_MAX]; /* in elements, row-major over shape */
@@ -207,13 +208,13 @@ SW_API const char *sw_component_metadata(const sw_component *component, const ch
 /* ---- component cache ------------------------------------------------------------------------------ */
 
 struct sw_cache_info {
-    size_t size;            /* sizeof(struct sw_cache_info), set by the caller */
-    uint32_t capacity;      /* components kept at most */
-    uint32_t count;         /* components kept now */
-    uint64_t hits;          /* acquires that found their component parsed */
+    size_t size;       /* sizeof(struct sw_cache_info), set by the caller */
+    uint32_t capacity; /* components kept at most */
+    uint32_t count;    /* components kept now */
+    uint64_t hits;     /* acquires that found their component parsed */
     uint64_t misses;
-    uint64_t private_bytes; /* heap of this process held by the parsed views */
-    uint64_t mapped_bytes;  /* arena bytes that the kept components describe */
+    uint64_t private_bytes;  /* heap of this process held by the parsed views */
+    uint64_t mapped_bytes;   /* arena bytes that the kept components describe */
     uint64_t capacity_bytes; /* mapped_bytes at most; 0: no limit */
     uint64_t evictions;      /* components given up for another, or by shrinking */
 };

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Surfing Weights executor: threads that run submitted passes, and a descriptor that tells when
  * some have ended.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Surfing Weights: the whole public interface. */
 #ifndef SW_SW_H
 #define SW_SW_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Surfing Weights tokenizer: WordPiece as Hugging Face's BertTokenizer does it; where its Python
  * and its Rust implementation differ, as the latter (the tokenizers crate, BertTokenizerFast).
  *
@@ -23,7 +24,7 @@ enum sw_truncation {
     SW_TRUNCATE_FIRST = 1,  /* -E2BIG when none of its tokens would be left, unless there is room
                                for none at all */
     SW_TRUNCATE_SECOND = 2, /* the same; -EINVAL when there is no second text */
-    SW_TRUNCATE_NEVER = 3 /* too long is an error: -E2BIG */
+    SW_TRUNCATE_NEVER = 3   /* too long is an error: -E2BIG */
 };
 
 /* Creates a tokenizer from the bytes of a model's files. All are borrowed for the call only; NULL with
@@ -53,10 +54,10 @@ SW_API int sw_tokenizer_create(const struct sw_tokenizer_files *files, char *err
 SW_API void sw_tokenizer_destroy(sw_tokenizer *tokenizer);
 
 struct sw_encode_options {
-    size_t size;                    /* sizeof(struct sw_encode_options) */
-    uint32_t max_tokens;            /* special tokens included; 0: no limit */
-    enum sw_truncation truncation;  /* applies when max_tokens is exceeded */
-    int without_special_tokens;     /* 1: no [CLS] and [SEP] */
+    size_t size;                   /* sizeof(struct sw_encode_options) */
+    uint32_t max_tokens;           /* special tokens included; 0: no limit */
+    enum sw_truncation truncation; /* applies when max_tokens is exceeded */
+    int without_special_tokens;    /* 1: no [CLS] and [SEP] */
 };
 
 /* A growable result, reusable from call to call so that a warm encode allocates nothing.

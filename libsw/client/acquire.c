@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Leases. The hit path first, then everything that may wait.
  *
  *   claim a slot ─▶ attachment retired? ─▶ look: resident ─▶ note the hit, done

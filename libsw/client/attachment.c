@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Mapping what the broker sent, after checking it. */
 #include "client/attachment.h"
 

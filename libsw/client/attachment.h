@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* One session's mappings: arena and index read-only, the client page writable.
  *
  *   current ──retire──▶ retired (held leases stay readable) ──park──▶ parked (arena unmapped)
@@ -13,8 +14,8 @@
  *
  * Not here: sockets, and when to retire (session.c).
  */
-#ifndef SWI_ATTACHMENT_H
-#define SWI_ATTACHMENT_H
+#ifndef SWI_CLIENT_ATTACHMENT_H
+#define SWI_CLIENT_ATTACHMENT_H
 
 #include <stdatomic.h>
 #include <stdbool.h>

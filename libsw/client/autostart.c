@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Where a private broker lives and what it is told; starting it, once, however many want it. */
 #include "client/autostart.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A private broker for processes that find none: where it lives, what it serves, who starts it.
  *
  *   D = $XDG_RUNTIME_DIR, else /run/user/UID, where that is this user's own; then D/swbroker
@@ -8,8 +9,8 @@
  *
  * The broker ends a moment after its last client, and removes both files.
  */
-#ifndef SWI_AUTOSTART_H
-#define SWI_AUTOSTART_H
+#ifndef SWI_CLIENT_AUTOSTART_H
+#define SWI_CLIENT_AUTOSTART_H
 
 #include <stdbool.h>
 #include <stdint.h>

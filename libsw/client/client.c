@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The client handle: options, opening and closing, its message, its figures. */
 #include <errno.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Components: a lease together with the parsed views of its chunk, and the cache of such views.
  *
  * A component holds a pin only while it is acquired. Handles are taken from the model's list of
@@ -8,8 +9,8 @@
 #include <string.h>
 
 #include "client/internal.h"
-#include "core/sized.h"
 #include "client/view.h"
+#include "core/sized.h"
 
 struct sw_component {
     struct sw_lease lease;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Least-recently-used order over embedded entries, with a table by component number. */
 #include "client/component_cache.h"
 

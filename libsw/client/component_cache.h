@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The component cache's order: which components are kept parsed, least recently used last.
  *
  * Pure: no I/O, no clock, no locks, no memory of its own apart from the table that init makes. What
@@ -8,8 +9,8 @@
  * capacity_bytes, only until the caller has taken every surplus entry out with
  * swi_component_cache_take_surplus.
  */
-#ifndef SWI_COMPONENT_CACHE_H
-#define SWI_COMPONENT_CACHE_H
+#ifndef SWI_CLIENT_COMPONENT_CACHE_H
+#define SWI_CLIENT_COMPONENT_CACHE_H
 
 #include <stdint.h>
 #include <sys/queue.h>

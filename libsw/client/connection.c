@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Leader and followers on one socket. */
 #include "client/connection.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Requests and answers over one socket, for several threads.
  *
  * There is no thread of the library's own: of those that wait for an answer one (the leader) reads
@@ -11,8 +12,8 @@
  * Every wait has a deadline. The lock given at creation guards the connection; it is not held
  * during any wait or read. Functions take it themselves unless they say otherwise.
  */
-#ifndef SWI_CONNECTION_H
-#define SWI_CONNECTION_H
+#ifndef SWI_CLIENT_CONNECTION_H
+#define SWI_CLIENT_CONNECTION_H
 
 #include <pthread.h>
 #include <stdbool.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Small files of a model: config.json, vocab.txt. The broker sends a descriptor, not bytes. */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the files of libsw/client share: the structs behind the public handles.
  *
  *   sw_client ──▶ connection (socket)          replaced on reconnect
@@ -22,8 +23,8 @@
 #include "client/autostart.h"
 #include "client/component_cache.h"
 #include "client/connection.h"
-#include "core/process.h"
 #include "core/digest.h"
+#include "core/process.h"
 
 #define SWI_COMPONENTS_MAX 4096u       /* of one model, as manifests have it */
 #define SWI_FILE_MAX       (64u << 20) /* bytes that sw_model_file reads at most */

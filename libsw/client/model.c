@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Model handles: opening a revision, binding it to sessions, what it consists of. */
 #include <errno.h>
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Asking for chunks: demand loads, warm-up, prefetch. */
 #include <errno.h>
 #include <string.h>

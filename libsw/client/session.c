@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Sessions: connecting, HELLO, who may be trusted, connecting again.
  *
  * A session ends when the broker goes away, breaks the protocol or revokes it. Its arena goes on

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A grandchild, by way of a child that the host cannot see.
  *
  *   host ──clone, no exit signal──▶ middle ──posix_spawn──▶ program

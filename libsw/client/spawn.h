@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Starting a program that is nobody's child.
  *
  * The host process is not to notice: it gets no SIGCHLD and no zombie, its wait() calls see
@@ -5,8 +6,8 @@
  * inherited. (Where the host is the reaper of orphans itself, as process 1 of a container is, the
  * kernel hands it the program when that ends, as it does with every orphan.)
  */
-#ifndef SWI_SPAWN_H
-#define SWI_SPAWN_H
+#ifndef SWI_CLIENT_SPAWN_H
+#define SWI_CLIENT_SPAWN_H
 
 /* Runs a program in a session of its own, in /, its stdin and stdout on /dev/null, with default
  * signal dispositions. *ret_messages is the reading end of its stderr (non-blocking,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* OPEN and TABLE: what a model consists of, and where its chunks are in this session's index. */
 #include <errno.h>
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* From a safetensors header to a view. */
 #include "client/view.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Parsed views of a chunk: what its tensors are called, where in the chunk they lie, what shape
  * they have.
  *
@@ -8,8 +9,8 @@
  *
  * Pure: bytes in, a view out.
  */
-#ifndef SWI_VIEW_H
-#define SWI_VIEW_H
+#ifndef SWI_CLIENT_VIEW_H
+#define SWI_CLIENT_VIEW_H
 
 #include <stdbool.h>
 

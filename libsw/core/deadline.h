@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Points in time that waits end at: nanoseconds of CLOCK_MONOTONIC, or SWI_FOREVER.
  *
  * A wait also ends when it is called off: by the word that struct sw_wait names. The public
@@ -9,8 +10,8 @@
  * Beside it lies when the call itself has to end, for what waits on the way with a deadline of its
  * own.
  */
-#ifndef SWI_DEADLINE_H
-#define SWI_DEADLINE_H
+#ifndef SWI_CORE_DEADLINE_H
+#define SWI_CORE_DEADLINE_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* XXH3-128 through libxxhash. */
 #include "core/digest.h"
 

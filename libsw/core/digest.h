@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /* XXH3-128 of chunk files. It detects accidents, not attackers. */
-#ifndef SWI_DIGEST_H
-#define SWI_DIGEST_H
+#ifndef SWI_CORE_DIGEST_H
+#define SWI_CORE_DIGEST_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Error codes in words, and messages built where a failure is seen. */
 #include "core/error.h"
 

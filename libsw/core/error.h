@@ -1,9 +1,10 @@
+/* SPDX-License-Identifier: MIT */
 /* Error messages that travel up the stack: a code and one sentence saying what failed, where, and what
  * to do. Whoever detects a failure writes the sentence; whoever passes it on may put a prefix before
  * it. Nothing in core prints.
  */
-#ifndef SWI_ERROR_H
-#define SWI_ERROR_H
+#ifndef SWI_CORE_ERROR_H
+#define SWI_CORE_ERROR_H
 
 #include <sw/base.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* f16 and bf16, bit by bit. */
 #include "core/half.h"
 

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /* f16 and bf16 in scalar form: the reference that vector code is held against, and what importers use. */
-#ifndef SWI_HALF_H
-#define SWI_HALF_H
+#ifndef SWI_CORE_HALF_H
+#define SWI_CORE_HALF_H
 
 #include <stdint.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Huge pages for large private memory. */
 #include "core/huge_pages.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Large private memory that is about to be written from end to end.
  *
  * The first touch of a fresh page costs a fault, and on a virtual machine many times the page's
@@ -5,8 +6,8 @@
  * them for those who ask (/sys/kernel/mm/transparent_hugepage/enabled), and everything is faulted
  * in at once.
  */
-#ifndef SWI_BIG_H
-#define SWI_BIG_H
+#ifndef SWI_CORE_HUGE_PAGES_H
+#define SWI_CORE_HUGE_PAGES_H
 
 #include <stddef.h>
 

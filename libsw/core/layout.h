@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The bytes that broker and clients share, and who may write which of them.
  *
  *   arena   one POSIX shared-memory object; chunk files' bytes. Broker writes, clients map read-only.
@@ -20,8 +21,8 @@
  * version and SWI_LAYOUT_HASH at attach and refuse each other when one differs. The fields marked
  * _Atomic are touched by core/lease only, which also holds the protocol.
  */
-#ifndef SWI_LAYOUT_H
-#define SWI_LAYOUT_H
+#ifndef SWI_CORE_LAYOUT_H
+#define SWI_CORE_LAYOUT_H
 
 #include <stdint.h>
 
@@ -32,12 +33,12 @@
 #define SWI_INDEX_MAGIC    0x3158444e49575357ull /* "SWWINDX1" */
 #define SWI_PAGE_MAGIC     0x3145474150575357ull /* "SWWPAGE1" */
 
-#define SWI_CHUNKS      65536u /* entries of the index: chunk ids are below it */
-#define SWI_SESSIONS    1024u  /* sessions at most */
-#define SWI_SLOTS       128u   /* pins of one session at most */
-#define SWI_TRACE_RECORDS 2048u /* uses of one session that the broker may not have read yet */
-#define SWI_PAGE_BYTES  4096u  /* allocation unit of the arena and alignment of O_DIRECT */
-#define SWI_BLOCK_BYTES (2u << 20)
+#define SWI_CHUNKS        65536u /* entries of the index: chunk ids are below it */
+#define SWI_SESSIONS      1024u  /* sessions at most */
+#define SWI_SLOTS         128u   /* pins of one session at most */
+#define SWI_TRACE_RECORDS 2048u  /* uses of one session that the broker may not have read yet */
+#define SWI_PAGE_BYTES    4096u  /* allocation unit of the arena and alignment of O_DIRECT */
+#define SWI_BLOCK_BYTES   (2u << 20)
 
 /* States of an entry; the low bits of its word. The rest of the word is the generation, which grows by
  * one with each load. Legal moves, all made by the broker:
@@ -147,8 +148,9 @@ struct swi_page {
 /* One number over everything that both sides must agree on. A change of any constant or size changes it;
  * a change of meaning must raise SWI_LAYOUT_VERSION. */
 #define SWI_LAYOUT_HASH                                                                            \
-    ((uint32_t)(SWI_LAYOUT_VERSION * 2654435761u ^ SWI_CHUNKS * 40503u ^ SWI_SESSIONS * 2246822519u ^ \
-                SWI_SLOTS * 3266489917u ^ (uint32_t)sizeof(struct swi_index) * 668265263u ^         \
+    ((uint32_t)(SWI_LAYOUT_VERSION * 2654435761u ^ SWI_CHUNKS * 40503u ^                           \
+                SWI_SESSIONS * 2246822519u ^ SWI_SLOTS * 3266489917u ^                             \
+                (uint32_t)sizeof(struct swi_index) * 668265263u ^                                  \
                 (uint32_t)sizeof(struct swi_page) * 374761393u))
 
 _Static_assert(sizeof(struct swi_index_header) <= 4096, "the header has its own page");
@@ -157,7 +159,8 @@ _Static_assert(sizeof(struct swi_cursor) == 64, "one cursor, one cache line");
 _Static_assert(sizeof(struct swi_page_header) == 64, "page header");
 _Static_assert(sizeof(struct swi_slot) == 16, "slot");
 _Static_assert(__builtin_offsetof(struct swi_index, epoch) == 4096, "session table");
-_Static_assert(__builtin_offsetof(struct swi_index, entry) == 4096 + 8 * SWI_SESSIONS, "chunk table");
+_Static_assert(__builtin_offsetof(struct swi_index, entry) == 4096 + 8 * SWI_SESSIONS,
+               "chunk table");
 _Static_assert(sizeof(struct swi_trace_record) == 64, "one record, one cache line");
 _Static_assert(__builtin_offsetof(struct swi_page, trace_head) == 1088, "trace head");
 _Static_assert(__builtin_offsetof(struct swi_page, slot) == 2048, "slots");

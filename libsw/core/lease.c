@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The lease protocol's atomics. The table in lease.h says what each SYNC tag pairs with and why. */
 #include "core/lease.h"
 
@@ -63,8 +64,7 @@ enum swi_look swi_pin_look(const struct swi_index *index, uint32_t session, uint
     uint64_t arena_bytes = index->header.arena_bytes;
     if (offset % SWI_PAGE_BYTES != 0 || offset > arena_bytes || bytes > arena_bytes - offset)
         return SWI_LOOK_BROKEN;
-    *ret = (struct swi_sight){
-        .generation = generation_of(word), .offset = offset, .bytes = bytes};
+    *ret = (struct swi_sight){.generation = generation_of(word), .offset = offset, .bytes = bytes};
     return SWI_LOOK_RESIDENT;
 }
 
@@ -97,9 +97,9 @@ static uint64_t trace_what(uint64_t place, enum swi_trace_kind kind, uint32_t la
 }
 
 /* Out of line: nobody pays for it while there is no trace. */
-static __attribute__((noinline, cold)) void
-trace(struct swi_page *page, enum swi_trace_kind kind, uint32_t lane, uint32_t number,
-      const struct swi_cursor_value *cursor)
+static __attribute__((noinline, cold)) void trace(struct swi_page *page, enum swi_trace_kind kind,
+                                                  uint32_t lane, uint32_t number,
+                                                  const struct swi_cursor_value *cursor)
 {
     struct timespec now;
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
@@ -444,8 +444,7 @@ uint32_t swi_page_take_trace(const struct swi_page *page, uint64_t *place,
     }
     uint32_t count = 0;
     while (*place < head && count < capacity) {
-        enum taken taken =
-            take(&page->trace[*place % SWI_TRACE_RECORDS], *place, &values[count]);
+        enum taken taken = take(&page->trace[*place % SWI_TRACE_RECORDS], *place, &values[count]);
         if (taken == NOT_YET)
             break;
         count += taken == TAKEN;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The lease protocol: every atomic access to shared memory in this project is in lease.c.
  *
  * The one property: while a client holds a pin on a chunk that it saw resident, the broker does not
@@ -53,8 +54,8 @@
  * Thread safety: client functions may be called by any thread of the client. Broker functions are called
  * by the broker's loop alone.
  */
-#ifndef SWI_LEASE_H
-#define SWI_LEASE_H
+#ifndef SWI_CORE_LEASE_H
+#define SWI_CORE_LEASE_H
 
 #include <stdbool.h>
 
@@ -77,10 +78,11 @@ struct swi_sight {
 
 enum swi_look {
     SWI_LOOK_RESIDENT = 0, /* *ret is filled; valid as long as the pin is held */
-    SWI_LOOK_ABSENT = 1,   /* absent, loading or about to leave: ask the broker, keep the pin, look again */
-    SWI_LOOK_STALE = 2,    /* the chunk id belongs to another revision now */
-    SWI_LOOK_REVOKED = 3,  /* the session's epoch is not the caller's */
-    SWI_LOOK_BROKEN = 4,   /* the entry points outside the arena: the index is not to be trusted */
+    SWI_LOOK_ABSENT =
+        1, /* absent, loading or about to leave: ask the broker, keep the pin, look again */
+    SWI_LOOK_STALE = 2,   /* the chunk id belongs to another revision now */
+    SWI_LOOK_REVOKED = 3, /* the session's epoch is not the caller's */
+    SWI_LOOK_BROKEN = 4,  /* the entry points outside the arena: the index is not to be trusted */
 };
 /* Looks at a chunk after its pin was claimed. */
 enum swi_look swi_pin_look(const struct swi_index *index, uint32_t session, uint64_t epoch,

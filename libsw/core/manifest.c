@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* chunk_info.json, in both directions. Parsing is pure; only swi_manifest_read touches a file.
  *
  * The manifest decides which files the broker opens, so that names which could leave the directory

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* chunk_info.json: the manifest of a chunk directory.
  *
  *   { "format_version": 1, "model_name": "…", "model_type": "bert", "layout": "panel", "dtype": "F16",
@@ -8,17 +9,17 @@
  *
  * The ordinals are 0 … count-1, the order of the forward pass: JSON objects have none. The two size_mb
  * keys are there for readers of the ancestor's format and not read here; unknown keys are ignored. */
-#ifndef SWI_MANIFEST_H
-#define SWI_MANIFEST_H
+#ifndef SWI_CORE_MANIFEST_H
+#define SWI_CORE_MANIFEST_H
 
 #include <stdbool.h>
 
 #include "core/digest.h"
 #include "core/error.h"
 
-#define SWI_MANIFEST_FILE "chunk_info.json"
-#define SWI_MANIFEST_VERSION 1
-#define SWI_MANIFEST_MAX (16u << 20) /* bytes */
+#define SWI_MANIFEST_FILE       "chunk_info.json"
+#define SWI_MANIFEST_VERSION    1
+#define SWI_MANIFEST_MAX        (16u << 20) /* bytes */
 #define SWI_MANIFEST_CHUNKS_MAX 4096u
 #define SWI_MANIFEST_LAYERS_MAX 4096u
 

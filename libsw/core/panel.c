@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Between rows [N, K] and panels [ceil(N/16), K, 16]. */
 #include "core/panel.h"
 
@@ -43,8 +44,7 @@ void swi_panel_from_rows(void *panels, const void *rows, uint64_t n, uint64_t k,
         from_rows_u32(panels, rows, n, k);
 }
 
-void swi_panel_to_rows(void *rows, const void *panels, uint64_t n, uint64_t k,
-                       size_t element_bytes)
+void swi_panel_to_rows(void *rows, const void *panels, uint64_t n, uint64_t k, size_t element_bytes)
 {
     assert(element_bytes == 2 || element_bytes == 4);
     if (element_bytes == 2)

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /* The panel layout: [ceil(N/16), K, 16]. Pure copying, any element of 2 or 4 bytes. */
-#ifndef SWI_PANEL_H
-#define SWI_PANEL_H
+#ifndef SWI_CORE_PANEL_H
+#define SWI_CORE_PANEL_H
 
 #include <stddef.h>
 #include <stdint.h>

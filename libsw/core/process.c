@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The fork guard. */
 #include "core/process.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Knowing that a process is a forked child, and keeping the library's locks whole across fork.
  *
  * One private anonymous page under MADV_WIPEONFORK holds the number of this process's generation. A
@@ -7,8 +8,8 @@
  * pthread_atfork takes every client's lock before a fork, so that a child inherits no half-made
  * change; the wiped page alone decides who is a child, also where a child came from a bare clone().
  */
-#ifndef SWI_PROCESS_H
-#define SWI_PROCESS_H
+#ifndef SWI_CORE_PROCESS_H
+#define SWI_CORE_PROCESS_H
 
 #include <pthread.h>
 #include <stdatomic.h>

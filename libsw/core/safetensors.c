@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Safetensors headers, in both directions. Pure: memory in, memory out; jansson does the JSON.
  *
  * Everything in a header is somebody else's claim: each number is checked against the file's real

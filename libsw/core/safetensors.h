@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Reading and writing safetensors headers.
  * Format: https://github.com/huggingface/safetensors: u64 little-endian header length, JSON header,
  * data.
@@ -8,8 +9,8 @@
  * "__pad_1__" …, of dtype U8 and rank 1, that this code writes where the next tensor would not
  * start on a 64-byte boundary, and leaves out of what it returns when it reads.
  */
-#ifndef SWI_SAFETENSORS_H
-#define SWI_SAFETENSORS_H
+#ifndef SWI_CORE_SAFETENSORS_H
+#define SWI_CORE_SAFETENSORS_H
 
 #include <sw/client.h>
 

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /* Sizes as people write them. */
-#ifndef SWI_SIZE_H
-#define SWI_SIZE_H
+#ifndef SWI_CORE_SIZE_H
+#define SWI_CORE_SIZE_H
 
 #include <stdbool.h>
 #include <stddef.h>

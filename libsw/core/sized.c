@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Copying between structs of different releases. */
 #include "core/sized.h"
 

@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /* Structs that begin with their own size, so that caller and library may be of different releases.
  */
-#ifndef SWI_SIZED_H
-#define SWI_SIZED_H
+#ifndef SWI_CORE_SIZED_H
+#define SWI_CORE_SIZED_H
 
 #include <stddef.h>
 

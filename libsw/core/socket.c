@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Packets and descriptors over a SOCK_SEQPACKET Unix socket. */
 #include "core/socket.h"
 

@@ -1,13 +1,14 @@
+/* SPDX-License-Identifier: MIT */
 /* Packets and descriptors over a SOCK_SEQPACKET Unix socket. */
-#ifndef SWI_SOCKET_H
-#define SWI_SOCKET_H
+#ifndef SWI_CORE_SOCKET_H
+#define SWI_CORE_SOCKET_H
 
 #include <stddef.h>
 #include <sys/types.h>
 
 #include "core/error.h"
 
-#define SWI_SOCKET_FDS 4u /* descriptors that one packet may bring */
+#define SWI_SOCKET_FDS     4u /* descriptors that one packet may bring */
 #define SWI_DEFAULT_SOCKET "/run/swbroker/swbroker.sock"
 
 /* The socket path to use: the argument, else $SW_SOCKET, else SWI_DEFAULT_SOCKET. Borrowed. */

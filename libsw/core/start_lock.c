@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A lock file beside a socket. */
 #include "core/start_lock.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The lock of who may start, or end, the broker of a socket: flock on the file "SOCKET.lock".
  *
  * Starters hold it from looking for a broker until the new one serves them; a broker that ends by
@@ -6,8 +7,8 @@
  *
  * Because the file is removed, a lock counts only while the file at the path is the one locked.
  */
-#ifndef SWI_START_LOCK_H
-#define SWI_START_LOCK_H
+#ifndef SWI_CORE_START_LOCK_H
+#define SWI_CORE_START_LOCK_H
 
 /* Takes the lock without waiting. Returns a descriptor (close-on-exec), -EWOULDBLOCK when another
  * has it or the file was just removed, or -errno. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Names and sizes of element types and layouts. */
 #include <sw/base.h>
 

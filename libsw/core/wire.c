@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Building and checking packets. */
 #include "core/wire.h"
 
@@ -57,8 +58,8 @@ static const struct shape {
     bool tail;
     uint32_t name_at, name_size;
 } shapes[] = {
-    [SWI_WIRE_HELLO] = {sizeof(struct swi_wire_hello), false,
-                        offsetof(struct swi_wire_hello, name), SWI_CLIENT_MAX + 1},
+    [SWI_WIRE_HELLO] = {sizeof(struct swi_wire_hello), false, offsetof(struct swi_wire_hello, name),
+                        SWI_CLIENT_MAX + 1},
     [SWI_WIRE_WELCOME] = {sizeof(struct swi_wire_welcome), false, 0, 0},
     [SWI_WIRE_OPEN] = {sizeof(struct swi_wire_open), false, offsetof(struct swi_wire_open, name),
                        SWI_NAME_MAX + 1},

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The protocol between libsw or swctl and the broker: one message a packet on a SOCK_SEQPACKET Unix socket.
  *
  * Each packet is a swi_wire_head followed by `size` bytes of body: a fixed struct, and for some types a
@@ -26,8 +27,8 @@
  * malformed message, a revoked session). Pure functions on
  * memory: no I/O here. Everything received is checked against its length before it is used.
  */
-#ifndef SWI_WIRE_H
-#define SWI_WIRE_H
+#ifndef SWI_CORE_WIRE_H
+#define SWI_CORE_WIRE_H
 
 #include <stdbool.h>
 

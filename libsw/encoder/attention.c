@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Keys and values are packed once for a head; then, one panel of queries at a time, all transposed, so
  * that what the softmax writes is at once what the second product reads, and its vectors run over queries:
  *

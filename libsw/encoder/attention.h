@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /* Attention of one head over one sequence: softmax(Q·K^T / √size) · V, on rows of packed Q, K and V. */
-#ifndef SWI_ATTENTION_H
-#define SWI_ATTENTION_H
+#ifndef SWI_ENCODER_ATTENTION_H
+#define SWI_ENCODER_ATTENTION_H
 
 #include "kernels/gemm.h"
 
@@ -8,9 +9,10 @@ struct swi_attention {
     const float *q, *k, *v; /* [tokens, size] of the sequence and head, row stride in floats */
     size_t stride;
     uint32_t tokens, size;
-    const uint8_t *mask; /* [tokens]: 0 hides that token as a key; NULL: none is hidden. With all hidden, all
+    const uint8_t
+        *mask;  /* [tokens]: 0 hides that token as a key; NULL: none is hidden. With all hidden, all
                             count alike */
-    float *out;          /* [tokens, size] */
+    float *out; /* [tokens, size] */
     size_t out_stride;
 };
 

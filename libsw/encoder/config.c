@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Reads config.json. Every number is checked against a range before it is used anywhere. */
 #include "encoder/config.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The pass, top to bottom.
  *
  * Threads run one layer together (kernels/thread_pool.h): within a block of tokens they share tiles of tokens for what
@@ -11,9 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/huge_pages.h"
 #include "encoder/attention.h"
 #include "kernels/thread_pool.h"
-#include "core/huge_pages.h"
 
 struct swi_encoder {
     struct swi_bert_config config;
@@ -23,13 +24,13 @@ struct swi_encoder {
     uint32_t block; /* tokens of a block in this pass */
 
     struct swi_big memory; /* all of the below */
-    float *hidden;  /* [tokens, hidden] */
-    float *qkv;     /* [tokens, 3 · hidden] */
-    float *context; /* [tokens, hidden] */
-    float *sums;    /* [block, hidden]: before LayerNorm */
-    float *packed;  /* [block, hidden] packed */
-    float *inner;   /* [block, max(intermediate, hidden)] packed */
-    float *scratch; /* [threads][scratch_floats] */
+    float *hidden;         /* [tokens, hidden] */
+    float *qkv;            /* [tokens, 3 · hidden] */
+    float *context;        /* [tokens, hidden] */
+    float *sums;           /* [block, hidden]: before LayerNorm */
+    float *packed;         /* [block, hidden] packed */
+    float *inner;          /* [block, max(intermediate, hidden)] packed */
+    float *scratch;        /* [threads][scratch_floats] */
     size_t scratch_floats;
 
     uint32_t *starts; /* [sequences]: first token of each */
@@ -412,9 +413,8 @@ int swi_batch_check(const struct sw_bert_batch *batch, const struct swi_bert_con
         for (uint64_t t = tokens; t < tokens + length; t++) {
             int32_t id = batch->ids[t], type = batch->type_ids ? batch->type_ids[t] : 0;
             if (id < 0 || (uint32_t)id >= config->vocab)
-                return swi_fail(error, -EINVAL,
-                                "sequence %u: id %d is not in the vocabulary of %u", s, id,
-                                config->vocab);
+                return swi_fail(error, -EINVAL, "sequence %u: id %d is not in the vocabulary of %u",
+                                s, id, config->vocab);
             if (type < 0 || (uint32_t)type >= config->types)
                 return swi_fail(error, -EINVAL, "sequence %u: type %d; this model has %u types", s,
                                 type, config->types);

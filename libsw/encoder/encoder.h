@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* BERT's encoder: embeddings, layers, projections, on a ragged batch.
  *
  * The tokens of all sequences lie one after the other; nothing is padded. Every step of a layer but attention
@@ -13,8 +14,8 @@
  *
  * Memory is kept between passes and grows only when a batch is larger than every one before.
  */
-#ifndef SWI_ENCODER_H
-#define SWI_ENCODER_H
+#ifndef SWI_ENCODER_ENCODER_H
+#define SWI_ENCODER_ENCODER_H
 
 #include <sw/bert.h>
 

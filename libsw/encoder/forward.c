@@ -1,13 +1,14 @@
+/* SPDX-License-Identifier: MIT */
 /* The public calls that run a pass, all of them a struct sw_bert_request by the time they do.
  * Results are copied out only when the whole pass has succeeded. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "encoder/handle.h"
-#include "encoder/pooling.h"
 #include "core/deadline.h"
 #include "core/sized.h"
+#include "encoder/handle.h"
+#include "encoder/pooling.h"
 
 /* ---- works ----------------------------------------------------------------------------------- */
 

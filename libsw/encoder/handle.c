@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Getting hold of a handle: whose turn it is, and what a forked child has to put right before it
  * may. */
 #include "encoder/handle.h"

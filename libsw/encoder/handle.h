@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What is behind a sw_bert, and who may touch it.
  *
  *   busy    for a whole pass, and while something is read from the model's directory. A flag and
@@ -7,18 +8,18 @@
  *
  * Passes enter by swi_bert_enter and leave by swi_bert_leave.
  */
-#ifndef SWI_BERT_HANDLE_H
-#define SWI_BERT_HANDLE_H
+#ifndef SWI_ENCODER_HANDLE_H
+#define SWI_ENCODER_HANDLE_H
 
 #include <pthread.h>
 
 #include <sw/bert.h>
 
+#include "core/process.h"
 #include "encoder/encoder.h"
-#include "executor/executor.h"
 #include "encoder/hit_rate.h"
 #include "encoder/labels.h"
-#include "core/process.h"
+#include "executor/executor.h"
 
 enum { SWI_LATENCIES = 1024 };
 

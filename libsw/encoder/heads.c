@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a pass can end with besides vectors: a sequence classifier, or the masked-language-model
  * head.
  *
@@ -10,9 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/sized.h"
 #include "encoder/handle.h"
 #include "encoder/labels.h"
-#include "core/sized.h"
 
 static int need_logits(sw_bert *bert, uint64_t count)
 {

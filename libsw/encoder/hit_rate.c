@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See hit_rate.h. */
 #include "encoder/hit_rate.h"
 

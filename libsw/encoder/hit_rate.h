@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Hits over a window of passes, and when they have become too few.
  *
  *              rate < below, window full
@@ -8,8 +9,8 @@
  *
  * Pure: no clock, no lock, no memory of its own.
  */
-#ifndef SWI_HIT_RATE_H
-#define SWI_HIT_RATE_H
+#ifndef SWI_ENCODER_HIT_RATE_H
+#define SWI_ENCODER_HIT_RATE_H
 
 #include <stdbool.h>
 #include <stdint.h>

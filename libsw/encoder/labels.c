@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a classifier's outputs are called and what they mean: read from config.json when first asked for. */
 #include <errno.h>
 #include <jansson.h>

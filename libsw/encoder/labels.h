@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /* What a classifier's outputs are called and what they mean.
  * Keys: https://huggingface.co/docs/transformers/main_classes/configuration (id2label, problem_type). */
-#ifndef SWI_LABELS_H
-#define SWI_LABELS_H
+#ifndef SWI_ENCODER_LABELS_H
+#define SWI_ENCODER_LABELS_H
 
 #include <sw/bert.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* How long passes take: a ring of the latest, ordered when somebody asks. */
 #include <stdlib.h>
 #include <string.h>

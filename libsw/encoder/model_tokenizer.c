@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* From a model's files to its tokenizer.
  *
  * tokenizer.json repeats the whole vocabulary as JSON, which takes some 20 ms to parse; vocab.txt

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A handle of the engine: opening and closing it, and what it tells of itself. Passes are in
  * forward.c. */
 #include <errno.h>
@@ -6,11 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/connection.h"
+#include "core/sized.h"
 #include "encoder/handle.h"
 #include "encoder/pooling.h"
 #include "kernels/thread_pool.h"
-#include "client/connection.h"
-#include "core/sized.h"
 
 /* ---- errors ---------------------------------------------------------------------------------- */
 

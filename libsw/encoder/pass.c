@@ -1,11 +1,12 @@
+/* SPDX-License-Identifier: MIT */
 /* One pass: each component is leased for its turn only, its successors are asked for ahead of time,
  * and the place of the pass is published for the broker's policy. */
 #include <errno.h>
 #include <stdlib.h>
 
+#include "core/deadline.h"
 #include "encoder/handle.h"
 #include "encoder/pooling.h"
-#include "core/deadline.h"
 
 /* ---- components' turns ----------------------------------------------------------------------- */
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Pooling. Sums run over tokens in their order, each column by itself, so that a sequence's vector does
  * not depend on the rest of the batch. */
 #include "encoder/pooling.h"

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /* One vector for each sequence, from the hidden states of its tokens. */
-#ifndef SWI_POOLING_H
-#define SWI_POOLING_H
+#ifndef SWI_ENCODER_POOLING_H
+#define SWI_ENCODER_POOLING_H
 
 #include <stdbool.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Requests that are submitted: a copy of the caller's request becomes a task in the handle's lane,
  * and the executor's thread runs it as sw_bert_run would. See executor.c for the rest of its life.
  */

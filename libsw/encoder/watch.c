@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The callback on a falling hit rate: who calls it and when. What is low enough is hit_rate.c's.
  *
  * A pass adds its counts to the window under the notes; when the window says so, its thread marks
@@ -7,8 +8,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "encoder/handle.h"
 #include "core/sized.h"
+#include "encoder/handle.h"
 
 /* The component cache's counts since they were last looked at. */
 static struct swi_hits since(struct swi_watch *watch, const struct sw_cache_info *cache)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* From names to matrices. A wrong shape or type is an error here, so that the kernels need not check. */
 #include "encoder/weights.h"
 
@@ -34,7 +35,7 @@ static bool is_float(enum sw_dtype dtype)
 }
 
 int swi_bind_vector(const struct swi_tensor_source *source, const char *name, uint32_t n,
-                       const float **ret, struct swi_error *error)
+                    const float **ret, struct swi_error *error)
 {
     struct sw_tensor tensor;
     int r = find(source, name, &tensor, error);
@@ -50,7 +51,7 @@ int swi_bind_vector(const struct swi_tensor_source *source, const char *name, ui
 }
 
 int swi_bind_matrix(const struct swi_tensor_source *source, const char *name, uint32_t n,
-                       uint32_t k, struct swi_matrix *ret, struct swi_error *error)
+                    uint32_t k, struct swi_matrix *ret, struct swi_error *error)
 {
     struct sw_tensor tensor;
     int r = find(source, name, &tensor, error);
@@ -65,7 +66,10 @@ int swi_bind_matrix(const struct swi_tensor_source *source, const char *name, ui
         (void)snprintf(want, sizeof want, "a float matrix [%u, %u] in rows or panels", n, k);
         return wrong_shape(source, name, want, error);
     }
-    *ret = (struct swi_matrix){.data = tensor.data, .n = n, .k = k, .dtype = tensor.dtype,
+    *ret = (struct swi_matrix){.data = tensor.data,
+                               .n = n,
+                               .k = k,
+                               .dtype = tensor.dtype,
                                .layout = panel ? SW_LAYOUT_PANEL : SW_LAYOUT_ROWS};
     return 0;
 }
@@ -83,7 +87,7 @@ int swi_bind_linear(const struct swi_tensor_source *source, const char *prefix, 
 }
 
 int swi_bind_norm(const struct swi_tensor_source *source, const char *prefix, uint32_t hidden,
-                     struct swi_norm *ret, struct swi_error *error)
+                  struct swi_norm *ret, struct swi_error *error)
 {
     char name[NAME_MAX_BYTES];
     (void)snprintf(name, sizeof name, "%s.weight", prefix);
@@ -153,7 +157,8 @@ int swi_bind_layer(const struct swi_tensor_source *source, const struct swi_bert
         r = swi_bind_linear(source, "attention.output.dense", hidden, hidden,
                             &ret->attention_output, error);
     if (r == 0)
-        r = swi_bind_norm(source, "attention.output.LayerNorm", hidden, &ret->attention_norm, error);
+        r = swi_bind_norm(source, "attention.output.LayerNorm", hidden, &ret->attention_norm,
+                          error);
     if (r == 0)
         r = swi_bind_linear(source, "intermediate.dense", inner, hidden, &ret->intermediate, error);
     if (r == 0)

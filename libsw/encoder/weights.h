@@ -1,10 +1,11 @@
+/* SPDX-License-Identifier: MIT */
 /* A component's tensors, found by name, checked against the config, and put where the encoder wants
  * them. Where they come from does not matter: a leased component, or a file in a test.
  * Names are Hugging Face's without the component's prefix; Q, K and V are one fused matrix in layout
  * panel and three in layout rows.
  */
-#ifndef SWI_WEIGHTS_H
-#define SWI_WEIGHTS_H
+#ifndef SWI_ENCODER_WEIGHTS_H
+#define SWI_ENCODER_WEIGHTS_H
 
 #include <sw/client.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* How a request flows.
  *
  *                submit                a thread takes it              its run returns

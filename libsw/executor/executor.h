@@ -1,11 +1,12 @@
+/* SPDX-License-Identifier: MIT */
 /* What runs on an executor: tasks, in lanes. See executor.c for how they move.
  *
  * An executor knows nothing of BERT. A lane belongs to one handle; of its tasks one runs at a time,
  * in order. A task is the first member of a struct of its submitter's, allocated by malloc; from a
  * successful submission on it is the executor's, who frees it.
  */
-#ifndef SWI_EXECUTOR_H
-#define SWI_EXECUTOR_H
+#ifndef SWI_EXECUTOR_EXECUTOR_H
+#define SWI_EXECUTOR_EXECUTOR_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The GEMM driver: see gemm.h for the loops and what they keep. */
 #include "kernels/gemm.h"
 
@@ -324,8 +325,8 @@ void swi_gemm_product(const struct swi_product *p)
     uint32_t step = swi_gemm_k_step(p->k), width = gemm.shape.feature_width;
     for (uint32_t k0 = 0; k0 < p->k; k0 += step) {
         uint32_t k = p->k - k0 < step ? p->k - k0 : step;
-        const float *tokens = p->tokens + (p->strip ? k0 / SW_PANEL_WIDTH * p->strip
-                                                    : (size_t)k0 * p->rows);
+        const float *tokens =
+            p->tokens + (p->strip ? k0 / SW_PANEL_WIDTH * p->strip : (size_t)k0 * p->rows);
         const float *features = p->features + (size_t)k0 * width;
         if (!gemm.tiler) {
             swi_blis_tile(k, p->scale, tokens, features, k0 > 0, p->c, p->stride);
@@ -373,10 +374,8 @@ static void pack_panel(const struct swi_gemm_job *job, uint32_t n0, uint32_t col
     for (uint32_t done = 0; done < columns;) { /* a panel may straddle two stretches */
         uint32_t k0 = n0 + done, left = columns - done, room = step - k0 % step;
         uint32_t count = left < room ? left : room;
-        struct swi_gemm_input input = {.x = sums + done,
-                                       .stride = gemm.shape.feature_width,
-                                       .tokens = job->tokens,
-                                       .k = n};
+        struct swi_gemm_input input = {
+            .x = sums + done, .stride = gemm.shape.feature_width, .tokens = job->tokens, .k = n};
         pack_columns(&input, k0, count, 0, swi_gemm_tiling(job->tokens).count, job->out);
         done += count;
     }

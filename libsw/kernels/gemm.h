@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* out[tokens, N] = activations[tokens, K] · W[N, K]^T.
  *
  * One driver serves every layout, element type and number of tokens:
@@ -21,8 +22,8 @@
  *
  * Knows nothing of BERT, models or leases.
  */
-#ifndef SWI_GEMM_H
-#define SWI_GEMM_H
+#ifndef SWI_KERNELS_GEMM_H
+#define SWI_KERNELS_GEMM_H
 
 #include <stdbool.h>
 
@@ -58,7 +59,8 @@ struct swi_tiling {
     uint32_t count;  /* tiles */
     uint32_t height; /* of the last ones; the first `taller` have one row more */
     uint32_t taller;
-    uint32_t padded; /* rows in all: more than there are tokens only where tiles are computed whole */
+    uint32_t
+        padded; /* rows in all: more than there are tokens only where tiles are computed whole */
 };
 struct swi_tiling swi_gemm_tiling(uint32_t tokens);
 /* First row and height of a tile. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Asks BLIS for its context once and calls its micro-kernel. */
 #include "kernels/gemm_blis.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* BLIS's single-precision micro-kernel for this CPU, as the GEMM driver sees it. Its implementation is the
  * only user of blis.h.
  *
@@ -5,8 +6,8 @@
  * columns computes the transposed problem, W in the first place, and its column-stored tile is the same
  * row-stored tile of ours, so that nothing else differs.
  */
-#ifndef SWI_GEMM_BLIS_H
-#define SWI_GEMM_BLIS_H
+#ifndef SWI_KERNELS_GEMM_BLIS_H
+#define SWI_KERNELS_GEMM_BLIS_H
 
 #include <stdbool.h>
 #include <stddef.h>

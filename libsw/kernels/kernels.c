@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Picks the kernels for this CPU. */
 #include "kernels/kernels.h"
 
@@ -29,8 +30,7 @@ const struct swi_kernels *swi_kernels_at(unsigned index)
     unsigned count = 1;
 #ifdef __x86_64__
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-        has_f16c()) {
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c()) {
         found[count++] = &swi_kernels_avx2;
         if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
             __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))

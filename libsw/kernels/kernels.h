@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Vector maths of the engine: activations, softmax, LayerNorm, conversions and the copies that put
  * operands into the order a micro-kernel reads.
  *
@@ -8,8 +9,8 @@
  * Invariants: an element's result depends on that element alone (tails run through the same vector
  * code), a reduction's order on the length of its row alone. Nothing here allocates or fails.
  */
-#ifndef SWI_KERNELS_H
-#define SWI_KERNELS_H
+#ifndef SWI_KERNELS_KERNELS_H
+#define SWI_KERNELS_KERNELS_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -30,10 +31,10 @@ enum swi_activation {
 
 /* Finished sums of a GEMM, on their way out. May work in place (out == sums, out_stride == width). */
 struct swi_strip {
-    const float *sums;     /* [rows, width] */
-    const float *bias;     /* [columns], or NULL */
-    const float *residual; /* [rows, columns], added after the activation; or NULL */
-    float *out;            /* [rows, columns] */
+    const float *sums;                  /* [rows, width] */
+    const float *bias;                  /* [columns], or NULL */
+    const float *residual;              /* [rows, columns], added after the activation; or NULL */
+    float *out;                         /* [rows, columns] */
     size_t residual_stride, out_stride; /* in floats */
     uint32_t rows, width;
     uint32_t columns; /* ≤ width: the ones past it are padding */

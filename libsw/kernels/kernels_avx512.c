@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The kernels for x86-64 with AVX-512 F, BW, DQ and VL. Compiled with those flags; called only
  * after asking the CPU. */
 #define SWI_LANES      16

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The kernels themselves. Included once by each kernels_<instruction set>.c, which defines SWI_LANES
  * (floats in a vector register) and SWI_TABLE (the table's name), and is compiled with that instruction
  * set's flags; a * b + c becomes a fused multiply-add where the set has one.
@@ -105,7 +106,8 @@ INLINE vf exp_of(vf x)
     vf safe = vmax(x, splat(-87.3f));
     vf shifted = safe * 1.44269504f + round;
     vf n = shifted - round;
-    vf r = safe - n * 0.693145752f; /* ln 2 in two parts: the first has few bits, so n·it is exact */
+    vf r =
+        safe - n * 0.693145752f; /* ln 2 in two parts: the first has few bits, so n·it is exact */
     r = r - n * 1.42860677e-6f;
     vf p = r * 1.381459879e-03f + 8.368716575e-03f;
     p = p * r + 4.166838899e-02f;
@@ -582,8 +584,7 @@ static void interleave_any(float *out, const void *in, size_t in_stride, size_t 
                            size_t width, enum sw_dtype dtype)
 {
     if (width == 16)
-        BY_DTYPE(dtype,
-                 interleave_all(out, 16, in, in_stride, rows, k, 16, (enum sw_dtype)D));
+        BY_DTYPE(dtype, interleave_all(out, 16, in, in_stride, rows, k, 16, (enum sw_dtype)D));
     else
         BY_DTYPE(dtype,
                  interleave_all(out, width, in, in_stride, rows, k, width, (enum sw_dtype)D));

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The table of what kernels_body.h, and tile_body.h where SWI_TILER is not NULL, have defined. The last
  * include of each kernels_<instruction set>.c. */
 extern const struct swi_kernels SWI_TABLE;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Threads in step: see kernels/thread_pool.h.
  *
  * One barrier does everything. Its counter `arrived` takes each member's arrival; the last one

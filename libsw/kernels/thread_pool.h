@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The threads of one engine, working in step on one pass.
  *
  * swi_team_run calls one function on every member, the caller being member 0; inside, members share out
@@ -7,8 +8,8 @@
  * Not for use by two threads at once. A child after fork has no members but itself: the team notices and
  * starts new ones at its first run there.
  */
-#ifndef SWI_TEAM_H
-#define SWI_TEAM_H
+#ifndef SWI_KERNELS_THREAD_POOL_H
+#define SWI_KERNELS_THREAD_POOL_H
 
 #include <stdint.h>
 

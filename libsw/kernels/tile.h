@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The innermost loop of the engine: one tile of a matrix product, for each of one or two panels.
  *
  *     c[rows, 16] (+)= scale · tokens[k, rows]^T · features[k, 16]
@@ -19,8 +20,8 @@
  * tokens), computes whole tiles only, and BLIS 0.9 has none in AVX-512 for AMD. Measured on one Zen
  * 4 core (peak 118 GFLOP/s), 16 tokens, f16: 114 here, 88 there. Everywhere else BLIS's is the one.
  */
-#ifndef SWI_TILE_H
-#define SWI_TILE_H
+#ifndef SWI_KERNELS_TILE_H
+#define SWI_KERNELS_TILE_H
 
 #include <stdbool.h>
 #include <stddef.h>

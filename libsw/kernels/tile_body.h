@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The tile kernels of one instruction set: see tile.h. Included by kernels_<instruction set>.c after
  * kernels_body.h, which has the vector types; SWI_TILE_ROWS × SWI_TILE_PANELS is how many sums of 16 its
  * registers hold. */
@@ -20,12 +21,13 @@ INLINE void steps_of(const struct swi_tile *tile, size_t k, size_t end, const si
     const float *tokens = tile->tokens + (strips ? k / 16 * tile->strip : k * rows);
     for (; k < end; k++) {
         vf features[SWI_TILE_PANELS * PARTS];
-        UNROLL for (size_t p = 0; p < panels * PARTS; p++)
-            features[p] = wide_v(tile->features[p / PARTS], k * 16 + p % PARTS * V, dtype);
-        UNROLL for (size_t r = 0; r < rows; r++) {
+        UNROLL for (size_t p = 0; p < panels * PARTS; p++) features[p] =
+            wide_v(tile->features[p / PARTS], k * 16 + p % PARTS * V, dtype);
+        UNROLL for (size_t r = 0; r < rows; r++)
+        {
             vf token = splat(tokens[strips ? r * 16 : r]);
-            UNROLL for (size_t p = 0; p < panels * PARTS; p++)
-                sum[r][p] = features[p] * token + sum[r][p];
+            UNROLL for (size_t p = 0; p < panels * PARTS; p++) sum[r][p] =
+                features[p] * token + sum[r][p];
         }
         tokens += strips ? 1 : rows;
         UNROLL for (size_t p = 0; p < panels; p++)
@@ -41,9 +43,8 @@ INLINE void tile_of(const struct swi_tile *tile, const size_t rows, const size_t
 {
     const char *ahead[2] = {tile->ahead[0], tile->ahead[panels - 1]};
     vf sum[SWI_TILE_ROWS][SWI_TILE_PANELS * PARTS];
-    UNROLL for (size_t r = 0; r < rows; r++)
-        UNROLL for (size_t p = 0; p < panels * PARTS; p++)
-            sum[r][p] = (vf){0};
+    UNROLL for (size_t r = 0; r < rows; r++) UNROLL for (size_t p = 0; p < panels * PARTS; p++)
+        sum[r][p] = (vf){0};
     for (size_t k = 0; k < tile->k;) {
         size_t left = tile->k - k, steps = strips && left > 16 ? 16 : left;
         steps_of(tile, k, k + steps, rows, panels, dtype, strips, sum, ahead);
@@ -71,7 +72,8 @@ INLINE void tile_of(const struct swi_tile *tile, const size_t rows, const size_t
 #define ROWS_1_TO_6(with, panels)                                                                  \
     with(1, panels) with(2, panels) with(3, panels) with(4, panels) with(5, panels) with(6, panels)
 #define ROWS_7_TO_12(with, panels)                                                                 \
-    with(7, panels) with(8, panels) with(9, panels) with(10, panels) with(11, panels) with(12, panels)
+    with(7, panels) with(8, panels) with(9, panels) with(10, panels) with(11, panels)              \
+        with(12, panels)
 #if SWI_TILE_ROWS == 12
 #define ALL_ROWS(with, panels) ROWS_1_TO_6(with, panels) ROWS_7_TO_12(with, panels)
 #else

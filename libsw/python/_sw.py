@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The ground of sw.py: what include/sw declares, for ctypes; the library; native handles and their ends.
 
 A test holds codes, members, offsets and sizes to the headers. Structs that begin with their size may grow

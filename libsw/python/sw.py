@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Surfing Weights from Python: model weights in shared memory, seen where they lie, and BERT on them.
 
     import sw

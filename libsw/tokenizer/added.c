@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Finding added tokens in text. */
 #include "tokenizer/added.h"
 #include "tokenizer/unicode.h"

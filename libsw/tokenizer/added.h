@@ -1,11 +1,12 @@
+/* SPDX-License-Identifier: MIT */
 /* Tokens that are recognised in the text as they stand, before words are split: [CLS], [MASK] and
  * whatever a model adds. As the tokenizers crate does it: leftmost, then longest; each may ask to
  * be a word of its own and to swallow the white space on its left or right.
  *
  * Kept sorted by their bytes, so that one walk by binary search finds the longest at a position.
  */
-#ifndef SWI_ADDED_H
-#define SWI_ADDED_H
+#ifndef SWI_TOKENIZER_ADDED_H
+#define SWI_TOKENIZER_ADDED_H
 
 #include "core/error.h"
 

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /* Making a tokenizer from a model's files: vocabulary, special tokens, added tokens. */
-#include "tokenizer/tokenizer.h"
 #include "tokenizer/settings.h"
+#include "tokenizer/tokenizer.h"
 
 #include <errno.h>
 #include <stdio.h>

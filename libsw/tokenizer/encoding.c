@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The growable result of an encode. */
 #include "tokenizer/tokenizer.h"
 

@@ -1,10 +1,11 @@
+/* SPDX-License-Identifier: MIT */
 /* tokenizer.json as Hugging Face's tokenizers crate writes it for BERT: normalizer, added tokens,
  * post-processor and model. Anything that would make other tokens than BERT's pipeline does is
  * refused by name, never skipped. Padding, decoder and truncation length do not change what a
  * text's tokens are and are not read.
  */
-#include "tokenizer/tokenizer.h"
 #include "tokenizer/settings.h"
+#include "tokenizer/tokenizer.h"
 
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Normalizing a stretch of text into a buffer, marks in canonical order. */
 #include "tokenizer/normalized.h"
 #include "tokenizer/unicode.h"

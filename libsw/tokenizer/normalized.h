@@ -1,9 +1,10 @@
+/* SPDX-License-Identifier: MIT */
 /* A stretch of text after normalization, whole, with the place in the original of each byte. Only
  * added tokens that are looked for in normalized text need it; words are otherwise collected one by
  * one.
  */
-#ifndef SWI_NORMALIZED_H
-#define SWI_NORMALIZED_H
+#ifndef SWI_TOKENIZER_NORMALIZED_H
+#define SWI_TOKENIZER_NORMALIZED_H
 
 #include "tokenizer/normalizer.h"
 

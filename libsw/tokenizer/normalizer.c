@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* One code point through BERT's normalizer. */
 #include "tokenizer/normalizer.h"
 #include "tokenizer/unicode.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What BERT's tokenizer does to a code point before words are split, as the tokenizers crate's
  * BertNormalizer does it, in this order:
  *   clean   drops U+0000, U+FFFD and the categories Cc, Cf, Co (except tab, line feed and carriage
@@ -10,8 +11,8 @@
  * across code points, putting marks into canonical order, is left to the caller: each code point
  * comes with its combining class.
  */
-#ifndef SWI_NORMALIZER_H
-#define SWI_NORMALIZER_H
+#ifndef SWI_TOKENIZER_NORMALIZER_H
+#define SWI_TOKENIZER_NORMALIZER_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Defaults, tokenizer_config.json, and what both JSON readers share. */
 #include "tokenizer/settings.h"
 #include "tokenizer/tokenizer.h"

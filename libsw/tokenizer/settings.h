@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a model's JSON files say about its tokenizer, before a vocabulary is looked at.
  *
  * tokenizer.json (of Hugging Face's tokenizers crate) is read first; what tokenizer_config.json
@@ -7,8 +8,8 @@
 #ifndef SWI_TOKENIZER_SETTINGS_H
 #define SWI_TOKENIZER_SETTINGS_H
 
-#include "tokenizer/normalizer.h"
 #include "core/error.h"
+#include "tokenizer/normalizer.h"
 
 #include <jansson.h>
 #include <sw/tokenizer.h>

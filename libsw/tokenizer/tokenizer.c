@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Encoding: special tokens around the texts, truncation, and the small public calls.
  * How a text becomes tokens is in words.c and wordpiece.c, how a tokenizer is made in
  * tokenizer/create.c.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The tokenizer's own structures, shared by the files that build it and the files that run it.
  *
  *   text ──added tokens──▶ stretches ──normalizer──▶ code points ──split──▶ words ──WordPiece──▶
@@ -6,8 +7,8 @@
  * A sw_tokenizer never changes after sw_tokenizer_create; what an encode writes to is in the
  * encoding.
  */
-#ifndef SWI_TOKENIZER_H
-#define SWI_TOKENIZER_H
+#ifndef SWI_TOKENIZER_TOKENIZER_H
+#define SWI_TOKENIZER_TOKENIZER_H
 
 #include "tokenizer/added.h"
 #include "tokenizer/normalized.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* UTF-8 in and out, and code point classes. */
 #include "tokenizer/unicode.h"
 

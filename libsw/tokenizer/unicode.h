@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Code points of UTF-8 text, and the three questions that BERT's tokenization asks of one: is it
  * white space, is it punctuation, is it an ideograph. Tables come from libutf8proc.
  *
@@ -6,8 +7,8 @@
  * and 500 combining marks and format characters that were assigned later, in scripts no published
  * vocabulary holds.
  */
-#ifndef SWI_UNICODE_H
-#define SWI_UNICODE_H
+#ifndef SWI_TOKENIZER_UNICODE_H
+#define SWI_TOKENIZER_UNICODE_H
 
 #include <stdbool.h>
 #include <stddef.h>

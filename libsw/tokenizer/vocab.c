@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The vocabulary's hash table, and the one block that holds all of it. */
 #include "tokenizer/vocab.h"
 #include "tokenizer/unicode.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A WordPiece vocabulary: token texts by id, and ids by text.
  *
  * A hash table of 8-byte slots (open addressing, XXH3) finds a token in two key spaces: by its
@@ -8,11 +9,11 @@
  * Of two tokens of the same text the later one is found, as in a Python dictionary; both keep their
  * text. Immutable once built, apart from swi_vocab_name.
  */
-#ifndef SWI_VOCAB_H
-#define SWI_VOCAB_H
+#ifndef SWI_TOKENIZER_VOCAB_H
+#define SWI_TOKENIZER_VOCAB_H
 
-#include "core/huge_pages.h"
 #include "core/error.h"
+#include "core/huge_pages.h"
 
 #include <stdbool.h>
 #include <stddef.h>

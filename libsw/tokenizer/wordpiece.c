@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Longest match first. */
 #include "tokenizer/wordpiece.h"
 

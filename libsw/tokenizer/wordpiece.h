@@ -1,8 +1,9 @@
+/* SPDX-License-Identifier: MIT */
 /* WordPiece: a word becomes the longest token it begins with, then the longest continuation of what
  * is left, and so on; a word that cannot be covered whole becomes [UNK].
  */
-#ifndef SWI_WORDPIECE_H
-#define SWI_WORDPIECE_H
+#ifndef SWI_TOKENIZER_WORDPIECE_H
+#define SWI_TOKENIZER_WORDPIECE_H
 
 #include "tokenizer/tokenizer.h"
 

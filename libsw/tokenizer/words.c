@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* From text to words: added tokens are taken out, what lies between is normalized and split at
  * white space and around punctuation, and each word goes to WordPiece.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The bound on hits: by hand, against every choice, and against the optimum for equal sizes. */
 #include <criterion/criterion.h>
 #include <stdbool.h>

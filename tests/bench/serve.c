@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swbench serve: the line protocol by which comparisons ask for passes. */
 #include <criterion/criterion.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The simulator: small traces by hand, the policies against the bound, and the reader of traces. */
 #include <criterion/criterion.h>
 #include <stdio.h>

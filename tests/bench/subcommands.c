@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swbench: what it prints and what it leaves behind. No figure is judged here. */
 #include <criterion/criterion.h>
 #include <jansson.h>
@@ -73,8 +74,8 @@ Test(bench, coldstart_tells_a_start_from_a_warm_pass)
 {
     const char *directory = work();
     const char *model = sup_synth(sup_dir(), "tiny", NULL);
-    const char *said = sup_run_ok(
-        SUP_ARGS("swbench", "coldstart", "--json", "--rounds", "2", "--model", model));
+    const char *said =
+        sup_run_ok(SUP_ARGS("swbench", "coldstart", "--json", "--rounds", "2", "--model", model));
     json_t *report = json_loads(said, 0, NULL);
     cr_assert(json_is_object(report), "%s", said);
     double first = json_real_value(json_object_get(report, "first_embedding_ms_p50"));

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swbench's commands as programs, on a model that is small enough to be quick: they run to their
  * end, print what their manual says, and leave nothing behind. No figure is judged here but those
  * that do not depend on time. */

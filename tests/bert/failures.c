@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swbert when something is wrong: one line that says what, where and what to do, and an exit
  * status. */
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Common ground of swbert's tests. */
 #include "bert/fixture.h"
 

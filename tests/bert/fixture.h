@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /* What swbert's tests share: a broker with random models behind it, and JSON taken apart. */
-#ifndef SWBERT_FIXTURE_H
-#define SWBERT_FIXTURE_H
+#ifndef SWT_BERT_FIXTURE_H
+#define SWT_BERT_FIXTURE_H
 
 #include <jansson.h>
 #include <sw/sw.h>

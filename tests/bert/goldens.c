@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swbert forward on published weights, against PyTorch's float32 results: through both layouts, and
  * from the older program's chunks of the same weights. */
 #include <criterion/criterion.h>
@@ -6,8 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/safetensors.h"
 #include "bert/fixture.h"
+#include "core/safetensors.h"
 
 #define MODEL SW_SHARED_DIR "/models/bert-tiny"
 #define OLDER SW_SHARED_DIR "/models/bert-tiny-ancestor"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swbert classify and swbert fill: what they print of every kind of head, held against what the
  * library gives for the same ids, and how they refuse. */
 #include <criterion/criterion.h>

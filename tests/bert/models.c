@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Which of a model's files its tokenizer is made from, and how long its texts may be: seen through
  * swbert, on copies of one model with other files beside the same weights.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What swbert prints, against the library's own results. */
 #include <criterion/criterion.h>
 #include <math.h>

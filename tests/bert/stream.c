@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swbert as a filter: it answers while its input is still open, and ends without fuss when its
  * reader has gone.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Chunk files and directories that are damaged, vanish or are replaced under a running broker. */
 #include <criterion/criterion.h>
 #include <errno.h>

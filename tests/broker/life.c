@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The broker process: start, options, stop, what it leaves. */
 #include <criterion/criterion.h>
 #include <dirent.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Clients that misbehave or die, and the limits that keep it from the others. */
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The broker's log: where lines go, what they hold, and that writing them never stops the broker.
  */
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The event loop, the outbox and the watch over peers, without a broker around them. */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -9,11 +10,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/loop.h"
 #include "core/socket.h"
 #include "core/wire.h"
-#include "base/loop.h"
-#include "session/send_queue.h"
 #include "session/peer.h"
+#include "session/send_queue.h"
 #include "support/support.h"
 
 static struct loop *make_loop(void)

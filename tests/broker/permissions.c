@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Who may do what: a broker under a user of its own, and clients under others, inside and outside
  * of the socket's group and the admin group. Only root can become other users.
  *

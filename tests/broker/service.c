@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the broker tells the service manager: ready, status, watchdog, reloading, stopping. */
 #include <criterion/criterion.h>
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The daemon's settings: where each comes from, what is refused, what a reload changes. */
 #include <criterion/criterion.h>
 #include <ctype.h>

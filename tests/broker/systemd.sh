@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # Installs into a directory and holds the units there to systemd's own checks: verify must say nothing, and
 # the exposure of each service be at most 2.0 of 10. Every directive of the hardening has its reason.
 #   systemd.sh BUILD_DIR SOURCE_DIR

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """What the services call of the kernel, held to the SystemCallFilter= of their units.
 
     systemd_calls.py SOURCE_DIR BUILD_DIR

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swbrokerd --trace: what real clients do ends up in the file, and nothing else does. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
@@ -7,8 +8,8 @@
 
 #include <sw/client.h>
 
-#include "support/support.h"
 #include "replay/trace_file.h"
+#include "support/support.h"
 
 TestSuite(trace, .timeout = 60);
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The wire protocol against a real broker: what a client may ask, and what happens to one that
  * breaks the rules. */
 #include <criterion/criterion.h>

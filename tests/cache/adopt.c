@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A cache that goes on with what another one left: what stays, what must go, what is set aside. */
 #include <criterion/criterion.h>
 #include <errno.h>

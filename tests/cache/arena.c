@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Placement and window search against a reference that tries everything. */
 #include <criterion/criterion.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The cache through its public face: loading, hits, LRU order, budget. */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* clear, resize, unregister, cancel: what is pinned stays, what was let go comes back. */
 #include <criterion/criterion.h>
 #include <dirent.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Chunk files that are not what they should be: an error that names them, never a wrong byte, and
  * another try once they have changed. */
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "cache/fixture.h"
 
 #include <criterion/criterion.h>

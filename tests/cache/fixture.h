@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the tests of the cache share: a directory of chunk files, a cache over it, and a loop around
  * cache_dispatch.
  *
@@ -5,8 +6,8 @@
  * both where a test says so. Chunk contents are a function of their name, so that a test can check
  * bytes without keeping them.
  */
-#ifndef SW_TESTS_CACHE_FIXTURE_H
-#define SW_TESTS_CACHE_FIXTURE_H
+#ifndef SWT_CACHE_FIXTURE_H
+#define SWT_CACHE_FIXTURE_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The loader on both engines, and on one that misbehaves to order. */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -15,8 +16,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "loader/loader.h"
 #include "loader/engine.h"
+#include "loader/loader.h"
 
 #define MIB UINT64_C(1048576)
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Who goes first, who makes room for whom: priorities, fair queueing, prefetch, next-use, and a
  * random load that must stay within its budget. */
 #include <criterion/criterion.h>

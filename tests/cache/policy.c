@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Eviction policies on client pages and ticks that the test makes up. */
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Where chunks are read from: a remote that does as it is told, beside the files. */
 #include <criterion/criterion.h>
 #include <errno.h>

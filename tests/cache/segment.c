@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Shared memory: who may write it, how much of it is backed, and what a lack of memory looks like.
  */
 #include <criterion/criterion.h>

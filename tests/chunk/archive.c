@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Archives that no writer of zip makes: entries that lie about what and where they are. Whatever
  * cannot be what torch.save wrote is refused, and no size that an entry claims is believed. */
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Checkpoints in memory, and what swchunk says about them. */
 #include "chunk/fixture.h"
 

@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /* Checkpoints to be taken apart: a small Hugging Face directory, its tensors in memory, and a way
  * to put them back changed. Everything lives until the test's process ends. */
-#ifndef TESTS_CHUNK_FIXTURE_H
-#define TESTS_CHUNK_FIXTURE_H
+#ifndef SWT_CHUNK_FIXTURE_H
+#define SWT_CHUNK_FIXTURE_H
 
 #include <stddef.h>
 #include <stdint.h>

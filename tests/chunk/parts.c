@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swchunk's parts by themselves: the config's parser, the plan, staging. */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -10,8 +11,8 @@
 
 #include "chunk/fixture.h"
 #include "programs/chunk/config.h"
-#include "programs/chunk/write/plan.h"
 #include "programs/chunk/source/kinds.h"
+#include "programs/chunk/write/plan.h"
 #include "programs/chunk/write/staging.h"
 #include "support/support.h"
 

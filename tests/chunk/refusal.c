@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Everything that import refuses: one line that names file and tensor, status 1, and nothing left
  * behind. */
 #include <criterion/criterion.h>

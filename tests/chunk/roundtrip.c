@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What goes into chunks comes out again: both layouts, all element types, every way in. */
 #include <criterion/criterion.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Outputs appear whole or not at all, and nothing of somebody else's is lost. */
 #include <criterion/criterion.h>
 #include <dirent.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The generator: the same values as the formula in sw-chunk(5), worked out elsewhere; a vocabulary
  * that cuts text. */
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Models saved by torch: the same chunks as from safetensors, and nothing executed or believed on
  * the way. */
 #include <criterion/criterion.h>

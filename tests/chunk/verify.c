@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* verify names what is bad, each on its own line; info describes without reading everything. */
 #include <criterion/criterion.h>
 #include <fcntl.h>

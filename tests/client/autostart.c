@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* SW_AUTOSTART: a private broker for those who find none. Real brokers, real processes, real
  * deaths. */
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The client library with a real broker: whole processes, real files, real deaths. */
 #include <criterion/criterion.h>
 #include <errno.h>

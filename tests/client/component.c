@@ -1,11 +1,12 @@
+/* SPDX-License-Identifier: MIT */
 /* Components against a scripted peer: tensor views and the cache of them. */
 #include <criterion/criterion.h>
 #include <string.h>
 
 #include <sw/client.h>
 
-#include "client/view.h"
 #include "client/fixture.h"
+#include "client/view.h"
 #include "support/support.h"
 
 TestSuite(client_component, .timeout = 30);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The component cache's order, by itself. */
 #include <criterion/criterion.h>
 

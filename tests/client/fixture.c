@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The client's tests: opening, closing, looking. */
 #include "client/fixture.h"
 

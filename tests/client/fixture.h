@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /* What the client's tests against a scripted peer share. One peer a test. */
-#ifndef CLIENT_FIXTURE_H
-#define CLIENT_FIXTURE_H
+#ifndef SWT_CLIENT_FIXTURE_H
+#define SWT_CLIENT_FIXTURE_H
 
 #include <sw/client.h>
 

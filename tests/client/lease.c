@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Leases against a scripted peer: hits, misses, pins, threads. */
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Opening a client and a model, and what a peer may get wrong about it. */
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The scripted broker of client/peer.h. */
 #include "client/peer.h"
 

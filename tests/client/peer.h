@@ -1,11 +1,12 @@
+/* SPDX-License-Identifier: MIT */
 /* A broker made of one thread, for tests of the client library against a peer that errs on purpose.
  *
  * It serves one model, "toy", with three components of two tensors each, over the real wire format
  * and the real shared memory; nothing is ever evicted unless a test says so. What a real broker
  * must do is tested with the real one.
  */
-#ifndef CLIENT_PEER_H
-#define CLIENT_PEER_H
+#ifndef SWT_CLIENT_PEER_H
+#define SWT_CLIENT_PEER_H
 
 #include <pthread.h>
 #include <stdatomic.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Sessions that end: a broker that goes away or changes, and forked children. */
 #include <criterion/criterion.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The lease protocol between two processes that share index, page and arena, and its edges. */
 #include <criterion/criterion.h>
 #include <errno.h>

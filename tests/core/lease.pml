@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The lease protocol of libsw/core/lease.h under total store order, checked by spin.
  *
  * Promela's own memory is sequentially consistent, so a model without store buffers would pass even

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # Checks the lease protocol's model with spin, and that spin catches each mutant of it.
 set -euo pipefail
 model=$(cd "$(dirname "$0")" && pwd)/lease.pml

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Holds the table of atomic accesses in libsw/core/lease.h and the code in lease.c together.
 
 Every atomic access in lease.c carries a tag (SYNC[tag] in the comment before it); every tag is in the

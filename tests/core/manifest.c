@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* chunk_info.json: what is rendered can be read; what could lead the broker astray is refused. */
 #include <criterion/criterion.h>
 #include <errno.h>

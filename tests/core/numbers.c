@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Half floats, panels, sizes, digests, error texts and large memory: the small parts of core. */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -7,10 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/huge_pages.h"
 #include "core/digest.h"
 #include "core/error.h"
 #include "core/half.h"
+#include "core/huge_pages.h"
 #include "core/panel.h"
 #include "core/size.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Safetensors headers: what is rendered can be read, by us and under the rules of Hugging Face's
  * reader, and what contradicts itself cannot. */
 #include <criterion/criterion.h>

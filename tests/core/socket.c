@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Packets and descriptors over Unix sockets. */
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The trace ring of a client page: what a client leaves there, and what a broker believes of it. */
 #include <criterion/criterion.h>
 #include <pthread.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The wire codec: what is built can be read, and nothing else can. */
 #include <criterion/criterion.h>
 #include <stdint.h>

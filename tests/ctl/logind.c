@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What swctl doctor takes for logind's configuration: files and drop-ins as systemd reads them. */
 #include <criterion/criterion.h>
 #include <string.h>

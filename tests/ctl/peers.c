@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swctl before peers that are no broker, and its bash completion before names of every kind. */
 #include <criterion/criterion.h>
 #include <signal.h>

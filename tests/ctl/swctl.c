@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What an operator does with swctl on a real broker: pins, verification, warm-ups, listings,
  * traces. */
 #include <criterion/criterion.h>

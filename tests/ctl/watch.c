@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swctl watch: what a frame holds, that it is legible at 80×24, and what it does to a terminal. */
 #include <criterion/criterion.h>
 #include <ctype.h>
@@ -11,8 +12,8 @@
 #include <termios.h>
 #include <unistd.h>
 
-#include "ctl/watch/frame.h"
 #include "ctl/lib/text.h"
+#include "ctl/watch/frame.h"
 #include "support/raw.h"
 
 #define MODELS  5

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The calls of the Python ancestor's client, each by the test of its name: what it promised is what
  * its counterpart here does, against a real broker.
  *

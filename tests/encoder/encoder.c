@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The encoder against PyTorch's numbers (tests/goldens, made by goldens/make.py, and a real model's where
  * present) and against the definition in double. */
 #include <criterion/criterion.h>
@@ -9,7 +10,7 @@
 #include "encoder/model.h"
 #include "kernels/random.h"
 
-#define TINY SW_SHARED_DIR "/models/bert-tiny"
+#define TINY      SW_SHARED_DIR "/models/bert-tiny"
 #define SYNTHETIC SW_SOURCE_DIR "/tests/goldens/bert.safetensors"
 
 static const enum sw_dtype dtypes[3] = {SW_DTYPE_F32, SW_DTYPE_F16, SW_DTYPE_BF16};
@@ -40,8 +41,11 @@ static struct owned_batch new_batch(uint32_t sequences, uint32_t tokens)
     b.ids = aligned_bytes(tokens * sizeof *b.ids);
     b.types = aligned_bytes(tokens * sizeof *b.types);
     b.mask = aligned_bytes(tokens * sizeof *b.mask);
-    b.batch = (struct sw_bert_batch){.size = sizeof b.batch, .sequences = sequences,
-                                     .lengths = b.lengths, .ids = b.ids, .type_ids = b.types,
+    b.batch = (struct sw_bert_batch){.size = sizeof b.batch,
+                                     .sequences = sequences,
+                                     .lengths = b.lengths,
+                                     .ids = b.ids,
+                                     .type_ids = b.types,
                                      .mask = b.mask};
     return b;
 }
@@ -112,7 +116,8 @@ static double try_case(const struct tensor_file *file, const char *name,
     const float *want = golden(file, name, dtype, "hidden");
     double worst = 0;
     for (size_t i = 0; i < rows; i++)
-        worst = fmax(worst, worst_difference(hidden + (size_t)row[i] * width, want + i * width, width));
+        worst =
+            fmax(worst, worst_difference(hidden + (size_t)row[i] * width, want + i * width, width));
     if (pooled_golden)
         worst = fmax(worst, worst_difference(pooled, pooled_golden, b.batch.sequences * width));
     swi_encoder_destroy(encoder);
@@ -145,10 +150,22 @@ static void check_case(const char *name, double bar)
     tensor_file_free(&file);
 }
 
-Test(encoder, gives_pytorchs_numbers_for_a_plain_model, .timeout = 60) { check_case("plain", 5e-6); }
-Test(encoder, gives_pytorchs_numbers_for_odd_sizes, .timeout = 60) { check_case("odd", 5e-6); }
-Test(encoder, gives_pytorchs_numbers_with_relu, .timeout = 60) { check_case("relu", 5e-6); }
-Test(encoder, gives_pytorchs_numbers_after_twelve_layers, .timeout = 100) { check_case("deep", 2e-5); }
+Test(encoder, gives_pytorchs_numbers_for_a_plain_model, .timeout = 60)
+{
+    check_case("plain", 5e-6);
+}
+Test(encoder, gives_pytorchs_numbers_for_odd_sizes, .timeout = 60)
+{
+    check_case("odd", 5e-6);
+}
+Test(encoder, gives_pytorchs_numbers_with_relu, .timeout = 60)
+{
+    check_case("relu", 5e-6);
+}
+Test(encoder, gives_pytorchs_numbers_after_twelve_layers, .timeout = 100)
+{
+    check_case("deep", 2e-5);
+}
 
 /* ---- the real model --------------------------------------------------------------------------------- */
 
@@ -296,10 +313,10 @@ Test(encoder, halves_of_bert_tiny_are_its_definition, .timeout = 100)
 Test(encoder, any_shape_is_its_definition, .timeout = 100)
 {
     static const char *const configs[] = {
-        SMALL("15", "5", "7", ""),
-        SMALL("1", "1", "1", ", \"layer_norm_eps\": 0.5"),
+        SMALL("15", "5", "7", ""), SMALL("1", "1", "1", ", \"layer_norm_eps\": 0.5"),
         SMALL("36", "2", "130", ", \"hidden_act\": \"relu\", \"type_vocab_size\": 1"),
-        SMALL("400", "1", "20", ", \"hidden_act\": \"gelu_new\""), /* a head over one stretch of K */
+        SMALL("400", "1", "20",
+              ", \"hidden_act\": \"gelu_new\""), /* a head over one stretch of K */
     };
     static const uint32_t lengths[] = {2, 19, 6};
     for (size_t i = 0; i < sizeof configs / sizeof configs[0]; i++) {
@@ -368,13 +385,15 @@ Test(encoder, threads_change_no_bit, .timeout = 100)
     struct owned_batch b = new_batch(4, 224);
     random_batch(&state, &b, lengths, c);
     size_t count = (size_t)b.tokens * c->hidden;
-    float *first = aligned_bytes(count * sizeof *first), *other = aligned_bytes(count * sizeof *other);
+    float *first = aligned_bytes(count * sizeof *first),
+          *other = aligned_bytes(count * sizeof *other);
     for (size_t i = 0; i < 4; i++) {
         swi_encoder *encoder = NULL;
         cr_assert_eq(swi_encoder_create(c, counts[i], &encoder), 0);
         for (int again = 0; again < 3; again++) {
             bert_model_forward(model, encoder, &b.batch, i ? other : first, NULL);
-            cr_expect(i == 0 || !memcmp(first, other, count * sizeof *first), "%u threads", counts[i]);
+            cr_expect(i == 0 || !memcmp(first, other, count * sizeof *first), "%u threads",
+                      counts[i]);
         }
         swi_encoder_destroy(encoder);
     }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The engine behind include/sw/bert.h, on chunks that a real broker serves: against the same weights in
  * the test's own memory, to the bit; and what it does when something goes wrong.
  *
@@ -386,8 +387,8 @@ Test(engine, refuses_a_bad_batch_and_says_which_part, .timeout = 60)
     const struct sw_bert_batch good = {
         .size = sizeof good, .sequences = 1, .lengths = &two, .ids = ids};
     struct sw_bert_batch bad[7] = {good, good, good, good, good, good, good};
-    static const char *const words[7] = {"at least one", "0 tokens", "17 tokens", "30522", "-1",
-                                         "type 2",       "size"};
+    static const char *const words[7] = {"at least one", "0 tokens", "17 tokens", "30522",
+                                         "-1",           "type 2",   "size"};
     bad[0].sequences = 0;
     bad[1].lengths = &none;
     bad[2].lengths = &long_one;
@@ -469,9 +470,10 @@ Test(engine, tensors_that_contradict_the_config_are_named, .timeout = 60)
 {
     const char *catalog = new_catalog();
     sup_synth(catalog, "lying", NULL);
-    sup_write_text(sup_format("%s/lying/config.json", catalog),
-                   "{\"model_type\": \"bert\", \"num_hidden_layers\": 2, \"hidden_size\": 128, "
-                   "\"num_attention_heads\": 2, \"intermediate_size\": 500, \"vocab_size\": 30522}");
+    sup_write_text(
+        sup_format("%s/lying/config.json", catalog),
+        "{\"model_type\": \"bert\", \"num_hidden_layers\": 2, \"hidden_size\": 128, "
+        "\"num_attention_heads\": 2, \"intermediate_size\": 500, \"vocab_size\": 30522}");
     serve(catalog, "64M");
     sw_bert *bert = open_bert("lying", NULL);
     struct input input;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See encoder/fixture.h. */
 #include "encoder/fixture.h"
 

@@ -1,11 +1,12 @@
+/* SPDX-License-Identifier: MIT */
 /* What tests of libsw's BERT calls share: a broker with some models, a client, requests, and a gate
  * that holds a pass where a test wants it.
  *
  * Programs that use this are linked with --wrap=sw_component_acquire_within, the call by which a
  * pass gets each component.
  */
-#ifndef BERT_FIXTURE_H
-#define BERT_FIXTURE_H
+#ifndef SWT_ENCODER_FIXTURE_H
+#define SWT_ENCODER_FIXTURE_H
 
 #include <stdatomic.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Heads of BERT models on chunks that a real broker serves, against the definition computed in double from
  * the same hidden states and the tensors that the public API shows. */
 #include <criterion/criterion.h>
@@ -124,7 +125,8 @@ Test(heads, classify_as_the_definition_says, .timeout = 60)
 static void transformed(sw_bert *bert, const float *state, double out[HIDDEN])
 {
     static const char prefix[] = "cls.predictions.transform.";
-    float *weight = copy_tensor(bert, "head", sup_format("%sdense.weight", prefix), HIDDEN * HIDDEN);
+    float *weight =
+        copy_tensor(bert, "head", sup_format("%sdense.weight", prefix), HIDDEN * HIDDEN);
     float *bias = copy_tensor(bert, "head", sup_format("%sdense.bias", prefix), HIDDEN);
     float *gamma = copy_tensor(bert, "head", sup_format("%sLayerNorm.weight", prefix), HIDDEN);
     float *beta = copy_tensor(bert, "head", sup_format("%sLayerNorm.bias", prefix), HIDDEN);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* When a falling hit rate is told, by itself. */
 #include <criterion/criterion.h>
 

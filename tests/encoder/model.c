@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See encoder/model.h. The reference is in encoder/reference.c. */
 #include "encoder/model.h"
 
@@ -8,10 +9,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "encoder/model_parts.h"
-#include "kernels/random.h"
 #include "core/half.h"
 #include "core/panel.h"
+#include "encoder/model_parts.h"
+#include "kernels/random.h"
 #include "programs/chunk/source/synth_random.h"
 
 /* ---- files ------------------------------------------------------------------------------------------ */
@@ -297,7 +298,8 @@ static int find_stored(const void *context, const char *name, struct sw_tensor *
     tensor->data = part->stored;
     tensor->dtype = part->dtype;
     tensor->rank = part->k == 0 ? 1 : part->layout == SW_LAYOUT_PANEL ? 3 : 2;
-    tensor->shape[0] = tensor->rank == 3 ? (part->n + SW_PANEL_WIDTH - 1) / SW_PANEL_WIDTH : part->n;
+    tensor->shape[0] =
+        tensor->rank == 3 ? (part->n + SW_PANEL_WIDTH - 1) / SW_PANEL_WIDTH : part->n;
     tensor->shape[1] = part->k;
     tensor->shape[2] = SW_PANEL_WIDTH;
     return 0;
@@ -309,7 +311,8 @@ void bert_model_forward(const struct bert_model *model, swi_encoder *encoder,
     const struct swi_bert_config *c = &model->config;
     struct swi_error error = {0};
     struct prefix prefix = {.model = model, .text = "embeddings."};
-    struct swi_tensor_source source = {.find = find_stored, .context = &prefix, .component = "test"};
+    struct swi_tensor_source source = {
+        .find = find_stored, .context = &prefix, .component = "test"};
     struct swi_embedding_weights embeddings;
     struct swi_table words;
     uint32_t tokens = 0;

@@ -1,12 +1,13 @@
+/* SPDX-License-Identifier: MIT */
 /* A whole BERT model in the memory of a test: from a Hugging Face directory or from the seeded generator,
  * stored in any layout and type as chunks store it, run by the real encoder or by a plain reference in
  * double. A helper that cannot do its work ends the test.
  */
-#ifndef BERT_MODEL_H
-#define BERT_MODEL_H
+#ifndef SWT_ENCODER_MODEL_H
+#define SWT_ENCODER_MODEL_H
 
-#include "encoder/encoder.h"
 #include "core/safetensors.h"
+#include "encoder/encoder.h"
 
 /* ---- safetensors files --------------------------------------------------------------------------- */
 

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /* What encoder/model.c and encoder/reference.c share. */
-#ifndef BERT_MODEL_PARTS_H
-#define BERT_MODEL_PARTS_H
+#ifndef SWT_ENCODER_MODEL_PARTS_H
+#define SWT_ENCODER_MODEL_PARTS_H
 
 #include "encoder/model.h"
 

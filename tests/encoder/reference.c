@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* BERT by its definition, in double, one token after the other: slow, and too plain to be wrong in the
  * same way as the engine. */
 #include <math.h>
@@ -94,7 +95,8 @@ static void layer(const struct bert_model *model, uint32_t number, const uint8_t
     double *out = aligned_bytes(h * sizeof *out);
     for (int i = 0; i < 3; i++) {
         qkv[i] = aligned_bytes(length * h * sizeof(double));
-        (void)snprintf(prefix, sizeof prefix, "encoder.layer.%u.attention.self.%s", number, names[i]);
+        (void)snprintf(prefix, sizeof prefix, "encoder.layer.%u.attention.self.%s", number,
+                       names[i]);
         for (uint32_t t = 0; t < length; t++)
             linear(model, prefix, x + t * h, h, h, qkv[i] + t * h);
     }
@@ -104,7 +106,8 @@ static void layer(const struct bert_model *model, uint32_t number, const uint8_t
         linear(model, prefix, context + t * h, h, h, out);
         for (uint32_t i = 0; i < h; i++)
             x[t * h + i] += out[i];
-        (void)snprintf(prefix, sizeof prefix, "encoder.layer.%u.attention.output.LayerNorm", number);
+        (void)snprintf(prefix, sizeof prefix, "encoder.layer.%u.attention.output.LayerNorm",
+                       number);
         norm(model, prefix, x + t * h, h);
         (void)snprintf(prefix, sizeof prefix, "encoder.layer.%u.intermediate.dense", number);
         linear(model, prefix, x + t * h, c->intermediate, h, inner);

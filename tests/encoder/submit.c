@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Requests that are submitted: the descriptor, turns, cancellation, deadlines, the bound. Against a
  * real broker; a gate holds passes where a test wants them. What ends too early is in
  * submit_ends.c.
@@ -11,9 +12,9 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include "encoder/fixture.h"
 #include "core/deadline.h"
 #include "core/socket.h"
+#include "encoder/fixture.h"
 
 TestSuite(submit, .timeout = 100);
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Requests on executors that end before their time: handles that are closed, executors that are
  * destroyed, processes that fork; and what a handle tells meanwhile.
  */

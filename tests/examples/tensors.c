@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* An engine of one's own, reduced to its first step: every tensor of a model, read in place.
  *
  * No BERT: client.h alone. Prints a line for each tensor (component, name, element type, layout,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A worker in ten lines: text in, an embedding out, on the broker's copy of the weights. */
 #include <stdio.h>
 #include <sw/sw.h>

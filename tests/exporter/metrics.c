@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The broker's figures: what evicts and loads count as, the text that Prometheus reads, and the
  * server that hands it out. */
 #include <arpa/inet.h>

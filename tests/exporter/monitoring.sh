@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # Holds what a running broker exports, the alert rules and the dashboard to promtool's rules and to each
 # other. promtool is in Debian's prometheus package, which brings a server with it: it is not installed for
 # this, and without it all but its own checks are made.

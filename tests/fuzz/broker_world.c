@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See broker_world.h. */
 #include "broker_world.h"
 
@@ -9,13 +10,13 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "daemon/takeover.h"
 #include "core/manifest.h"
+#include "daemon/takeover.h"
 #include "fuzz.h"
 #include "operator/pins.h"
-#include "settings/settings.h"
-#include "replay/trace_file.h"
 #include "operator/verify.h"
+#include "replay/trace_file.h"
+#include "settings/settings.h"
 
 #define SETTLING_TURNS 20000
 

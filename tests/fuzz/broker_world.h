@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /* A broker without its daemon: catalog, cache, sessions and recorder, turned by hand. It lives as
  * long as the process; between inputs it is brought back to where it was. */
-#ifndef SW_FUZZ_BROKER_WORLD_H
-#define SW_FUZZ_BROKER_WORLD_H
+#ifndef SWT_FUZZ_BROKER_WORLD_H
+#define SWT_FUZZ_BROKER_WORLD_H
 
 #include "daemon/broker.h"
 #include "session/session.h"

@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /* A fuzz target: what libFuzzer, and the replay of the seeds, call with each input. It aborts when
  * something is wrong. */
-#ifndef SW_FUZZ_H
-#define SW_FUZZ_H
+#ifndef SWT_FUZZ_FUZZ_H
+#define SWT_FUZZ_FUZZ_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What clients send to the broker and write into their pages, against its sessions, requests,
  * control verbs, cache and recorder. An input is a list of deeds of four connections:
  *

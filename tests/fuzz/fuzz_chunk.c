@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /* A chunk in the arena, as a worker looks at it: config.json in a section (see input.h), and the
  * chunk. Whatever is bound lies inside the chunk from end to end, so that no kernel need check. */
-#include "encoder/weights.h"
 #include "client/view.h"
+#include "encoder/weights.h"
 #include "input.h"
 
 struct chunk {

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A worker's library against a broker that lies: in its messages, in the descriptors that come with
  * them, and in the memory that they share. The first two bytes are the length of the liar's list of
  * lies, which follows; the rest is what the worker does meanwhile. Every call must come back, with

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* config.json as swchunk reads it: whatever is accepted can be planned, in every layout. */
 #include "fuzz.h"
 #include "programs/chunk/write/plan.h"

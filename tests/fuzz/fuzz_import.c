@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A model's directory, as swchunk import reads it: indexes, shards, archives and chunks that need
  * not agree with each other. For each file: its number (1) in the list below, its length (3) and
  * its bytes. Whatever opens can be read from end to end, or says why not. */

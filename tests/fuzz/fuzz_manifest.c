@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* chunk_info.json: whatever is accepted names plain files, and renders to what reads the same. */
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The small files that come with a model, as workers read them: config.json and
  * 1_Pooling/config.json, in two sections (see input.h). tokenizer.json and its like: see
  * fuzz_tokenizer.c. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The pickle of a torch archive: whatever is accepted describes tensors inside their storages. */
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What comes from a Redis: its answers, byte by byte, and the values in them. The first byte of an
  * input chooses: 0 a model's bundle, 1 the text of a current revision, 2 a URL, else answers. */
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A broker's answer, as swctl prints it: any JSON whatever under any verb comes out as lines of
  * text that cannot steer a terminal. The first byte is the verb, the second tells which of its
  * options are given; the rest is the answer. */

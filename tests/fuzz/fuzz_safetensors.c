@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A safetensors file: whatever is accepted lies inside it, and can be rendered and read again. */
 #include <string.h>
 

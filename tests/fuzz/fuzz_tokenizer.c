@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The tokenizer's inputs: vocab.txt, tokenizer_config.json, tokenizer.json, and text.
  *
  * An input is up to six sections, each ended by the record separator (byte 1E): vocab.txt,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A whole torch archive: zip, pickle and storages. Whatever is accepted can be read to its last
  * byte, or says why not. */
 #include <fcntl.h>

@@ -1,10 +1,11 @@
+/* SPDX-License-Identifier: MIT */
 /* A trace, as swbench policy reads it: whatever is accepted is in order and refers to what it has
  * introduced, and can be replayed and bounded. */
 #include <errno.h>
 
-#include "replay/bound.h"
 #include "core/layout.h"
 #include "input.h"
+#include "replay/bound.h"
 #include "replay/simulate.h"
 
 #define REPLAYED_EVENTS 512u /* so that one input takes milliseconds */

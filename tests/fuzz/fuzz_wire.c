@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A packet, as either end receives it: whatever is accepted lies inside the packet, and is byte for
  * byte what the writer of such a packet writes. */
 #include "core/wire.h"

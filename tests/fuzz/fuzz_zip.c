@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A torch archive whose entries lie: an input describes entries, and the archive is written with
  * right checksums and offsets, but for what the entry's lies make wrong. (fuzz_torch.c takes
  * archives as they are, where a changed byte mostly meets a checksum.)

@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /* Taking a fuzzer's input apart. Every function gives something whatever is left: zeros and empty
  * pieces at the end, so that no input is refused and each cut of one is an input too. */
-#ifndef SW_FUZZ_INPUT_H
-#define SW_FUZZ_INPUT_H
+#ifndef SWT_FUZZ_INPUT_H
+#define SWT_FUZZ_INPUT_H
 
 #include <stdbool.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See liar.h. */
 #include "liar.h"
 

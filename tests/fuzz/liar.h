@@ -1,8 +1,9 @@
+/* SPDX-License-Identifier: MIT */
 /* A broker that lies: it serves one small BERT model over the real wire format and real shared
  * memory, and answers each request with the next lie of a list. When the list has ended it is
  * honest. One thread of its own; while it waits for a request its memory may be changed. */
-#ifndef SW_FUZZ_LIAR_H
-#define SW_FUZZ_LIAR_H
+#ifndef SWT_FUZZ_LIAR_H
+#define SWT_FUZZ_LIAR_H
 
 #include "core/layout.h"
 #include "input.h"

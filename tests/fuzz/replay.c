@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Runs a fuzz target over the files of the directories (and the files) that are named: what was
  * found once is looked for in every test run, with any compiler. */
 #include <dirent.h>

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # Builds the fuzzers (preset fuzz: clang, AddressSanitizer, UBSan) and lets each run for a while.
 #   bash tests/fuzz/run.sh [--seconds N] [--total N] [--jobs N] [--corpus DIR] [NAME…]
 # --seconds  for each (default 60); less where --total, for all of them together, leaves less
@@ -22,7 +23,7 @@ while [ $# -gt 0 ]; do
         esac
         shift 2
         ;;
-    --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;;
+    --help) sed -n '3,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;;
     -*) echo "run.sh: $1 is no option; see --help" >&2; exit 2 ;;
     *) names+=("$1"); shift ;;
     esac

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """Makes tests/goldens/bert.safetensors: what PyTorch computes for small synthetic BERT models.
 
 Needed only when a case changes:  apt-get install python3-torch && python3 tests/goldens/make.py

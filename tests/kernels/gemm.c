@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The GEMM driver against sums in double. The build runs this program under each kind of BLIS
  * micro-kernel. */
 #include <criterion/criterion.h>
@@ -8,8 +9,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "kernels/random.h"
 #include "core/panel.h"
+#include "kernels/random.h"
 
 struct problem {
     uint32_t tokens, n, k;
@@ -46,14 +47,18 @@ static double dot(const struct problem *p, uint32_t token, uint32_t feature)
 {
     double sum = 0;
     for (uint32_t i = 0; i < p->k; i++)
-        sum += (double)p->x[(size_t)token * p->k + i] * (double)p->exact[(size_t)feature * p->k + i];
+        sum +=
+            (double)p->x[(size_t)token * p->k + i] * (double)p->exact[(size_t)feature * p->k + i];
     return sum;
 }
 
 static struct swi_gemm_job job_of(const struct problem *p, float *out)
 {
-    return (struct swi_gemm_job){.packed = p->packed, .tokens = p->tokens, .weight = p->weight,
-                                 .out = out, .out_stride = p->n};
+    return (struct swi_gemm_job){.packed = p->packed,
+                                 .tokens = p->tokens,
+                                 .weight = p->weight,
+                                 .out = out,
+                                 .out_stride = p->n};
 }
 
 static void expect_right(const struct problem *p, const float *out, const char *what)
@@ -62,11 +67,12 @@ static void expect_right(const struct problem *p, const float *out, const char *
     for (uint32_t t = 0; t < p->tokens; t++)
         for (uint32_t f = 0; f < p->n; f++)
             worst = fmax(worst, fabs((double)out[(size_t)t * p->n + f] - dot(p, t, f)));
-    cr_expect(worst < 2e-6 * scale, "%s: %u x %u x %u off by %g", what, p->tokens, p->n, p->k, worst);
+    cr_expect(worst < 2e-6 * scale, "%s: %u x %u x %u off by %g", what, p->tokens, p->n, p->k,
+              worst);
 }
 
-static const uint32_t shapes[][2] = {{16, 32}, {1, 7}, {120, 120}, {360, 120}, {33, 65}, {50, 800},
-                                     {300, 513}, {312, 1200}};
+static const uint32_t shapes[][2] = {{16, 32}, {1, 7},    {120, 120}, {360, 120},
+                                     {33, 65}, {50, 800}, {300, 513}, {312, 1200}};
 static const uint32_t token_counts[] = {1, 2, 5, 6, 7, 13, 29};
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
@@ -88,12 +94,30 @@ static void check_form(enum sw_layout layout, enum sw_dtype dtype)
     }
 }
 
-Test(gemm, panels_of_f32, .timeout = 60) { check_form(SW_LAYOUT_PANEL, SW_DTYPE_F32); }
-Test(gemm, panels_of_f16, .timeout = 60) { check_form(SW_LAYOUT_PANEL, SW_DTYPE_F16); }
-Test(gemm, panels_of_bf16, .timeout = 60) { check_form(SW_LAYOUT_PANEL, SW_DTYPE_BF16); }
-Test(gemm, rows_of_f32, .timeout = 60) { check_form(SW_LAYOUT_ROWS, SW_DTYPE_F32); }
-Test(gemm, rows_of_f16, .timeout = 60) { check_form(SW_LAYOUT_ROWS, SW_DTYPE_F16); }
-Test(gemm, rows_of_bf16, .timeout = 60) { check_form(SW_LAYOUT_ROWS, SW_DTYPE_BF16); }
+Test(gemm, panels_of_f32, .timeout = 60)
+{
+    check_form(SW_LAYOUT_PANEL, SW_DTYPE_F32);
+}
+Test(gemm, panels_of_f16, .timeout = 60)
+{
+    check_form(SW_LAYOUT_PANEL, SW_DTYPE_F16);
+}
+Test(gemm, panels_of_bf16, .timeout = 60)
+{
+    check_form(SW_LAYOUT_PANEL, SW_DTYPE_BF16);
+}
+Test(gemm, rows_of_f32, .timeout = 60)
+{
+    check_form(SW_LAYOUT_ROWS, SW_DTYPE_F32);
+}
+Test(gemm, rows_of_f16, .timeout = 60)
+{
+    check_form(SW_LAYOUT_ROWS, SW_DTYPE_F16);
+}
+Test(gemm, rows_of_bf16, .timeout = 60)
+{
+    check_form(SW_LAYOUT_ROWS, SW_DTYPE_BF16);
+}
 
 Test(gemm, a_whole_block_of_tokens, .timeout = 60)
 {
@@ -115,11 +139,14 @@ Test(gemm, nothing_behind_the_weights_is_read, .timeout = 60)
     for (size_t i = 0; i < 2 * COUNT(dtypes) * COUNT(shapes); i++) {
         const uint32_t *shape = shapes[i / 2 / COUNT(dtypes)];
         enum sw_layout layout = i % 2 ? SW_LAYOUT_PANEL : SW_LAYOUT_ROWS;
-        struct problem p = make_problem(7, shape[0], shape[1], layout, dtypes[i / 2 % COUNT(dtypes)]);
-        size_t elements = layout == SW_LAYOUT_PANEL ? swi_panel_elements(p.n, p.k) : (size_t)p.n * p.k;
+        struct problem p =
+            make_problem(7, shape[0], shape[1], layout, dtypes[i / 2 % COUNT(dtypes)]);
+        size_t elements =
+            layout == SW_LAYOUT_PANEL ? swi_panel_elements(p.n, p.k) : (size_t)p.n * p.k;
         size_t bytes = elements * sw_dtype_size(p.weight.dtype);
         size_t room = (bytes + page - 1) / page * page;
-        char *pages = mmap(NULL, room + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        char *pages =
+            mmap(NULL, room + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         cr_assert_neq(pages, MAP_FAILED);
         cr_assert_eq(mprotect(pages + room, page, PROT_NONE), 0);
         float *out = aligned_bytes((size_t)p.tokens * p.n * sizeof(float));
@@ -148,7 +175,8 @@ Test(gemm, layouts_agree_to_the_bit, .timeout = 60)
         struct swi_gemm_job job = job_of(all[i], out[i]);
         swi_gemm(&job, 0, swi_gemm_panels(n), all[i]->scratch);
     }
-    cr_expect(!memcmp(out[0], out[1], (size_t)tokens * n * sizeof(float)), "rows and panels differ");
+    cr_expect(!memcmp(out[0], out[1], (size_t)tokens * n * sizeof(float)),
+              "rows and panels differ");
     cr_expect(!memcmp(out[0], out[2], (size_t)tokens * n * sizeof(float)), "f16 and f32 differ");
     for (int i = 0; i < 3; i++) {
         free(out[i]);
@@ -172,8 +200,9 @@ Test(gemm, a_token_does_not_depend_on_its_neighbours, .timeout = 60)
         struct swi_gemm_job part = job_of(&p, alone);
         part.tokens = count;
         swi_gemm(&part, 0, swi_gemm_panels(p.n), p.scratch);
-        cr_expect(!memcmp(alone, together + (size_t)first * p.n, (size_t)count * p.n * sizeof(float)),
-                  "tokens %u + %u", first, count);
+        cr_expect(
+            !memcmp(alone, together + (size_t)first * p.n, (size_t)count * p.n * sizeof(float)),
+            "tokens %u + %u", first, count);
         free(alone);
     }
     free(together);

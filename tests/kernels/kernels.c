@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The vector kernels of every instruction set that this CPU has, against the definitions in double. */
 #include <criterion/criterion.h>
 #include <math.h>
@@ -5,11 +6,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "kernels/kernels.h"
 #include "core/half.h"
+#include "kernels/kernels.h"
 
-#define EACH_TABLE(k) \
-    for (unsigned t_ = 0; swi_kernels_at(t_); t_++) \
+#define EACH_TABLE(k)                                                                              \
+    for (unsigned t_ = 0; swi_kernels_at(t_); t_++)                                                \
         for (const struct swi_kernels *k = swi_kernels_at(t_); k; k = NULL)
 
 /* Distance in units of the last place of the true value. */
@@ -159,8 +160,8 @@ Test(kernels, layer_norm_is_its_definition, .timeout = 10)
             for (size_t i = 0; i < n && n > 1; i++) {
                 double want = ((double)x[i] - mean) / sqrt(variance + 1e-12) * (double)gamma[i] +
                               (double)beta[i];
-                cr_expect(fabs((double)out[i] - want) < 4e-6, "%s n %zu i %zu: %g %g", k->name, n, i,
-                          (double)out[i], want);
+                cr_expect(fabs((double)out[i] - want) < 4e-6, "%s n %zu i %zu: %g %g", k->name, n,
+                          i, (double)out[i], want);
             }
         }
     }
@@ -228,12 +229,14 @@ Test(kernels, widening_is_exact_for_every_half, .timeout = 60)
         k->widen(out, in, 65536, SW_DTYPE_F16);
         for (unsigned i = 0; i < 65536; i++) {
             float want = swi_f16_to_f32((uint16_t)i);
-            cr_assert(isnan(want) ? isnan(out[i]) : !memcmp(&want, &out[i], 4), "%s %04x", k->name, i);
+            cr_assert(isnan(want) ? isnan(out[i]) : !memcmp(&want, &out[i], 4), "%s %04x", k->name,
+                      i);
         }
         k->widen(out, in, 65536, SW_DTYPE_BF16);
         for (unsigned i = 0; i < 65536; i++) {
             float want = swi_bf16_to_f32((uint16_t)i);
-            cr_assert(isnan(want) ? isnan(out[i]) : !memcmp(&want, &out[i], 4), "%s %04x", k->name, i);
+            cr_assert(isnan(want) ? isnan(out[i]) : !memcmp(&want, &out[i], 4), "%s %04x", k->name,
+                      i);
         }
         for (size_t l = 0; l < LENGTHS; l++) { /* tails */
             size_t n = lengths[l];
@@ -268,7 +271,8 @@ Test(kernels, interleave_transposes_any_width, .timeout = 10)
                 for (size_t c = 0; c < K; c++)
                     for (size_t r = 0; r < OUT; r++)
                         cr_assert_eq(out[c * OUT + r],
-                                     r < width ? in[(r < rows ? r : rows - 1) * STRIDE + c] : -1.0f);
+                                     r < width ? in[(r < rows ? r : rows - 1) * STRIDE + c]
+                                               : -1.0f);
                 k->interleave_any(out, halves, STRIDE, rows, K, width, SW_DTYPE_BF16);
                 for (size_t c = 0; c < K; c++)
                     for (size_t r = 0; r < rows; r++)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See kernels/random.h. */
 #include "kernels/random.h"
 

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /* Random numbers and weights for the engine's tests: seeded, so that a failure comes back. */
-#ifndef BERT_RANDOM_H
-#define BERT_RANDOM_H
+#ifndef SWT_KERNELS_RANDOM_H
+#define SWT_KERNELS_RANDOM_H
 
 #include "kernels/gemm.h"
 

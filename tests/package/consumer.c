@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a program outside this project does with an installed libsw; compiled as C and as C++. */
 #include <stdio.h>
 #include <string.h>

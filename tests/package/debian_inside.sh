@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # What tests/debian.sh runs inside the new root: installs the packages, uses them, purges them, and looks for
 # what is left.
 set -euo pipefail

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # Installs into a directory, moves it, and builds programs outside the project from there: C and C++, shared
 # and static, by pkg-config and by CMake's find_package.
 #   package.sh BUILD_DIR SOURCE_DIR CC CXX VERSION

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Holds what libsw/python/_sw.py declares to the headers: structs as the C compiler lays them out, the
 arguments of functions, the values of constants.
 

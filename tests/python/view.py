@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """libsw/python/sw.py with a real broker.
 
     python/view.py SOURCE_DIR BUILD_DIR

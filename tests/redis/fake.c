@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Brokers with a server that misbehaves as the real one cannot be made to: each manner costs a
  * counter and a line in the log, and every load comes from its file. */
 #include <criterion/criterion.h>

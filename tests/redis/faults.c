@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What may count against a Redis: that it cannot be asked, or serves nobody. What its keys hold may
  * not: with a real redis-server whose keys were tampered with. */
 #include <criterion/criterion.h>

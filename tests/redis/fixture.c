@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the tests of the Redis tier with real brokers share. */
 #include "redis/fixture.h"
 

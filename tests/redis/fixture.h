@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /* What the tests of the Redis tier with real brokers share. */
-#ifndef SW_TESTS_REDIS_FIXTURE_H
-#define SW_TESTS_REDIS_FIXTURE_H
+#ifndef SWT_REDIS_FIXTURE_H
+#define SWT_REDIS_FIXTURE_H
 
 #include "support/raw.h"
 #include "support/redis.h"

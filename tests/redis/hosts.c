@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Two hosts' brokers and one Redis, with workers that compute: what comes through the Redis is the
  * same, and whatever becomes of the Redis, no forward fails or gives another result. */
 #include <criterion/criterion.h>

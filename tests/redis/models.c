@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Pushing a model into a Redis, and brokers that serve models from there without any file. */
 #include <criterion/criterion.h>
 #include <signal.h>

@@ -1,13 +1,14 @@
+/* SPDX-License-Identifier: MIT */
 /* The pure parts of the Redis tier: URLs, keys and stripes, the circuit breaker. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>
 
+#include "catalog/revision_remote.h"
 #include "remote/breaker.h"
 #include "remote/redis/error.h"
 #include "remote/redis/keys.h"
 #include "remote/redis/url.h"
-#include "catalog/revision_remote.h"
 
 TestSuite(redis_parts, .timeout = 30);
 

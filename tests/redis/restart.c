@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Brokers that are succeeded while a Redis has to do with it. */
 #include <criterion/criterion.h>
 #include <signal.h>

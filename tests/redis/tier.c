@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Brokers that share chunks through a real redis-server. */
 #include <criterion/criterion.h>
 #include <signal.h>

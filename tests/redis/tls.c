@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Brokers and a redis-server that speak TLS: certificates are made by the openssl program. */
 #include <arpa/inet.h>
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The broker under a service manager: what it is activated with, what it leaves behind, and what
  * its clients notice of a successor: nothing. What is wrong with what it left:
  * restart/trust.c; how a successor starts: restart/start.c. */

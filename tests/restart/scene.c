@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A broker under a service manager, with a client and a model. */
 #include "restart/scene.h"
 

@@ -1,9 +1,10 @@
+/* SPDX-License-Identifier: MIT */
 /* What the tests of restarts share: a broker under a service manager that keeps its descriptors, a
  * client of it, and the model that the client has open. A helper that cannot do its work fails the
  * test.
  */
-#ifndef SW_TESTS_RESTART_SCENE_H
-#define SW_TESTS_RESTART_SCENE_H
+#ifndef SWT_RESTART_SCENE_H
+#define SWT_RESTART_SCENE_H
 
 #include <stddef.h>
 

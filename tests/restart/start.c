@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* How a successor starts: with memory that clients of the old arena hold, other settings, a start
  * that fails, more clients than it may have, and without a store or libsystemd. */
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a successor makes of what it cannot trust: other layouts, overlaps, flipped bits, records
  * and pages that are not what they should be, brokers that died while they took it over. */
 #include <criterion/criterion.h>

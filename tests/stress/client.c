@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Threads that lease without a pause while their session is revoked, their chunks are evicted and
  * their broker dies and comes back. What is on trial is how libsw gives up an old arena: no thread
  * may ever read unmapped memory or another chunk's bytes, and afterwards only one arena is mapped.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Pin against evict, with threads that share one mapping: a plain program, so that ThreadSanitizer
  * can watch it (Criterion aborts under it).
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Threads that submit, cancel, collect, close, and ask about handles all at once, on a real broker
  * and real models; then an executor that is destroyed with requests in flight. Every request must
  * end once, a success must have the right bits, and anything else must have left its vector alone.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The engine's threads in step, under load: a plain program, because ThreadSanitizer and Criterion do not
  * go together. Each member writes its part, meets the others, and reads all parts; a barrier that lets
  * somebody through early is a wrong sum here and a data race to the sanitizer.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Torture of broker and library: worker processes lease and verify while everything is taken away
  * from under them. They are killed, their arena is smaller than the models, chunks are cleared, the
  * cache is resized both ways, and the broker is killed in the middle of loads and started again.

@@ -1,9 +1,10 @@
+/* SPDX-License-Identifier: MIT */
 /* What the torture test's conductor (torture.c) and its workers (torture_worker.c) share: memory
  * that outlives any of them, inherited across fork; and how programs are started
  * (torture_program.c).
  */
-#ifndef TORTURE_H
-#define TORTURE_H
+#ifndef SWT_STRESS_TORTURE_H
+#define SWT_STRESS_TORTURE_H
 
 #include <stdatomic.h>
 #include <stdbool.h>

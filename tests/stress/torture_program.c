@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The project's programs, started by the torture test's conductor. */
 #include <errno.h>
 #include <fcntl.h>

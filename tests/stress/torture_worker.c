@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A worker of the torture test: uses libsw as any engine would, and believes nothing.
  *
  * Every lease that its release confirms must have held the bytes that the manifest's digest names;

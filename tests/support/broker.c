@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A broker in the background of a test. */
 #include <criterion/criterion.h>
 #include <signal.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A server that speaks just enough of Redis's protocol to misuse it. */
 #include <criterion/criterion.h>
 #include <pthread.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Files and directories of tests. */
 #include <criterion/criterion.h>
 #include <dirent.h>

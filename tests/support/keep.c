@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Memory that lives as long as the test, and the test's directory. */
 #include "keep.h"
 

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /* Memory that lives until the test's process ends. */
-#ifndef SUP_KEEP_H
-#define SUP_KEEP_H
+#ifndef SWT_SUPPORT_KEEP_H
+#define SWT_SUPPORT_KEEP_H
 
 #include <stddef.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A broker under a service manager. */
 #include "managed.h"
 

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /* A broker under a service manager, for Criterion tests. */
-#ifndef SUP_MANAGED_H
-#define SUP_MANAGED_H
+#ifndef SWT_SUPPORT_MANAGED_H
+#define SWT_SUPPORT_MANAGED_H
 
 #include "support.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* sw-manager: the manager of manager.h as a program, told by its standard input. */
 #include <getopt.h>
 #include <signal.h>

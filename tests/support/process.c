@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Programs run by tests. */
 #include <criterion/criterion.h>
 #include <errno.h>

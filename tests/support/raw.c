@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A client that speaks the wire protocol by hand. */
 #include "raw.h"
 

@@ -1,11 +1,12 @@
+/* SPDX-License-Identifier: MIT */
 /* A client that speaks the wire protocol by hand, so that tests can break it: no retry, no check,
  * no courtesy.
  *
  * Every function fails the test when the broker does not do its part within seconds, unless it says
  * otherwise.
  */
-#ifndef SUP_RAW_H
-#define SUP_RAW_H
+#ifndef SWT_SUPPORT_RAW_H
+#define SWT_SUPPORT_RAW_H
 
 #include "core/lease.h"
 #include "core/wire.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The real redis-server in a test. */
 #include "redis.h"
 

@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /* Redis servers for tests: the real one, in the test's own directory and on a Unix socket there,
  * and a fake that says what the real one cannot be made to say. */
-#ifndef SUP_REDIS_H
-#define SUP_REDIS_H
+#ifndef SWT_SUPPORT_REDIS_H
+#define SWT_SUPPORT_REDIS_H
 
 #include "support.h"
 
@@ -51,13 +52,13 @@ enum fake_manner {
     FAKE_UNASKED,      /* two answers for one question */
     FAKE_LOADING,      /* -LOADING … */
     FAKE_SILENT_GREETING,
-    FAKE_ODD_GREETING, /* values instead of +OK and +PONG */
-    FAKE_ECHO_AUTH,    /* refuses AUTH, repeating what it was sent */
-    FAKE_ECHO_PING,    /* takes AUTH, and refuses PING with what AUTH was sent */
-    FAKE_ECHO_GET,     /* the same for a value */
-    FAKE_LOCKS,        /* SET of a lock only where it is not held; hangs up at the first stripe */
-    FAKE_REFUSE_OOM,   /* SET: -OOM … */
-    FAKE_REFUSE_ODDLY, /* SET: :1 */
+    FAKE_ODD_GREETING,   /* values instead of +OK and +PONG */
+    FAKE_ECHO_AUTH,      /* refuses AUTH, repeating what it was sent */
+    FAKE_ECHO_PING,      /* takes AUTH, and refuses PING with what AUTH was sent */
+    FAKE_ECHO_GET,       /* the same for a value */
+    FAKE_LOCKS,          /* SET of a lock only where it is not held; hangs up at the first stripe */
+    FAKE_REFUSE_OOM,     /* SET: -OOM … */
+    FAKE_REFUSE_ODDLY,   /* SET: :1 */
     FAKE_REFUSE_LOADING, /* SET: -LOADING … */
 };
 

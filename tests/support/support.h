@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What tests with real processes share: a directory that vanishes with the test, programs run to
  * their end with their output captured, a broker in the background.
  *
@@ -9,8 +10,8 @@
  * Programs are named as they are built ("swctl" is build/PRESET/swctl); a name with a slash is a
  * path.
  */
-#ifndef SUP_SUPPORT_H
-#define SUP_SUPPORT_H
+#ifndef SWT_SUPPORT_SUPPORT_H
+#define SWT_SUPPORT_SUPPORT_H
 
 #include <stdbool.h>
 #include <stddef.h>

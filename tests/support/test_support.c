@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The test helpers themselves: a helper that loses output or leaves things behind would blind other
  * tests. */
 #include <criterion/criterion.h>

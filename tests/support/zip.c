@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See zip.h. The format: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT */
 #include "zip.h"
 

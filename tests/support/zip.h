@@ -1,8 +1,9 @@
+/* SPDX-License-Identifier: MIT */
 /* Writing zip archives that are wrong on purpose: right checksums and offsets, but for what an
  * entry's lies change. Nothing is compressed, whatever an entry says. Limits cut quietly: an
  * archive that does not fit is one more wrong archive. */
-#ifndef SUP_ZIP_H
-#define SUP_ZIP_H
+#ifndef SWT_SUPPORT_ZIP_H
+#define SWT_SUPPORT_ZIP_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The public calls on one tokenizer: special tokens, pairs, truncation, reuse, and text that nobody
  * checked.
  */
@@ -135,10 +136,10 @@ Test(tokenizer_encode, one_of_a_pair_gives_up_tokens)
 Test(tokenizer_encode, room_for_nothing_leaves_the_special_tokens)
 {
     for (int strategy = SW_TRUNCATE_LONGEST_FIRST; strategy <= SW_TRUNCATE_SECOND; strategy++)
-        expect_pair("a b", "b",
-                    (struct sw_encode_options){.max_tokens = 3,
-                                               .truncation = (enum sw_truncation)strategy},
-                    "[CLS] [SEP] [SEP]");
+        expect_pair(
+            "a b", "b",
+            (struct sw_encode_options){.max_tokens = 3, .truncation = (enum sw_truncation)strategy},
+            "[CLS] [SEP] [SEP]");
 }
 
 Test(tokenizer_encode, what_cannot_be_cut_is_an_error)

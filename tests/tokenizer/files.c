@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Making tokenizers: vocab.txt, tokenizer_config.json, tokenizer.json; and every way in which they
  * can be wrong, each with a message that says which file and what.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Common ground of the tokenizer's tests. */
 #include "tokenizer/fixture.h"
 

@@ -1,8 +1,9 @@
+/* SPDX-License-Identifier: MIT */
 /* What the tokenizer's tests share: tokenizers made from committed and from shared files, and ids
  * compared with a picture of what differs.
  */
-#ifndef TOKENIZER_FIXTURE_H
-#define TOKENIZER_FIXTURE_H
+#ifndef SWT_TOKENIZER_FIXTURE_H
+#define SWT_TOKENIZER_FIXTURE_H
 
 #include <stdbool.h>
 #include <stddef.h>

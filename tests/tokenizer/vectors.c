@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Texts with known ids: every rule on a small vocabulary made for it, and texts in many scripts on
  * published vocabularies. The committed ids were worked out by hand from the rules and agree with
  * Hugging Face's tokenizers 0.23.

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Holds the binary interface of libsw to its record, libsw/libsw.abi.
 
     abi.py SOURCE_DIR CC [--record [--break]]

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Changes copies of the public headers and the map, one way at a time, and looks what abi.py says.
 
     abi_rules.py SOURCE_DIR CC

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """The public interface is one list in five places: include/sw, libsw.map, libsw.so, libsw.a, the manual.
 
     interface.py SOURCE_DIR BUILD_DIR CC CXX

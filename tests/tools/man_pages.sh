@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # Holds the manual pages to mandoc's lint, and the options of each program's --help to its page and back.
 #   bash tests/tools/man_pages.sh SOURCE_DIR BUILD_DIR PAGE...
 set -euo pipefail

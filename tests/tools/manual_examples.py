@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Builds every program that the manual shows as a reader would, and runs it beside a real broker.
 
     tools/manual_examples.py SOURCE_DIR BUILD_DIR CC [COMPILER_FLAG...]

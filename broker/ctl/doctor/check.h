@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /* Checks of swctl doctor: each looks at one thing, and says what it found and what to do. */
-#ifndef SWB_CTL_CHECK_H
-#define SWB_CTL_CHECK_H
+#ifndef SWB_CTL_DOCTOR_CHECK_H
+#define SWB_CTL_DOCTOR_CHECK_H
 
 #include <jansson.h>
 #include <stdbool.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What doctor looks at of a broker: its answers, its files, its socket. */
 #include <dirent.h>
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What doctor looks at without a broker: kernel, memory, limits. */
 #include <ctype.h>
 #include <errno.h>

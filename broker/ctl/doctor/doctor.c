@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swctl doctor: looks at the machine and, where one answers, at the broker. */
 #include "ctl/doctor/doctor.h"
 
@@ -7,8 +8,8 @@
 #include <unistd.h>
 
 #include "core/size.h"
-#include "ctl/lib/ask.h"
 #include "ctl/doctor/check.h"
+#include "ctl/lib/ask.h"
 #include "ctl/lib/table.h"
 #include "ctl/lib/text.h"
 

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /* swctl doctor. */
-#ifndef SWB_CTL_DOCTOR_H
-#define SWB_CTL_DOCTOR_H
+#ifndef SWB_CTL_DOCTOR_DOCTOR_H
+#define SWB_CTL_DOCTOR_DOCTOR_H
 
 #include "ctl/verb.h"
 

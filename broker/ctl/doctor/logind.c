@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* systemd-logind's configuration, and the check of it. */
 #include "ctl/doctor/logind.h"
 

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /* What systemd-logind does at a user's logout, by its configuration. */
-#ifndef SWB_CTL_LOGIND_H
-#define SWB_CTL_LOGIND_H
+#ifndef SWB_CTL_DOCTOR_LOGIND_H
+#define SWB_CTL_DOCTOR_LOGIND_H
 
 #include <stdbool.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swctl's talk with the broker. Whatever answers at the socket is not believed to be one: what it
  * sends is bounded in size and time, and checked before it is used. */
 #include "ctl/lib/ask.h"

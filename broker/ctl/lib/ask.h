@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /* swctl's talk with the broker: JSON requests, JSON answers, over one connection. */
-#ifndef SWB_CTL_ASK_H
-#define SWB_CTL_ASK_H
+#ifndef SWB_CTL_LIB_ASK_H
+#define SWB_CTL_LIB_ASK_H
 
 #include <jansson.h>
 #include <signal.h>

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /* How far the broker is with what takes long: one line on a terminal's stderr, and cancelling. */
-#ifndef SWB_CTL_METER_H
-#define SWB_CTL_METER_H
+#ifndef SWB_CTL_LIB_METER_H
+#define SWB_CTL_LIB_METER_H
 
 #include "ctl/lib/ask.h"
 #include "ctl/verb.h"

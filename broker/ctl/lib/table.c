@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Tables for people. */
 #include "ctl/lib/table.h"
 

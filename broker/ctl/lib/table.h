@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /* Tables for people: columns as wide as their widest cell, numbers to the right. */
-#ifndef SWB_CTL_TABLE_H
-#define SWB_CTL_TABLE_H
+#ifndef SWB_CTL_LIB_TABLE_H
+#define SWB_CTL_LIB_TABLE_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Text of others on a terminal. */
 #include "ctl/lib/text.h"
 

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /* Text of others (names are whatever directories and clients are called) on a terminal. */
-#ifndef SWB_CTL_TEXT_H
-#define SWB_CTL_TEXT_H
+#ifndef SWB_CTL_LIB_TEXT_H
+#define SWB_CTL_LIB_TEXT_H
 
 #include <jansson.h>
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What swctl watch shows. */
 #include "ctl/watch/frame.h"
 

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /* What swctl watch shows, as a pure function: from the broker's answers to a screen. */
-#ifndef SWB_CTL_FRAME_H
-#define SWB_CTL_FRAME_H
+#ifndef SWB_CTL_WATCH_FRAME_H
+#define SWB_CTL_WATCH_FRAME_H
 
 #include <jansson.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A screen in memory. */
 #include "ctl/watch/screen.h"
 

@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /* A screen in memory: rows and columns of characters with a tone each, to be printed or compared.
  */
-#ifndef SWB_CTL_SCREEN_H
-#define SWB_CTL_SCREEN_H
+#ifndef SWB_CTL_WATCH_SCREEN_H
+#define SWB_CTL_WATCH_SCREEN_H
 
 #include <stdbool.h>
 #include <stddef.h>

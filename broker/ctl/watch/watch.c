@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swctl watch: asks the broker again and again, and draws what it answers (ctl_frame) on the
  * terminal.
  *
@@ -18,9 +19,9 @@
 #include <unistd.h>
 
 #include "ctl/lib/ask.h"
-#include "ctl/watch/frame.h"
 #include "ctl/lib/table.h"
 #include "ctl/lib/text.h"
+#include "ctl/watch/frame.h"
 
 #define ROWS         24u
 #define COLUMNS      80u

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /* swctl watch. */
-#ifndef SWB_CTL_WATCH_H
-#define SWB_CTL_WATCH_H
+#ifndef SWB_CTL_WATCH_WATCH_H
+#define SWB_CTL_WATCH_WATCH_H
 
 #include "ctl/verb.h"
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # bash completion for swctl: verbs and options from its own --help, models and components from the
 # broker that runs. A broker that does not answer at once costs a second and completes nothing.
 

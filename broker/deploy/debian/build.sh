@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
 # Builds the Debian packages with Debian's paths and compiler flags.
 #   bash broker/deploy/debian/build.sh OUT_DIR [BUILD_DIR]      default: build/debian
 set -euo pipefail

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Debian packages, by CPack: swbroker, libsw1, libsw-dev, sw-tools, python3-sw. build.sh beside this file makes
 # them with Debian's paths and compiler flags.
 set(debian ${CMAKE_CURRENT_LIST_DIR})

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # What Debian's policy asks of files in a package, done to the trees that CPack is about to pack: pages of the
 # manual and change logs compressed, static libraries without debug sections.
 foreach(component IN LISTS CPACK_COMPONENTS_ALL)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # What watches the broker: the unit of swctl export, alert rules for Prometheus, a dashboard for Grafana.
 install(FILES ${CMAKE_CURRENT_LIST_DIR}/swbroker.rules.yml ${CMAKE_CURRENT_LIST_DIR}/swbroker-dashboard.json
   DESTINATION ${CMAKE_INSTALL_DATADIR}/swbroker COMPONENT broker)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Units and what they need: for a broker that can take the service manager's socket.
 if(NOT TARGET PkgConfig::SYSTEMD)
   return()

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The kinds of errors. */
 #include "remote/redis/error.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What an error that a Redis answers with is about. Pure.
  *
  * The one place that decides what counts against a server. A key that holds something else, that
@@ -5,8 +6,8 @@
  * server, one such key would stop every load. "ERR" begins whatever has no kind of its own, and is
  * about the command; kinds that are not known here are taken for the server's.
  */
-#ifndef SWB_REDIS_ERROR_H
-#define SWB_REDIS_ERROR_H
+#ifndef SWB_REMOTE_REDIS_ERROR_H
+#define SWB_REMOTE_REDIS_ERROR_H
 
 enum redis_about {
     REDIS_ABOUT_KEY,    /* what was asked for */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Reading chunks from the Redis: the loads that the cache hands over, stripe by stripe. */
 #include <assert.h>
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Names and pieces of what is kept in a Redis. */
 #include "remote/redis/keys.h"
 

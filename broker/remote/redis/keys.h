@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Names and pieces of what is kept in a Redis. Pure.
  *
  *   PREFIX:chunk:XXH3:STRIPE      bytes STRIPE × 1 MiB … of the chunk file that hashes to XXH3
@@ -9,8 +10,8 @@
  * is ever invalidated: a changed file has another name. Only PREFIX:model:NAME is overwritten, and
  * it is the last thing that a push writes. Whatever comes back is checked by length and digest.
  */
-#ifndef SWB_REDIS_KEYS_H
-#define SWB_REDIS_KEYS_H
+#ifndef SWB_REMOTE_REDIS_KEYS_H
+#define SWB_REMOTE_REDIS_KEYS_H
 
 #include "core/digest.h"
 #include "core/wire.h" /* SWI_NAME_MAX */

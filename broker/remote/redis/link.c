@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The link's life: resolving, connecting, greeting, time, and what follows a failure. */
 #include <assert.h>
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* One connection to a Redis: made and remade, commands out, replies in, in order.
  *
  * hiredis formats the commands and parses the replies; the socket is ours, on the broker's loop.
@@ -18,13 +19,13 @@
  * behind a late reply cannot be had before it. A reply of another shape than RESP2's, of over 1
  * MiB, or that nobody asked for ends the connection too.
  */
-#ifndef SWB_REDIS_LINK_H
-#define SWB_REDIS_LINK_H
+#ifndef SWB_REMOTE_REDIS_LINK_H
+#define SWB_REMOTE_REDIS_LINK_H
 
 #include <sys/queue.h>
 
-#include "remote/breaker.h"
 #include "base/loop.h"
+#include "remote/breaker.h"
 #include "remote/redis/tls.h"
 #include "remote/redis/url.h"
 

@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /* What the files of the link share. remote/redis/link.c: life, connecting, the breaker; remote/redis/resp.c:
  * commands out, replies in. */
-#ifndef SWB_REDIS_LINK_INTERNAL_H
-#define SWB_REDIS_LINK_INTERNAL_H
+#ifndef SWB_REMOTE_REDIS_LINK_INTERNAL_H
+#define SWB_REMOTE_REDIS_LINK_INTERNAL_H
 
 #include <hiredis/read.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Models that are served from the Redis alone. */
 #include "remote/redis/models.h"
 
@@ -6,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/manifest.h"
 #include "base/log.h"
+#include "core/manifest.h"
 #include "remote/redis/tier_internal.h"
 
 #define RETRY_MIN_NS LOOP_NS_PER_S

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Models that are served from the Redis alone (--models): asked for at the start and at each
  * reload, and again with growing pauses until they are there.
  *
@@ -9,8 +10,8 @@
  * bundle that the broker cannot take though it is undamaged is not fetched again before a reload
  * asks for it; where it was for want of room, after five minutes.
  */
-#ifndef SWB_REDIS_MODELS_H
-#define SWB_REDIS_MODELS_H
+#ifndef SWB_REMOTE_REDIS_MODELS_H
+#define SWB_REMOTE_REDIS_MODELS_H
 
 #include "catalog/catalog.h"
 #include "remote/redis/tier.h"

@@ -1,10 +1,11 @@
+/* SPDX-License-Identifier: MIT */
 /* The Redis tier of a build without hiredis: it says so to whoever asks for it. */
 #include <assert.h>
 
 #include "operator/push.h"
+#include "operator/where.h"
 #include "remote/redis/models.h"
 #include "remote/redis/tier.h"
-#include "operator/where.h"
 
 int redis_tier_check(const struct redis_options *options, struct swi_error *error)
 {

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The link's commands and replies. hiredis's reader is given functions of our own in place of those
  * that build replies on the heap: a value goes from its buffer straight to where the call wants it,
  * and an array of a billion elements costs nothing. */

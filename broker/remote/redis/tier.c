@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The tier's life and figures. */
 #include "remote/redis/tier.h"
 

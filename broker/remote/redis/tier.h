@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The Redis tier: brokers of several hosts share chunks through one Redis.
  *
  * How bytes flow. The cache asks its remote (cache.h: struct cache_remote), which is this:
@@ -26,11 +27,11 @@
  *
  * One thread, the loop's.
  */
-#ifndef SWB_REDIS_TIER_H
-#define SWB_REDIS_TIER_H
+#ifndef SWB_REMOTE_REDIS_TIER_H
+#define SWB_REMOTE_REDIS_TIER_H
 
-#include "cache/cache.h"
 #include "base/loop.h"
+#include "cache/cache.h"
 #include "remote/redis/tls.h"
 
 enum redis_mode { REDIS_READ_WRITE, REDIS_READ_ONLY, REDIS_WRITE_ONLY };
@@ -72,7 +73,8 @@ struct redis_connection_stats {
     bool up;
     const char *breaker; /* "closed", "open", "half-open"; static */
     uint64_t breaker_opened;
-    uint64_t connects, connect_failures, refused, timeouts, closed, garbage; /* remote/redis/link.h */
+    uint64_t connects, connect_failures, refused, timeouts, closed,
+        garbage; /* remote/redis/link.h */
 };
 
 struct redis_tier_stats {

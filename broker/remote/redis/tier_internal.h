@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /* What the files of the tier share. remote/redis/tier.c: life and figures; remote/redis/fetch.c: reading;
  * remote/redis/writeback.c: writing. */
-#ifndef SWB_REDIS_TIER_INTERNAL_H
-#define SWB_REDIS_TIER_INTERNAL_H
+#ifndef SWB_REMOTE_REDIS_TIER_INTERNAL_H
+#define SWB_REMOTE_REDIS_TIER_INTERNAL_H
 
 #include <sys/queue.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* OpenSSL, for a client that never waits. */
 #include "remote/redis/tls.h"
 

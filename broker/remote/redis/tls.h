@@ -1,11 +1,12 @@
+/* SPDX-License-Identifier: MIT */
 /* TLS for connections to a Redis (rediss://): OpenSSL on sockets that the link makes and watches.
  *
  * The server's certificate must be valid for the URL's host and come from the machine's authorities
  * or from those of --redis-ca; there is no way to do without. TLS 1.2 at least. Nothing here
  * blocks. One thread, the loop's.
  */
-#ifndef SWB_REDIS_TLS_H
-#define SWB_REDIS_TLS_H
+#ifndef SWB_REMOTE_REDIS_TLS_H
+#define SWB_REMOTE_REDIS_TLS_H
 
 #include <stddef.h>
 #include <sys/types.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A build without OpenSSL: it says so to whoever asks for rediss://. */
 #include "remote/redis/tls.h"
 

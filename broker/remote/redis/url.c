@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Where a Redis is. */
 #include "remote/redis/url.h"
 

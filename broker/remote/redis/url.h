@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Where a Redis is: the text of --redis-url, taken apart. Pure.
  *
  *   redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]
@@ -7,8 +8,8 @@
  * USER, PASSWORD and PATH may hold %XX. An IPv6 address stands in brackets. No message here repeats
  * any part of the text: it may hold a password.
  */
-#ifndef SWB_REDIS_URL_H
-#define SWB_REDIS_URL_H
+#ifndef SWB_REMOTE_REDIS_URL_H
+#define SWB_REMOTE_REDIS_URL_H
 
 #include "core/error.h"
 

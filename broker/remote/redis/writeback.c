@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Writing to the Redis: chunks that were read from their files, and what a push brings. One blob at
  * a time, its stripes two at a time. */
 #include <assert.h>

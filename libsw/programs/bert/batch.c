@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Collecting texts. */
 #include "programs/bert/batch.h"
 

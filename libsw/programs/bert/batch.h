@@ -1,8 +1,9 @@
+/* SPDX-License-Identifier: MIT */
 /* Texts collected for one pass: their bytes, which are printed again, and their tokens, one
  * sequence after the other, as the engine takes them.
  */
-#ifndef SWBERT_BATCH_H
-#define SWBERT_BATCH_H
+#ifndef SWI_PROGRAMS_BERT_BATCH_H
+#define SWI_PROGRAMS_BERT_BATCH_H
 
 #include <stdbool.h>
 #include <stddef.h>

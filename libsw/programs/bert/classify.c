@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swbert classify: texts, or pairs of texts, to labels and scores. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,8 +9,10 @@
 
 static const char help[] =
     "Usage: swbert classify --model NAME [options] <TEXTS\n"
-    "Print {\"text\":…, \"label\":…, \"scores\":{LABEL:…}} for each line of standard input. For a model of\n"
-    "several labels at once, \"labels\" lists those that score 0.5 or more; for a regression there is\n"
+    "Print {\"text\":…, \"label\":…, \"scores\":{LABEL:…}} for each line of standard input. For a "
+    "model of\n"
+    "several labels at once, \"labels\" lists those that score 0.5 or more; for a regression there "
+    "is\n"
     "no label.\n"
     "\n"
     "  --pairs             each line is two texts with a tab between them\n"
@@ -127,12 +130,12 @@ static int classify_text(struct classify *classify, const char *text, size_t siz
     if (classify->pairs && !tab)
         return command_fail("classify", "line %llu has no tab between two texts",
                             (unsigned long long)classify->lines.number);
-    int result = sw_tokenizer_encode(classify->tokenizer, text, first, tab ? tab + 1 : NULL,
-                                     tab ? size - first - 1 : 0, &classify->encode,
-                                     &classify->encoding);
+    int result =
+        sw_tokenizer_encode(classify->tokenizer, text, first, tab ? tab + 1 : NULL,
+                            tab ? size - first - 1 : 0, &classify->encode, &classify->encoding);
     if (result < 0)
-        return command_fail("classify", "line %llu: %s",
-                            (unsigned long long)classify->lines.number, sw_strerror(result));
+        return command_fail("classify", "line %llu: %s", (unsigned long long)classify->lines.number,
+                            sw_strerror(result));
     struct sw_bert_batch batch = SW_INIT(struct sw_bert_batch);
     batch.sequences = 1;
     batch.lengths = &classify->encoding.count;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Messages and options of swbert's commands. */
 #include <errno.h>
 #include <stdarg.h>

@@ -1,10 +1,11 @@
+/* SPDX-License-Identifier: MIT */
 /* swbert's sub-commands, and what they share: options, the model, messages, JSON pieces.
  *
  * Each command gets its own argc and argv (argv[0] is its name), prints results to standard output
  * and failures, one line each, to standard error, and returns the exit status.
  */
-#ifndef SWBERT_COMMAND_H
-#define SWBERT_COMMAND_H
+#ifndef SWI_PROGRAMS_BERT_COMMAND_H
+#define SWI_PROGRAMS_BERT_COMMAND_H
 
 #include <getopt.h>
 #include <stdbool.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swbert embed: texts to vectors. */
 #include <errno.h>
 #include <stdio.h>

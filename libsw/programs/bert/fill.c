@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swbert fill: texts with [MASK] in them to the words that fit best there. */
 #include <math.h>
 #include <stdio.h>
@@ -9,7 +10,8 @@
 
 static const char help[] =
     "Usage: swbert fill --model NAME [options] <TEXTS\n"
-    "Print {\"text\":…, \"masks\":[[{\"token\":…, \"id\":…, \"score\":…}…]…]} for each line of standard\n"
+    "Print {\"text\":…, \"masks\":[[{\"token\":…, \"id\":…, \"score\":…}…]…]} for each line of "
+    "standard\n"
     "input: for each [MASK] in it the likeliest tokens, with their probabilities.\n"
     "\n"
     "  --top N             print N tokens for each mask, 1 to 100; default 5\n" COMMON_HELP;
@@ -81,8 +83,7 @@ static int print_mask(const struct fill *fill, float *logits)
         (void)fputs(n ? ",{\"token\":" : "{\"token\":", stdout);
         if (!print_string(token, strlen(token)))
             return command_fail("fill", "no memory to print a token");
-        (void)printf(",\"id\":%u,\"score\":%.9g}", best,
-                     exp((double)logits[best] - largest) / sum);
+        (void)printf(",\"id\":%u,\"score\":%.9g}", best, exp((double)logits[best] - largest) / sum);
         logits[best] = -HUGE_VALF;
     }
     (void)putchar(']');
@@ -94,8 +95,7 @@ static int fill_masks(struct fill *fill, uint32_t count)
     if (count > fill->capacity) {
         free(fill->logits);
         fill->capacity = count;
-        fill->logits =
-            calloc((size_t)count * fill->worker.config.vocab_size, sizeof *fill->logits);
+        fill->logits = calloc((size_t)count * fill->worker.config.vocab_size, sizeof *fill->logits);
         if (!fill->logits) {
             fill->capacity = 0;
             return command_fail("fill", "no memory for %u masks on line %llu", count,
@@ -112,8 +112,8 @@ static int fill_masks(struct fill *fill, uint32_t count)
 
 static int fill_text(struct fill *fill, const char *text, size_t size)
 {
-    int result = sw_tokenizer_encode(fill->tokenizer, text, size, NULL, 0, &fill->encode,
-                                     &fill->encoding);
+    int result =
+        sw_tokenizer_encode(fill->tokenizer, text, size, NULL, 0, &fill->encode, &fill->encoding);
     if (result < 0)
         return command_fail("fill", "line %llu: %s", (unsigned long long)fill->lines.number,
                             sw_strerror(result));
@@ -159,9 +159,8 @@ int command_fill(int argc, char **argv)
     static const struct command command = {
         .name = "fill", .help = help, .options = options, .take = take};
     struct command_options common = {.threads = 1};
-    struct fill fill = {.top = 5,
-                        .encode = SW_INIT(struct sw_encode_options),
-                        .lines = {.fd = STDIN_FILENO}};
+    struct fill fill = {
+        .top = 5, .encode = SW_INIT(struct sw_encode_options), .lines = {.fd = STDIN_FILENO}};
     int status;
     if (!command_parse(&command, argc, argv, &common, &fill, &status))
         return status;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swbert forward: one sequence of token ids to hidden states. */
 #include <errno.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Reading lines without stdio, whose buffer would hide whether more input is there. */
 #include "programs/bert/lines.h"
 

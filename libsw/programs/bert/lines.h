@@ -1,8 +1,9 @@
+/* SPDX-License-Identifier: MIT */
 /* Lines of standard input, with the difference between "none left" and "none yet" that a batching
  * filter needs: it takes what is there, and works on that when the input pauses.
  */
-#ifndef SWBERT_LINES_H
-#define SWBERT_LINES_H
+#ifndef SWI_PROGRAMS_BERT_LINES_H
+#define SWI_PROGRAMS_BERT_LINES_H
 
 #include <stdbool.h>
 #include <stddef.h>

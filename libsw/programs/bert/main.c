@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swbert: a worker on libsw. Text in, embeddings or tokens out; ids in, hidden states out.
  *
  * Exit status: 0 done (also when the reader of its output has gone), 1 failed (one line on standard
@@ -25,11 +26,8 @@ static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
 } commands[] = {
-    {"classify", command_classify},
-    {"embed", command_embed},
-    {"fill", command_fill},
-    {"forward", command_forward},
-    {"tokenize", command_tokenize},
+    {"classify", command_classify}, {"embed", command_embed},       {"fill", command_fill},
+    {"forward", command_forward},   {"tokenize", command_tokenize},
 };
 
 int main(int argc, char **argv)

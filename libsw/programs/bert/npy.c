@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The .npy format, version 1.0: magic, a header that is a Python dictionary, then the elements. */
 #include "programs/bert/npy.h"
 

@@ -1,11 +1,12 @@
+/* SPDX-License-Identifier: MIT */
 /* A float32 array in NumPy's file format on standard output.
  *
  * The header says how many rows there are, which is known only at the end; so rows are kept in an
  * unlinked temporary file (in $TMPDIR, or /tmp) until then. Standard output gets the whole array or
  * nothing.
  */
-#ifndef SWBERT_NPY_H
-#define SWBERT_NPY_H
+#ifndef SWI_PROGRAMS_BERT_NPY_H
+#define SWI_PROGRAMS_BERT_NPY_H
 
 #include <stddef.h>
 #include <stdint.h>

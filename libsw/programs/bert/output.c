@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Pieces of JSON on standard output. Strings go through jansson; numbers are printf's. */
 #include <math.h>
 #include <stdio.h>
@@ -6,8 +7,8 @@
 
 #include <jansson.h>
 
-#include "tokenizer/unicode.h"
 #include "programs/bert/command.h"
+#include "tokenizer/unicode.h"
 
 /* A copy in which every malformed sequence is U+FFFD; at most three times as long. */
 static char *repaired(const char *text, size_t size, size_t *ret_size)

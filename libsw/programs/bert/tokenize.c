@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swbert tokenize: texts to token ids. */
 #include <stdio.h>
 #include <string.h>

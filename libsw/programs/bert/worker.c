@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The connection and the model behind a command. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Reading chunk directories. */
 #include "programs/chunk/chunk_directory.h"
 

@@ -1,14 +1,15 @@
+/* SPDX-License-Identifier: MIT */
 /* A chunk directory as a reader sees it: manifest, config, the files' headers, and the plan that
  * they must follow. Verify looks at each part on its own and names every bad one; others open it
  * whole. */
-#ifndef CHUNK_CHUNK_DIRECTORY_H
-#define CHUNK_CHUNK_DIRECTORY_H
+#ifndef SWI_PROGRAMS_CHUNK_CHUNK_DIRECTORY_H
+#define SWI_PROGRAMS_CHUNK_CHUNK_DIRECTORY_H
 
 #include "core/manifest.h"
 #include "core/safetensors.h"
 #include "programs/chunk/config.h"
-#include "programs/chunk/write/plan.h"
 #include "programs/chunk/progress.h"
+#include "programs/chunk/write/plan.h"
 
 struct chunk_file {
     int fd; /* -1: not open */

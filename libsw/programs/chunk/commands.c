@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the commands share. */
 #include <errno.h>
 #include <stdarg.h>

@@ -1,14 +1,15 @@
+/* SPDX-License-Identifier: MIT */
 /* swchunk's sub-commands, and what their command lines have in common.
  *
  * Each command gets its own argc and argv (argv[0] is its name), prints results to standard output
  * and failures, one line each, to standard error, and returns the exit status. */
-#ifndef CHUNK_COMMANDS_H
-#define CHUNK_COMMANDS_H
+#ifndef SWI_PROGRAMS_CHUNK_COMMANDS_H
+#define SWI_PROGRAMS_CHUNK_COMMANDS_H
 
 #include "core/error.h"
-#include "programs/chunk/write/plan.h"
 #include "programs/chunk/progress.h"
 #include "programs/chunk/source/source.h"
+#include "programs/chunk/write/plan.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 

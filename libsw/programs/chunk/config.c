@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* config.json → shapes. Pure.
  *
  * Keys that say how to compute (activation, eps, dropout) are the engine's business and not looked

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /* The part of a BERT config.json that fixes the shapes of the tensors. */
-#ifndef CHUNK_CONFIG_H
-#define CHUNK_CONFIG_H
+#ifndef SWI_PROGRAMS_CHUNK_CONFIG_H
+#define SWI_PROGRAMS_CHUNK_CONFIG_H
 
 #include <stdbool.h>
 #include <stddef.h>

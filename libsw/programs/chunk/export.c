@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swchunk export: back to one file that Hugging Face's loaders take. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Whole small files, exact reads and writes. */
 #include "programs/chunk/files.h"
 

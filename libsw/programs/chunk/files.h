@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /* Reading and writing whole small files, and exact reads and writes of parts of large ones. */
-#ifndef CHUNK_FILES_H
-#define CHUNK_FILES_H
+#ifndef SWI_PROGRAMS_CHUNK_FILES_H
+#define SWI_PROGRAMS_CHUNK_FILES_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swchunk import: a model that somebody else has written becomes a chunk directory. */
 #include <getopt.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swchunk info: what is in a chunk directory. */
 #include <errno.h>
 #include <fcntl.h>

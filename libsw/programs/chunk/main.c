@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swchunk: cuts a model into chunk files; imports, synthesizes, describes, verifies, exports.
  *
  * Exit status: 0 done, 1 failed (one line on standard error says what, where and what to do), 2

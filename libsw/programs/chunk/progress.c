@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* One line on a terminal, refreshed ten times a second at most; signals between blocks of work. */
 #include "programs/chunk/progress.h"
 

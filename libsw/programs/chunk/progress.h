@@ -1,9 +1,10 @@
+/* SPDX-License-Identifier: MIT */
 /* How far a long command is, on a terminal, and whether a signal asks it to stop.
  *
  * SIGINT, SIGTERM and SIGHUP are blocked while a command runs and looked at here, between two
  * blocks of work: no handler, and every way out passes through the same clean-up. */
-#ifndef CHUNK_PROGRESS_H
-#define CHUNK_PROGRESS_H
+#ifndef SWI_PROGRAMS_CHUNK_PROGRESS_H
+#define SWI_PROGRAMS_CHUNK_PROGRESS_H
 
 #include <stdbool.h>
 #include <stdint.h>

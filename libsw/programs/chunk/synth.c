@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swchunk synth: a model of a given shape with seeded random weights. */
 #include <errno.h>
 #include <getopt.h>

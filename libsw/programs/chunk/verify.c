@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* swchunk verify: every chunk re-hashed and held against manifest and config. */
 #include <errno.h>
 #include <fcntl.h>

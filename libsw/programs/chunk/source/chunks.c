@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A chunk directory as a source: the word table's blocks joined, panels and fused tensors undone,
  * so that a model can be exported, or imported again in another layout or dtype. Digests are
  * checked first. */

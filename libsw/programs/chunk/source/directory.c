@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What kind of directory SRC is, and the small files that go along with weights. */
 #include <errno.h>
 #include <fcntl.h>
@@ -8,8 +9,8 @@
 
 #include "core/manifest.h"
 #include "programs/chunk/files.h"
-#include "programs/chunk/source/source.h"
 #include "programs/chunk/source/kinds.h"
+#include "programs/chunk/source/source.h"
 
 #define SMALL_BYTES_MAX (64u << 20)
 

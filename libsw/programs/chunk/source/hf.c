@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A Hugging Face directory: config.json and safetensors, one file or shards with an index.
  *
  * Files are read with pread, not mapped: one that shrinks meanwhile is then an error and not a

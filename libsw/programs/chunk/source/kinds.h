@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /* The kinds of source there are, and what those that read a directory share. */
-#ifndef CHUNK_SOURCE_KINDS_H
-#define CHUNK_SOURCE_KINDS_H
+#ifndef SWI_PROGRAMS_CHUNK_SOURCE_KINDS_H
+#define SWI_PROGRAMS_CHUNK_SOURCE_KINDS_H
 
 #include "programs/chunk/source/source.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A stack machine that describes instead of doing. Opcodes are those of protocol 2 that torch.save
  * uses; see Python's pickletools for what each means. */
 #include "programs/chunk/source/pickle.h"

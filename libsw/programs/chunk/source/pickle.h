@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Reading the pickle inside a torch archive, without executing anything.
  *
  * A pickle is a program for a small stack machine that may call any function of Python. This reader
@@ -9,8 +10,8 @@
  * Pure: bytes in, descriptions out. Every count is limited, and values refer to each other by
  * number, so that a pickle which contains itself is as harmless as any.
  */
-#ifndef CHUNK_PICKLE_H
-#define CHUNK_PICKLE_H
+#ifndef SWI_PROGRAMS_CHUNK_SOURCE_PICKLE_H
+#define SWI_PROGRAMS_CHUNK_SOURCE_PICKLE_H
 
 #include <stddef.h>
 #include <stdint.h>

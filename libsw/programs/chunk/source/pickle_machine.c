@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Stack, memo and values of the pickle reader: what the opcodes that know nothing of torch do. */
 #include "programs/chunk/source/pickle_machine.h"
 

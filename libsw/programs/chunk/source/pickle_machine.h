@@ -1,9 +1,10 @@
+/* SPDX-License-Identifier: MIT */
 /* The values of a pickle and the stack they are on. Values are numbered and refer to each other by
  * number; a dictionary is nothing but its number, and its pairs are in one list with those of all
  * others. Nothing here knows torch, and nothing is executed: this is the part of the reader that
  * every pickle needs. See pickle.h. */
-#ifndef CHUNK_PICKLE_MACHINE_H
-#define CHUNK_PICKLE_MACHINE_H
+#ifndef SWI_PROGRAMS_CHUNK_SOURCE_PICKLE_MACHINE_H
+#define SWI_PROGRAMS_CHUNK_SOURCE_PICKLE_MACHINE_H
 
 #include <stdbool.h>
 #include <stddef.h>

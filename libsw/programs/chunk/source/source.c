@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What all sources share: names, features, checks against a plan, reading by rows. */
 #include "programs/chunk/source/source.h"
 

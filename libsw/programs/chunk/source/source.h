@@ -1,11 +1,12 @@
+/* SPDX-License-Identifier: MIT */
 /* Where a model's tensors come from: a Hugging Face directory, a chunk directory, the generator.
  *
  * A source lists the tensors of a Hugging Face checkpoint by name and gives any run of their
  * elements as f32. Names are brought to one spelling on the way in: no "bert." in front, weight and
  * bias instead of gamma and beta. Import and export know nothing else about their input.
  */
-#ifndef CHUNK_SOURCE_H
-#define CHUNK_SOURCE_H
+#ifndef SWI_PROGRAMS_CHUNK_SOURCE_SOURCE_H
+#define SWI_PROGRAMS_CHUNK_SOURCE_SOURCE_H
 
 #include "core/safetensors.h"
 #include "programs/chunk/config.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The generator as a source: seeded weights (synth_random.h), a config, and a vocabulary that real
  * text can be cut with. The same shape and seed give the same bytes everywhere. */
 #include <errno.h>

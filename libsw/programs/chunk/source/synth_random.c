@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See the header for the formula. */
 #include "programs/chunk/source/synth_random.h"
 

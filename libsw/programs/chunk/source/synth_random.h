@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The generator of synthetic weights: simple enough to be repeated exactly by a few lines of
  * Python.
  *
@@ -31,8 +32,8 @@
  * 1 to 4 before the softmax) and tokens from becoming all alike over many layers (what attention
  * mixes in stays small beside the residual).
  */
-#ifndef CHUNK_SYNTH_RANDOM_H
-#define CHUNK_SYNTH_RANDOM_H
+#ifndef SWI_PROGRAMS_CHUNK_SOURCE_SYNTH_RANDOM_H
+#define SWI_PROGRAMS_CHUNK_SOURCE_SYNTH_RANDOM_H
 
 #include <stdint.h>
 

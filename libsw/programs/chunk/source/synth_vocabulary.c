@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Special tokens, characters, words, endings, syllables, in this order, each once. */
 #include "programs/chunk/source/synth_vocabulary.h"
 

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /* A WordPiece vocabulary that needs no download and cuts English text sensibly. */
-#ifndef CHUNK_SYNTH_VOCABULARY_H
-#define CHUNK_SYNTH_VOCABULARY_H
+#ifndef SWI_PROGRAMS_CHUNK_SOURCE_SYNTH_VOCABULARY_H
+#define SWI_PROGRAMS_CHUNK_SOURCE_SYNTH_VOCABULARY_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Models saved by torch: pytorch_model.bin (or shards with an index) of Hugging Face, and the older
  * program's chunk directories, one .pt file for each component. Weights only, through a reader that
  * executes nothing. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* torch.save's archives through libzip. */
 #include "programs/chunk/source/torch_archive.h"
 

@@ -1,8 +1,9 @@
+/* SPDX-License-Identifier: MIT */
 /* The files of torch.save since version 1.6: a zip archive that holds NAME/data.pkl and,
  * uncompressed, one NAME/data/KEY for each storage. Entries are read in place through libzip; their
  * checksums are compared when one has been read from end to end. */
-#ifndef CHUNK_TORCH_ARCHIVE_H
-#define CHUNK_TORCH_ARCHIVE_H
+#ifndef SWI_PROGRAMS_CHUNK_SOURCE_TORCH_ARCHIVE_H
+#define SWI_PROGRAMS_CHUNK_SOURCE_TORCH_ARCHIVE_H
 
 #include "programs/chunk/source/pickle.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Cutting a model into chunks, on paper. */
 #include "programs/chunk/write/plan.h"
 

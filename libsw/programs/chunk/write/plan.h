@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The plan of a chunk directory: which chunks a model is cut into, which tensors each holds, and
  * which tensors of Hugging Face's checkpoint each of those is made of. Pure: config in, plan out.
  * Import writes by it, verify and export read by it, so that names and shapes are written down
@@ -9,8 +10,8 @@
  *   a word table of more than 16 MiB is cut by rows into blocks of about equal size, each its own
  * chunk
  */
-#ifndef CHUNK_PLAN_H
-#define CHUNK_PLAN_H
+#ifndef SWI_PROGRAMS_CHUNK_WRITE_PLAN_H
+#define SWI_PROGRAMS_CHUNK_WRITE_PLAN_H
 
 #include <stdbool.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Temporary siblings and the rename at the end. */
 #include "programs/chunk/write/staging.h"
 

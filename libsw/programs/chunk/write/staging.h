@@ -1,10 +1,11 @@
+/* SPDX-License-Identifier: MIT */
 /* Making a directory or a file appear whole or not at all.
  *
  * Everything is written under a hidden name beside the target (".NAME.tmp-XXXXXX"), synced, and
  * renamed in one step. Whatever ends before that leaves the target as it was; discard removes the
  * rest. */
-#ifndef CHUNK_STAGING_H
-#define CHUNK_STAGING_H
+#ifndef SWI_PROGRAMS_CHUNK_WRITE_STAGING_H
+#define SWI_PROGRAMS_CHUNK_WRITE_STAGING_H
 
 #include <stdbool.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Source → blocks of rows → narrowed → panelled → hashed and written. */
 #include "programs/chunk/write/writer.h"
 

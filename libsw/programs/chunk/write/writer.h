@@ -1,12 +1,13 @@
+/* SPDX-License-Identifier: MIT */
 /* Writing planned tensors into safetensors files, a block of rows at a time. */
-#ifndef CHUNK_WRITER_H
-#define CHUNK_WRITER_H
+#ifndef SWI_PROGRAMS_CHUNK_WRITE_WRITER_H
+#define SWI_PROGRAMS_CHUNK_WRITE_WRITER_H
 
 #include "core/digest.h"
 #include "core/safetensors.h"
-#include "programs/chunk/write/plan.h"
 #include "programs/chunk/progress.h"
 #include "programs/chunk/source/source.h"
+#include "programs/chunk/write/plan.h"
 #include "programs/chunk/write/staging.h"
 
 struct writer {
