@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <sw/bert.h>
+#include <sw/encoder.h>
 
 #include "lib/bench.h"
 #include "lib/options.h"
@@ -51,9 +51,9 @@ static struct settings parse(int argc, char **argv)
 
 struct engine {
     sw_client *client;
-    sw_bert *bert;
-    struct sw_bert_config config;
-    struct sw_bert_batch batch;
+    sw_encoder *encoder;
+    struct sw_encoder_config config;
+    struct sw_encoder_batch batch;
     uint32_t *lengths;
     int32_t *ids;
     float *hidden;
@@ -64,22 +64,22 @@ static struct engine engine_open(sw_client *client, const char *name, uint32_t t
 {
     struct engine engine = {.client = client};
     char error[512] = "";
-    struct sw_bert_options options = SW_INIT(struct sw_bert_options);
+    struct sw_encoder_options options = SW_INIT(struct sw_encoder_options);
     options.threads = threads;
     options.error = error;
     options.error_size = sizeof error;
-    int result = sw_bert_open(client, name, &options, &engine.bert);
+    int result = sw_encoder_open(client, name, &options, &engine.encoder);
     if (result < 0)
         bench_die("%s", error[0] ? error : sw_strerror(result));
     engine.config.size = sizeof engine.config;
-    sw_bert_get_config(engine.bert, &engine.config);
+    sw_encoder_get_config(engine.encoder, &engine.config);
     engine.batch.size = sizeof engine.batch;
     return engine;
 }
 
 static void engine_close(struct engine *engine)
 {
-    sw_bert_close(engine->bert);
+    sw_encoder_close(engine->encoder);
     sw_client_close(engine->client);
     free(engine->lengths);
     free(engine->ids);
@@ -91,7 +91,7 @@ static void engine_check(const struct engine *engine, int result)
     char text[512] = "";
     if (result >= 0)
         return;
-    sw_bert_message(engine->bert, text, sizeof text);
+    sw_encoder_message(engine->encoder, text, sizeof text);
     bench_die("%s", text[0] ? text : sw_strerror(result));
 }
 
@@ -134,10 +134,10 @@ static void engine_set_batch(struct engine *engine, const uint32_t *lengths, uin
 /* Returns the pass's time in seconds. */
 static double engine_pass(struct engine *engine)
 {
-    struct sw_bert_output output = SW_INIT(struct sw_bert_output);
+    struct sw_encoder_output output = SW_INIT(struct sw_encoder_output);
     output.last_hidden_state = engine->hidden;
     uint64_t start = bench_now_ns();
-    int result = sw_bert_forward(engine->bert, &engine->batch, &output);
+    int result = sw_encoder_forward(engine->encoder, &engine->batch, &output);
     uint64_t end = bench_now_ns();
     engine_check(engine, result);
     return (double)(end - start) / 1e9;
@@ -185,7 +185,7 @@ static void measure(const struct settings *settings, struct engine *engine, cons
     report_integer(&report, "rounds", settings->rounds, NULL);
     for (char *cell; (cell = strsep(&rest, ","));)
         measure_cell(&report, engine, cell, settings->rounds);
-    sw_bert_get_inference_stats(engine->bert, &stats);
+    sw_encoder_get_inference_stats(engine->encoder, &stats);
     report_integer(&report, "scratch_bytes", (int64_t)stats.scratch_bytes,
                    "private working memory, bytes");
     free(cells);

@@ -2,7 +2,7 @@
 /* swbench overhead: what a warm forward through the public functions costs beyond the engine's
  * arithmetic.
  *
- * Two ways to the same bits take turns on one model: sw_bert_forward, with all that it does around
+ * Two ways to the same bits take turns on one model: sw_encoder_forward, with all that it does around
  * the arithmetic (leases and releases, the component cache, cursors, prefetch, checks, locks,
  * figures, copying the result out); and the encoder alone, on weights that were leased and bound
  * once, before. The figure is the median over pairs of the quotient of the two, so that a processor
@@ -15,9 +15,9 @@
 #include <string.h>
 #include <time.h>
 
-#include <sw/bert.h>
+#include <sw/encoder.h>
 
-#include "encoder/encoder.h"
+#include "encoder/engine.h"
 #include "lib/bench.h"
 #include "lib/crew.h"
 #include "lib/options.h"
@@ -60,8 +60,8 @@ static struct settings parse(int argc, char **argv)
 /* ---- the engine alone ------------------------------------------------------------------------ */
 
 struct bare {
-    struct swi_bert_config config;
-    swi_encoder *encoder;
+    struct swi_encoder_config config;
+    swi_engine *engine;
     struct swi_embedding_weights embeddings;
     struct swi_table *words; /* [word_count] */
     uint32_t word_count;
@@ -141,11 +141,11 @@ static struct bare bare_open(sw_client *client, sw_model *model)
     size_t size = 0;
     char name[64];
     bench_check(sw_model_file(model, "config.json", &json, &size), client, "config.json");
-    bind(swi_bert_config_parse(json, size, &bare.config, &error), &error);
+    bind(swi_encoder_config_parse(json, size, &bare.config, &error), &error);
     free(json);
     bare.held = allocate(sw_model_component_count(model), sizeof(sw_component *));
     bare.layers = allocate(bare.config.layers, sizeof *bare.layers);
-    if (swi_encoder_create(&bare.config, 1, &bare.encoder) < 0)
+    if (swi_engine_create(&bare.config, 1, &bare.engine) < 0)
         bench_die("cannot make an encoder");
     if (!lease(&bare, client, model, "embeddings", &source))
         bench_die("the model has no embeddings");
@@ -164,7 +164,7 @@ static void bare_close(struct bare *bare)
 {
     for (uint32_t i = 0; i < bare->held_count; i++)
         (void)sw_component_release(bare->held[i]);
-    swi_encoder_destroy(bare->encoder);
+    swi_engine_destroy(bare->engine);
     free(bare->words);
     free(bare->layers);
     free(bare->held);
@@ -194,42 +194,43 @@ static struct cost since(struct cost start)
     return (struct cost){.wall = wall - start.wall, .processor = processor_ns() - start.processor};
 }
 
-static struct cost bare_pass(struct bare *bare, const struct sw_bert_batch *batch)
+static struct cost bare_pass(struct bare *bare, const struct sw_encoder_batch *batch)
 {
     struct cost start = begin();
-    if (swi_encoder_begin(bare->encoder, batch) < 0)
+    if (swi_engine_begin(bare->engine, batch) < 0)
         bench_die("out of memory");
     for (uint32_t i = 0; i < bare->word_count; i++)
-        swi_encoder_add_words(bare->encoder, &bare->words[i]);
-    swi_encoder_embed(bare->encoder, &bare->embeddings);
+        swi_engine_add_words(bare->engine, &bare->words[i]);
+    swi_engine_embed(bare->engine, &bare->embeddings);
     for (uint32_t i = 0; i < bare->config.layers; i++)
-        (void)swi_encoder_layer(bare->encoder, &bare->layers[i]); /* one thread: cannot fail */
+        (void)swi_engine_layer(bare->engine, &bare->layers[i]); /* one thread: cannot fail */
     return since(start);
 }
 
 /* ---- pairs ----------------------------------------------------------------------------------- */
 
-static struct cost public_pass(sw_bert *bert, const struct sw_bert_batch *batch, float *hidden)
+static struct cost public_pass(sw_encoder *encoder, const struct sw_encoder_batch *batch,
+                               float *hidden)
 {
-    struct sw_bert_output output = SW_INIT(struct sw_bert_output);
+    struct sw_encoder_output output = SW_INIT(struct sw_encoder_output);
     output.last_hidden_state = hidden;
     struct cost start = begin();
-    int result = sw_bert_forward(bert, batch, &output);
+    int result = sw_encoder_forward(encoder, batch, &output);
     struct cost cost = since(start);
     char text[512] = "";
-    (void)sw_bert_message(bert, text, sizeof text);
+    (void)sw_encoder_message(encoder, text, sizeof text);
     if (result < 0)
         bench_die("%s", text[0] ? text : sw_strerror(result));
     return cost;
 }
 
-static void measure(const struct settings *settings, struct report *report, sw_bert *bert,
+static void measure(const struct settings *settings, struct report *report, sw_encoder *encoder,
                     struct bare *bare)
 {
     uint32_t tokens = settings->sequences * settings->length;
     if (settings->length > bare->config.positions)
         bench_die("this model takes %u tokens", bare->config.positions);
-    struct sw_bert_batch batch = SW_INIT(struct sw_bert_batch);
+    struct sw_encoder_batch batch = SW_INIT(struct sw_encoder_batch);
     uint32_t *lengths = allocate(settings->sequences, sizeof *lengths);
     int32_t *ids = allocate(tokens, sizeof *ids);
     float *hidden = allocate((size_t)tokens * bare->config.hidden, sizeof *hidden);
@@ -244,10 +245,10 @@ static void measure(const struct settings *settings, struct report *report, sw_b
     for (unsigned round = 0; round < settings->rounds + 20; round++) {
         struct cost a = {0}, b;
         if (round % 2)
-            a = public_pass(bert, &batch, hidden);
+            a = public_pass(encoder, &batch, hidden);
         b = bare_pass(bare, &batch);
         if (round % 2 == 0)
-            a = public_pass(bert, &batch, hidden);
+            a = public_pass(encoder, &batch, hidden);
         if (round < 20) /* memory grows, caches fill */
             continue;
         series_add(&ratios, a.wall / b.wall);
@@ -255,7 +256,7 @@ static void measure(const struct settings *settings, struct report *report, sw_b
         series_add(&whole, a.wall / 1e3);
         series_add(&alone, b.wall / 1e3);
     }
-    if (memcmp(hidden, swi_encoder_hidden(bare->encoder),
+    if (memcmp(hidden, swi_engine_hidden(bare->engine),
                (size_t)tokens * bare->config.hidden * sizeof *hidden))
         bench_die("the two ways gave different results");
     report_number(report, "public_us_p50", series_median(&whole), 1,
@@ -284,17 +285,18 @@ int bench_overhead(int argc, char **argv)
     struct report report;
     stage_open(&stage, &settings.stage);
     sw_client *client = stage_connect(&stage, "swbench overhead");
-    sw_bert *bert = NULL;
-    bench_check(sw_bert_open(client, stage.model_name, NULL, &bert), client, stage.model_name);
-    struct bare bare = bare_open(client, sw_bert_model(bert));
+    sw_encoder *encoder = NULL;
+    bench_check(sw_encoder_open(client, stage.model_name, NULL, &encoder), client,
+                stage.model_name);
+    struct bare bare = bare_open(client, sw_encoder_model(encoder));
     report_init(&report, "overhead");
     report_string(&report, "model", stage.model_name, "model");
     report_integer(&report, "sequences", settings.sequences, "sequences");
     report_integer(&report, "length", settings.length, "tokens of each");
     report_integer(&report, "rounds", settings.rounds, "pairs");
-    measure(&settings, &report, bert, &bare);
+    measure(&settings, &report, encoder, &bare);
     bare_close(&bare);
-    sw_bert_close(bert);
+    sw_encoder_close(encoder);
     sw_client_close(client);
     report_print(&report, settings.json);
     stage_close(&stage);

@@ -24,7 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <sw/bert.h>
+#include <sw/encoder.h>
 
 #include "lib/crew.h"
 #include "lib/manager.h"
@@ -167,25 +167,25 @@ static void run_passes(struct seat *seat, const struct job *job)
     struct board *board = job->board;
     sw_client *client = stage_connect(job->stage, "worker");
     char error[512] = "";
-    struct sw_bert_options options = SW_INIT(struct sw_bert_options);
+    struct sw_encoder_options options = SW_INIT(struct sw_encoder_options);
     options.error = error;
     options.error_size = sizeof error;
-    sw_bert *bert;
-    if (sw_bert_open(client, job->stage->model_name, &options, &bert) < 0)
+    sw_encoder *encoder;
+    if (sw_encoder_open(client, job->stage->model_name, &options, &encoder) < 0)
         bench_die("%s", error);
-    struct sw_bert_config config = {.size = sizeof config};
-    sw_bert_get_config(bert, &config);
+    struct sw_encoder_config config = {.size = sizeof config};
+    sw_encoder_get_config(encoder, &config);
     int32_t ids[TOKENS];
     uint32_t length = TOKENS;
     for (uint32_t i = 0; i < TOKENS; i++)
         ids[i] = (int32_t)((1000 + i * 7919) % config.vocab_size);
-    struct sw_bert_batch batch = {
+    struct sw_encoder_batch batch = {
         .size = sizeof batch, .sequences = 1, .lengths = &length, .ids = ids};
     size_t bytes = (size_t)TOKENS * config.hidden_size * sizeof(float);
     float *hidden = calloc(1, bytes), *right = calloc(1, bytes);
-    struct sw_bert_output output = SW_INIT(struct sw_bert_output);
+    struct sw_encoder_output output = SW_INIT(struct sw_encoder_output);
     output.last_hidden_state = right;
-    if (!hidden || !right || sw_bert_forward(bert, &batch, &output) < 0)
+    if (!hidden || !right || sw_encoder_forward(encoder, &batch, &output) < 0)
         bench_die("the first pass fails");
     output.last_hidden_state = hidden;
     seat_say(seat, "", 1);
@@ -193,7 +193,7 @@ static void run_passes(struct seat *seat, const struct job *job)
         struct pass *pass = &board->pass[i];
         struct sw_client_stats stats = {.size = sizeof stats};
         pass->begin_ns = bench_now_ns();
-        int result = sw_bert_forward(bert, &batch, &output);
+        int result = sw_encoder_forward(encoder, &batch, &output);
         pass->end_ns = bench_now_ns();
         if (result < 0)
             atomic_fetch_add(&board->failed, 1);
@@ -210,7 +210,7 @@ static void run_passes(struct seat *seat, const struct job *job)
     seat_say(seat, "", 1);
     free(hidden);
     free(right);
-    sw_bert_close(bert);
+    sw_encoder_close(encoder);
     sw_client_close(client);
 }
 

@@ -10,7 +10,7 @@
  *   quit            or the end of the input
  *
  * A request that cannot be served is answered with {"error":…}. Only last_hidden_state is computed,
- * and nothing but sw_bert_forward is inside the clocks. */
+ * and nothing but sw_encoder_forward is inside the clocks. */
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -26,8 +26,8 @@
 #define PASSES_MAX    100000
 
 struct server {
-    sw_bert *bert;
-    struct sw_bert_config config;
+    sw_encoder *encoder;
+    struct sw_encoder_config config;
     uint32_t lengths[SEQUENCES_MAX];
     uint32_t sequences; /* 0: no batch yet */
     uint32_t tokens;
@@ -162,20 +162,20 @@ static void serve_run(struct server *server, char **rest)
         answer_error(passes ? "run needs a batch first" : "run takes a number of passes");
         return;
     }
-    struct sw_bert_batch batch = SW_INIT(struct sw_bert_batch);
+    struct sw_encoder_batch batch = SW_INIT(struct sw_encoder_batch);
     batch.sequences = server->sequences;
     batch.lengths = server->lengths;
     batch.ids = server->ids;
-    struct sw_bert_output output = SW_INIT(struct sw_bert_output);
+    struct sw_encoder_output output = SW_INIT(struct sw_encoder_output);
     output.last_hidden_state = server->hidden;
     json_t *wall = json_array(), *processor = json_array();
     for (uint32_t pass = 0; pass < passes; pass++) {
         uint64_t began = processor_ns(), start = bench_now_ns();
-        int result = sw_bert_forward(server->bert, &batch, &output);
+        int result = sw_encoder_forward(server->encoder, &batch, &output);
         uint64_t wall_ns = bench_now_ns() - start, processor_time = processor_ns() - began;
         if (result < 0) {
             char text[512] = "";
-            (void)sw_bert_message(server->bert, text, sizeof text);
+            (void)sw_encoder_message(server->encoder, text, sizeof text);
             json_decref(wall);
             json_decref(processor);
             answer_error(text[0] ? text : sw_strerror(result));
@@ -213,19 +213,19 @@ int bench_serve(int argc, char **argv)
     stage_open(&stage, &settings.stage);
     uint64_t start = bench_now_ns();
     sw_client *client = stage_connect(&stage, "swbench serve");
-    struct sw_bert_options options = SW_INIT(struct sw_bert_options);
+    struct sw_encoder_options options = SW_INIT(struct sw_encoder_options);
     options.threads = settings.threads;
-    struct server server = {.config = SW_INIT(struct sw_bert_config)};
-    bench_check(sw_bert_open(client, stage.model_name, &options, &server.bert), client,
+    struct server server = {.config = SW_INIT(struct sw_encoder_config)};
+    bench_check(sw_encoder_open(client, stage.model_name, &options, &server.encoder), client,
                 stage.model_name);
-    bench_check(sw_bert_get_config(server.bert, &server.config), client, stage.model_name);
+    bench_check(sw_encoder_get_config(server.encoder, &server.config), client, stage.model_name);
     char engine[64];
     (void)snprintf(engine, sizeof engine, "surfing-weights %s", sw_version());
     answer(json_pack("{s:b, s:s, s:I, s:f}", "ready", 1, "engine", engine, "threads",
                      (json_int_t)settings.threads, "load_ms",
                      (double)(bench_now_ns() - start) / 1e6));
     serve(&server);
-    sw_bert_close(server.bert);
+    sw_encoder_close(server.encoder);
     sw_client_close(client);
     stage_close(&stage);
     free(server.ids);

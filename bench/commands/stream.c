@@ -19,7 +19,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include <sw/bert.h>
+#include <sw/encoder.h>
 
 #include "core/layout.h"
 #include "lib/crew.h"
@@ -78,15 +78,15 @@ struct order {
 
 struct engine {
     sw_client *client;
-    sw_bert *bert;
+    sw_encoder *encoder;
 };
 
 static struct engine open_engine(const struct stage *stage, unsigned prefetch)
 {
     struct engine engine = {.client = stage_connect(stage, "swbench stream")};
-    struct sw_bert_options options = SW_INIT(struct sw_bert_options);
+    struct sw_encoder_options options = SW_INIT(struct sw_encoder_options);
     options.prefetch_count = prefetch;
-    bench_check(sw_bert_open(engine.client, stage->model_name, &options, &engine.bert),
+    bench_check(sw_encoder_open(engine.client, stage->model_name, &options, &engine.encoder),
                 engine.client, stage->model_name);
     return engine;
 }
@@ -94,8 +94,8 @@ static struct engine open_engine(const struct stage *stage, unsigned prefetch)
 /* Tokens from all over the vocabulary, others in each pass: every block of the table is used. */
 static void run_pass(struct engine *engine, unsigned tokens, unsigned *seed)
 {
-    struct sw_bert_config config = SW_INIT(struct sw_bert_config);
-    sw_bert_get_config(engine->bert, &config);
+    struct sw_encoder_config config = SW_INIT(struct sw_encoder_config);
+    sw_encoder_get_config(engine->encoder, &config);
     uint32_t lengths[16], sequences = 0;
     int32_t *ids = calloc(tokens, sizeof *ids);
     float *hidden = calloc((size_t)tokens * config.hidden_size, sizeof *hidden);
@@ -107,16 +107,16 @@ static void run_pass(struct engine *engine, unsigned tokens, unsigned *seed)
         lengths[sequences] = left < config.max_positions ? left : config.max_positions;
         left -= lengths[sequences];
     }
-    struct sw_bert_batch batch = SW_INIT(struct sw_bert_batch);
+    struct sw_encoder_batch batch = SW_INIT(struct sw_encoder_batch);
     batch.sequences = sequences;
     batch.lengths = lengths;
     batch.ids = ids;
-    struct sw_bert_output output = SW_INIT(struct sw_bert_output);
+    struct sw_encoder_output output = SW_INIT(struct sw_encoder_output);
     output.last_hidden_state = hidden;
     char text[512];
-    int result = sw_bert_forward(engine->bert, &batch, &output);
+    int result = sw_encoder_forward(engine->encoder, &batch, &output);
     if (result < 0) {
-        sw_bert_message(engine->bert, text, sizeof text);
+        sw_encoder_message(engine->encoder, text, sizeof text);
         bench_die("a pass failed: %s", text);
     }
     free(ids);

@@ -16,7 +16,7 @@
  * other side, waiting in epoll_wait included. What a hypervisor takes while the thread runs cannot
  * be told apart in a turn; its share of the whole run is steal_percent.
  *
- * Beside it, in turns: the same loop calling sw_bert_run itself, once for each model.
+ * Beside it, in turns: the same loop calling sw_encoder_run itself, once for each model.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -29,7 +29,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#include <sw/bert.h>
+#include <sw/encoder.h>
 
 #include "lib/bench.h"
 #include "lib/crew.h"
@@ -95,8 +95,8 @@ static void make_catalog(struct stage *stage, struct settings *settings)
 }
 
 struct slot {
-    struct sw_bert_request request;
-    sw_bert *bert;
+    struct sw_encoder_request request;
+    sw_encoder *encoder;
     float *vector;
 };
 
@@ -104,8 +104,8 @@ struct world {
     const struct settings *settings;
     sw_client *client;
     sw_executor *executor;
-    sw_bert *berts[MODELS_MAX];
-    struct sw_bert_batch batch;
+    sw_encoder *berts[MODELS_MAX];
+    struct sw_encoder_batch batch;
     uint32_t length;
     int32_t ids[512];
     struct slot *slots; /* [models · depth] */
@@ -117,12 +117,12 @@ struct world {
     double longest, longest_queued; /* ms: of one turn, and its part on the run queue */
 };
 
-static void check(const sw_bert *bert, int result)
+static void check(const sw_encoder *encoder, int result)
 {
     char text[512] = "";
     if (result >= 0)
         return;
-    (void)sw_bert_message(bert, text, sizeof text);
+    (void)sw_encoder_message(encoder, text, sizeof text);
     bench_die("%s", text[0] ? text : sw_strerror(result));
 }
 
@@ -130,8 +130,8 @@ static void open_models(struct world *world)
 {
     const struct settings *settings = world->settings;
     struct sw_executor_options how = SW_INIT(struct sw_executor_options);
-    struct sw_bert_options options = SW_INIT(struct sw_bert_options);
-    struct sw_bert_config config = SW_INIT(struct sw_bert_config);
+    struct sw_encoder_options options = SW_INIT(struct sw_encoder_options);
+    struct sw_encoder_config config = SW_INIT(struct sw_encoder_config);
     char name[16];
     how.threads = settings->threads;
     how.requests = settings->models * settings->depth;
@@ -143,28 +143,28 @@ static void open_models(struct world *world)
         bench_die("out of memory");
     for (unsigned m = 0; m < settings->models; m++) {
         (void)snprintf(name, sizeof name, "m%u", m);
-        bench_check(sw_bert_open(world->client, name, &options, &world->berts[m]), world->client,
+        bench_check(sw_encoder_open(world->client, name, &options, &world->berts[m]), world->client,
                     name);
-        check(world->berts[m], sw_bert_get_config(world->berts[m], &config));
+        check(world->berts[m], sw_encoder_get_config(world->berts[m], &config));
         for (unsigned i = 0; i < settings->depth; i++) {
             struct slot *slot = &world->slots[m * settings->depth + i];
-            slot->bert = world->berts[m];
+            slot->encoder = world->berts[m];
             slot->vector = calloc(config.hidden_size, sizeof(float));
             if (!slot->vector)
                 bench_die("out of memory");
-            slot->request = (struct sw_bert_request){.size = sizeof slot->request,
-                                                     .work = SW_WORK_EMBED,
-                                                     .batch = &world->batch,
-                                                     .pooling = SW_POOLING_MEAN,
-                                                     .normalize = 1,
-                                                     .embeddings = slot->vector,
-                                                     .context = slot};
+            slot->request = (struct sw_encoder_request){.size = sizeof slot->request,
+                                                        .work = SW_WORK_EMBED,
+                                                        .batch = &world->batch,
+                                                        .pooling = SW_POOLING_MEAN,
+                                                        .normalize = 1,
+                                                        .embeddings = slot->vector,
+                                                        .context = slot};
         }
     }
     for (uint32_t i = 0; i < settings->tokens; i++)
         world->ids[i] = (int32_t)((1000 + (uint64_t)i * 7919) % config.vocab_size);
     world->length = settings->tokens;
-    world->batch = (struct sw_bert_batch){
+    world->batch = (struct sw_encoder_batch){
         .size = sizeof world->batch, .sequences = 1, .lengths = &world->length, .ids = world->ids};
 }
 
@@ -240,7 +240,7 @@ static void start_timer(struct world *world)
 static void submit(struct world *world, struct slot *slot)
 {
     uint64_t id = 0, start = bench_now_ns();
-    check(slot->bert, sw_bert_submit(slot->bert, &slot->request, &id));
+    check(slot->encoder, sw_encoder_submit(slot->encoder, &slot->request, &id));
     series_add(&world->submits, (double)(bench_now_ns() - start) / 1e3);
     if (++world->submitted % 10 == 0)
         (void)sw_executor_cancel(world->executor, id); /* it may have ended already */
@@ -325,7 +325,7 @@ static void round_of_calls(struct world *world)
     for (unsigned m = 0; m < world->settings->models; m++) {
         uint64_t start = bench_now_ns();
         check(world->berts[m],
-              sw_bert_run(world->berts[m], &world->slots[m * world->settings->depth].request));
+              sw_encoder_run(world->berts[m], &world->slots[m * world->settings->depth].request));
         series_add(&world->blocking, ms(bench_now_ns() - start));
     }
 }
@@ -370,7 +370,7 @@ static void print(struct world *world, double seconds, double steal)
     report_series(&report, &world->late, "tick_late", "ms", "a tick seen late");
     report_series(&report, &world->late_own, "tick_late_own", "ms", "  without the run queue");
     report_series(&report, &world->blocking, "blocking_stall", "ms",
-                  "stall by calling sw_bert_run");
+                  "stall by calling sw_encoder_run");
     report_number(&report, "steal_percent", steal, 2, "processor time stolen, percent");
     report_print(&report, settings->json);
 }
@@ -378,7 +378,7 @@ static void print(struct world *world, double seconds, double steal)
 static void close_all(struct world *world)
 {
     for (unsigned m = 0; m < world->settings->models; m++)
-        sw_bert_close(world->berts[m]);
+        sw_encoder_close(world->berts[m]);
     sw_executor_destroy(world->executor);
     sw_client_close(world->client);
     for (unsigned i = 0; i < world->settings->models * world->settings->depth; i++)

@@ -2,13 +2,13 @@
 /* Surfing Weights executor: threads that run submitted passes, and a descriptor that tells when
  * some have ended.
  *
- * One executor serves any number of models: handles name it when they are opened (bert.h:
- * options.executor), sw_bert_submit gives it requests and returns at once. A handle runs one
+ * One executor serves any number of models: handles name it when they are opened (encoder.h:
+ * options.executor), sw_encoder_submit gives it requests and returns at once. A handle runs one
  * request at a time, in the order of submission; handles take turns. Every accepted request ends in
  * exactly one completion, whatever becomes of it, and the descriptor is readable while there is one
  * to collect: an event loop that polls it never blocks on a model.
  *
- *     sw_bert_submit ──▶ queued ──▶ running ──▶ done ──▶ sw_executor_collect
+ *     sw_encoder_submit ──▶ queued ──▶ running ──▶ done ──▶ sw_executor_collect
  *                          │           │          ▲
  *                          └───────────┴──────────┘ cancelled, or its deadline has passed, or the
  *                                                   handle is being closed

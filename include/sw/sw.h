@@ -4,8 +4,8 @@
 #define SW_SW_H
 
 #include <sw/base.h>
-#include <sw/bert.h>
 #include <sw/client.h>
+#include <sw/encoder.h>
 #include <sw/executor.h>
 #include <sw/tokenizer.h>
 

@@ -83,7 +83,7 @@ static int read_epsilon(const json_t *root, float *ret, struct swi_error *error)
     return 0;
 }
 
-static int read_config(const json_t *root, struct swi_bert_config *c, struct swi_error *error)
+static int read_config(const json_t *root, struct swi_encoder_config *c, struct swi_error *error)
 {
     const uint32_t dim = SWI_CONFIG_DIM_MAX;
     const struct {
@@ -121,8 +121,8 @@ static int read_config(const json_t *root, struct swi_bert_config *c, struct swi
     return 0;
 }
 
-int swi_bert_config_parse(const void *json, size_t size, struct swi_bert_config *ret,
-                          struct swi_error *error)
+int swi_encoder_config_parse(const void *json, size_t size, struct swi_encoder_config *ret,
+                             struct swi_error *error)
 {
     json_error_t where;
     json_t *root = json_loadb(json, size, JSON_REJECT_DUPLICATES, &where);
@@ -131,7 +131,7 @@ int swi_bert_config_parse(const void *json, size_t size, struct swi_bert_config 
             return swi_fail(error, -ENOMEM, "config.json: out of memory");
         return swi_fail(error, SW_EFORMAT, "config.json: line %d: %s", where.line, where.text);
     }
-    struct swi_bert_config config = {0};
+    struct swi_encoder_config config = {0};
     int r = json_is_object(root)
                 ? read_config(root, &config, error)
                 : swi_fail(error, SW_EFORMAT, "config.json: must hold a JSON object");

@@ -8,7 +8,7 @@
 #include "core/error.h"
 #include "kernels/kernels.h"
 
-struct swi_bert_config {
+struct swi_encoder_config {
     uint32_t layers, hidden, heads, intermediate;
     uint32_t vocab, positions, types;
     uint32_t labels; /* of id2label or num_labels; 0: neither is there */
@@ -23,7 +23,7 @@ struct swi_bert_config {
 
 /* json is borrowed for the call. Errors: SW_EFORMAT (what is wrong with which key), SW_EUNSUPPORTED
  * (another architecture, activation, or kind of position embedding), -ENOMEM. */
-int swi_bert_config_parse(const void *json, size_t size, struct swi_bert_config *ret,
-                          struct swi_error *error);
+int swi_encoder_config_parse(const void *json, size_t size, struct swi_encoder_config *ret,
+                             struct swi_error *error);
 
 #endif

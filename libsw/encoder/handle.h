@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: MIT */
-/* What is behind a sw_bert, and who may touch it.
+/* What is behind a sw_encoder, and who may touch it.
  *
  *   busy    for a whole pass, and while something is read from the model's directory. A flag and
  * not a mutex: whoever waits for it can be called off, and a child after fork can clear it notes a
  * lock held for moments: what others want to know while a pass runs, and busy itself. Held across
  * fork. Nothing is called with it held that takes another lock
  *
- * Passes enter by swi_bert_enter and leave by swi_bert_leave.
+ * Passes enter by swi_encoder_enter and leave by swi_encoder_leave.
  */
 #ifndef SWI_ENCODER_HANDLE_H
 #define SWI_ENCODER_HANDLE_H
 
 #include <pthread.h>
 
-#include <sw/bert.h>
+#include <sw/encoder.h>
 
 #include "core/process.h"
-#include "encoder/encoder.h"
+#include "encoder/engine.h"
 #include "encoder/hit_rate.h"
 #include "encoder/labels.h"
 #include "executor/executor.h"
@@ -49,11 +49,11 @@ struct swi_bound {
     struct swi_layer_weights weights;
 };
 
-struct sw_bert {
+struct sw_encoder {
     /* fixed at open */
     sw_client *client;
     sw_model *model;
-    struct swi_bert_config config;
+    struct swi_encoder_config config;
     uint32_t embeddings;     /* component numbers … */
     uint32_t *words;         /* [word_blocks]: embeddings_words_0, … */
     uint32_t word_blocks;    /* 0: the table is in embeddings */
@@ -64,7 +64,7 @@ struct sw_bert {
     struct swi_lane requests; /* what was submitted */
 
     /* by whoever has made the handle busy */
-    swi_encoder *encoder;
+    swi_engine *engine;
     struct swi_error error;   /* of the call under way */
     struct swi_limits limits; /* of the pass under way */
     enum sw_pooling pooling;  /* SW_POOLING_DEFAULT until asked for */
@@ -96,73 +96,76 @@ struct sw_bert {
 
 /* Busy, with no error and this call's limits. Errors, upon which it is not busy and *error says
  * why: -ETIMEDOUT, -ECANCELED; -EAGAIN, -ENOMEM in a child whose engine has to be made anew. */
-int swi_bert_enter(sw_bert *bert, const struct swi_limits *limits, struct swi_error *error);
+int swi_encoder_enter(sw_encoder *encoder, const struct swi_limits *limits,
+                      struct swi_error *error);
 /* The same without limits, for calls that run no pass. */
-int swi_bert_enter_quickly(sw_bert *bert);
+int swi_encoder_enter_quickly(sw_encoder *encoder);
 /* Idle again; keeps the error, where r is one, as the handle's last, and copies it to
  * *ret_error when that is not NULL. Returns r. */
-int swi_bert_leave(sw_bert *bert, int r, struct swi_error *ret_error);
+int swi_encoder_leave(sw_encoder *encoder, int r, struct swi_error *ret_error);
 /* In a child after fork: makes the handle the child's. Errors: -EAGAIN, -ENOMEM. */
-int swi_bert_adopt(sw_bert *bert);
+int swi_encoder_adopt(sw_encoder *encoder);
 /* For failures outside: keeps a message as the handle's last. Returns its code. */
-int swi_bert_fail(sw_bert *bert, const struct swi_error *error);
+int swi_encoder_fail(sw_encoder *encoder, const struct swi_error *error);
 
-static inline void swi_bert_note(sw_bert *bert)
+static inline void swi_encoder_note(sw_encoder *encoder)
 {
-    pthread_mutex_lock(&bert->notes.mutex);
+    pthread_mutex_lock(&encoder->notes.mutex);
 }
 
-static inline void swi_bert_noted(sw_bert *bert)
+static inline void swi_encoder_noted(sw_encoder *encoder)
 {
-    pthread_mutex_unlock(&bert->notes.mutex);
+    pthread_mutex_unlock(&encoder->notes.mutex);
 }
 
 /* A failure of a client call on `what`: passes its message on. Returns code. */
-int swi_bert_client_failure(sw_bert *bert, int code, const char *what);
+int swi_encoder_client_failure(sw_encoder *encoder, int code, const char *what);
 
 /* What a pass ends with: takes turns of its own after the pooler's. pooled is NULL where the pass
  * was not asked for it. */
 struct swi_head {
-    int (*run)(sw_bert *bert, const struct sw_bert_batch *batch, const float *pooled,
+    int (*run)(sw_encoder *encoder, const struct sw_encoder_batch *batch, const float *pooled,
                void *context);
     void *context;
 };
 
 /* A whole pass over the batch, run again once when a lease was revoked meanwhile. Hidden states are
  * then in the encoder; *ret_pooled, when not NULL, [sequences, hidden] in its memory. head may be
- * NULL. Inside swi_bert_enter. */
-int swi_bert_pass(sw_bert *bert, const struct sw_bert_batch *batch, const float **ret_pooled,
-                  const struct swi_head *head);
+ * NULL. Inside swi_encoder_enter. */
+int swi_encoder_pass(sw_encoder *encoder, const struct sw_encoder_batch *batch,
+                     const float **ret_pooled, const struct swi_head *head);
 
 /* Leases a component for its turn in a pass. On success *source finds its tensors. */
-int swi_bert_begin_turn(sw_bert *bert, uint32_t component, sw_component **ret,
-                        struct swi_tensor_source *source);
+int swi_encoder_begin_turn(sw_encoder *encoder, uint32_t component, sw_component **ret,
+                           struct swi_tensor_source *source);
 /* Ends it. r is what came of the turn; a revoked lease overrides it, as what was read may be wrong.
  */
-int swi_bert_end_turn(sw_bert *bert, sw_component *component, int r);
+int swi_encoder_end_turn(sw_encoder *encoder, sw_component *component, int r);
 
-/* The works of struct sw_bert_request, each a pass and what comes after it. Inside swi_bert_enter.
+/* The works of struct sw_encoder_request, each a pass and what comes after it. Inside swi_encoder_enter.
  */
-int swi_bert_work_classify(sw_bert *bert, const struct sw_bert_request *request);
-int swi_bert_work_fill(sw_bert *bert, const struct sw_bert_request *request);
+int swi_encoder_work_classify(sw_encoder *encoder, const struct sw_encoder_request *request);
+int swi_encoder_work_fill(sw_encoder *encoder, const struct sw_encoder_request *request);
 /* One request from its start to its end. *ret_error says how it failed. */
-int swi_bert_run(sw_bert *bert, const struct sw_bert_request *request,
-                 const struct swi_limits *limits, struct swi_error *ret_error);
+int swi_encoder_run(sw_encoder *encoder, const struct sw_encoder_request *request,
+                    const struct swi_limits *limits, struct swi_error *ret_error);
 /* Copies a caller's request and its batch, of whatever release, and looks at what can be wrong with
  * them by themselves. request->batch is then *batch. Errors: -EINVAL, SW_EUNSUPPORTED. */
-int swi_bert_take_request(const struct sw_bert_request *given, struct sw_bert_request *request,
-                          struct sw_bert_batch *batch, struct swi_error *error);
-struct swi_limits swi_bert_limits(const sw_bert *bert, const struct sw_bert_request *request);
+int swi_encoder_take_request(const struct sw_encoder_request *given,
+                             struct sw_encoder_request *request, struct sw_encoder_batch *batch,
+                             struct swi_error *error);
+struct swi_limits swi_encoder_limits(const sw_encoder *encoder,
+                                     const struct sw_encoder_request *request);
 
 /* After a pass with these turns, no lock held: tells the watch where the hit rate has fallen. */
-void swi_bert_watch(sw_bert *bert, struct swi_hits turns);
-void swi_bert_watch_fini(sw_bert *bert);
+void swi_encoder_watch(sw_encoder *encoder, struct swi_hits turns);
+void swi_encoder_watch_fini(sw_encoder *encoder);
 
 /* Where swchunk cuts the word table: block k of n begins at row vocab · k / n. */
-uint32_t swi_bert_block_start(const sw_bert *bert, uint32_t block);
+uint32_t swi_encoder_block_start(const sw_encoder *encoder, uint32_t block);
 /* The table of a leased block. */
-int swi_bert_bind_block(sw_bert *bert, uint32_t block, const sw_component *component,
-                        const struct swi_tensor_source *source, struct swi_table *ret);
+int swi_encoder_bind_block(sw_encoder *encoder, uint32_t block, const sw_component *component,
+                           const struct swi_tensor_source *source, struct swi_table *ret);
 
 void swi_latencies_add(struct swi_latencies *latencies, uint64_t ns, uint32_t tokens);
 void swi_latencies_get(const struct swi_latencies *latencies, struct sw_inference_stats *stats);

@@ -4,7 +4,7 @@
 #ifndef SWI_ENCODER_LABELS_H
 #define SWI_ENCODER_LABELS_H
 
-#include <sw/bert.h>
+#include <sw/encoder.h>
 
 #include "core/error.h"
 

@@ -17,12 +17,12 @@ struct file {
     size_t size;
 };
 
-static int read_file(sw_bert *bert, struct file *file)
+static int read_file(sw_encoder *encoder, struct file *file)
 {
-    int result = sw_model_file(bert->model, file->path, &file->data, &file->size);
+    int result = sw_model_file(encoder->model, file->path, &file->data, &file->size);
     if (result == 0 || result == SW_ENOCOMPONENT)
         return 0;
-    return swi_bert_client_failure(bert, result, file->path);
+    return swi_encoder_client_failure(encoder, result, file->path);
 }
 
 /* True when a tokenizer_config.json names the casing and all the added tokens, so that
@@ -39,7 +39,7 @@ static bool says_it_all(const struct file *config, const struct file *added_toke
     return casing && (added || !added_tokens->data);
 }
 
-static int create(sw_bert *bert, const struct file *vocab, const struct file *config,
+static int create(sw_encoder *encoder, const struct file *vocab, const struct file *config,
                   const struct file *tokenizer)
 {
     struct sw_tokenizer_files files = SW_INIT(struct sw_tokenizer_files);
@@ -52,30 +52,30 @@ static int create(sw_bert *bert, const struct file *vocab, const struct file *co
     char message[SWI_ERROR_TEXT] = "";
     sw_tokenizer *made = NULL;
     int result = sw_tokenizer_create(&files, message, sizeof message, &made);
-    swi_bert_note(bert);
-    bert->tokenizer = made;
-    swi_bert_noted(bert);
-    return result < 0 ? swi_fail(&bert->error, result, "%s", message) : 0;
+    swi_encoder_note(encoder);
+    encoder->tokenizer = made;
+    swi_encoder_noted(encoder);
+    return result < 0 ? swi_fail(&encoder->error, result, "%s", message) : 0;
 }
 
-/* Inside swi_bert_enter. */
-static int make_tokenizer(sw_bert *bert)
+/* Inside swi_encoder_enter. */
+static int make_tokenizer(sw_encoder *encoder)
 {
     struct file vocab = {.path = "vocab.txt"}, config = {.path = "tokenizer_config.json"};
     struct file tokenizer = {.path = "tokenizer.json"}, added = {.path = "added_tokens.json"};
-    int result = read_file(bert, &vocab);
+    int result = read_file(encoder, &vocab);
     if (result == 0)
-        result = read_file(bert, &config);
+        result = read_file(encoder, &config);
     if (result == 0)
-        result = read_file(bert, &added);
+        result = read_file(encoder, &added);
     if (result == 0 && (!vocab.data || !says_it_all(&config, &added)))
-        result = read_file(bert, &tokenizer);
+        result = read_file(encoder, &tokenizer);
     if (result == 0 && !vocab.data && !tokenizer.data)
-        result = swi_fail(&bert->error, SW_ENOCOMPONENT,
+        result = swi_fail(&encoder->error, SW_ENOCOMPONENT,
                           "the model has neither vocab.txt nor tokenizer.json: give it ids, or "
                           "import it again from a directory that has one");
     if (result == 0)
-        result = create(bert, &vocab, &config, &tokenizer);
+        result = create(encoder, &vocab, &config, &tokenizer);
     free(vocab.data);
     free(config.data);
     free(added.data);
@@ -83,18 +83,19 @@ static int make_tokenizer(sw_bert *bert)
     return result;
 }
 
-int sw_bert_tokenizer(sw_bert *bert, const sw_tokenizer **ret_tokenizer)
+int sw_encoder_tokenizer(sw_encoder *encoder, const sw_tokenizer **ret_tokenizer)
 {
-    swi_bert_note(bert);
-    const sw_tokenizer *tokenizer = bert->tokenizer;
-    swi_bert_noted(bert);
+    swi_encoder_note(encoder);
+    const sw_tokenizer *tokenizer = encoder->tokenizer;
+    swi_encoder_noted(encoder);
     if (!tokenizer) {
-        int result = swi_bert_enter_quickly(bert);
+        int result = swi_encoder_enter_quickly(encoder);
         if (result == 0)
-            result = swi_bert_leave(bert, bert->tokenizer ? 0 : make_tokenizer(bert), NULL);
+            result =
+                swi_encoder_leave(encoder, encoder->tokenizer ? 0 : make_tokenizer(encoder), NULL);
         if (result < 0)
             return result;
-        tokenizer = bert->tokenizer;
+        tokenizer = encoder->tokenizer;
     }
     *ret_tokenizer = tokenizer;
     return 0;

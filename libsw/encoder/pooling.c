@@ -20,7 +20,7 @@ static void raise_to_row(float *most, const float *row, uint32_t width)
         most[i] = row[i] > most[i] ? row[i] : most[i];
 }
 
-void swi_pool(enum sw_pooling pooling, const struct sw_bert_batch *batch, const float *hidden,
+void swi_pool(enum sw_pooling pooling, const struct sw_encoder_batch *batch, const float *hidden,
               uint32_t width, float *out)
 {
     uint32_t token = 0;

@@ -5,13 +5,13 @@
 
 #include <stdbool.h>
 
-#include <sw/bert.h>
+#include <sw/encoder.h>
 
 #include "core/error.h"
 
 /* hidden: [tokens, width] of the batch; out: [sequences, width]. pooling: CLS, MEAN or MAX. Mean and max pass
  * over hidden tokens (mask 0); a sequence whose tokens are all hidden gives zeros. */
-void swi_pool(enum sw_pooling pooling, const struct sw_bert_batch *batch, const float *hidden,
+void swi_pool(enum sw_pooling pooling, const struct sw_encoder_batch *batch, const float *hidden,
               uint32_t width, float *out);
 
 /* Each row to length 1; a row of zeros stays. */

@@ -21,45 +21,45 @@ static struct swi_hits since(struct swi_watch *watch, const struct sw_cache_info
 }
 
 /* With the notes held. */
-static bool is_wanted(const sw_bert *bert, enum sw_hits hits)
+static bool is_wanted(const sw_encoder *encoder, enum sw_hits hits)
 {
-    return bert->watch && bert->watch->asked.hits == hits;
+    return encoder->watch && encoder->watch->asked.hits == hits;
 }
 
-void swi_bert_watch(sw_bert *bert, struct swi_hits turns)
+void swi_encoder_watch(sw_encoder *encoder, struct swi_hits turns)
 {
     struct sw_cache_info cache = SW_INIT(struct sw_cache_info);
-    swi_bert_note(bert);
-    bool about_cache = is_wanted(bert, SW_HITS_CACHE);
-    swi_bert_noted(bert);
-    if (about_cache && sw_model_get_cache_info(bert->model, &cache) < 0)
+    swi_encoder_note(encoder);
+    bool about_cache = is_wanted(encoder, SW_HITS_CACHE);
+    swi_encoder_noted(encoder);
+    if (about_cache && sw_model_get_cache_info(encoder->model, &cache) < 0)
         return;
-    swi_bert_note(bert);
-    struct swi_watch *watch = bert->watch;
-    if (is_wanted(bert, SW_HITS_ARENA))
+    swi_encoder_note(encoder);
+    struct swi_watch *watch = encoder->watch;
+    if (is_wanted(encoder, SW_HITS_ARENA))
         swi_hit_window_add(&watch->window, turns);
-    else if (about_cache && is_wanted(bert, SW_HITS_CACHE) &&
+    else if (about_cache && is_wanted(encoder, SW_HITS_CACHE) &&
              cache.hits + cache.misses >= watch->hits + watch->misses)
         swi_hit_window_add(&watch->window, since(watch, &cache));
-    if (!watch || bert->telling || !swi_hit_window_judge(&watch->window)) {
-        swi_bert_noted(bert);
+    if (!watch || encoder->telling || !swi_hit_window_judge(&watch->window)) {
+        swi_encoder_noted(encoder);
         return;
     }
     struct sw_hit_rate_watch asked = watch->asked;
     struct sw_hit_rate rate = {.size = sizeof rate,
-                               .bert = bert,
+                               .encoder = encoder,
                                .rate = swi_hit_rate(watch->window.sum),
                                .hits = watch->window.sum.hits,
                                .uses = watch->window.sum.uses,
                                .passes = watch->window.window};
-    bert->telling = true;
-    bert->teller = pthread_self();
-    swi_bert_noted(bert);
+    encoder->telling = true;
+    encoder->teller = pthread_self();
+    swi_encoder_noted(encoder);
     asked.fell(asked.context, &rate);
-    swi_bert_note(bert);
-    bert->telling = false;
-    pthread_cond_broadcast(&bert->told);
-    swi_bert_noted(bert);
+    swi_encoder_note(encoder);
+    encoder->telling = false;
+    pthread_cond_broadcast(&encoder->told);
+    swi_encoder_noted(encoder);
 }
 
 static int check(const struct sw_hit_rate_watch *watch, struct swi_error *error)
@@ -74,19 +74,19 @@ static int check(const struct sw_hit_rate_watch *watch, struct swi_error *error)
     return 0;
 }
 
-static int make(sw_bert *bert, const struct sw_hit_rate_watch *asked, struct swi_watch **ret)
+static int make(sw_encoder *encoder, const struct sw_hit_rate_watch *asked, struct swi_watch **ret)
 {
     struct sw_cache_info cache = SW_INIT(struct sw_cache_info);
     struct swi_error error = {0};
     int r = check(asked, &error);
     if (r < 0)
-        return swi_bert_fail(bert, &error);
+        return swi_encoder_fail(encoder, &error);
     struct swi_watch *watch = malloc(sizeof *watch);
     if (!watch) {
         (void)swi_fail(&error, -ENOMEM, "out of memory");
-        return swi_bert_fail(bert, &error);
+        return swi_encoder_fail(encoder, &error);
     }
-    (void)sw_model_get_cache_info(bert->model, &cache);
+    (void)sw_model_get_cache_info(encoder->model, &cache);
     watch->asked = *asked;
     watch->hits = cache.hits;
     watch->misses = cache.misses;
@@ -96,32 +96,32 @@ static int make(sw_bert *bert, const struct sw_hit_rate_watch *asked, struct swi
     return 0;
 }
 
-int sw_bert_watch_hit_rate(sw_bert *bert, const struct sw_hit_rate_watch *watch)
+int sw_encoder_watch_hit_rate(sw_encoder *encoder, const struct sw_hit_rate_watch *watch)
 {
     struct sw_hit_rate_watch known = {0};
     struct swi_error error = {0};
     struct swi_watch *made = NULL;
     int r = swi_sized_in(&known, sizeof known, watch, watch ? watch->size : 0, &error);
     if (r < 0)
-        return swi_bert_fail(bert, &error);
-    if (known.fell && (r = make(bert, &known, &made)) < 0)
+        return swi_encoder_fail(encoder, &error);
+    if (known.fell && (r = make(encoder, &known, &made)) < 0)
         return r;
-    r = swi_bert_adopt(bert);
+    r = swi_encoder_adopt(encoder);
     if (r < 0) {
         free(made);
         return r;
     }
-    swi_bert_note(bert);
-    free(bert->watch);
-    bert->watch = made;
-    while (bert->telling && !pthread_equal(bert->teller, pthread_self()))
-        pthread_cond_wait(&bert->told, &bert->notes.mutex);
-    swi_bert_noted(bert);
+    swi_encoder_note(encoder);
+    free(encoder->watch);
+    encoder->watch = made;
+    while (encoder->telling && !pthread_equal(encoder->teller, pthread_self()))
+        pthread_cond_wait(&encoder->told, &encoder->notes.mutex);
+    swi_encoder_noted(encoder);
     return 0;
 }
 
-void swi_bert_watch_fini(sw_bert *bert)
+void swi_encoder_watch_fini(sw_encoder *encoder)
 {
-    free(bert->watch);
-    bert->watch = NULL;
+    free(encoder->watch);
+    encoder->watch = NULL;
 }

@@ -118,7 +118,7 @@ int swi_bind_table(const struct swi_tensor_source *source, const char *name, uin
 }
 
 int swi_bind_embeddings(const struct swi_tensor_source *source,
-                        const struct swi_bert_config *config, struct swi_embedding_weights *ret,
+                        const struct swi_encoder_config *config, struct swi_embedding_weights *ret,
                         struct swi_error *error)
 {
     int r = swi_bind_table(source, "position_embeddings.weight", config->positions, config->hidden,
@@ -148,7 +148,7 @@ static int bind_qkv(const struct swi_tensor_source *source, uint32_t hidden,
     return r;
 }
 
-int swi_bind_layer(const struct swi_tensor_source *source, const struct swi_bert_config *config,
+int swi_bind_layer(const struct swi_tensor_source *source, const struct swi_encoder_config *config,
                    struct swi_layer_weights *ret, struct swi_error *error)
 {
     uint32_t hidden = config->hidden, inner = config->intermediate;

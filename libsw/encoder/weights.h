@@ -52,10 +52,10 @@ struct swi_embedding_weights {
 
 /* All return 0, or SW_EFORMAT with a message that names component and tensor. What they fill in borrows
  * from the source. */
-int swi_bind_layer(const struct swi_tensor_source *source, const struct swi_bert_config *config,
+int swi_bind_layer(const struct swi_tensor_source *source, const struct swi_encoder_config *config,
                    struct swi_layer_weights *ret, struct swi_error *error);
 int swi_bind_embeddings(const struct swi_tensor_source *source,
-                        const struct swi_bert_config *config, struct swi_embedding_weights *ret,
+                        const struct swi_encoder_config *config, struct swi_embedding_weights *ret,
                         struct swi_error *error);
 /* rows: how many the table must have; 0: at least one. first_row is left at 0. */
 int swi_bind_table(const struct swi_tensor_source *source, const char *name, uint32_t rows,

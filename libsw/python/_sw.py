@@ -114,24 +114,24 @@ class Encoding(Structure):
                 ("count", c_uint32), ("capacity", c_uint32), ("scratch", c_void_p)]
 
 
-class BertOptions(_Sized):
+class EncoderOptions(_Sized):
     _fields_ = [("size", c_size_t), ("cache_size", c_uint32), ("threads", c_uint32),
                 ("prefetch_count", c_uint32), ("no_prefetch", c_int), ("error", c_char_p),
                 ("error_size", c_size_t)]
 
 
-class BertConfig(_Sized):
+class EncoderConfig(_Sized):
     _fields_ = [("size", c_size_t)] + [
         (name, c_uint32) for name in ("layers", "hidden_size", "heads", "intermediate_size", "vocab_size",
                                       "max_positions", "type_vocab_size", "labels")] + [("has_pooler", c_int)]
 
 
-class BertBatch(_Sized):
+class EncoderBatch(_Sized):
     _fields_ = [("size", c_size_t), ("sequences", c_uint32), ("lengths", POINTER(c_uint32)),
                 ("ids", POINTER(c_int32)), ("type_ids", POINTER(c_int32)), ("mask", POINTER(c_ubyte))]
 
 
-class BertOutput(_Sized):
+class EncoderOutput(_Sized):
     _fields_ = [("size", c_size_t), ("last_hidden_state", POINTER(c_float)),
                 ("pooler_output", POINTER(c_float))]
 
@@ -146,8 +146,8 @@ class InferenceStats(_Sized):
 STRUCTS = {"sw_client_options": ClientOptions, "sw_client_stats": ClientStats,
            "sw_component_info": ComponentInfo, "sw_lease": CLease, "sw_tensor": CTensor,
            "sw_cache_info": CacheInfo, "sw_encode_options": EncodeOptions, "sw_encoding": Encoding,
-           "sw_bert_options": BertOptions, "sw_bert_config": BertConfig, "sw_bert_batch": BertBatch,
-           "sw_bert_output": BertOutput, "sw_inference_stats": InferenceStats}
+           "sw_encoder_options": EncoderOptions, "sw_encoder_config": EncoderConfig, "sw_encoder_batch": EncoderBatch,
+           "sw_encoder_output": EncoderOutput, "sw_inference_stats": InferenceStats}
 
 _U32S = POINTER(c_uint32)
 # name: result, arguments
@@ -175,15 +175,15 @@ FUNCTIONS = {
     "sw_tokenizer_encode": (c_int, c_void_p, c_char_p, c_size_t, c_char_p, c_size_t, POINTER(EncodeOptions),
                             POINTER(Encoding)),
     "sw_tokenizer_token": (c_char_p, c_void_p, c_int32), "sw_encoding_fini": (None, POINTER(Encoding)),
-    "sw_bert_open": (c_int, c_void_p, c_char_p, POINTER(BertOptions), POINTER(c_void_p)),
-    "sw_bert_close": (None, c_void_p), "sw_bert_message": (c_int, c_void_p, c_char_p, c_size_t),
-    "sw_bert_get_config": (c_int, c_void_p, POINTER(BertConfig)),
-    "sw_bert_tokenizer": (c_int, c_void_p, POINTER(c_void_p)), "sw_bert_model": (c_void_p, c_void_p),
-    "sw_bert_forward": (c_int, c_void_p, POINTER(BertBatch), POINTER(BertOutput)),
-    "sw_bert_embed": (c_int, c_void_p, POINTER(BertBatch), c_int, c_int, POINTER(c_float)),
-    "sw_bert_warmup": (c_int, c_void_p, _U32S, c_size_t),
-    "sw_bert_prefetch_next_layers": (c_int, c_void_p, c_uint32, c_uint32),
-    "sw_bert_get_inference_stats": (c_int, c_void_p, POINTER(InferenceStats)),
+    "sw_encoder_open": (c_int, c_void_p, c_char_p, POINTER(EncoderOptions), POINTER(c_void_p)),
+    "sw_encoder_close": (None, c_void_p), "sw_encoder_message": (c_int, c_void_p, c_char_p, c_size_t),
+    "sw_encoder_get_config": (c_int, c_void_p, POINTER(EncoderConfig)),
+    "sw_encoder_tokenizer": (c_int, c_void_p, POINTER(c_void_p)), "sw_encoder_model": (c_void_p, c_void_p),
+    "sw_encoder_forward": (c_int, c_void_p, POINTER(EncoderBatch), POINTER(EncoderOutput)),
+    "sw_encoder_embed": (c_int, c_void_p, POINTER(EncoderBatch), c_int, c_int, POINTER(c_float)),
+    "sw_encoder_warmup": (c_int, c_void_p, _U32S, c_size_t),
+    "sw_encoder_prefetch_next_layers": (c_int, c_void_p, c_uint32, c_uint32),
+    "sw_encoder_get_inference_stats": (c_int, c_void_p, POINTER(InferenceStats)),
 }
 
 

@@ -5,7 +5,7 @@
     with sw.Client() as client:
         with client.model("minilm") as model, model.component("layer_0") as layer:
             print(layer["intermediate.dense.weight"].shape)     # NumPy, read-only, on the arena's bytes
-        vectors = sw.Bert(client, "minilm").embed(["Hello world"], normalize=True)
+        vectors = sw.Encoder(client, "minilm").embed(["Hello world"], normalize=True)
 
 ctypes only, in two files, this and _sw.py: libsw.so is $SW_LIBRARY, else that of the build or installation
 which they are part of, else the system's. With NumPy tensors are arrays, without it memoryviews.
@@ -28,7 +28,7 @@ import sys
 from collections import namedtuple
 from ctypes import POINTER, byref, c_char_p, c_float, c_int32, c_size_t, c_ubyte, c_uint32, c_void_p
 
-from _sw import (BertBatch, BertConfig, BertOptions, BertOutput, CacheInfo, ClientOptions, ClientStats,
+from _sw import (EncoderBatch, EncoderConfig, EncoderOptions, EncoderOutput, CacheInfo, ClientOptions, ClientStats,
                  CLease, Code, ComponentInfo, CTensor, Dtype, EncodeOptions, Encoding, Error, Handle,
                  InferenceStats, Layout, Pin, Pooling, ints, library as _sw, to_bytes, version)
 
@@ -37,7 +37,7 @@ try:
 except ImportError:
     numpy = None
 
-__all__ = ["Bert", "Client", "Code", "Component", "Dtype", "Error", "Layout", "Lease", "Model", "Pooling",
+__all__ = ["Client", "Code", "Component", "Dtype", "Encoder", "Error", "Layout", "Lease", "Model", "Pooling",
            "Tensor", "version", "widen"]
 
 PANEL_WIDTH = 16
@@ -102,8 +102,8 @@ class Client(_Closing):
     def model(self, name):
         return Model(self, name)
 
-    def bert(self, name, **options):
-        return Bert(self, name, **options)
+    def encoder(self, name, **options):
+        return Encoder(self, name, **options)
 
     @property
     def socket_path(self):
@@ -364,29 +364,29 @@ def _at(address, floats):
     return ctypes.cast(address + 4 * floats, POINTER(c_float))
 
 
-class Bert(_Closing):
+class Encoder(_Closing):
     """A BERT model: a forward pass on the shared weights. One pass at a time; open one per thread to compute
-    in parallel. The GIL is not held meanwhile. The options are those of sw_bert_open, 0 for the default."""
+    in parallel. The GIL is not held meanwhile. The options are those of sw_encoder_open, 0 for the default."""
 
     def __init__(self, client, name, *, threads=0, cache_size=0, prefetch_count=0, prefetch=True):
         text = ctypes.create_string_buffer(1024)
-        options = BertOptions(cache_size=cache_size, threads=threads, prefetch_count=prefetch_count,
+        options = EncoderOptions(cache_size=cache_size, threads=threads, prefetch_count=prefetch_count,
                               no_prefetch=not prefetch, error=ctypes.cast(text, c_char_p), error_size=len(text))
 
         def open_bert(native):
             pointer = c_void_p()
-            result = _sw.sw_bert_open(native, to_bytes(name), byref(options), byref(pointer))
+            result = _sw.sw_encoder_open(native, to_bytes(name), byref(options), byref(pointer))
             if result == 0:
-                self._handle = Handle(pointer, _sw.sw_bert_close, _sw.sw_bert_message, client._handle)
+                self._handle = Handle(pointer, _sw.sw_encoder_close, _sw.sw_encoder_message, client._handle)
             return result
 
         result = client._handle.use(open_bert)
         if result < 0:
             raise Error(result, text.value.decode(errors="replace"))
-        config = BertConfig()
-        self._handle.call(_sw.sw_bert_get_config, byref(config))
+        config = EncoderConfig()
+        self._handle.call(_sw.sw_encoder_get_config, byref(config))
         self.config = _record(config)
-        borrowed = c_void_p(self._handle.use(_sw.sw_bert_model))
+        borrowed = c_void_p(self._handle.use(_sw.sw_encoder_model))
         self.model = Model.__new__(Model)._begin(
             name, Handle(borrowed, lambda model: None, parent=self._handle))
         self.token_limit = self._find_token_limit()
@@ -407,7 +407,7 @@ class Bert(_Closing):
     def tokenize(self, text, pair=None, *, max_tokens=None, special_tokens=True):
         """ids, type_ids and tokens of a text or a pair, cut to max_tokens (token_limit; 0: not at all)."""
         tokenizer, encoding = c_void_p(), Encoding()
-        self._handle.call(_sw.sw_bert_tokenizer, byref(tokenizer))
+        self._handle.call(_sw.sw_encoder_tokenizer, byref(tokenizer))
         options = EncodeOptions(max_tokens=self.token_limit if max_tokens is None else max_tokens,
                                 without_special_tokens=not special_tokens)
         first, second = [None if part is None else part.encode("utf-8", "surrogatepass")
@@ -431,7 +431,7 @@ class Bert(_Closing):
     def _batch(self, sequences, type_ids=None, masks=None):
         """The struct for these; type_ids and masks lie beside the ids."""
         joined = [number for sequence in sequences for number in sequence]
-        batch = BertBatch(sequences=len(sequences),
+        batch = EncoderBatch(sequences=len(sequences),
                           lengths=ints(c_uint32, [len(sequence) for sequence in sequences]),
                           ids=ints(c_int32, joined))
         for member, kind, given in (("type_ids", c_int32, type_ids), ("mask", c_ubyte, masks)):
@@ -455,7 +455,7 @@ class Bert(_Closing):
             while end < len(encoded) and tokens + len(encoded[end]) <= PASS_TOKENS:
                 tokens += len(encoded[end])
                 end += 1
-            self._handle.call(_sw.sw_bert_embed, byref(self._batch(encoded[done:end])), method, normalize,
+            self._handle.call(_sw.sw_encoder_embed, byref(self._batch(encoded[done:end])), method, normalize,
                               _at(address, done * width))
             done = end
         if not single:
@@ -473,10 +473,10 @@ class Bert(_Closing):
         tokens = sum(len(sequence) for sequence in ids)
         hidden, hidden_at = _floats(tokens, width)
         pooled, pooled_at = _floats(len(ids), width) if self.config.has_pooler else (None, None)
-        output = BertOutput(last_hidden_state=_at(hidden_at, 0))
+        output = EncoderOutput(last_hidden_state=_at(hidden_at, 0))
         if pooled is not None:
             output.pooler_output = _at(pooled_at, 0)
-        self._handle.call(_sw.sw_bert_forward, byref(batch), byref(output))
+        self._handle.call(_sw.sw_encoder_forward, byref(batch), byref(output))
         if single:
             if pooled is not None:
                 pooled = pooled[0] if numpy is not None else pooled.cast("B").cast("f")
@@ -490,15 +490,15 @@ class Bert(_Closing):
     def warmup(self, layers=None):
         """Waits until these layers (all of them by default) have been loaded once."""
         layers = ints(c_uint32, range(self.config.layers) if layers is None else layers)
-        self._handle.call(_sw.sw_bert_warmup, layers, len(layers))
+        self._handle.call(_sw.sw_encoder_warmup, layers, len(layers))
 
     def prefetch_next_layers(self, current, count=1):
-        self._handle.call(_sw.sw_bert_prefetch_next_layers, current, count)
+        self._handle.call(_sw.sw_encoder_prefetch_next_layers, current, count)
 
     def stats(self):
         """Passes, tokens, their times, and the hit rate of the component cache."""
         stats = InferenceStats()
-        self._handle.call(_sw.sw_bert_get_inference_stats, byref(stats))
+        self._handle.call(_sw.sw_encoder_get_inference_stats, byref(stats))
         return _record(stats)
 
     def cache_info(self):

@@ -9,7 +9,7 @@
 
 static struct sup_broker broker;
 static sw_client *client;
-static sw_bert *handles[8];
+static sw_encoder *handles[8];
 static size_t handle_count;
 
 void swbert_start(void)
@@ -25,7 +25,7 @@ void swbert_start(void)
 void swbert_stop(void)
 {
     while (handle_count > 0)
-        sw_bert_close(handles[--handle_count]);
+        sw_encoder_close(handles[--handle_count]);
     sw_client_close(client);
     client = NULL;
     cr_expect_eq(sup_broker_stop(&broker), 0);
@@ -62,7 +62,7 @@ const float *swbert_floats(json_t *array)
     return values;
 }
 
-sw_bert *swbert_open(const char *model)
+sw_encoder *swbert_open(const char *model)
 {
     char message[512] = "";
     struct sw_client_options options = SW_INIT(struct sw_client_options);
@@ -72,6 +72,6 @@ sw_bert *swbert_open(const char *model)
     if (!client)
         cr_assert_eq(sw_client_open(&options, &client), 0, "%s", message);
     cr_assert_lt(handle_count, sizeof handles / sizeof *handles);
-    cr_assert_eq(sw_bert_open(client, model, NULL, &handles[handle_count]), 0);
+    cr_assert_eq(sw_encoder_open(client, model, NULL, &handles[handle_count]), 0);
     return handles[handle_count++];
 }

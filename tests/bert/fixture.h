@@ -26,6 +26,6 @@ json_t *swbert_lines(const char *input, size_t input_size, const char *const wor
 const float *swbert_floats(json_t *array);
 
 /* A handle on a model of the broker, for comparing. */
-sw_bert *swbert_open(const char *model);
+sw_encoder *swbert_open(const char *model);
 
 #endif

@@ -61,18 +61,18 @@ static const uint32_t pair_length = 6, text_length = 3; /* the text: its first t
 
 static void logits_of(const char *model, uint32_t length, float *logits)
 {
-    sw_bert *bert = NULL;
-    struct sw_bert_batch batch = SW_INIT(struct sw_bert_batch);
+    sw_encoder *encoder = NULL;
+    struct sw_encoder_batch batch = SW_INIT(struct sw_encoder_batch);
     batch.sequences = 1;
     batch.lengths = &length;
     batch.ids = pair_ids;
     batch.type_ids = pair_types;
-    cr_assert_eq(sw_bert_open(client, model, NULL, &bert), 0);
-    int result = sw_bert_classify(bert, &batch, logits, NULL);
+    cr_assert_eq(sw_encoder_open(client, model, NULL, &encoder), 0);
+    int result = sw_encoder_classify(encoder, &batch, logits, NULL);
     char message[512];
-    (void)sw_bert_message(bert, message, sizeof message);
+    (void)sw_encoder_message(encoder, message, sizeof message);
     cr_assert_eq(result, 0, "%s", message);
-    sw_bert_close(bert);
+    sw_encoder_close(encoder);
 }
 
 static double score_of(json_t *line, const char *label)
@@ -159,14 +159,14 @@ Test(swbert_heads, masks_are_filled_with_the_likeliest_tokens)
     static float logits[MASKS][VOCAB];
     make("masked", "--mlm", NULL, NULL);
     serve();
-    sw_bert *bert = NULL;
-    struct sw_bert_batch batch = SW_INIT(struct sw_bert_batch);
+    sw_encoder *encoder = NULL;
+    struct sw_encoder_batch batch = SW_INIT(struct sw_encoder_batch);
     batch.sequences = 1;
     batch.lengths = &length;
     batch.ids = ids;
-    cr_assert_eq(sw_bert_open(client, "masked", NULL, &bert), 0);
-    cr_assert_eq(sw_bert_fill(bert, &batch, places, MASKS, logits[0]), 0);
-    sw_bert_close(bert);
+    cr_assert_eq(sw_encoder_open(client, "masked", NULL, &encoder), 0);
+    cr_assert_eq(sw_encoder_fill(encoder, &batch, places, MASKS, logits[0]), 0);
+    sw_encoder_close(encoder);
     json_t *lines = SWBERT_LINES("[MASK] and [MASK]\n", "fill", "--model", "masked", "--top", "4");
     json_t *masks = json_object_get(json_array_get(lines, 0), "masks");
     cr_assert_eq(json_array_size(masks), MASKS);

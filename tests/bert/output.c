@@ -15,20 +15,20 @@ static const char *text_of(json_t *line)
 }
 
 /* The embedding of one text by the library. */
-static void embed(sw_bert *bert, const char *text, size_t size, uint32_t max_tokens,
+static void embed(sw_encoder *encoder, const char *text, size_t size, uint32_t max_tokens,
                   enum sw_pooling pooling, int normalize, float *vector)
 {
     const sw_tokenizer *tokenizer;
-    cr_assert_eq(sw_bert_tokenizer(bert, &tokenizer), 0);
+    cr_assert_eq(sw_encoder_tokenizer(encoder, &tokenizer), 0);
     struct sw_encoding encoding = {0};
     struct sw_encode_options options = SW_INIT(struct sw_encode_options);
     options.max_tokens = max_tokens;
     cr_assert_eq(sw_tokenizer_encode(tokenizer, text, size, NULL, 0, &options, &encoding), 0);
-    struct sw_bert_batch batch = SW_INIT(struct sw_bert_batch);
+    struct sw_encoder_batch batch = SW_INIT(struct sw_encoder_batch);
     batch.sequences = 1;
     batch.lengths = &encoding.count;
     batch.ids = encoding.ids;
-    cr_assert_eq(sw_bert_embed(bert, &batch, pooling, normalize, vector), 0);
+    cr_assert_eq(sw_encoder_embed(encoder, &batch, pooling, normalize, vector), 0);
     sw_encoding_fini(&encoding);
 }
 
@@ -47,11 +47,11 @@ Test(swbert_output, embed_prints_the_librarys_vectors)
     json_t *lines = SWBERT_LINES("hello world\n\n  caf\u00e9\t\u4e16 \\ \"quoted\" \na\001b\x7f\n",
                                  "embed", "--model", "tiny");
     cr_assert_eq(json_array_size(lines), 4);
-    sw_bert *bert = swbert_open("tiny");
+    sw_encoder *encoder = swbert_open("tiny");
     for (size_t i = 0; i < 4; i++) {
         float vector[128];
         cr_expect_str_eq(text_of(json_array_get(lines, i)), texts[i]);
-        embed(bert, texts[i], strlen(texts[i]), 0, SW_POOLING_DEFAULT, 0, vector);
+        embed(encoder, texts[i], strlen(texts[i]), 0, SW_POOLING_DEFAULT, 0, vector);
         expect_vector(json_array_get(lines, i), vector, 128);
     }
     json_decref(lines);
@@ -110,18 +110,18 @@ Test(swbert_output, pooling_and_length)
                  {"mean", SW_POOLING_MEAN},
                  {"max", SW_POOLING_MAX},
                  {"pooler", SW_POOLING_POOLER}};
-    sw_bert *bert = swbert_open("tiny");
+    sw_encoder *encoder = swbert_open("tiny");
     for (size_t i = 0; i < 4; i++) {
         float vector[128];
         double squares = 0;
-        embed(bert, "some text", 9, 0, kinds[i].pooling, 0, vector);
+        embed(encoder, "some text", 9, 0, kinds[i].pooling, 0, vector);
         json_t *lines =
             SWBERT_LINES("some text\n", "embed", "--model", "tiny", "--pooling", kinds[i].name);
         expect_vector(json_array_get(lines, 0), vector, 128);
         json_decref(lines);
         lines = SWBERT_LINES("some text\n", "embed", "--model", "tiny", "--pooling", kinds[i].name,
                              "--normalize");
-        embed(bert, "some text", 9, 0, kinds[i].pooling, 1, vector);
+        embed(encoder, "some text", 9, 0, kinds[i].pooling, 1, vector);
         expect_vector(json_array_get(lines, 0), vector, 128);
         for (size_t j = 0; j < 128; j++)
             squares += (double)vector[j] * (double)vector[j];
@@ -133,14 +133,14 @@ Test(swbert_output, pooling_and_length)
 Test(swbert_output, texts_are_cut_to_what_the_model_reads)
 {
     static const char text[] = "a b c d e f g h i j k l m n o p q r s t u v w x y z\n";
-    sw_bert *bert = swbert_open("bare");
+    sw_encoder *encoder = swbert_open("bare");
     float vector[48];
     json_t *lines = SWBERT_LINES(text, "embed", "--model", "bare");
-    embed(bert, text, sizeof text - 1, 16, SW_POOLING_DEFAULT, 0, vector);
+    embed(encoder, text, sizeof text - 1, 16, SW_POOLING_DEFAULT, 0, vector);
     expect_vector(json_array_get(lines, 0), vector, 48);
     json_decref(lines);
     lines = SWBERT_LINES(text, "embed", "--model", "bare", "--max-tokens", "5");
-    embed(bert, text, sizeof text - 1, 5, SW_POOLING_DEFAULT, 0, vector);
+    embed(encoder, text, sizeof text - 1, 5, SW_POOLING_DEFAULT, 0, vector);
     expect_vector(json_array_get(lines, 0), vector, 48);
     json_decref(lines);
 }
@@ -186,16 +186,16 @@ Test(swbert_output, forward_prints_the_librarys_states)
     static const uint8_t mask[] = {1, 1, 0, 1};
     const uint32_t length = 4;
     float hidden[4 * 128], pooled[128];
-    struct sw_bert_batch batch = SW_INIT(struct sw_bert_batch);
+    struct sw_encoder_batch batch = SW_INIT(struct sw_encoder_batch);
     batch.sequences = 1;
     batch.lengths = &length;
     batch.ids = ids;
     batch.type_ids = types;
     batch.mask = mask;
-    struct sw_bert_output output = SW_INIT(struct sw_bert_output);
+    struct sw_encoder_output output = SW_INIT(struct sw_encoder_output);
     output.last_hidden_state = hidden;
     output.pooler_output = pooled;
-    cr_assert_eq(sw_bert_forward(swbert_open("tiny"), &batch, &output), 0);
+    cr_assert_eq(sw_encoder_forward(swbert_open("tiny"), &batch, &output), 0);
     json_t *lines = SWBERT_LINES("", "forward", "--model", "tiny", "--ids", " 2,7 9\t3 ",
                                  "--type-ids", "0 0 1 1", "--mask", "1 1 0 1");
     cr_assert_eq(json_array_size(lines), 1);
@@ -225,7 +225,7 @@ Test(swbert_output, tokenize_prints_ids_and_tokens)
 {
     static const char input[] = "[CLS] a, b [MASK]\n\n\xff \"\n";
     const sw_tokenizer *tokenizer;
-    cr_assert_eq(sw_bert_tokenizer(swbert_open("tiny"), &tokenizer), 0);
+    cr_assert_eq(sw_encoder_tokenizer(swbert_open("tiny"), &tokenizer), 0);
     json_t *lines = SWBERT_LINES(input, "tokenize", "--model", "tiny");
     cr_assert_eq(json_array_size(lines), 3);
     static const char *const tokens[] = {"[CLS]", "[CLS]", "a", ",", "b", "[MASK]", "[SEP]"};

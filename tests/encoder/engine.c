@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The engine behind include/sw/bert.h, on chunks that a real broker serves: against the same weights in
+/* The engine behind include/sw/encoder.h, on chunks that a real broker serves: against the same weights in
  * the test's own memory, to the bit; and what it does when something goes wrong.
  *
  * The linker sends this program's allocations and component releases through the wrappers below, so that
@@ -127,17 +127,17 @@ static void stop(void)
     cr_expect_eq(sup_broker_stop(&broker), 0);
 }
 
-static sw_bert *open_bert(const char *name, const struct sw_bert_options *options)
+static sw_encoder *open_bert(const char *name, const struct sw_encoder_options *options)
 {
     char message[512] = "";
-    struct sw_bert_options all = SW_INIT(struct sw_bert_options);
-    sw_bert *bert = NULL;
+    struct sw_encoder_options all = SW_INIT(struct sw_encoder_options);
+    sw_encoder *encoder = NULL;
     if (options)
         all = *options;
     all.error = message;
     all.error_size = sizeof message;
-    cr_assert_eq(sw_bert_open(client, name, &all, &bert), 0, "%s", message);
-    return bert;
+    cr_assert_eq(sw_encoder_open(client, name, &all, &encoder), 0, "%s", message);
+    return encoder;
 }
 
 /* Three sequences that make the engine's edges meet. */
@@ -145,7 +145,7 @@ enum { SEQUENCES = 3, TOKENS = 48 };
 static const uint32_t lengths[SEQUENCES] = {7, 40, 1};
 
 struct input {
-    struct sw_bert_batch batch;
+    struct sw_encoder_batch batch;
     int32_t ids[TOKENS], types[TOKENS];
     uint8_t mask[TOKENS];
 };
@@ -159,26 +159,26 @@ static void make_input(struct input *input, uint32_t vocab)
         input->mask[t] = t % 5 != 2;
     }
     input->ids[1] = (int32_t)vocab - 1;
-    input->batch = (struct sw_bert_batch){.size = sizeof input->batch,
-                                          .sequences = SEQUENCES,
-                                          .lengths = lengths,
-                                          .ids = input->ids,
-                                          .type_ids = input->types,
-                                          .mask = input->mask};
+    input->batch = (struct sw_encoder_batch){.size = sizeof input->batch,
+                                             .sequences = SEQUENCES,
+                                             .lengths = lengths,
+                                             .ids = input->ids,
+                                             .type_ids = input->types,
+                                             .mask = input->mask};
 }
 
-static struct sw_bert_output output_of(float *hidden, float *pooled)
+static struct sw_encoder_output output_of(float *hidden, float *pooled)
 {
-    struct sw_bert_output output = SW_INIT(struct sw_bert_output);
+    struct sw_encoder_output output = SW_INIT(struct sw_encoder_output);
     output.last_hidden_state = hidden;
     output.pooler_output = pooled;
     return output;
 }
 
-static void check(const sw_bert *bert, int result)
+static void check(const sw_encoder *encoder, int result)
 {
     char message[512] = "";
-    sw_bert_message(bert, message, sizeof message);
+    sw_encoder_message(encoder, message, sizeof message);
     cr_assert(result == 0, "%s: %s", sw_strerror(result), message);
 }
 
@@ -190,25 +190,25 @@ static void compare_with_memory(const char *catalog, const char *name, const str
     struct input input;
     char *config = sup_read(sup_format("%s/%s/config.json", catalog, name), NULL);
     struct bert_model *model = bert_model_synth(config, true, SEED);
-    const struct swi_bert_config *c = bert_model_config(model);
+    const struct swi_encoder_config *c = bert_model_config(model);
     bert_model_store(model, form->layout, form->dtype);
     make_input(&input, c->vocab);
     float *want = aligned_bytes(TOKENS * c->hidden * sizeof *want);
     float *got = aligned_bytes(TOKENS * c->hidden * sizeof *got);
     float *want_pooled = aligned_bytes(SEQUENCES * c->hidden * sizeof *want);
     float *got_pooled = aligned_bytes(SEQUENCES * c->hidden * sizeof *got);
-    swi_encoder *encoder = NULL;
-    cr_assert_eq(swi_encoder_create(c, 1, &encoder), 0);
-    bert_model_forward(model, encoder, &input.batch, want, want_pooled);
-    swi_encoder_destroy(encoder);
+    swi_engine *engine = NULL;
+    cr_assert_eq(swi_engine_create(c, 1, &engine), 0);
+    bert_model_forward(model, engine, &input.batch, want, want_pooled);
+    swi_engine_destroy(engine);
 
-    sw_bert *bert = open_bert(name, NULL);
-    struct sw_bert_output output = output_of(got, got_pooled);
-    check(bert, sw_bert_forward(bert, &input.batch, &output));
+    sw_encoder *encoder = open_bert(name, NULL);
+    struct sw_encoder_output output = output_of(got, got_pooled);
+    check(encoder, sw_encoder_forward(encoder, &input.batch, &output));
     cr_expect(!memcmp(got, want, TOKENS * c->hidden * sizeof *got), "%s: hidden states", name);
     cr_expect(!memcmp(got_pooled, want_pooled, SEQUENCES * c->hidden * sizeof *got), "%s: pooled",
               name);
-    sw_bert_close(bert);
+    sw_encoder_close(encoder);
     free(want);
     free(got);
     free(want_pooled);
@@ -245,29 +245,30 @@ Test(engine, loads_only_the_word_blocks_that_a_text_touches, .timeout = 60)
     const char *catalog = new_catalog();
     sup_synth(catalog, "wide", SUP_ARGS("--dtype", "f16", "--vocab-size", "150001"));
     serve(catalog, "100M");
-    sw_bert *bert = open_bert("wide", NULL);
-    struct sw_bert_batch batch = SW_INIT(struct sw_bert_batch);
+    sw_encoder *encoder = open_bert("wide", NULL);
+    struct sw_encoder_batch batch = SW_INIT(struct sw_encoder_batch);
     static const int32_t ids[2] = {3, 140000};
     static const uint32_t length = 2;
     float hidden[2 * 128];
-    struct sw_bert_output output = output_of(hidden, NULL);
+    struct sw_encoder_output output = output_of(hidden, NULL);
     batch.sequences = 1;
     batch.lengths = &length;
     batch.ids = ids;
-    struct sw_bert_options quiet = SW_INIT(struct sw_bert_options);
+    struct sw_encoder_options quiet = SW_INIT(struct sw_encoder_options);
     quiet.no_prefetch = 1;
-    sw_bert_close(bert);
-    bert = open_bert("wide", &quiet);
-    check(bert, sw_bert_forward(bert, &batch, &output));
+    sw_encoder_close(encoder);
+    encoder = open_bert("wide", &quiet);
+    check(encoder, sw_encoder_forward(encoder, &batch, &output));
     struct sw_component_info info = SW_INIT(struct sw_component_info);
     static const int wanted[3] = {1, 0, 1};
     for (int block = 0; block < 3; block++) {
-        int found = sw_model_find(sw_bert_model(bert), sup_format("embeddings_words_%d", block));
+        int found =
+            sw_model_find(sw_encoder_model(encoder), sup_format("embeddings_words_%d", block));
         cr_assert(found >= 0);
-        cr_assert_eq(sw_model_component_info(sw_bert_model(bert), (uint32_t)found, &info), 0);
+        cr_assert_eq(sw_model_component_info(sw_encoder_model(encoder), (uint32_t)found, &info), 0);
         cr_expect_eq(info.resident, wanted[block], "block %d", block);
     }
-    sw_bert_close(bert);
+    sw_encoder_close(encoder);
     stop();
 }
 
@@ -279,15 +280,15 @@ Test(engine, threads_change_no_bit, .timeout = 60)
     struct input input;
     static float one[TOKENS * 128], three[TOKENS * 128];
     make_input(&input, 30522);
-    struct sw_bert_options options = SW_INIT(struct sw_bert_options);
+    struct sw_encoder_options options = SW_INIT(struct sw_encoder_options);
     options.threads = 3;
-    sw_bert *single = open_bert("tiny", NULL), *several = open_bert("tiny", &options);
-    struct sw_bert_output output = output_of(one, NULL), other = output_of(three, NULL);
-    check(single, sw_bert_forward(single, &input.batch, &output));
-    check(several, sw_bert_forward(several, &input.batch, &other));
+    sw_encoder *single = open_bert("tiny", NULL), *several = open_bert("tiny", &options);
+    struct sw_encoder_output output = output_of(one, NULL), other = output_of(three, NULL);
+    check(single, sw_encoder_forward(single, &input.batch, &output));
+    check(several, sw_encoder_forward(several, &input.batch, &other));
     cr_expect(!memcmp(one, three, sizeof one));
-    sw_bert_close(single);
-    sw_bert_close(several);
+    sw_encoder_close(single);
+    sw_encoder_close(several);
     stop();
 }
 
@@ -338,10 +339,10 @@ Test(engine, pools_as_asked_and_as_the_model_says, .timeout = 60)
     static float hidden[TOKENS * 128], pooled[SEQUENCES * 128], got[SEQUENCES * 128];
     static double want[SEQUENCES * 128];
     make_input(&input, 30522);
-    sw_bert *bert = open_bert("tiny", NULL), *maxed = open_bert("maxed", NULL);
-    sw_bert *mixed = open_bert("mixed", NULL);
-    struct sw_bert_output output = output_of(hidden, pooled);
-    check(bert, sw_bert_forward(bert, &input.batch, &output));
+    sw_encoder *encoder = open_bert("tiny", NULL), *maxed = open_bert("maxed", NULL);
+    sw_encoder *mixed = open_bert("mixed", NULL);
+    struct sw_encoder_output output = output_of(hidden, pooled);
+    check(encoder, sw_encoder_forward(encoder, &input.batch, &output));
     static const struct {
         bool maxed;
         enum sw_pooling asked, means;
@@ -351,14 +352,14 @@ Test(engine, pools_as_asked_and_as_the_model_says, .timeout = 60)
                  {false, SW_POOLING_DEFAULT, SW_POOLING_MEAN},
                  {true, SW_POOLING_DEFAULT, SW_POOLING_MAX}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        sw_bert *asked = cases[i].maxed ? maxed : bert;
-        check(asked, sw_bert_embed(asked, &input.batch, cases[i].asked, 0, got));
+        sw_encoder *asked = cases[i].maxed ? maxed : encoder;
+        check(asked, sw_encoder_embed(asked, &input.batch, cases[i].asked, 0, got));
         pool_by_definition(cases[i].means, &input, hidden, 128, want);
         expect_close(got, want, SEQUENCES * 128, "pooled");
     }
-    check(bert, sw_bert_embed(bert, &input.batch, SW_POOLING_POOLER, 0, got));
+    check(encoder, sw_encoder_embed(encoder, &input.batch, SW_POOLING_POOLER, 0, got));
     cr_expect(!memcmp(got, pooled, sizeof got));
-    check(bert, sw_bert_embed(bert, &input.batch, SW_POOLING_MEAN, 1, got));
+    check(encoder, sw_encoder_embed(encoder, &input.batch, SW_POOLING_MEAN, 1, got));
     for (uint32_t s = 0; s < SEQUENCES; s++) {
         double squares = 0;
         for (uint32_t i = 0; i < 128; i++)
@@ -366,10 +367,11 @@ Test(engine, pools_as_asked_and_as_the_model_says, .timeout = 60)
         double want_length = s == 2 ? 0 : 1; /* the last one's only token is hidden: zeros stay */
         cr_expect(fabs(squares - want_length) < 1e-6);
     }
-    cr_expect_eq(sw_bert_embed(mixed, &input.batch, SW_POOLING_DEFAULT, 0, got), SW_EUNSUPPORTED);
-    sw_bert_close(bert);
-    sw_bert_close(maxed);
-    sw_bert_close(mixed);
+    cr_expect_eq(sw_encoder_embed(mixed, &input.batch, SW_POOLING_DEFAULT, 0, got),
+                 SW_EUNSUPPORTED);
+    sw_encoder_close(encoder);
+    sw_encoder_close(maxed);
+    sw_encoder_close(mixed);
     stop();
 }
 
@@ -380,13 +382,13 @@ Test(engine, refuses_a_bad_batch_and_says_which_part, .timeout = 60)
     const char *catalog = new_catalog();
     sup_synth(catalog, "bare", SUP_ARGS("--no-pooler", "--max-positions", "16"));
     serve(catalog, "64M");
-    sw_bert *bert = open_bert("bare", NULL);
+    sw_encoder *encoder = open_bert("bare", NULL);
     static const int32_t ids[20] = {101, 102};
     static const int32_t outside[2] = {101, 30522}, negative[2] = {-1, 5}, types[2] = {0, 2};
     static const uint32_t two = 2, none = 0, long_one = 17;
-    const struct sw_bert_batch good = {
+    const struct sw_encoder_batch good = {
         .size = sizeof good, .sequences = 1, .lengths = &two, .ids = ids};
-    struct sw_bert_batch bad[7] = {good, good, good, good, good, good, good};
+    struct sw_encoder_batch bad[7] = {good, good, good, good, good, good, good};
     static const char *const words[7] = {"at least one", "0 tokens", "17 tokens", "30522",
                                          "-1",           "type 2",   "size"};
     bad[0].sequences = 0;
@@ -400,19 +402,19 @@ Test(engine, refuses_a_bad_batch_and_says_which_part, .timeout = 60)
     hidden[0] = 42.0f;
     for (size_t i = 0; i < 7; i++) {
         char message[512] = "";
-        struct sw_bert_output output = output_of(hidden, NULL);
-        cr_expect_eq(sw_bert_forward(bert, &bad[i], &output), -EINVAL, "%zu", i);
-        cr_expect_eq(sw_bert_message(bert, message, sizeof message), -EINVAL);
+        struct sw_encoder_output output = output_of(hidden, NULL);
+        cr_expect_eq(sw_encoder_forward(encoder, &bad[i], &output), -EINVAL, "%zu", i);
+        cr_expect_eq(sw_encoder_message(encoder, message, sizeof message), -EINVAL);
         cr_expect(strstr(message, words[i]), "%s", message);
     }
-    struct sw_bert_output output = output_of(hidden, pooled);
-    cr_expect_eq(sw_bert_forward(bert, &good, &output), SW_ENOCOMPONENT);
+    struct sw_encoder_output output = output_of(hidden, pooled);
+    cr_expect_eq(sw_encoder_forward(encoder, &good, &output), SW_ENOCOMPONENT);
     cr_expect_eq(hidden[0], 42.0f, "outputs are untouched on failure");
-    cr_expect_eq(sw_bert_embed(bert, &good, SW_POOLING_POOLER, 0, pooled), SW_ENOCOMPONENT);
-    cr_expect_eq(sw_bert_embed(bert, &good, (enum sw_pooling)9, 0, pooled), -EINVAL);
+    cr_expect_eq(sw_encoder_embed(encoder, &good, SW_POOLING_POOLER, 0, pooled), SW_ENOCOMPONENT);
+    cr_expect_eq(sw_encoder_embed(encoder, &good, (enum sw_pooling)9, 0, pooled), -EINVAL);
     output.pooler_output = NULL;
-    check(bert, sw_bert_forward(bert, &good, &output));
-    sw_bert_close(bert);
+    check(encoder, sw_encoder_forward(encoder, &good, &output));
+    sw_encoder_close(encoder);
     stop();
 }
 
@@ -447,21 +449,21 @@ Test(engine, a_failed_open_says_why, .timeout = 60)
     serve(catalog, "64M");
     for (size_t i = 0; i < CASES; i++) {
         char message[512] = "";
-        struct sw_bert_options options = SW_INIT(struct sw_bert_options);
-        sw_bert *bert = NULL;
+        struct sw_encoder_options options = SW_INIT(struct sw_encoder_options);
+        sw_encoder *encoder = NULL;
         options.error = message;
         options.error_size = sizeof message;
-        cr_expect_eq(sw_bert_open(client, cases[i].name, &options, &bert), cases[i].code, "%s: %s",
-                     cases[i].name, message);
+        cr_expect_eq(sw_encoder_open(client, cases[i].name, &options, &encoder), cases[i].code,
+                     "%s: %s", cases[i].name, message);
         cr_expect(strstr(message, cases[i].words), "%s: %s", cases[i].name, message);
-        cr_expect_null(bert);
+        cr_expect_null(encoder);
     }
     char message[512] = "";
-    struct sw_bert_options options = SW_INIT(struct sw_bert_options);
-    sw_bert *bert = NULL;
+    struct sw_encoder_options options = SW_INIT(struct sw_encoder_options);
+    sw_encoder *encoder = NULL;
     options.error = message;
     options.error_size = sizeof message;
-    cr_expect_eq(sw_bert_open(client, "nobody", &options, &bert), SW_ENOMODEL);
+    cr_expect_eq(sw_encoder_open(client, "nobody", &options, &encoder), SW_ENOMODEL);
     cr_expect(strstr(message, "nobody"), "%s", message);
     stop();
 }
@@ -475,16 +477,16 @@ Test(engine, tensors_that_contradict_the_config_are_named, .timeout = 60)
         "{\"model_type\": \"bert\", \"num_hidden_layers\": 2, \"hidden_size\": 128, "
         "\"num_attention_heads\": 2, \"intermediate_size\": 500, \"vocab_size\": 30522}");
     serve(catalog, "64M");
-    sw_bert *bert = open_bert("lying", NULL);
+    sw_encoder *encoder = open_bert("lying", NULL);
     struct input input;
     char message[512] = "";
     static float hidden[TOKENS * 128];
-    struct sw_bert_output output = output_of(hidden, NULL);
+    struct sw_encoder_output output = output_of(hidden, NULL);
     make_input(&input, 30522);
-    cr_expect_eq(sw_bert_forward(bert, &input.batch, &output), SW_EFORMAT);
-    sw_bert_message(bert, message, sizeof message);
+    cr_expect_eq(sw_encoder_forward(encoder, &input.batch, &output), SW_EFORMAT);
+    sw_encoder_message(encoder, message, sizeof message);
     cr_expect(strstr(message, "layer_0") && strstr(message, "intermediate.dense"), "%s", message);
-    sw_bert_close(bert);
+    sw_encoder_close(encoder);
     stop();
 }
 
@@ -496,21 +498,21 @@ Test(engine, a_pass_whose_lease_was_revoked_is_run_again_once, .timeout = 60)
     struct input input;
     static float want[TOKENS * 128], got[TOKENS * 128];
     make_input(&input, 30522);
-    sw_bert *bert = open_bert("tiny", NULL);
-    struct sw_bert_output output = output_of(want, NULL);
-    check(bert, sw_bert_forward(bert, &input.batch, &output));
+    sw_encoder *encoder = open_bert("tiny", NULL);
+    struct sw_encoder_output output = output_of(want, NULL);
+    check(encoder, sw_encoder_forward(encoder, &input.batch, &output));
     output.last_hidden_state = got;
     releases_to_spoil = 1;
-    check(bert, sw_bert_forward(bert, &input.batch, &output));
+    check(encoder, sw_encoder_forward(encoder, &input.batch, &output));
     cr_expect(!memcmp(want, got, sizeof want));
     got[0] = 42.0f;
     releases_to_spoil = 2;
-    cr_expect_eq(sw_bert_forward(bert, &input.batch, &output), SW_EREVOKED);
+    cr_expect_eq(sw_encoder_forward(encoder, &input.batch, &output), SW_EREVOKED);
     cr_expect_eq(got[0], 42.0f, "outputs are untouched on failure");
     releases_to_spoil = 0;
-    check(bert, sw_bert_forward(bert, &input.batch, &output));
+    check(encoder, sw_encoder_forward(encoder, &input.batch, &output));
     cr_expect(!memcmp(want, got, sizeof want));
-    sw_bert_close(bert);
+    sw_encoder_close(encoder);
     stop();
 }
 
@@ -524,17 +526,17 @@ Test(engine, a_warm_forward_allocates_nothing, .timeout = 60)
     struct input input;
     static float hidden[TOKENS * 128], pooled[SEQUENCES * 128];
     make_input(&input, 30522);
-    struct sw_bert_options options = SW_INIT(struct sw_bert_options);
+    struct sw_encoder_options options = SW_INIT(struct sw_encoder_options);
     options.threads = 2;
-    sw_bert *bert = open_bert("tiny", &options);
-    struct sw_bert_output output = output_of(hidden, pooled);
-    check(bert, sw_bert_forward(bert, &input.batch, &output));
+    sw_encoder *encoder = open_bert("tiny", &options);
+    struct sw_encoder_output output = output_of(hidden, pooled);
+    check(encoder, sw_encoder_forward(encoder, &input.batch, &output));
     size_t before = allocations;
     cr_assert_gt(before, 0, "the wrappers count nothing");
     for (int i = 0; i < 3; i++)
-        check(bert, sw_bert_forward(bert, &input.batch, &output));
+        check(encoder, sw_encoder_forward(encoder, &input.batch, &output));
     cr_expect_eq(allocations, before);
-    sw_bert_close(bert);
+    sw_encoder_close(encoder);
     stop();
 }
 
@@ -548,52 +550,52 @@ Test(engine, tells_of_its_model_passes_and_cache, .timeout = 60)
     struct input input;
     static float hidden[TOKENS * 128];
     make_input(&input, 30522);
-    struct sw_bert_options options = SW_INIT(struct sw_bert_options);
+    struct sw_encoder_options options = SW_INIT(struct sw_encoder_options);
     options.cache_size = 2;
-    sw_bert *bert = open_bert("tiny", NULL), *odd = open_bert("odd", &options);
-    struct sw_bert_config config = SW_INIT(struct sw_bert_config);
-    cr_assert_eq(sw_bert_get_config(odd, &config), 0);
+    sw_encoder *encoder = open_bert("tiny", NULL), *odd = open_bert("odd", &options);
+    struct sw_encoder_config config = SW_INIT(struct sw_encoder_config);
+    cr_assert_eq(sw_encoder_get_config(odd, &config), 0);
     cr_expect(config.layers == 4 && config.hidden_size == 128 && config.heads == 2);
     cr_expect(config.max_positions == 99 && config.labels == 3 && !config.has_pooler);
-    cr_assert_eq(sw_bert_get_config(bert, &config), 0);
+    cr_assert_eq(sw_encoder_get_config(encoder, &config), 0);
     cr_expect(config.labels == 0 && config.has_pooler);
 
-    struct sw_bert_output output = output_of(hidden, NULL);
+    struct sw_encoder_output output = output_of(hidden, NULL);
     for (int i = 0; i < 3; i++)
-        check(bert, sw_bert_forward(bert, &input.batch, &output));
+        check(encoder, sw_encoder_forward(encoder, &input.batch, &output));
     struct sw_inference_stats stats = SW_INIT(struct sw_inference_stats);
-    cr_assert_eq(sw_bert_get_inference_stats(bert, &stats), 0);
+    cr_assert_eq(sw_encoder_get_inference_stats(encoder, &stats), 0);
     cr_expect(stats.passes == 3 && stats.tokens == 3 * TOKENS && stats.scratch_bytes > 0);
     cr_expect(stats.mean_ms > 0 && stats.p50_ms > 0 && stats.p99_ms >= stats.p50_ms);
     cr_expect(fabs(stats.cache_hit_rate - 2.0 / 3.0) < 1e-9, "%g", stats.cache_hit_rate);
 
     struct sw_cache_info info = SW_INIT(struct sw_cache_info);
-    check(odd, sw_bert_forward(odd, &input.batch, &output));
-    cr_assert_eq(sw_bert_get_cache_info(odd, &info), 0);
+    check(odd, sw_encoder_forward(odd, &input.batch, &output));
+    cr_assert_eq(sw_encoder_get_cache_info(odd, &info), 0);
     cr_expect(info.capacity == 2 && info.count == 2);
-    cr_assert_eq(sw_bert_set_cache_size(odd, 1), 0);
-    cr_assert_eq(sw_bert_get_cache_info(odd, &info), 0);
+    cr_assert_eq(sw_encoder_set_cache_size(odd, 1), 0);
+    cr_assert_eq(sw_encoder_get_cache_info(odd, &info), 0);
     cr_expect_eq(info.count, 1);
-    sw_bert_clear_cache(odd);
-    cr_assert_eq(sw_bert_get_cache_info(odd, &info), 0);
+    sw_encoder_clear_cache(odd);
+    cr_assert_eq(sw_encoder_get_cache_info(odd, &info), 0);
     cr_expect_eq(info.count, 0);
-    sw_bert_close(bert);
-    sw_bert_close(odd);
+    sw_encoder_close(encoder);
+    sw_encoder_close(odd);
     stop();
 }
 
-static bool is_resident(sw_bert *bert, const char *name)
+static bool is_resident(sw_encoder *encoder, const char *name)
 {
     struct sw_component_info info = SW_INIT(struct sw_component_info);
-    int found = sw_model_find(sw_bert_model(bert), name);
+    int found = sw_model_find(sw_encoder_model(encoder), name);
     cr_assert(found >= 0);
-    cr_assert_eq(sw_model_component_info(sw_bert_model(bert), (uint32_t)found, &info), 0);
+    cr_assert_eq(sw_model_component_info(sw_encoder_model(encoder), (uint32_t)found, &info), 0);
     return info.resident;
 }
 
-static bool layers_3_and_4_are_resident(void *bert)
+static bool layers_3_and_4_are_resident(void *encoder)
 {
-    return is_resident(bert, "layer_3") && is_resident(bert, "layer_4");
+    return is_resident(encoder, "layer_3") && is_resident(encoder, "layer_4");
 }
 
 Test(engine, warms_up_and_prefetches_the_layers_it_is_told, .timeout = 60)
@@ -601,20 +603,20 @@ Test(engine, warms_up_and_prefetches_the_layers_it_is_told, .timeout = 60)
     const char *catalog = new_catalog();
     sup_synth(catalog, "tall", SUP_ARGS("--layers", "6"));
     serve(catalog, "64M");
-    sw_bert *bert = open_bert("tall", NULL);
+    sw_encoder *encoder = open_bert("tall", NULL);
     static const uint32_t some[2] = {0, 2}, outside = 6;
     char message[512] = "";
-    check(bert, sw_bert_warmup(bert, some, 2));
-    cr_expect(is_resident(bert, "layer_0") && is_resident(bert, "layer_2"));
-    cr_expect(!is_resident(bert, "layer_1") && !is_resident(bert, "layer_3"));
-    check(bert, sw_bert_prefetch_next_layers(bert, 2, 2));
-    cr_expect(sup_until(layers_3_and_4_are_resident, bert, 10000));
-    cr_expect(!is_resident(bert, "layer_5"));
-    check(bert, sw_bert_prefetch_next_layers(bert, 5, 9));
-    cr_expect_eq(sw_bert_warmup(bert, &outside, 1), -EINVAL);
-    sw_bert_message(bert, message, sizeof message);
+    check(encoder, sw_encoder_warmup(encoder, some, 2));
+    cr_expect(is_resident(encoder, "layer_0") && is_resident(encoder, "layer_2"));
+    cr_expect(!is_resident(encoder, "layer_1") && !is_resident(encoder, "layer_3"));
+    check(encoder, sw_encoder_prefetch_next_layers(encoder, 2, 2));
+    cr_expect(sup_until(layers_3_and_4_are_resident, encoder, 10000));
+    cr_expect(!is_resident(encoder, "layer_5"));
+    check(encoder, sw_encoder_prefetch_next_layers(encoder, 5, 9));
+    cr_expect_eq(sw_encoder_warmup(encoder, &outside, 1), -EINVAL);
+    sw_encoder_message(encoder, message, sizeof message);
     cr_expect(strstr(message, "layer 6"), "%s", message);
-    sw_bert_close(bert);
+    sw_encoder_close(encoder);
     stop();
 }
 
@@ -623,12 +625,12 @@ Test(engine, makes_the_models_tokenizer_once, .timeout = 60)
     const char *catalog = new_catalog();
     sup_synth(catalog, "tiny", NULL);
     serve(catalog, "64M");
-    sw_bert *bert = open_bert("tiny", NULL);
+    sw_encoder *encoder = open_bert("tiny", NULL);
     const sw_tokenizer *first = NULL, *second = NULL;
-    check(bert, sw_bert_tokenizer(bert, &first));
-    check(bert, sw_bert_tokenizer(bert, &second));
+    check(encoder, sw_encoder_tokenizer(encoder, &first));
+    check(encoder, sw_encoder_tokenizer(encoder, &second));
     cr_expect(first && first == second);
     cr_expect_eq(sw_tokenizer_vocab_size(first), 30522);
-    sw_bert_close(bert);
+    sw_encoder_close(encoder);
     stop();
 }

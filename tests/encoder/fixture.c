@@ -62,29 +62,29 @@ sw_executor *new_executor(uint32_t threads, uint32_t requests)
     return executor;
 }
 
-sw_bert *open_model(const char *name, sw_executor *executor)
+sw_encoder *open_model(const char *name, sw_executor *executor)
 {
     char message[512] = "";
-    struct sw_bert_options options = SW_INIT(struct sw_bert_options);
-    sw_bert *bert = NULL;
+    struct sw_encoder_options options = SW_INIT(struct sw_encoder_options);
+    sw_encoder *encoder = NULL;
     options.executor = executor;
     options.error = message;
     options.error_size = sizeof message;
-    cr_assert_eq(sw_bert_open(client, name, &options, &bert), 0, "%s", message);
-    return bert;
+    cr_assert_eq(sw_encoder_open(client, name, &options, &encoder), 0, "%s", message);
+    return encoder;
 }
 
-void must(const sw_bert *bert, int result)
+void must(const sw_encoder *encoder, int result)
 {
     char message[512] = "";
-    sw_bert_message(bert, message, sizeof message);
+    sw_encoder_message(encoder, message, sizeof message);
     cr_assert_eq(result, 0, "%s: %s", sw_strerror(result), message);
 }
 
-void expect_failure(const sw_bert *bert, int result, int code, const char *part)
+void expect_failure(const sw_encoder *encoder, int result, int code, const char *part)
 {
     char message[512] = "";
-    cr_expect_eq(sw_bert_message(bert, message, sizeof message), code);
+    cr_expect_eq(sw_encoder_message(encoder, message, sizeof message), code);
     cr_expect_eq(result, code, "%d instead of %d: %s", result, code, message);
     cr_expect(strstr(message, part), "\"%s\" should name %s", message, part);
 }
@@ -97,14 +97,14 @@ struct ask *new_ask(void)
     static const int32_t ids[8] = {101, 7, 999, 0, 102, 101, 500, 102};
     struct ask *ask = calloc(1, sizeof *ask);
     cr_assert(ask);
-    ask->batch = (struct sw_bert_batch){
+    ask->batch = (struct sw_encoder_batch){
         .size = sizeof ask->batch, .sequences = VECTORS, .lengths = lengths, .ids = ids};
-    ask->request = (struct sw_bert_request){.size = sizeof ask->request,
-                                            .work = SW_WORK_EMBED,
-                                            .batch = &ask->batch,
-                                            .pooling = SW_POOLING_MEAN,
-                                            .embeddings = ask->vectors,
-                                            .context = ask};
+    ask->request = (struct sw_encoder_request){.size = sizeof ask->request,
+                                               .work = SW_WORK_EMBED,
+                                               .batch = &ask->batch,
+                                               .pooling = SW_POOLING_MEAN,
+                                               .embeddings = ask->vectors,
+                                               .context = ask};
     for (size_t i = 0; i < VECTORS * WIDTH; i++)
         ask->vectors[i] = 42;
     return ask;
@@ -127,13 +127,13 @@ void free_asks(void)
 void *run_blocking(void *argument)
 {
     struct blocking *blocking = argument;
-    blocking->result = sw_bert_run(blocking->bert, &blocking->ask->request);
+    blocking->result = sw_encoder_run(blocking->encoder, &blocking->ask->request);
     return NULL;
 }
 
-void submit(sw_bert *bert, struct ask *ask)
+void submit(sw_encoder *encoder, struct ask *ask)
 {
-    must(bert, sw_bert_submit(bert, &ask->request, &ask->id));
+    must(encoder, sw_encoder_submit(encoder, &ask->request, &ask->id));
     cr_assert_neq(ask->id, 0);
 }
 

@@ -10,7 +10,7 @@
 
 #include <stdatomic.h>
 
-#include <sw/bert.h>
+#include <sw/encoder.h>
 
 #include "support/support.h"
 
@@ -27,28 +27,28 @@ void stop_serving(void);
 void clear_arena(void);
 
 sw_executor *new_executor(uint32_t threads, uint32_t requests);
-sw_bert *open_model(const char *name, sw_executor *executor);
+sw_encoder *open_model(const char *name, sw_executor *executor);
 /* 0, or the test fails with the handle's message. */
-void must(const sw_bert *bert, int result);
-void expect_failure(const sw_bert *bert, int result, int code, const char *part);
+void must(const sw_encoder *encoder, int result);
+void expect_failure(const sw_encoder *encoder, int result, int code, const char *part);
 
 /* A batch of two sequences; and an embedding of it in `vectors`, filled with 42 before. */
 #define VECTORS 2
 struct ask {
-    struct sw_bert_batch batch;
-    struct sw_bert_request request;
+    struct sw_encoder_batch batch;
+    struct sw_encoder_request request;
     float vectors[VECTORS * WIDTH];
     uint64_t id;
 };
 struct ask *new_ask(void);
-void submit(sw_bert *bert, struct ask *ask);
+void submit(sw_encoder *encoder, struct ask *ask);
 /* Sixteen of them. */
 extern struct ask *asks[16];
 void make_asks(void);
 void free_asks(void);
 /* A thread's: runs the ask by the blocking call. */
 struct blocking {
-    sw_bert *bert;
+    sw_encoder *encoder;
     struct ask *ask;
     int result;
 };

@@ -131,7 +131,7 @@ static void fill_both(struct bert_model *model, const struct filler *from, const
 
 static void fill_all(struct bert_model *model, const struct filler *from)
 {
-    const struct swi_bert_config *c = &model->config;
+    const struct swi_encoder_config *c = &model->config;
     uint32_t h = c->hidden;
     fill(model, from, "embeddings.word_embeddings.weight", c->vocab, h);
     fill(model, from, "embeddings.position_embeddings.weight", c->positions, h);
@@ -163,7 +163,7 @@ static struct bert_model *make(const char *json, size_t size)
     struct bert_model *model = calloc(1, sizeof *model);
     struct swi_error error = {0};
     cr_assert(model);
-    int r = swi_bert_config_parse(json, size, &model->config, &error);
+    int r = swi_encoder_config_parse(json, size, &model->config, &error);
     cr_assert(r == 0, "%s", error.text);
     return model;
 }
@@ -192,7 +192,7 @@ struct bert_model *bert_model_synth(const char *config_json, bool pooler, uint64
     return model;
 }
 
-const struct swi_bert_config *bert_model_config(const struct bert_model *model)
+const struct swi_encoder_config *bert_model_config(const struct bert_model *model)
 {
     return &model->config;
 }
@@ -305,10 +305,10 @@ static int find_stored(const void *context, const char *name, struct sw_tensor *
     return 0;
 }
 
-void bert_model_forward(const struct bert_model *model, swi_encoder *encoder,
-                        const struct sw_bert_batch *batch, float *hidden, float *pooled)
+void bert_model_forward(const struct bert_model *model, swi_engine *engine,
+                        const struct sw_encoder_batch *batch, float *hidden, float *pooled)
 {
-    const struct swi_bert_config *c = &model->config;
+    const struct swi_encoder_config *c = &model->config;
     struct swi_error error = {0};
     struct prefix prefix = {.model = model, .text = "embeddings."};
     struct swi_tensor_source source = {
@@ -317,22 +317,22 @@ void bert_model_forward(const struct bert_model *model, swi_encoder *encoder,
     struct swi_table words;
     uint32_t tokens = 0;
     cr_assert_eq(swi_batch_check(batch, c, &tokens, &error), 0, "%s", error.text);
-    cr_assert_eq(swi_encoder_begin(encoder, batch), 0);
+    cr_assert_eq(swi_engine_begin(engine, batch), 0);
     cr_assert_eq(swi_bind_embeddings(&source, c, &embeddings, &error), 0, "%s", error.text);
     cr_assert_eq(
         swi_bind_table(&source, "word_embeddings.weight", c->vocab, c->hidden, &words, &error), 0,
         "%s", error.text);
-    swi_encoder_add_words(encoder, &words);
-    swi_encoder_embed(encoder, &embeddings);
+    swi_engine_add_words(engine, &words);
+    swi_engine_embed(engine, &embeddings);
     for (uint32_t i = 0; i < c->layers; i++) {
         char text[64];
         struct swi_layer_weights weights;
         (void)snprintf(text, sizeof text, "encoder.layer.%u.", i);
         prefix.text = text;
         cr_assert_eq(swi_bind_layer(&source, c, &weights, &error), 0, "%s", error.text);
-        cr_assert_eq(swi_encoder_layer(encoder, &weights), 0);
+        cr_assert_eq(swi_engine_layer(engine, &weights), 0);
     }
-    memcpy(hidden, swi_encoder_hidden(encoder), (size_t)tokens * c->hidden * sizeof *hidden);
+    memcpy(hidden, swi_engine_hidden(engine), (size_t)tokens * c->hidden * sizeof *hidden);
     if (!pooled)
         return;
     struct swi_linear dense;
@@ -340,7 +340,7 @@ void bert_model_forward(const struct bert_model *model, swi_encoder *encoder,
     cr_assert_eq(swi_bind_linear(&source, "dense", c->hidden, c->hidden, &dense, &error), 0, "%s",
                  error.text);
     for (uint32_t s = 0, first = 0; s < batch->sequences; first += batch->lengths[s++]) {
-        struct swi_projection projection = {.x = swi_encoder_hidden(encoder) +
+        struct swi_projection projection = {.x = swi_engine_hidden(engine) +
                                                  (size_t)first * c->hidden,
                                             .stride = c->hidden,
                                             .rows = 1,
@@ -348,6 +348,6 @@ void bert_model_forward(const struct bert_model *model, swi_encoder *encoder,
                                             .activation = SWI_ACT_TANH,
                                             .out = pooled + (size_t)s * c->hidden,
                                             .out_stride = c->hidden};
-        swi_encoder_project(encoder, &projection);
+        swi_engine_project(engine, &projection);
     }
 }

@@ -7,7 +7,7 @@
 #define SWT_ENCODER_MODEL_H
 
 #include "core/safetensors.h"
-#include "encoder/encoder.h"
+#include "encoder/engine.h"
 
 /* ---- safetensors files --------------------------------------------------------------------------- */
 
@@ -31,16 +31,16 @@ struct bert_model *bert_model_read(const char *directory);
 /* Weights from the generator of swchunk synth. */
 struct bert_model *bert_model_synth(const char *config_json, bool pooler, uint64_t seed);
 void bert_model_free(struct bert_model *model);
-const struct swi_bert_config *bert_model_config(const struct bert_model *model);
+const struct swi_encoder_config *bert_model_config(const struct bert_model *model);
 
 /* Rounds matrices and tables to dtype, for good, and stores them in that layout. */
 void bert_model_store(struct bert_model *model, enum sw_layout layout, enum sw_dtype dtype);
 
 /* Through the encoder, on the stored weights. hidden [tokens, hidden]; pooled [sequences, hidden] or NULL. */
-void bert_model_forward(const struct bert_model *model, swi_encoder *encoder,
-                        const struct sw_bert_batch *batch, float *hidden, float *pooled);
+void bert_model_forward(const struct bert_model *model, swi_engine *engine,
+                        const struct sw_encoder_batch *batch, float *hidden, float *pooled);
 /* The same by the definition, in double, on the rounded weights. */
-void bert_model_reference(const struct bert_model *model, const struct sw_bert_batch *batch,
+void bert_model_reference(const struct bert_model *model, const struct sw_encoder_batch *batch,
                           double *hidden, double *pooled);
 
 #endif

@@ -17,7 +17,7 @@ struct part {
 };
 
 struct bert_model {
-    struct swi_bert_config config;
+    struct swi_encoder_config config;
     bool pooler;
     enum sw_layout layout;
     struct part parts[PARTS_MAX];

@@ -55,7 +55,7 @@ static double activate(double x, enum swi_activation activation)
 }
 
 /* context[length, h] from qkv: q, k and v of [length, h] each */
-static void attend(const struct swi_bert_config *c, double *const qkv[3], const uint8_t *mask,
+static void attend(const struct swi_encoder_config *c, double *const qkv[3], const uint8_t *mask,
                    uint32_t length, double *context)
 {
     uint32_t h = c->hidden, size = h / c->heads;
@@ -87,7 +87,7 @@ static void layer(const struct bert_model *model, uint32_t number, const uint8_t
                   uint32_t length, double *x)
 {
     static const char *const names[3] = {"query", "key", "value"};
-    const struct swi_bert_config *c = &model->config;
+    const struct swi_encoder_config *c = &model->config;
     uint32_t h = c->hidden;
     char prefix[96];
     double *qkv[3], *context = aligned_bytes(length * h * sizeof *context);
@@ -127,10 +127,10 @@ static void layer(const struct bert_model *model, uint32_t number, const uint8_t
     free(out);
 }
 
-void bert_model_reference(const struct bert_model *model, const struct sw_bert_batch *batch,
+void bert_model_reference(const struct bert_model *model, const struct sw_encoder_batch *batch,
                           double *hidden, double *pooled)
 {
-    const struct swi_bert_config *c = &model->config;
+    const struct swi_encoder_config *c = &model->config;
     const float *words = bert_model_values(model, "embeddings.word_embeddings.weight");
     const float *positions = bert_model_values(model, "embeddings.position_embeddings.weight");
     const float *types = bert_model_values(model, "embeddings.token_type_embeddings.weight");

@@ -19,7 +19,7 @@ Test(submit_ends, closing_a_handle_ends_its_requests_and_nobody_elses)
 {
     serve_models(2, "2", "64M");
     sw_executor *executor = new_executor(2, 16);
-    sw_bert *closing = open_model("m0", executor), *other = open_model("m1", executor);
+    sw_encoder *closing = open_model("m0", executor), *other = open_model("m1", executor);
     make_asks();
     cr_assert_eq(kill(broker.pid, SIGSTOP), 0); /* what runs waits for the broker */
     for (int i = 0; i < 3; i++)
@@ -28,7 +28,7 @@ Test(submit_ends, closing_a_handle_ends_its_requests_and_nobody_elses)
     while (executor_stats(executor).running < 2)
         sup_sleep_ms(1);
     cr_assert_eq(kill(broker.pid, SIGCONT), 0);
-    sw_bert_close(closing);
+    sw_encoder_close(closing);
     for (int i = 0; i < 3; i++) /* nobody may be using them any more */
         memset(asks[i]->vectors, 0x55, sizeof asks[i]->vectors);
     int cancelled = 0;
@@ -43,7 +43,7 @@ Test(submit_ends, closing_a_handle_ends_its_requests_and_nobody_elses)
     for (int i = 0; i < 3; i++)
         for (size_t at = 0; at < sizeof asks[i]->vectors; at++)
             cr_assert_eq(((unsigned char *)asks[i]->vectors)[at], 0x55);
-    sw_bert_close(other);
+    sw_encoder_close(other);
     sw_executor_destroy(executor);
     free_asks();
     stop_serving();
@@ -53,14 +53,14 @@ Test(submit_ends, destroying_the_executor_ends_everything_and_handles_know)
 {
     serve_models(1, "2", "64M");
     sw_executor *executor = new_executor(1, 16);
-    sw_bert *bert = open_model("m0", executor);
+    sw_encoder *encoder = open_model("m0", executor);
     make_asks();
-    submit(bert, asks[15]);
+    submit(encoder, asks[15]);
     (void)next_completion(executor);
     clear_arena();
     cr_assert_eq(kill(broker.pid, SIGSTOP), 0);
     for (int i = 0; i < 3; i++)
-        submit(bert, asks[i]);
+        submit(encoder, asks[i]);
     while (executor_stats(executor).running < 1)
         sup_sleep_ms(1);
     int fd = sw_executor_fd(executor);
@@ -69,9 +69,10 @@ Test(submit_ends, destroying_the_executor_ends_everything_and_handles_know)
     for (int i = 0; i < 3; i++)
         cr_expect(is_untouched(asks[i]));
     cr_assert_eq(kill(broker.pid, SIGCONT), 0);
-    expect_failure(bert, sw_bert_submit(bert, &asks[0]->request, NULL), -ESHUTDOWN, "destroyed");
-    must(bert, sw_bert_run(bert, &asks[0]->request));
-    sw_bert_close(bert);
+    expect_failure(encoder, sw_encoder_submit(encoder, &asks[0]->request, NULL), -ESHUTDOWN,
+                   "destroyed");
+    must(encoder, sw_encoder_run(encoder, &asks[0]->request));
+    sw_encoder_close(encoder);
     sw_executor_destroy(NULL);
     free_asks();
     stop_serving();
@@ -81,12 +82,12 @@ Test(submit_ends, a_forked_child_starts_empty_and_takes_nothing_from_its_parent)
 {
     serve_models(1, "2", "64M");
     sw_executor *executor = new_executor(1, 8);
-    sw_bert *bert = open_model("m0", executor);
+    sw_encoder *encoder = open_model("m0", executor);
     make_asks();
-    must(bert, sw_bert_run(bert, &asks[5]->request));
+    must(encoder, sw_encoder_run(encoder, &asks[5]->request));
     gate_close_after(1);
     for (int i = 0; i < 3; i++)
-        submit(bert, asks[i]);
+        submit(encoder, asks[i]);
     gate_await(); /* a pass is under way, its lock held */
     int parents = sw_executor_fd(executor);
     pid_t child = fork();
@@ -102,14 +103,14 @@ Test(submit_ends, a_forked_child_starts_empty_and_takes_nothing_from_its_parent)
         if (sw_executor_cancel(executor, asks[1]->id) != -ENOENT)
             _exit(12);
         struct ask *own = new_ask(), *blocking = new_ask();
-        if (sw_bert_submit(bert, &own->request, &own->id) < 0)
+        if (sw_encoder_submit(encoder, &own->request, &own->id) < 0)
             _exit(13);
         struct sw_completion completion = next_completion(executor);
         if (completion.result != 0 || completion.context != own || !same_vectors(own, asks[5]))
             _exit(14);
-        if (sw_bert_run(bert, &blocking->request) != 0 || !same_vectors(blocking, asks[5]))
+        if (sw_encoder_run(encoder, &blocking->request) != 0 || !same_vectors(blocking, asks[5]))
             _exit(15);
-        sw_bert_close(bert);
+        sw_encoder_close(encoder);
         sw_executor_destroy(executor);
         _exit(0);
     }
@@ -124,7 +125,7 @@ Test(submit_ends, a_forked_child_starts_empty_and_takes_nothing_from_its_parent)
         cr_expect_eq(completion.context, asks[i]);
         cr_expect(same_vectors(asks[i], asks[5]));
     }
-    sw_bert_close(bert);
+    sw_encoder_close(encoder);
     sw_executor_destroy(executor);
     free_asks();
     stop_serving();
@@ -134,13 +135,13 @@ Test(submit_ends, a_forked_child_starts_empty_and_takes_nothing_from_its_parent)
 Test(submit_ends, a_forked_child_closes_a_handle_that_others_wait_for)
 {
     serve_models(1, "2", "64M");
-    sw_bert *bert = open_model("m0", NULL);
+    sw_encoder *encoder = open_model("m0", NULL);
     make_asks();
     struct blocking calls[2];
     pthread_t threads[2];
     gate_close_after(1);
     for (int i = 0; i < 2; i++) {
-        calls[i] = (struct blocking){.bert = bert, .ask = asks[i], .result = 1};
+        calls[i] = (struct blocking){.encoder = encoder, .ask = asks[i], .result = 1};
         cr_assert_eq(pthread_create(&threads[i], NULL, run_blocking, &calls[i]), 0);
         if (i == 0)
             gate_await();
@@ -150,7 +151,7 @@ Test(submit_ends, a_forked_child_closes_a_handle_that_others_wait_for)
     cr_assert_geq(child, 0);
     if (child == 0) {
         alarm(20);
-        sw_bert_close(bert);
+        sw_encoder_close(encoder);
         _exit(0);
     }
     int status = -1;
@@ -162,7 +163,7 @@ Test(submit_ends, a_forked_child_closes_a_handle_that_others_wait_for)
         cr_expect_eq(calls[i].result, 0);
     }
     cr_expect(same_vectors(asks[0], asks[1]));
-    sw_bert_close(bert);
+    sw_encoder_close(encoder);
     free_asks();
     stop_serving();
 }
@@ -172,27 +173,27 @@ Test(submit_ends, a_handle_tells_about_itself_while_it_runs)
 {
     serve_models(1, "2", "64M");
     sw_executor *executor = new_executor(1, 8);
-    sw_bert *bert = open_model("m0", executor);
+    sw_encoder *encoder = open_model("m0", executor);
     make_asks();
     const sw_tokenizer *tokenizer = NULL;
-    must(bert, sw_bert_tokenizer(bert, &tokenizer));
-    submit(bert, asks[0]);
+    must(encoder, sw_encoder_tokenizer(encoder, &tokenizer));
+    submit(encoder, asks[0]);
     (void)next_completion(executor);
     gate_close_after(1);
-    submit(bert, asks[1]);
+    submit(encoder, asks[1]);
     gate_await();
     struct sw_inference_stats stats = SW_INIT(struct sw_inference_stats);
     struct sw_cache_info info = SW_INIT(struct sw_cache_info);
     char message[64];
-    cr_expect_eq(sw_bert_get_inference_stats(bert, &stats), 0);
+    cr_expect_eq(sw_encoder_get_inference_stats(encoder, &stats), 0);
     cr_expect_eq(stats.passes, 1);
-    cr_expect_eq(sw_bert_get_cache_info(bert, &info), 0);
-    cr_expect_eq(sw_bert_message(bert, message, sizeof message), 0);
-    cr_expect_eq(sw_bert_tokenizer(bert, &tokenizer), 0);
-    sw_bert_reset_inference_stats(bert);
+    cr_expect_eq(sw_encoder_get_cache_info(encoder, &info), 0);
+    cr_expect_eq(sw_encoder_message(encoder, message, sizeof message), 0);
+    cr_expect_eq(sw_encoder_tokenizer(encoder, &tokenizer), 0);
+    sw_encoder_reset_inference_stats(encoder);
     gate_open();
     cr_expect_eq(next_completion(executor).result, 0);
-    sw_bert_close(bert);
+    sw_encoder_close(encoder);
     sw_executor_destroy(executor);
     free_asks();
     stop_serving();

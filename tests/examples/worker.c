@@ -6,21 +6,21 @@
 int main(void)
 {
     sw_client *client;
-    sw_bert *bert;
+    sw_encoder *encoder;
     const sw_tokenizer *tokenizer;
     struct sw_encode_options options = SW_INIT(struct sw_encode_options);
     struct sw_encoding text = {0};
     float vector[384];
-    if (sw_client_open(NULL, &client) || sw_bert_open(client, "minilm", NULL, &bert) ||
-        sw_bert_tokenizer(bert, &tokenizer) ||
+    if (sw_client_open(NULL, &client) || sw_encoder_open(client, "minilm", NULL, &encoder) ||
+        sw_encoder_tokenizer(encoder, &tokenizer) ||
         sw_tokenizer_encode(tokenizer, "Hello world", 11, NULL, 0, &options, &text))
         return 1;
-    struct sw_bert_batch batch = SW_INIT(struct sw_bert_batch);
+    struct sw_encoder_batch batch = SW_INIT(struct sw_encoder_batch);
     batch.sequences = 1, batch.lengths = &text.count, batch.ids = text.ids;
-    int result = sw_bert_embed(bert, &batch, SW_POOLING_MEAN, 1, vector);
+    int result = sw_encoder_embed(encoder, &batch, SW_POOLING_MEAN, 1, vector);
     printf(result ? "failed\n" : "%g %g %g ...\n", vector[0], vector[1], vector[2]);
     sw_encoding_fini(&text);
-    sw_bert_close(bert);
+    sw_encoder_close(encoder);
     sw_client_close(client);
     return result != 0;
 }

@@ -65,7 +65,7 @@ static void table_inside(const struct chunk *chunk, const struct swi_table *tabl
 }
 
 static void bind_layer(const struct chunk *chunk, const struct swi_tensor_source *source,
-                       const struct swi_bert_config *config)
+                       const struct swi_encoder_config *config)
 {
     struct swi_layer_weights layer;
     struct swi_error error = {0};
@@ -84,7 +84,7 @@ static void bind_layer(const struct chunk *chunk, const struct swi_tensor_source
 }
 
 static void bind_others(const struct chunk *chunk, const struct swi_tensor_source *source,
-                        const struct swi_bert_config *config)
+                        const struct swi_encoder_config *config)
 {
     struct swi_embedding_weights embeddings;
     struct swi_table words;
@@ -105,7 +105,7 @@ static void bind_others(const struct chunk *chunk, const struct swi_tensor_sourc
         matrix_inside(chunk, &decoder);
 }
 
-static void look(const struct chunk *chunk, const struct swi_bert_config *config)
+static void look(const struct chunk *chunk, const struct swi_encoder_config *config)
 {
     for (size_t i = 0; i < chunk->view->count; i++) {
         const struct swi_view_tensor *tensor = &chunk->view->tensor[i];
@@ -123,11 +123,11 @@ static void look(const struct chunk *chunk, const struct swi_bert_config *config
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct fuzz_input input = fuzz_input_of(data, size);
-    struct swi_bert_config config = {0};
+    struct swi_encoder_config config = {0};
     struct swi_error error = {0};
     size_t config_size;
     const char *json = fuzz_section(&input, &config_size);
-    if (json && swi_bert_config_parse(json, config_size, &config, &error) < 0)
+    if (json && swi_encoder_config_parse(json, config_size, &config, &error) < 0)
         config.hidden = 0;
     /* where an arena puts it, and no longer than it is */
     struct chunk chunk = {.size = (size_t)(input.end - input.at)};

@@ -9,7 +9,7 @@
  */
 #include <errno.h>
 
-#include <sw/bert.h>
+#include <sw/encoder.h>
 
 #include "liar.h"
 
@@ -38,7 +38,7 @@ struct worker {
     struct liar *liar;
     sw_client *client;
     sw_model *model; /* NULL: not open */
-    sw_bert *bert;
+    sw_encoder *encoder;
     struct sw_lease leases[LEASES];
     bool held[LEASES];
 };
@@ -124,27 +124,28 @@ static void read_file(struct worker *worker, bool other)
 static void embed(struct worker *worker)
 {
     char text[512] = "";
-    struct sw_bert_options options = SW_INIT(struct sw_bert_options);
+    struct sw_encoder_options options = SW_INIT(struct sw_encoder_options);
     options.error = text;
     options.error_size = sizeof text;
-    if (!worker->bert && sw_bert_open(worker->client, LIAR_MODEL, &options, &worker->bert) < 0) {
+    if (!worker->encoder &&
+        sw_encoder_open(worker->client, LIAR_MODEL, &options, &worker->encoder) < 0) {
         FUZZ_CHECK(text[0] != 0);
-        worker->bert = NULL;
+        worker->encoder = NULL;
         return;
     }
-    struct sw_bert_config config = SW_INIT(struct sw_bert_config);
-    FUZZ_CHECK(sw_bert_get_config(worker->bert, &config) == 0);
+    struct sw_encoder_config config = SW_INIT(struct sw_encoder_config);
+    FUZZ_CHECK(sw_encoder_get_config(worker->encoder, &config) == 0);
     if (config.hidden_size > FLOATS_MAX || config.intermediate_size > FLOATS_MAX)
         return; /* seconds of zeros */
     static float vectors[2 * FLOATS_MAX];
     const uint32_t lengths[] = {2, 1};
     const int32_t ids[] = {2, 5, 0};
-    struct sw_bert_batch batch = SW_INIT(struct sw_bert_batch);
+    struct sw_encoder_batch batch = SW_INIT(struct sw_encoder_batch);
     batch.sequences = 2;
     batch.lengths = lengths;
     batch.ids = ids;
-    if (sw_bert_embed(worker->bert, &batch, SW_POOLING_DEFAULT, 1, vectors) < 0) {
-        (void)sw_bert_message(worker->bert, text, sizeof text);
+    if (sw_encoder_embed(worker->encoder, &batch, SW_POOLING_DEFAULT, 1, vectors) < 0) {
+        (void)sw_encoder_message(worker->encoder, text, sizeof text);
         FUZZ_CHECK(text[0] != 0);
     }
 }
@@ -153,10 +154,10 @@ static void close_all(struct worker *worker)
 {
     for (uint32_t i = 0; i < LEASES; i++)
         release(worker, i);
-    sw_bert_close(worker->bert);
+    sw_encoder_close(worker->encoder);
     if (worker->model)
         sw_model_close(worker->model);
-    worker->bert = NULL;
+    worker->encoder = NULL;
     worker->model = NULL;
 }
 

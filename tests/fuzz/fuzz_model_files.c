@@ -23,9 +23,9 @@ static void read_labels(const char *json, size_t size, uint32_t count)
 
 static void read_config(const char *json, size_t size)
 {
-    struct swi_bert_config config;
+    struct swi_encoder_config config;
     struct swi_error error = {0};
-    if (swi_bert_config_parse(json, size, &config, &error) < 0) {
+    if (swi_encoder_config_parse(json, size, &config, &error) < 0) {
         FUZZ_CHECK(error.text[0] != 0);
         return;
     }

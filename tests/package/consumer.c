@@ -14,7 +14,7 @@ int main(void)
     options.error_size = sizeof error;
     sw_client *client = NULL;
     int result = sw_client_open(&options, &client);
-    /* something of each part: client, tokenizer, bert */
+    /* something of each part: client, tokenizer, encoder */
     sw_tokenizer *tokenizer = NULL;
     struct sw_tokenizer_files files = SW_INIT(struct sw_tokenizer_files);
     char vocab[] = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhello\n";
@@ -24,6 +24,6 @@ int main(void)
     printf("%s %d %d\n", sw_version(), result == -2 && client == NULL,
            made == 0 && sw_tokenizer_id(tokenizer, "hello") == 5);
     sw_tokenizer_destroy(tokenizer);
-    sw_bert_close(NULL);
+    sw_encoder_close(NULL);
     return 0;
 }

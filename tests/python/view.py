@@ -219,7 +219,7 @@ class Weights(unittest.TestCase):
         self.assertEqual(caught.exception.name, "ENOENT")
         self.assertIn("nobody.sock", str(caught.exception))
         with self.assertRaises(OverflowError):
-            self.client.bert("bare").warmup([2 ** 33])
+            self.client.encoder("bare").warmup([2 ** 33])
 
     def test_passes_no_number_or_name_that_c_would_cut(self):
         with self.client.model("bare") as model:
@@ -235,13 +235,13 @@ class Weights(unittest.TestCase):
         for name in ("threads", "cache_size", "prefetch_count"):
             for cut in (-1, 2 ** 32):
                 with self.assertRaisesRegex(OverflowError, name):
-                    self.client.bert("bare", **{name: cut})
+                    self.client.encoder("bare", **{name: cut})
         with self.assertRaisesRegex(OverflowError, "timeout"):
             sw.Client(timeout=1e12)
-        with self.client.bert("bare") as bert:
+        with self.client.encoder("bare") as encoder:
             for current, count in ((-1, 1), (0, 2 ** 32)):
                 with self.assertRaises(OverflowError):
-                    bert.prefetch_next_layers(current, count)
+                    encoder.prefetch_next_layers(current, count)
 
 
 class Lifetimes(unittest.TestCase):
@@ -320,17 +320,17 @@ class Lifetimes(unittest.TestCase):
 
     def test_closing_a_client_closes_what_it_made(self):
         client = sw.Client()
-        model, bert = client.model("bare"), client.bert("bare")
-        component, lease = model.component(0), bert.model.lease(1)
+        model, encoder = client.model("bare"), client.encoder("bare")
+        component, lease = model.component(0), encoder.model.lease(1)
         client.close()
-        for closed in (lambda: component[next(iter(component))], lambda: lease.data, lambda: bert.embed("x"),
-                       lambda: model.info(0), lambda: bert.model.info(0), client.stats):
+        for closed in (lambda: component[next(iter(component))], lambda: lease.data, lambda: encoder.embed("x"),
+                       lambda: model.info(0), lambda: encoder.model.info(0), client.stats):
             with self.assertRaises(ValueError):
                 closed()
         self.expect_unpinned()
 
     def test_a_process_may_end_with_everything_open(self):
-        script = "import sw; c = sw.Client(); m = c.model('bare'); b = c.bert('bare'); b.embed('x')\n" \
+        script = "import sw; c = sw.Client(); m = c.model('bare'); b = c.encoder('bare'); b.embed('x')\n" \
                  "k = m.component(0); a = k[next(iter(k))]; l = b.model.lease(1); d = l.data; l.x = l\n"
         run = subprocess.run([sys.executable, "-c", script], capture_output=True,
                              env={**os.environ, "PYTHONPATH": str(SOURCE / "libsw/python")})
@@ -338,8 +338,8 @@ class Lifetimes(unittest.TestCase):
         self.expect_unpinned()
 
     def test_a_process_may_end_under_a_thread(self):
-        script = "import sw, threading, time\nbert = sw.Client().bert('minilm')\n" \
-                 "def work():\n    while True:\n        bert.embed(['one two three'] * 200)\n" \
+        script = "import sw, threading, time\nbert = sw.Client().encoder('minilm')\n" \
+                 "def work():\n    while True:\n        encoder.embed(['one two three'] * 200)\n" \
                  "threading.Thread(target=work, daemon=True).start()\ntime.sleep(0.3)\n"
         for _ in range(3):
             run = subprocess.run([sys.executable, "-c", script], capture_output=True,
@@ -394,14 +394,14 @@ class Processes(unittest.TestCase):
         return said
 
     def test_a_child_goes_on_with_a_client_that_held_nothing(self):
-        with sw.Client() as client, client.model("bare") as model, client.bert("bare") as bert:
-            expected = bert.embed("hello").tobytes().hex()
+        with sw.Client() as client, client.model("bare") as model, client.encoder("bare") as encoder:
+            expected = encoder.embed("hello").tobytes().hex()
             def work():
                 with model.component(0) as component:
                     first = len(component)
-                return bert.embed("hello").tobytes().hex(), first > 0
+                return encoder.embed("hello").tobytes().hex(), first > 0
             self.assertEqual(self.in_child(work), str((expected, True)))
-            self.assertEqual(bert.embed("hello").tobytes().hex(), expected)
+            self.assertEqual(encoder.embed("hello").tobytes().hex(), expected)
 
     def test_a_child_leaves_the_parents_leases_alone(self):
         with sw.Client() as client, client.model("bare") as model, model.component(1) as component:
@@ -425,13 +425,13 @@ class Processes(unittest.TestCase):
 
     def test_threads_share_a_client(self):
         with sw.Client() as client:
-            expected = client.bert("panel-f16").embed(TEXTS)
+            expected = client.encoder("panel-f16").embed(TEXTS)
             results = [None] * 4
 
             def work(number):
-                with client.bert("panel-f16") as bert:
+                with client.encoder("panel-f16") as encoder:
                     for _ in range(10):
-                        results[number] = bert.embed(TEXTS)
+                        results[number] = encoder.embed(TEXTS)
             threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
             for thread in threads:
                 thread.start()
@@ -442,12 +442,12 @@ class Processes(unittest.TestCase):
 
     def test_closing_waits_for_other_threads(self):
         with sw.Client() as client:
-            bert, model, ended, passes = client.bert("bare"), client.model("bare"), [], []
+            encoder, model, ended, passes = client.encoder("bare"), client.model("bare"), [], []
 
             def compute():
                 try:
                     while True:
-                        bert.embed(TEXTS)
+                        encoder.embed(TEXTS)
                         passes.append(None)
                 except ValueError as error:
                     ended.append(error)
@@ -463,7 +463,7 @@ class Processes(unittest.TestCase):
             for thread in threads:
                 thread.start()
             until(lambda: len(passes) > 3)
-            bert.close()
+            encoder.close()
             model.close()
             for thread in threads:
                 thread.join()
@@ -480,7 +480,7 @@ class Processes(unittest.TestCase):
         with sw.Client(nobody, autostart=True, chunks_dir=MODELS, cache_size=16,
                        broker=BUILD / "swbrokerd") as client:
             self.assertTrue(client.socket_path.startswith(str(runtime)))
-            self.assertEqual(client.bert("bare").embed(["x"]).shape, (1, 40))
+            self.assertEqual(client.encoder("bare").embed(["x"]).shape, (1, 40))
         self.assertTrue(until(lambda: not any((runtime / "swbroker").iterdir())), "it goes on")
         with self.assertRaisesRegex(sw.Error, "SW_BROKER"):
             sw.Client(nobody, autostart=True, chunks_dir=MODELS, broker="/nowhere")
@@ -503,18 +503,18 @@ try:
     sw.Client().model("panel-f16").component(1).tensor("output.dense.weight").rows()
 except ImportError as error:
     assert "python3-numpy" in str(error)
-bert = client.bert("bare")
-print(first, *bert.embed("hello world"), *bert.embed(["hello world", "x"]).tolist()[0],
-      *bert.forward([2, 5, 3]).last_hidden_state.tolist()[1])
+encoder = client.encoder("bare")
+print(first, *encoder.embed("hello world"), *encoder.embed(["hello world", "x"]).tolist()[0],
+      *encoder.forward([2, 5, 3]).last_hidden_state.tolist()[1])
 """
         run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True,
                              env={**os.environ, "PYTHONPATH": str(SOURCE / "libsw/python")})
         self.assertEqual(run.returncode, 0, run.stderr)
-        with sw.Client() as client, client.bert("bare") as bert:
+        with sw.Client() as client, client.encoder("bare") as encoder:
             model = client.model("panel-f32")
             first = float(model.component("layer_0")["output.dense.weight"][0, 0, 0])
-            expected = [first, *bert.embed("hello world"), *bert.embed("hello world"),
-                        *bert.forward([2, 5, 3]).last_hidden_state[1]]
+            expected = [first, *encoder.embed("hello world"), *encoder.embed("hello world"),
+                        *encoder.forward([2, 5, 3]).last_hidden_state[1]]
             self.assertEqual([float(word) for word in run.stdout.split()],
                              [float(value) for value in expected])
 
@@ -538,7 +538,7 @@ class Computing(unittest.TestCase):
     def setUp(self):
         self.client = sw.Client()
         self.addCleanup(self.client.close)
-        self.bert = self.client.bert("panel-f16")
+        self.encoder = self.client.encoder("panel-f16")
 
     def test_embeddings_are_swberts(self):
         lines = "\n".join(TEXTS).encode() + b"\n"
@@ -548,79 +548,79 @@ class Computing(unittest.TestCase):
                     (["--normalize"] if normalize else [])
                 expected = numpy.load(io.BytesIO(program("swbert", "embed", "--model", "panel-f16", "--format",
                                                          "npy", *options, data=lines)))
-                ours = self.bert.embed(TEXTS, pooling=pooling, normalize=normalize)
+                ours = self.encoder.embed(TEXTS, pooling=pooling, normalize=normalize)
                 self.assertEqual((ours.dtype, ours.shape), (numpy.float32, (len(TEXTS), 40)))
                 self.assertEqual(ours.tobytes(), expected.tobytes(), pooling)
-        one = self.bert.embed(TEXTS[0])
-        self.assertEqual((one.shape, one.tobytes()), ((40,), self.bert.embed(TEXTS)[0].tobytes()))
+        one = self.encoder.embed(TEXTS[0])
+        self.assertEqual((one.shape, one.tobytes()), ((40,), self.encoder.embed(TEXTS)[0].tobytes()))
 
     def test_many_texts_are_as_each_alone(self):
-        many = self.bert.embed(TEXTS * 30)  # more tokens than one pass takes
-        self.assertGreater(sum(len(self.bert.tokenize(text).ids) for text in TEXTS * 30), sw.PASS_TOKENS)
+        many = self.encoder.embed(TEXTS * 30)  # more tokens than one pass takes
+        self.assertGreater(sum(len(self.encoder.tokenize(text).ids) for text in TEXTS * 30), sw.PASS_TOKENS)
         for number, text in enumerate(TEXTS):
-            alone = self.bert.embed(text).tobytes()
+            alone = self.encoder.embed(text).tobytes()
             for row in many[number::len(TEXTS)]:
                 self.assertEqual(row.tobytes(), alone)
-        self.assertEqual(self.bert.embed([]).shape, (0, 40))
+        self.assertEqual(self.encoder.embed([]).shape, (0, 40))
 
     def test_a_pass_is_swberts(self):
         ids, types = [2, 7, 1999, 40, 3], [0, 0, 1, 1, 1]
         said = json.loads(program("swbert", "forward", "--model", "panel-f16", "--ids",
                                   " ".join(map(str, ids)), "--type-ids", " ".join(map(str, types))))
-        output = self.bert.forward(ids, types)
+        output = self.encoder.forward(ids, types)
         for ours, theirs in ((output.last_hidden_state, said["last_hidden_state"]),
                              (output.pooler_output, said["pooler_output"])):
             self.assertEqual(ours.tobytes(), numpy.array(theirs, numpy.float32).tobytes())
-        several = self.bert.forward([ids, [2, 3]], [types, [0, 0]], [[1] * 5, [1, 1]])
+        several = self.encoder.forward([ids, [2, 3]], [types, [0, 0]], [[1] * 5, [1, 1]])
         self.assertEqual([part.shape for part in several.last_hidden_state], [(5, 40), (2, 40)])
         self.assertEqual(several.last_hidden_state[0].tobytes(), output.last_hidden_state.tobytes())
         self.assertEqual(several.pooler_output[0].tobytes(), output.pooler_output.tobytes())
-        hidden = self.bert.forward(numpy.array(ids), mask=numpy.array([1, 1, 1, 0, 1])).last_hidden_state
-        self.assertNotEqual(hidden.tobytes(), self.bert.forward(ids).last_hidden_state.tobytes())
-        self.assertIsNone(self.client.bert("bare").forward([1]).pooler_output)
+        hidden = self.encoder.forward(numpy.array(ids), mask=numpy.array([1, 1, 1, 0, 1])).last_hidden_state
+        self.assertNotEqual(hidden.tobytes(), self.encoder.forward(ids).last_hidden_state.tobytes())
+        self.assertIsNone(self.client.encoder("bare").forward([1]).pooler_output)
 
     def test_tokens_are_swberts(self):
         for text in TEXTS:
             said = json.loads(program("swbert", "tokenize", "--model", "panel-f16", data=text.encode() + b"\n"))
-            ours = self.bert.tokenize(text)
+            ours = self.encoder.tokenize(text)
             self.assertEqual((ours.ids, ours.tokens), (said["ids"], said["tokens"]))
-        pair = self.bert.tokenize("a b", "c")
+        pair = self.encoder.tokenize("a b", "c")
         self.assertEqual(sorted(set(pair.type_ids)), [0, 1])
-        self.assertEqual(len(self.bert.tokenize("a " * 600).ids), self.bert.token_limit)
-        self.assertGreater(len(self.bert.tokenize("a " * 600, max_tokens=0).ids), 600)
-        self.assertEqual(self.bert.tokenize("", special_tokens=False).ids, [])
-        self.bert.embed("\ud800 \0 \U0010ffff")  # no text is refused
+        self.assertEqual(len(self.encoder.tokenize("a " * 600).ids), self.encoder.token_limit)
+        self.assertGreater(len(self.encoder.tokenize("a " * 600, max_tokens=0).ids), 600)
+        self.assertEqual(self.encoder.tokenize("", special_tokens=False).ids, [])
+        self.encoder.embed("\ud800 \0 \U0010ffff")  # no text is refused
 
     def test_what_is_out_of_range_is_named(self):
         for ids in ([2, 2000], [-1], []):
             with self.assertRaises(sw.Error) as caught:
-                self.bert.forward([ids])
+                self.encoder.forward([ids])
             self.assertEqual(caught.exception.name, "EINVAL")
             self.assertGreater(len(caught.exception.message), 20)
         with self.assertRaises(OverflowError):
-            self.bert.forward([2 ** 40])
+            self.encoder.forward([2 ** 40])
         with self.assertRaises(ValueError):
-            self.bert.forward([1, 2], [0])
+            self.encoder.forward([1, 2], [0])
         with self.assertRaises(KeyError):
-            self.bert.embed("x", pooling="sum")
+            self.encoder.embed("x", pooling="sum")
         with self.assertRaises(sw.Error):
-            self.client.bert("bare").embed("x", pooling="pooler")
+            self.client.encoder("bare").embed("x", pooling="pooler")
         with self.assertRaisesRegex(sw.Error, "absent"):
-            self.client.bert("absent")
+            self.client.encoder("absent")
 
     def test_figures_are_counted(self):
-        self.bert.warmup()
-        self.bert.prefetch_next_layers(0)
-        self.bert.embed(TEXTS)
-        stats = self.bert.stats()
+        self.encoder.warmup()
+        self.encoder.prefetch_next_layers(0)
+        self.encoder.embed(TEXTS)
+        stats = self.encoder.stats()
         self.assertEqual(stats.passes, 1)
-        self.assertEqual(stats.tokens, sum(len(self.bert.tokenize(text).ids) for text in TEXTS))
+        self.assertEqual(stats.tokens, sum(len(self.encoder.tokenize(text).ids) for text in TEXTS))
         self.assertGreater(stats.mean_ms, 0)
-        self.bert.set_cache_size(2)
-        self.assertEqual(self.bert.cache_info().count, 2)
-        self.bert.clear_cache()
-        self.assertEqual(self.bert.cache_info().count, 0)
-        with self.bert.model.component("layer_0") as layer:  # the weights that it computes on
+        self.encoder.set_cache_size(2)
+        self.assertEqual(self.encoder.cache_info().count, 2)
+        self.encoder.clear_cache()
+        self.assertEqual(self.encoder.cache_info().count, 0)
+        with self.encoder.model.component("layer_0") as layer:  # the weights that it computes on
             self.assertIn("attention.qkv.weight", layer)
 
 

@@ -29,7 +29,7 @@ static char directory[] = "/tmp/sw-submit-stress.XXXXXX";
 static pid_t broker;
 static sw_client *client;
 static sw_executor *executor;
-static sw_bert *shared;
+static sw_encoder *shared;
 static float expected[MODELS][WIDTH];
 static _Atomic bool ending;
 static _Atomic uint64_t submitted, ended, succeeded, cancelled, expired, told;
@@ -111,8 +111,8 @@ static void start_broker(void)
 /* ---- requests -------------------------------------------------------------------------------- */
 
 struct ask {
-    struct sw_bert_batch batch;
-    struct sw_bert_request request;
+    struct sw_encoder_batch batch;
+    struct sw_encoder_request request;
     uint32_t length;
     int32_t ids[4];
     float vector[WIDTH];
@@ -129,14 +129,14 @@ static struct ask *new_ask(int model)
     ask->length = 4;
     for (int i = 0; i < 4; i++)
         ask->ids[i] = 17 * i + 3;
-    ask->batch = (struct sw_bert_batch){
+    ask->batch = (struct sw_encoder_batch){
         .size = sizeof ask->batch, .sequences = 1, .lengths = &ask->length, .ids = ask->ids};
-    ask->request = (struct sw_bert_request){.size = sizeof ask->request,
-                                            .work = SW_WORK_EMBED,
-                                            .batch = &ask->batch,
-                                            .pooling = SW_POOLING_MEAN,
-                                            .embeddings = ask->vector,
-                                            .context = ask};
+    ask->request = (struct sw_encoder_request){.size = sizeof ask->request,
+                                               .work = SW_WORK_EMBED,
+                                               .batch = &ask->batch,
+                                               .pooling = SW_POOLING_MEAN,
+                                               .embeddings = ask->vector,
+                                               .context = ask};
     return ask;
 }
 
@@ -189,29 +189,29 @@ static void fell(void *context, const struct sw_hit_rate *rate)
 {
     (void)context;
     struct sw_cache_info info = SW_INIT(struct sw_cache_info);
-    must("cache info", sw_bert_get_cache_info(rate->bert, &info));
+    must("cache info", sw_encoder_get_cache_info(rate->encoder, &info));
     told++;
 }
 
-static sw_bert *open_model(int model)
+static sw_encoder *open_model(int model)
 {
-    struct sw_bert_options options = SW_INIT(struct sw_bert_options);
+    struct sw_encoder_options options = SW_INIT(struct sw_encoder_options);
     char name[16];
-    sw_bert *bert = NULL;
+    sw_encoder *encoder = NULL;
     options.executor = executor;
     (void)snprintf(name, sizeof name, "m%d", model);
-    must(name, sw_bert_open(client, name, &options, &bert));
-    return bert;
+    must(name, sw_encoder_open(client, name, &options, &encoder));
+    return encoder;
 }
 
-static void submit_one(sw_bert *bert, int model, unsigned *seed)
+static void submit_one(sw_encoder *encoder, int model, unsigned *seed)
 {
     struct ask *ask = new_ask(model);
     uint64_t id = 0;
     if (rand_r(seed) % 4 == 0)
         ask->request.timeout_ms = 1 + rand_r(seed) % 5;
     submitted++;
-    int result = sw_bert_submit(bert, &ask->request, &id);
+    int result = sw_encoder_submit(encoder, &ask->request, &id);
     if (result == SW_EFULL) { /* the collector is behind */
         submitted--;
         free(ask);
@@ -227,7 +227,7 @@ static void submit_one(sw_bert *bert, int model, unsigned *seed)
 }
 
 /* Whatever else can be asked of a handle meanwhile. */
-static void disturb(sw_bert *bert, unsigned *seed)
+static void disturb(sw_encoder *encoder, unsigned *seed)
 {
     struct sw_inference_stats stats = SW_INIT(struct sw_inference_stats);
     struct sw_executor_stats figures = SW_INIT(struct sw_executor_stats);
@@ -235,28 +235,28 @@ static void disturb(sw_bert *bert, unsigned *seed)
     char text[64];
     switch (rand_r(seed) % 7) {
     case 0:
-        must("stats", sw_bert_get_inference_stats(bert, &stats));
+        must("stats", sw_encoder_get_inference_stats(encoder, &stats));
         break;
     case 1:
-        must("cache size", sw_bert_set_cache_size(bert, (uint32_t)(rand_r(seed) % 4)));
+        must("cache size", sw_encoder_set_cache_size(encoder, (uint32_t)(rand_r(seed) % 4)));
         break;
     case 2:
-        sw_bert_clear_cache(bert);
+        sw_encoder_clear_cache(encoder);
         break;
     case 3:
-        sw_bert_reset_inference_stats(bert);
+        sw_encoder_reset_inference_stats(encoder);
         break;
     case 4:
         watch.window = 2;
         watch.below = 0.9;
         watch.fell = fell;
-        must("watch", sw_bert_watch_hit_rate(bert, rand_r(seed) % 2 ? &watch : NULL));
+        must("watch", sw_encoder_watch_hit_rate(encoder, rand_r(seed) % 2 ? &watch : NULL));
         break;
     case 5:
         must("figures", sw_executor_get_stats(executor, &figures));
         break;
     default:
-        (void)sw_bert_message(bert, text, sizeof text);
+        (void)sw_encoder_message(encoder, text, sizeof text);
     }
 }
 
@@ -265,13 +265,13 @@ static void *submitter(void *number)
     unsigned seed = *(const unsigned *)number;
     while (!ending) {
         int model = rand_r(&seed) % MODELS;
-        sw_bert *bert = open_model(model);
+        sw_encoder *encoder = open_model(model);
         for (int i = 0; i < BURST; i++) {
-            submit_one(bert, model, &seed);
+            submit_one(encoder, model, &seed);
             submit_one(shared, 0, &seed);
-            disturb(rand_r(&seed) % 2 ? bert : shared, &seed);
+            disturb(rand_r(&seed) % 2 ? encoder : shared, &seed);
         }
-        sw_bert_close(bert); /* some of its requests are still queued, or running */
+        sw_encoder_close(encoder); /* some of its requests are still queued, or running */
     }
     return NULL;
 }
@@ -296,8 +296,8 @@ static void call_until(uint64_t end_ms)
         struct ask *ask = new_ask(0);
         char text[128] = "";
         ask->request.cancelled = &word;
-        int result = sw_bert_run(shared, &ask->request);
-        (void)sw_bert_message(shared, text, sizeof text);
+        int result = sw_encoder_run(shared, &ask->request);
+        (void)sw_encoder_message(shared, text, sizeof text);
         judge(ask, result, text);
         free(ask);
         (void)clock_gettime(CLOCK_MONOTONIC, &now);
@@ -317,11 +317,11 @@ static void destroy_in_flight(void)
 {
     struct ask *asks[24];
     make_executor(2);
-    sw_bert *berts[2] = {open_model(1), open_model(2)};
+    sw_encoder *berts[2] = {open_model(1), open_model(2)};
     uint64_t id;
     for (int i = 0; i < 24; i++) {
         asks[i] = new_ask(1 + i % 2);
-        must("submit", sw_bert_submit(berts[i % 2], &asks[i]->request, &id));
+        must("submit", sw_encoder_submit(berts[i % 2], &asks[i]->request, &id));
     }
     sw_executor_destroy(executor);
     for (int i = 0; i < 24; i++) {
@@ -331,11 +331,11 @@ static void destroy_in_flight(void)
         free(asks[i]);
     }
     struct ask *late = new_ask(1);
-    if (sw_bert_submit(berts[0], &late->request, &id) != -ESHUTDOWN)
+    if (sw_encoder_submit(berts[0], &late->request, &id) != -ESHUTDOWN)
         fail("a submission to a destroyed executor", "was not refused");
     free(late);
-    sw_bert_close(berts[0]);
-    sw_bert_close(berts[1]);
+    sw_encoder_close(berts[0]);
+    sw_encoder_close(berts[1]);
 }
 
 int main(int argc, char **argv)
@@ -346,12 +346,12 @@ int main(int argc, char **argv)
     start_broker();
     make_executor(2);
     for (int i = 0; i < MODELS; i++) {
-        sw_bert *bert = open_model(i);
+        sw_encoder *encoder = open_model(i);
         struct ask *ask = new_ask(i);
-        must("a first pass", sw_bert_run(bert, &ask->request));
+        must("a first pass", sw_encoder_run(encoder, &ask->request));
         memcpy(expected[i], ask->vector, sizeof expected[i]);
         free(ask);
-        sw_bert_close(bert);
+        sw_encoder_close(encoder);
     }
     shared = open_model(0);
     if (pthread_create(&other[0], NULL, collector, NULL) ||
@@ -370,7 +370,7 @@ int main(int argc, char **argv)
         (void)pthread_join(threads[i], NULL);
     for (int i = 0; i < 2; i++)
         (void)pthread_join(other[i], NULL);
-    sw_bert_close(shared);
+    sw_encoder_close(shared);
     sw_executor_destroy(executor);
     for (int i = 0; i < 5; i++)
         destroy_in_flight();

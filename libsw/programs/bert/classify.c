@@ -51,13 +51,13 @@ static int take(void *context, int option, const char *value)
 
 static int begin(struct classify *classify)
 {
-    const struct sw_bert_config *config = &classify->worker.config;
+    const struct sw_encoder_config *config = &classify->worker.config;
     if (classify->encode.max_tokens > config->max_positions)
         return command_fail("classify", "--max-tokens %u: this model reads at most %u",
                             classify->encode.max_tokens, config->max_positions);
     if (classify->encode.max_tokens == 0)
         classify->encode.max_tokens = worker_token_limit(&classify->worker);
-    int result = sw_bert_get_classes(classify->worker.bert, &classify->classes);
+    int result = sw_encoder_get_classes(classify->worker.encoder, &classify->classes);
     if (result < 0)
         return worker_fail(&classify->worker, result);
     classify->scores = calloc(classify->classes.count, sizeof *classify->scores);
@@ -136,12 +136,12 @@ static int classify_text(struct classify *classify, const char *text, size_t siz
     if (result < 0)
         return command_fail("classify", "line %llu: %s", (unsigned long long)classify->lines.number,
                             sw_strerror(result));
-    struct sw_bert_batch batch = SW_INIT(struct sw_bert_batch);
+    struct sw_encoder_batch batch = SW_INIT(struct sw_encoder_batch);
     batch.sequences = 1;
     batch.lengths = &classify->encoding.count;
     batch.ids = classify->encoding.ids;
     batch.type_ids = classify->encoding.type_ids;
-    result = sw_bert_classify(classify->worker.bert, &batch, NULL, classify->scores);
+    result = sw_encoder_classify(classify->worker.encoder, &batch, NULL, classify->scores);
     return result < 0 ? worker_fail(&classify->worker, result) : print_result(classify, text, size);
 }
 

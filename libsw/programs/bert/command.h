@@ -102,8 +102,8 @@ struct worker {
     const char *command;
     struct command_options options;
     sw_client *client;
-    sw_bert *bert;
-    struct sw_bert_config config;
+    sw_encoder *encoder;
+    struct sw_encoder_config config;
     uint64_t started_ns;
 };
 
@@ -111,7 +111,7 @@ struct worker {
  * either case. */
 int worker_open(const char *command, const struct command_options *options, struct worker *worker);
 int worker_tokenizer(struct worker *worker, const sw_tokenizer **ret_tokenizer);
-/* Says why a call on worker->bert failed with this code. Returns EXIT_FAILED. */
+/* Says why a call on worker->encoder failed with this code. Returns EXIT_FAILED. */
 int worker_fail(const struct worker *worker, int code);
 /* Prints the statistics that --stats asks for. */
 void worker_print_stats(const struct worker *worker, uint64_t texts, uint64_t cut);

@@ -98,7 +98,7 @@ static int take(void *context, int option, const char *value)
 
 static int begin(struct embed *embed)
 {
-    const struct sw_bert_config *config = &embed->worker.config;
+    const struct sw_encoder_config *config = &embed->worker.config;
     if (embed->pooling == SW_POOLING_POOLER && !config->has_pooler)
         return command_fail("embed", "the model %s has no pooler: use --pooling cls, mean or max",
                             embed->worker.options.model);
@@ -168,12 +168,12 @@ static int print_batch(const struct embed *embed)
 static int run_batch(struct embed *embed)
 {
     struct batch *texts = &embed->batch;
-    struct sw_bert_batch batch = SW_INIT(struct sw_bert_batch);
+    struct sw_encoder_batch batch = SW_INIT(struct sw_encoder_batch);
     batch.sequences = texts->count;
     batch.lengths = texts->lengths;
     batch.ids = texts->ids;
-    int result =
-        sw_bert_embed(embed->worker.bert, &batch, embed->pooling, embed->normalize, texts->vectors);
+    int result = sw_encoder_embed(embed->worker.encoder, &batch, embed->pooling, embed->normalize,
+                                  texts->vectors);
     if (result < 0)
         return worker_fail(&embed->worker, result);
     size_t total = texts->count * texts->width, odd = first_odd(texts->vectors, total);

@@ -102,11 +102,11 @@ static int fill_masks(struct fill *fill, uint32_t count)
                                 (unsigned long long)fill->lines.number);
         }
     }
-    struct sw_bert_batch batch = SW_INIT(struct sw_bert_batch);
+    struct sw_encoder_batch batch = SW_INIT(struct sw_encoder_batch);
     batch.sequences = 1;
     batch.lengths = &fill->encoding.count;
     batch.ids = fill->encoding.ids;
-    int result = sw_bert_fill(fill->worker.bert, &batch, fill->masks, count, fill->logits);
+    int result = sw_encoder_fill(fill->worker.encoder, &batch, fill->masks, count, fill->logits);
     return result < 0 ? worker_fail(&fill->worker, result) : EXIT_DONE;
 }
 

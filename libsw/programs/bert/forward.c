@@ -93,7 +93,7 @@ static int parse_companion(const char *option, const char *text, uint32_t limit,
     return status;
 }
 
-static int parse(const struct request *request, const struct sw_bert_config *config,
+static int parse(const struct request *request, const struct sw_encoder_config *config,
                  struct sequence *sequence)
 {
     int status = parse_list("--ids", request->ids, config->vocab_size, &sequence->ids);
@@ -112,7 +112,7 @@ static int parse(const struct request *request, const struct sw_bert_config *con
 }
 
 /* Room for the results, and the mask as bytes. */
-static int prepare(const struct sw_bert_config *config, struct sequence *sequence)
+static int prepare(const struct sw_encoder_config *config, struct sequence *sequence)
 {
     size_t count = sequence->ids.count;
     sequence->hidden = calloc(count * config->hidden_size, sizeof *sequence->hidden);
@@ -128,7 +128,7 @@ static int prepare(const struct sw_bert_config *config, struct sequence *sequenc
     return EXIT_DONE;
 }
 
-static int print(const struct sw_bert_config *config, const struct sequence *sequence)
+static int print(const struct sw_encoder_config *config, const struct sequence *sequence)
 {
     size_t width = config->hidden_size, total = sequence->ids.count * width;
     size_t odd = first_odd(sequence->hidden, total);
@@ -163,16 +163,16 @@ static int forward(struct worker *worker, const struct request *request, struct 
     if (status != EXIT_DONE)
         return status;
     uint32_t length = (uint32_t)sequence->ids.count;
-    struct sw_bert_batch batch = SW_INIT(struct sw_bert_batch);
+    struct sw_encoder_batch batch = SW_INIT(struct sw_encoder_batch);
     batch.sequences = 1;
     batch.lengths = &length;
     batch.ids = sequence->ids.values;
     batch.type_ids = sequence->type_ids.values;
     batch.mask = sequence->mask_bytes;
-    struct sw_bert_output output = SW_INIT(struct sw_bert_output);
+    struct sw_encoder_output output = SW_INIT(struct sw_encoder_output);
     output.last_hidden_state = sequence->hidden;
     output.pooler_output = sequence->pooled;
-    int result = sw_bert_forward(worker->bert, &batch, &output);
+    int result = sw_encoder_forward(worker->encoder, &batch, &output);
     if (result < 0)
         return worker_fail(worker, result);
     status = print(&worker->config, sequence);

@@ -28,34 +28,34 @@ int worker_open(const char *command, const struct command_options *options, stru
     int result = sw_client_open(&client, &worker->client);
     if (result < 0)
         return command_fail(command, "%s", *message ? message : sw_strerror(result));
-    struct sw_bert_options bert = SW_INIT(struct sw_bert_options);
-    bert.threads = options->threads;
-    bert.error = message;
-    bert.error_size = sizeof message;
-    result = sw_bert_open(worker->client, options->model, &bert, &worker->bert);
+    struct sw_encoder_options encoder = SW_INIT(struct sw_encoder_options);
+    encoder.threads = options->threads;
+    encoder.error = message;
+    encoder.error_size = sizeof message;
+    result = sw_encoder_open(worker->client, options->model, &encoder, &worker->encoder);
     if (result < 0)
         return command_fail(command, "%s", *message ? message : sw_strerror(result));
-    result = sw_bert_get_config(worker->bert, &worker->config);
+    result = sw_encoder_get_config(worker->encoder, &worker->config);
     return result < 0 ? worker_fail(worker, result) : EXIT_DONE;
 }
 
 int worker_fail(const struct worker *worker, int code)
 {
     char message[1024] = "";
-    (void)sw_bert_message(worker->bert, message, sizeof message);
+    (void)sw_encoder_message(worker->encoder, message, sizeof message);
     return command_fail(worker->command, "%s", *message ? message : sw_strerror(code));
 }
 
 int worker_tokenizer(struct worker *worker, const sw_tokenizer **ret_tokenizer)
 {
-    int result = sw_bert_tokenizer(worker->bert, ret_tokenizer);
+    int result = sw_encoder_tokenizer(worker->encoder, ret_tokenizer);
     return result < 0 ? worker_fail(worker, result) : EXIT_DONE;
 }
 
 void worker_close(struct worker *worker)
 {
-    if (worker->bert)
-        sw_bert_close(worker->bert);
+    if (worker->encoder)
+        sw_encoder_close(worker->encoder);
     if (worker->client)
         sw_client_close(worker->client);
 }
@@ -66,7 +66,7 @@ static void lower_limit(struct worker *worker, const char *path, const char *key
 {
     void *data;
     size_t size;
-    if (sw_model_file(sw_bert_model(worker->bert), path, &data, &size) < 0)
+    if (sw_model_file(sw_encoder_model(worker->encoder), path, &data, &size) < 0)
         return;
     json_t *document = json_loadb(data, size, JSON_DECODE_INT_AS_REAL, NULL);
     double value = json_number_value(json_object_get(document, key));
@@ -88,7 +88,7 @@ void worker_print_stats(const struct worker *worker, uint64_t texts, uint64_t cu
 {
     struct sw_inference_stats stats = SW_INIT(struct sw_inference_stats);
     struct sw_client_stats leases = SW_INIT(struct sw_client_stats);
-    if (!worker->options.stats || sw_bert_get_inference_stats(worker->bert, &stats) < 0 ||
+    if (!worker->options.stats || sw_encoder_get_inference_stats(worker->encoder, &stats) < 0 ||
         sw_client_get_stats(worker->client, &leases) < 0)
         return;
     double seconds = (double)(now_ns() - worker->started_ns) / 1e9;

@@ -6,47 +6,47 @@
  * where weights come from: its caller binds them (weights.h), keeps them in place while a call uses
  * them, and calls in the order of a pass:
  *
- *   swi_encoder_begin
- *   swi_encoder_add_words …      once for each part of the word table
- *   swi_encoder_embed
- *   swi_encoder_layer …
- *   swi_encoder_hidden, swi_encoder_project …
+ *   swi_engine_begin
+ *   swi_engine_add_words …      once for each part of the word table
+ *   swi_engine_embed
+ *   swi_engine_layer …
+ *   swi_engine_hidden, swi_engine_project …
  *
  * Memory is kept between passes and grows only when a batch is larger than every one before.
  */
-#ifndef SWI_ENCODER_ENCODER_H
-#define SWI_ENCODER_ENCODER_H
+#ifndef SWI_ENCODER_ENGINE_H
+#define SWI_ENCODER_ENGINE_H
 
-#include <sw/bert.h>
+#include <sw/encoder.h>
 
 #include "encoder/weights.h"
 
-typedef struct swi_encoder swi_encoder;
+typedef struct swi_engine swi_engine;
 
 /* Errors: -ENOMEM, -EAGAIN (threads). */
-int swi_encoder_create(const struct swi_bert_config *config, unsigned threads,
-                       swi_encoder **ret_encoder);
-void swi_encoder_destroy(swi_encoder *encoder);
+int swi_engine_create(const struct swi_encoder_config *config, unsigned threads,
+                      swi_engine **ret_engine);
+void swi_engine_destroy(swi_engine *engine);
 
 /* Starts a pass. batch is borrowed until the pass is over, and has been checked: swi_batch_check.
  * Errors: -ENOMEM. */
-int swi_encoder_begin(swi_encoder *encoder, const struct sw_bert_batch *batch);
+int swi_engine_begin(swi_engine *engine, const struct sw_encoder_batch *batch);
 
 /* Puts in the words of the batch that are in this part of the table. */
-void swi_encoder_add_words(swi_encoder *encoder, const struct swi_table *words);
+void swi_engine_add_words(swi_engine *engine, const struct swi_table *words);
 /* Whether the batch has a word in [first, first + rows). */
-bool swi_encoder_uses_words(const swi_encoder *encoder, uint32_t first, uint32_t rows);
+bool swi_engine_uses_words(const swi_engine *engine, uint32_t first, uint32_t rows);
 /* Adds positions and types, and normalises. */
-void swi_encoder_embed(swi_encoder *encoder, const struct swi_embedding_weights *weights);
+void swi_engine_embed(swi_engine *engine, const struct swi_embedding_weights *weights);
 
 /* One layer. Errors: -EAGAIN, only in a child after fork that cannot start threads. */
-int swi_encoder_layer(swi_encoder *encoder, const struct swi_layer_weights *weights);
+int swi_engine_layer(swi_engine *engine, const struct swi_layer_weights *weights);
 
 /* [tokens, hidden] as it is now; valid until the next pass begins. */
-const float *swi_encoder_hidden(const swi_encoder *encoder);
+const float *swi_engine_hidden(const swi_engine *engine);
 
 /* [tokens, 3 · hidden] of memory that nobody uses between the last layer and the next pass. */
-float *swi_encoder_spare(swi_encoder *encoder);
+float *swi_engine_spare(swi_engine *engine);
 
 /* out[rows, n] = activation(x[rows, k] · W^T + bias), for any number of rows; k is hidden or
  * intermediate. By the calling thread alone. */
@@ -59,16 +59,16 @@ struct swi_projection {
     float *out;        /* [rows, n] */
     size_t out_stride; /* in floats */
 };
-void swi_encoder_project(swi_encoder *encoder, const struct swi_projection *projection);
+void swi_engine_project(swi_engine *engine, const struct swi_projection *projection);
 
-unsigned swi_encoder_threads(const swi_encoder *encoder);
+unsigned swi_engine_threads(const swi_engine *engine);
 
 /* Private working memory, in bytes. */
-uint64_t swi_encoder_scratch_bytes(const swi_encoder *encoder);
+uint64_t swi_engine_scratch_bytes(const swi_engine *engine);
 
 /* ids, types and lengths in range, at least one sequence. *ret_tokens is their sum.
  * Errors: -EINVAL with a message that says which. */
-int swi_batch_check(const struct sw_bert_batch *batch, const struct swi_bert_config *config,
+int swi_batch_check(const struct sw_encoder_batch *batch, const struct swi_encoder_config *config,
                     uint32_t *ret_tokens, struct swi_error *error);
 
 #endif

@@ -8,8 +8,8 @@
  *   session.
  * Fork: a handle works in the child, with threads of its own where it has threads.
  */
-#ifndef SW_BERT_H
-#define SW_BERT_H
+#ifndef SW_ENCODER_H
+#define SW_ENCODER_H
 
 #include <sw/client.h>
 #include <sw/executor.h>
@@ -19,10 +19,10 @@
 extern "C" {
 #endif
 
-typedef struct sw_bert sw_bert;
+typedef struct sw_encoder sw_encoder;
 
-struct sw_bert_options {
-    size_t size;             /* sizeof(struct sw_bert_options) */
+struct sw_encoder_options {
+    size_t size;             /* sizeof(struct sw_encoder_options) */
     uint32_t cache_size;     /* components kept parsed; 0: all of the model's */
     uint32_t threads;        /* 0: 1 */
     uint32_t prefetch_count; /* components asked for ahead of use; more than follow: all; 0: 2 */
@@ -36,33 +36,33 @@ struct sw_bert_options {
 /* Opens a BERT model of the client's catalog: reads its config, checks it against the manifest, loads
  * no weights. client is borrowed and must outlive the handle. With options NULL every default applies.
  * Errors: those of sw_model_open; SW_EUNSUPPORTED and SW_EFORMAT for a config that is not BERT's. */
-SW_API int sw_bert_open(sw_client *client, const char *name, const struct sw_bert_options *options,
-                        sw_bert **ret_bert);
+SW_API int sw_encoder_open(sw_client *client, const char *name,
+                           const struct sw_encoder_options *options, sw_encoder **ret_bert);
 
 /* Requests that were submitted and are not done are cancelled first, and what runs is waited for: the
  * present layer's time, or 20 ms of a wait for the broker. Afterwards the library uses no memory that
  * they pointed to; their completions stay with the executor until they are collected. Not to be called
  * from a callback of the handle. NULL is allowed. */
-SW_API void sw_bert_close(sw_bert *bert);
+SW_API void sw_encoder_close(sw_encoder *encoder);
 
 /* As sw_client_message, for this handle. */
-SW_API int sw_bert_message(const sw_bert *bert, char *text, size_t size);
+SW_API int sw_encoder_message(const sw_encoder *encoder, char *text, size_t size);
 
-struct sw_bert_config {
-    size_t size; /* sizeof(struct sw_bert_config), set by the caller */
+struct sw_encoder_config {
+    size_t size; /* sizeof(struct sw_encoder_config), set by the caller */
     uint32_t layers, hidden_size, heads, intermediate_size;
     uint32_t vocab_size, max_positions, type_vocab_size, labels;
     int has_pooler;
 };
-SW_API int sw_bert_get_config(const sw_bert *bert, struct sw_bert_config *config);
+SW_API int sw_encoder_get_config(const sw_encoder *encoder, struct sw_encoder_config *config);
 
 /* The model's tokenizer, made at the first call. Borrowed; lives as long as the handle. */
-SW_API int sw_bert_tokenizer(sw_bert *bert, const sw_tokenizer **ret_tokenizer);
+SW_API int sw_encoder_tokenizer(sw_encoder *encoder, const sw_tokenizer **ret_tokenizer);
 
 /* A ragged batch: the tokens of all sequences one after the other, without padding. Borrowed for the
  * call. tokens = the sum of lengths. */
-struct sw_bert_batch {
-    size_t size;             /* sizeof(struct sw_bert_batch) */
+struct sw_encoder_batch {
+    size_t size;             /* sizeof(struct sw_encoder_batch) */
     uint32_t sequences;      /* at least 1 */
     const uint32_t *lengths; /* [sequences], each 1 … max_positions */
     const int32_t *ids;      /* [tokens], each 0 … vocab_size-1 */
@@ -71,8 +71,8 @@ struct sw_bert_batch {
 };
 
 /* Where results go; a NULL member is not computed. Owned by the caller. */
-struct sw_bert_output {
-    size_t size;              /* sizeof(struct sw_bert_output) */
+struct sw_encoder_output {
+    size_t size;              /* sizeof(struct sw_encoder_output) */
     float *last_hidden_state; /* [tokens, hidden_size] */
     float *pooler_output; /* [sequences, hidden_size]; SW_ENOCOMPONENT when there is no pooler */
 };
@@ -80,8 +80,8 @@ struct sw_bert_output {
 /* One pass. A sequence's result does not depend on the others in the batch, bit for bit.
  * Errors: -EINVAL for ids, types or lengths out of range (the message says which); those of
  * sw_lease_acquire. On SW_EREVOKED the pass is run again from the start, once, by itself. */
-SW_API int sw_bert_forward(sw_bert *bert, const struct sw_bert_batch *batch,
-                           const struct sw_bert_output *output);
+SW_API int sw_encoder_forward(sw_encoder *encoder, const struct sw_encoder_batch *batch,
+                              const struct sw_encoder_output *output);
 
 enum sw_pooling {
     SW_POOLING_DEFAULT = 0, /* as the model's 1_Pooling/config.json says; mean without one */
@@ -92,8 +92,8 @@ enum sw_pooling {
 };
 
 /* One pass, then one vector a sequence. embeddings: [sequences, hidden_size]. normalize: to unit L2. */
-SW_API int sw_bert_embed(sw_bert *bert, const struct sw_bert_batch *batch, enum sw_pooling pooling,
-                         int normalize, float *embeddings);
+SW_API int sw_encoder_embed(sw_encoder *encoder, const struct sw_encoder_batch *batch,
+                            enum sw_pooling pooling, int normalize, float *embeddings);
 
 /* ---- heads ---------------------------------------------------------------------------------------- */
 
@@ -112,32 +112,32 @@ struct sw_classes {
     const char *const *names; /* [count], id2label; borrowed, live as long as the handle */
 };
 /* Errors: SW_ENOCOMPONENT when the model has no head, SW_EFORMAT. */
-SW_API int sw_bert_get_classes(sw_bert *bert, struct sw_classes *classes);
+SW_API int sw_encoder_get_classes(sw_encoder *encoder, struct sw_classes *classes);
 
 /* One pass, then the sequence classifier. logits, scores: [sequences, classes]; either may be NULL.
- * Errors: those of sw_bert_forward; SW_ENOCOMPONENT when the model has no classifier or no pooler. */
-SW_API int sw_bert_classify(sw_bert *bert, const struct sw_bert_batch *batch, float *logits,
-                            float *scores);
+ * Errors: those of sw_encoder_forward; SW_ENOCOMPONENT when the model has no classifier or no pooler. */
+SW_API int sw_encoder_classify(sw_encoder *encoder, const struct sw_encoder_batch *batch,
+                               float *logits, float *scores);
 
 /* One pass, then the masked-language-model head at count tokens of the batch (numbers into ids, each in
  * range; at most as many as the batch has tokens). logits: [count, vocab_size].
- * Errors: those of sw_bert_forward; SW_ENOCOMPONENT when the model has no such head. */
-SW_API int sw_bert_fill(sw_bert *bert, const struct sw_bert_batch *batch, const uint32_t *tokens,
-                        uint32_t count, float *logits);
+ * Errors: those of sw_encoder_forward; SW_ENOCOMPONENT when the model has no such head. */
+SW_API int sw_encoder_fill(sw_encoder *encoder, const struct sw_encoder_batch *batch,
+                           const uint32_t *tokens, uint32_t count, float *logits);
 
 /* ---- requests: a pass with everything that can be said about it -------------------------------------- */
 
 enum sw_work {
-    SW_WORK_FORWARD = 1,  /* as sw_bert_forward: last_hidden_state, pooler_output */
-    SW_WORK_EMBED = 2,    /* as sw_bert_embed: embeddings */
-    SW_WORK_CLASSIFY = 3, /* as sw_bert_classify: logits, scores */
-    SW_WORK_FILL = 4      /* as sw_bert_fill: logits */
+    SW_WORK_FORWARD = 1,  /* as sw_encoder_forward: last_hidden_state, pooler_output */
+    SW_WORK_EMBED = 2,    /* as sw_encoder_embed: embeddings */
+    SW_WORK_CLASSIFY = 3, /* as sw_encoder_classify: logits, scores */
+    SW_WORK_FILL = 4      /* as sw_encoder_fill: logits */
 };
 
-struct sw_bert_request {
-    size_t size; /* sizeof(struct sw_bert_request) */
+struct sw_encoder_request {
+    size_t size; /* sizeof(struct sw_encoder_request) */
     enum sw_work work;
-    const struct sw_bert_batch *batch; /* copied at submission; what it points to is borrowed */
+    const struct sw_encoder_batch *batch; /* copied at submission; what it points to is borrowed */
 
     int timeout_ms;  /* from the call on, waiting in the queue included; 0: no deadline but the
                        client's on each wait for the broker; < 0: -EINVAL. When it has passed: -ETIMEDOUT */
@@ -145,7 +145,7 @@ struct sw_bert_request {
     uint32_t
         prefetch_count; /* 0: as the handle was opened; else, in this pass, also where it was not */
     const int32_t
-        *cancelled; /* sw_bert_run only. NULL, or a word that any thread may set by an atomic
+        *cancelled; /* sw_encoder_run only. NULL, or a word that any thread may set by an atomic
                                  store, to be heard before the next layer: -ECANCELED */
     void *context;  /* comes back with the completion */
 
@@ -163,25 +163,26 @@ struct sw_bert_request {
 
 /* Runs the request and returns when it is done. The four calls above are short for this. Errors: theirs;
  * -ETIMEDOUT, -ECANCELED, -EINVAL. */
-SW_API int sw_bert_run(sw_bert *bert, const struct sw_bert_request *request);
+SW_API int sw_encoder_run(sw_encoder *encoder, const struct sw_encoder_request *request);
 
 /* Gives the request to the handle's executor and returns at once, without waiting for anything;
  * *ret_id, never 0, names it until its completion has been collected. What is wrong with the contents of
  * the arrays shows in the completion only. Errors: -EINVAL (also without options.executor), SW_EFULL,
  * -ESHUTDOWN (the executor has been destroyed), -ENOMEM, -EAGAIN (no thread can be started). */
-SW_API int sw_bert_submit(sw_bert *bert, const struct sw_bert_request *request, uint64_t *ret_id);
+SW_API int sw_encoder_submit(sw_encoder *encoder, const struct sw_encoder_request *request,
+                             uint64_t *ret_id);
 
 /* ---- the component cache ------------------------------------------------------------------------------ */
 
 /* The counterparts of the component cache calls, for the model behind this handle. warmup waits for
  * these layers; prefetch asks for the count layers after current. -EINVAL for a layer out of range. */
-SW_API int sw_bert_warmup(sw_bert *bert, const uint32_t *layers, size_t count);
-SW_API int sw_bert_prefetch_next_layers(sw_bert *bert, uint32_t current, uint32_t count);
-SW_API int sw_bert_get_cache_info(sw_bert *bert, struct sw_cache_info *info);
-SW_API int sw_bert_cached_names(sw_bert *bert, const char **names, size_t capacity);
-SW_API int sw_bert_set_cache_size(sw_bert *bert, uint32_t components);
-SW_API int sw_bert_set_cache_bytes(sw_bert *bert, uint64_t bytes);
-SW_API void sw_bert_clear_cache(sw_bert *bert);
+SW_API int sw_encoder_warmup(sw_encoder *encoder, const uint32_t *layers, size_t count);
+SW_API int sw_encoder_prefetch_next_layers(sw_encoder *encoder, uint32_t current, uint32_t count);
+SW_API int sw_encoder_get_cache_info(sw_encoder *encoder, struct sw_cache_info *info);
+SW_API int sw_encoder_cached_names(sw_encoder *encoder, const char **names, size_t capacity);
+SW_API int sw_encoder_set_cache_size(sw_encoder *encoder, uint32_t components);
+SW_API int sw_encoder_set_cache_bytes(sw_encoder *encoder, uint64_t bytes);
+SW_API void sw_encoder_clear_cache(sw_encoder *encoder);
 
 /* ---- figures ------------------------------------------------------------------------------------------ */
 
@@ -195,8 +196,8 @@ struct sw_inference_stats {
     uint64_t failed_passes; /* that ended in an error, a deadline or a cancellation */
 };
 /* Since the handle was opened, or the figures were reset. */
-SW_API int sw_bert_get_inference_stats(sw_bert *bert, struct sw_inference_stats *stats);
-SW_API void sw_bert_reset_inference_stats(sw_bert *bert);
+SW_API int sw_encoder_get_inference_stats(sw_encoder *encoder, struct sw_inference_stats *stats);
+SW_API void sw_encoder_reset_inference_stats(sw_encoder *encoder);
 
 /* What a watch looks at. */
 enum sw_hits {
@@ -206,7 +207,7 @@ enum sw_hits {
 
 struct sw_hit_rate {
     size_t size; /* sizeof(struct sw_hit_rate), set by the library */
-    sw_bert *bert;
+    sw_encoder *encoder;
     double rate; /* hits / uses */
     uint64_t hits, uses;
     uint32_t passes; /* that they were counted over */
@@ -227,15 +228,15 @@ struct sw_hit_rate_watch {
 /* Has a callback called when the hit rate falls. It is called at the end of the pass in which it fell, on
  * the thread that ran it: the caller's own, or a thread of the executor, where it holds up the requests
  * behind it. The pass is over by then and no lock is held, so it may call anything on the handle (passes
- * too) but sw_bert_close, and nothing that destroys the executor. One callback at a time runs per handle;
+ * too) but sw_encoder_close, and nothing that destroys the executor. One callback at a time runs per handle;
  * a window that fills while it runs is judged at the next pass.
  * watch NULL, or without fell: no more; when that returns, on another thread than the callback's, none is
  * running. One watch per handle: a new one takes the place of the old, with an empty window.
  * Errors: -EINVAL. */
-SW_API int sw_bert_watch_hit_rate(sw_bert *bert, const struct sw_hit_rate_watch *watch);
+SW_API int sw_encoder_watch_hit_rate(sw_encoder *encoder, const struct sw_hit_rate_watch *watch);
 
 /* The model behind the handle, for the generic calls of client.h. Borrowed. */
-SW_API sw_model *sw_bert_model(sw_bert *bert);
+SW_API sw_model *sw_encoder_model(sw_encoder *encoder);
 
 #ifdef __cplusplus
 }

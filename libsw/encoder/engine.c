@@ -5,7 +5,7 @@
  * goes by rows and panels of features for what goes by columns, and meet between the two. Who computes
  * what changes no bit of it.
  */
-#include "encoder/encoder.h"
+#include "encoder/engine.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -16,10 +16,10 @@
 #include "encoder/attention.h"
 #include "kernels/thread_pool.h"
 
-struct swi_encoder {
-    struct swi_bert_config config;
+struct swi_engine {
+    struct swi_encoder_config config;
     swi_team *team;
-    const struct sw_bert_batch *batch; /* of the pass under way */
+    const struct sw_encoder_batch *batch; /* of the pass under way */
     uint32_t tokens;
     uint32_t block; /* tokens of a block in this pass */
 
@@ -39,35 +39,35 @@ struct swi_encoder {
 
 /* ---- memory -------------------------------------------------------------------------------------- */
 
-int swi_encoder_create(const struct swi_bert_config *config, unsigned threads,
-                       swi_encoder **ret_encoder)
+int swi_engine_create(const struct swi_encoder_config *config, unsigned threads,
+                      swi_engine **ret_encoder)
 {
-    swi_encoder *encoder = calloc(1, sizeof *encoder);
-    if (!encoder)
+    swi_engine *engine = calloc(1, sizeof *engine);
+    if (!engine)
         return -ENOMEM;
-    encoder->config = *config;
-    int r = swi_team_create(threads, &encoder->team);
+    engine->config = *config;
+    int r = swi_team_create(threads, &engine->team);
     if (r < 0) {
-        free(encoder);
+        free(engine);
         return r;
     }
-    *ret_encoder = encoder;
+    *ret_encoder = engine;
     return 0;
 }
 
-void swi_encoder_destroy(swi_encoder *encoder)
+void swi_engine_destroy(swi_engine *engine)
 {
-    if (!encoder)
+    if (!engine)
         return;
-    swi_team_destroy(encoder->team);
-    swi_big_give(&encoder->memory);
-    free(encoder->starts);
-    free(encoder);
+    swi_team_destroy(engine->team);
+    swi_big_give(&engine->memory);
+    free(engine->starts);
+    free(engine);
 }
 
-uint64_t swi_encoder_scratch_bytes(const swi_encoder *encoder)
+uint64_t swi_engine_scratch_bytes(const swi_engine *engine)
 {
-    return swi_big_held(&encoder->memory) + encoder->starts_capacity * sizeof(uint32_t);
+    return swi_big_held(&engine->memory) + engine->starts_capacity * sizeof(uint32_t);
 }
 
 static float *take(float *base, size_t *used, size_t floats)
@@ -83,9 +83,9 @@ static uint32_t larger(uint32_t a, uint32_t b)
 }
 
 /* Lays the buffers out from base on; with base NULL it only counts. */
-static size_t lay_out(swi_encoder *e, float *base, uint32_t longest)
+static size_t lay_out(swi_engine *e, float *base, uint32_t longest)
 {
-    const struct swi_bert_config *c = &e->config;
+    const struct swi_encoder_config *c = &e->config;
     size_t used = 0, hidden = c->hidden;
     size_t attention = swi_attention_scratch_floats(longest, c->hidden / c->heads);
     size_t gemm = swi_gemm_scratch_floats();
@@ -110,7 +110,7 @@ static uint32_t block_of(uint32_t tokens)
     return (each + shape->token_width - 1) / shape->token_width * shape->token_width;
 }
 
-static int reserve_starts(swi_encoder *e, uint32_t sequences)
+static int reserve_starts(swi_engine *e, uint32_t sequences)
 {
     if (sequences <= e->starts_capacity)
         return 0;
@@ -122,7 +122,7 @@ static int reserve_starts(swi_encoder *e, uint32_t sequences)
     return 0;
 }
 
-int swi_encoder_begin(swi_encoder *e, const struct sw_bert_batch *batch)
+int swi_engine_begin(swi_engine *e, const struct sw_encoder_batch *batch)
 {
     int r = reserve_starts(e, batch->sequences);
     if (r < 0)
@@ -150,17 +150,17 @@ int swi_encoder_begin(swi_encoder *e, const struct sw_bert_batch *batch)
     return 0;
 }
 
-const float *swi_encoder_hidden(const swi_encoder *e)
+const float *swi_engine_hidden(const swi_engine *e)
 {
     return e->hidden;
 }
 
-float *swi_encoder_spare(swi_encoder *e)
+float *swi_engine_spare(swi_engine *e)
 {
     return e->qkv;
 }
 
-unsigned swi_encoder_threads(const swi_encoder *e)
+unsigned swi_engine_threads(const swi_engine *e)
 {
     return swi_team_size(e->team);
 }
@@ -173,7 +173,7 @@ static const void *table_row(const struct swi_table *table, uint32_t row, uint32
     return (const char *)table->data + (size_t)row * hidden * sw_dtype_size(table->dtype);
 }
 
-void swi_encoder_add_words(swi_encoder *e, const struct swi_table *words)
+void swi_engine_add_words(swi_engine *e, const struct swi_table *words)
 {
     const struct swi_kernels *maths = swi_kernels();
     uint32_t hidden = e->config.hidden;
@@ -185,7 +185,7 @@ void swi_encoder_add_words(swi_encoder *e, const struct swi_table *words)
     }
 }
 
-bool swi_encoder_uses_words(const swi_encoder *e, uint32_t first, uint32_t rows)
+bool swi_engine_uses_words(const swi_engine *e, uint32_t first, uint32_t rows)
 {
     for (uint32_t t = 0; t < e->tokens; t++) {
         uint32_t id = (uint32_t)e->batch->ids[t];
@@ -195,7 +195,7 @@ bool swi_encoder_uses_words(const swi_encoder *e, uint32_t first, uint32_t rows)
     return false;
 }
 
-void swi_encoder_embed(swi_encoder *e, const struct swi_embedding_weights *w)
+void swi_engine_embed(swi_engine *e, const struct swi_embedding_weights *w)
 {
     const struct swi_kernels *maths = swi_kernels();
     uint32_t hidden = e->config.hidden;
@@ -216,7 +216,7 @@ void swi_encoder_embed(swi_encoder *e, const struct swi_embedding_weights *w)
 
 /* One member's view of a layer. */
 struct step {
-    swi_encoder *encoder;
+    swi_engine *engine;
     const struct swi_layer_weights *weights;
     unsigned member;
     float *scratch;
@@ -226,26 +226,26 @@ struct step {
 static void multiply(const struct step *s, const struct swi_gemm_job *job)
 {
     uint32_t first, end;
-    swi_team_share(s->encoder->team, s->member, swi_gemm_panels(job->weight.n), &first, &end);
+    swi_team_share(s->engine->team, s->member, swi_gemm_panels(job->weight.n), &first, &end);
     swi_gemm(job, first, end, s->scratch);
-    swi_team_wait(s->encoder->team);
+    swi_team_wait(s->engine->team);
 }
 
 /* Packs x[count, hidden] together. */
 static void pack(const struct step *s, const float *x, uint32_t count)
 {
-    uint32_t first, end, hidden = s->encoder->config.hidden;
+    uint32_t first, end, hidden = s->engine->config.hidden;
     struct swi_gemm_input input = {.x = x, .stride = hidden, .tokens = count, .k = hidden};
-    swi_team_share(s->encoder->team, s->member, swi_gemm_tiling(count).count, &first, &end);
-    swi_gemm_pack(&input, first, end, s->encoder->packed);
-    swi_team_wait(s->encoder->team);
+    swi_team_share(s->engine->team, s->member, swi_gemm_tiling(count).count, &first, &end);
+    swi_gemm_pack(&input, first, end, s->engine->packed);
+    swi_team_wait(s->engine->team);
 }
 
 /* hidden = LayerNorm(sums) for the block's rows; packs them for what comes next when `packing`. */
 static void normalise(const struct step *s, const struct swi_norm *norm, uint32_t token,
                       uint32_t count, bool packing)
 {
-    swi_encoder *e = s->encoder;
+    swi_engine *e = s->engine;
     uint32_t first, end, hidden = e->config.hidden;
     struct swi_tiling tiling = swi_gemm_tiling(count);
     float *rows = e->hidden + (size_t)token * hidden;
@@ -265,7 +265,7 @@ static void normalise(const struct step *s, const struct swi_norm *norm, uint32_
 /* qkv = hidden · Wqkv^T + bias */
 static void project_qkv(const struct step *s, uint32_t token, uint32_t count)
 {
-    swi_encoder *e = s->encoder;
+    swi_engine *e = s->engine;
     size_t hidden = e->config.hidden;
     pack(s, e->hidden + token * hidden, count);
     for (unsigned i = 0; i < s->weights->qkv_count; i++) {
@@ -283,8 +283,8 @@ static void project_qkv(const struct step *s, uint32_t token, uint32_t count)
 /* Heads of sequences, to whichever member is free. */
 static void attend(const struct step *s)
 {
-    swi_encoder *e = s->encoder;
-    const struct sw_bert_batch *batch = e->batch;
+    swi_engine *e = s->engine;
+    const struct sw_encoder_batch *batch = e->batch;
     uint32_t heads = e->config.heads, size = e->config.hidden / heads;
     size_t hidden = e->config.hidden;
     for (;;) {
@@ -312,7 +312,7 @@ static void attend(const struct step *s)
 /* hidden = LayerNorm(hidden + context · Wo^T + bias), left packed as well */
 static void leave_attention(const struct step *s, uint32_t token, uint32_t count)
 {
-    swi_encoder *e = s->encoder;
+    swi_engine *e = s->engine;
     size_t hidden = e->config.hidden;
     pack(s, e->context + token * hidden, count);
     struct swi_gemm_job job = {.packed = e->packed,
@@ -330,7 +330,7 @@ static void leave_attention(const struct step *s, uint32_t token, uint32_t count
 /* hidden = LayerNorm(hidden + activation(hidden · Wi^T + bias) · Wo^T + bias) */
 static void feed_forward(const struct step *s, uint32_t token, uint32_t count)
 {
-    swi_encoder *e = s->encoder;
+    swi_engine *e = s->engine;
     size_t hidden = e->config.hidden;
     struct swi_gemm_job in = {.packed = e->packed,
                               .tokens = count,
@@ -355,7 +355,7 @@ static void feed_forward(const struct step *s, uint32_t token, uint32_t count)
 static void run_layer(void *context, unsigned member)
 {
     struct step s = *(const struct step *)context;
-    swi_encoder *e = s.encoder;
+    swi_engine *e = s.engine;
     s.member = member;
     s.scratch = e->scratch + member * e->scratch_floats;
     for (uint32_t token = 0; token < e->tokens; token += e->block)
@@ -368,15 +368,15 @@ static void run_layer(void *context, unsigned member)
     }
 }
 
-int swi_encoder_layer(swi_encoder *e, const struct swi_layer_weights *weights)
+int swi_engine_layer(swi_engine *e, const struct swi_layer_weights *weights)
 {
-    struct step step = {.encoder = e, .weights = weights};
+    struct step step = {.engine = e, .weights = weights};
     return swi_team_run(e->team, run_layer, &step);
 }
 
 /* ---- after the layers ------------------------------------------------------------------------------ */
 
-void swi_encoder_project(swi_encoder *e, const struct swi_projection *p)
+void swi_engine_project(swi_engine *e, const struct swi_projection *p)
 {
     const struct swi_matrix *w = &p->linear->weight;
     assert(w->k <= larger(e->config.intermediate, e->config.hidden));
@@ -398,7 +398,7 @@ void swi_encoder_project(swi_encoder *e, const struct swi_projection *p)
 
 /* ---- what a batch must be -------------------------------------------------------------------------- */
 
-int swi_batch_check(const struct sw_bert_batch *batch, const struct swi_bert_config *config,
+int swi_batch_check(const struct sw_encoder_batch *batch, const struct swi_encoder_config *config,
                     uint32_t *ret_tokens, struct swi_error *error)
 {
     if (batch->sequences == 0 || !batch->lengths || !batch->ids)

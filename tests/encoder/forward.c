@@ -19,7 +19,7 @@ static const char *const dtype_names[3] = {"f32", "f16", "bf16"};
 /* ---- batches from files ------------------------------------------------------------------------------ */
 
 struct owned_batch {
-    struct sw_bert_batch batch;
+    struct sw_encoder_batch batch;
     uint32_t *lengths;
     int32_t *ids, *types;
     uint8_t *mask;
@@ -41,12 +41,12 @@ static struct owned_batch new_batch(uint32_t sequences, uint32_t tokens)
     b.ids = aligned_bytes(tokens * sizeof *b.ids);
     b.types = aligned_bytes(tokens * sizeof *b.types);
     b.mask = aligned_bytes(tokens * sizeof *b.mask);
-    b.batch = (struct sw_bert_batch){.size = sizeof b.batch,
-                                     .sequences = sequences,
-                                     .lengths = b.lengths,
-                                     .ids = b.ids,
-                                     .type_ids = b.types,
-                                     .mask = b.mask};
+    b.batch = (struct sw_encoder_batch){.size = sizeof b.batch,
+                                        .sequences = sequences,
+                                        .lengths = b.lengths,
+                                        .ids = b.ids,
+                                        .type_ids = b.types,
+                                        .mask = b.mask};
     return b;
 }
 
@@ -107,9 +107,9 @@ static double try_case(const struct tensor_file *file, const char *name,
     struct owned_batch b = read_batch(file, name);
     float *hidden = aligned_bytes((size_t)b.tokens * width * sizeof *hidden);
     float *pooled = aligned_bytes((size_t)b.batch.sequences * width * sizeof *pooled);
-    swi_encoder *encoder = NULL;
-    cr_assert_eq(swi_encoder_create(bert_model_config(model), 1, &encoder), 0);
-    bert_model_forward(model, encoder, &b.batch, hidden, pooled_golden ? pooled : NULL);
+    swi_engine *engine = NULL;
+    cr_assert_eq(swi_engine_create(bert_model_config(model), 1, &engine), 0);
+    bert_model_forward(model, engine, &b.batch, hidden, pooled_golden ? pooled : NULL);
 
     size_t rows;
     const int64_t *row = numbers(file, name, "rows", &rows);
@@ -120,7 +120,7 @@ static double try_case(const struct tensor_file *file, const char *name,
             fmax(worst, worst_difference(hidden + (size_t)row[i] * width, want + i * width, width));
     if (pooled_golden)
         worst = fmax(worst, worst_difference(pooled, pooled_golden, b.batch.sequences * width));
-    swi_encoder_destroy(encoder);
+    swi_engine_destroy(engine);
     free(hidden);
     free(pooled);
     free_batch(&b);
@@ -150,19 +150,19 @@ static void check_case(const char *name, double bar)
     tensor_file_free(&file);
 }
 
-Test(encoder, gives_pytorchs_numbers_for_a_plain_model, .timeout = 60)
+Test(engine, gives_pytorchs_numbers_for_a_plain_model, .timeout = 60)
 {
     check_case("plain", 5e-6);
 }
-Test(encoder, gives_pytorchs_numbers_for_odd_sizes, .timeout = 60)
+Test(engine, gives_pytorchs_numbers_for_odd_sizes, .timeout = 60)
 {
     check_case("odd", 5e-6);
 }
-Test(encoder, gives_pytorchs_numbers_with_relu, .timeout = 60)
+Test(engine, gives_pytorchs_numbers_with_relu, .timeout = 60)
 {
     check_case("relu", 5e-6);
 }
-Test(encoder, gives_pytorchs_numbers_after_twelve_layers, .timeout = 100)
+Test(engine, gives_pytorchs_numbers_after_twelve_layers, .timeout = 100)
 {
     check_case("deep", 2e-5);
 }
@@ -209,9 +209,9 @@ static double try_tiny(const struct bert_model *model, const struct tensor_file 
     struct owned_batch b = cut_padding(file, name, &padded, &map);
     float *hidden = aligned_bytes((size_t)b.tokens * width * sizeof *hidden);
     float *pooled = aligned_bytes((size_t)b.batch.sequences * width * sizeof *pooled);
-    swi_encoder *encoder = NULL;
-    cr_assert_eq(swi_encoder_create(bert_model_config(model), 1, &encoder), 0);
-    bert_model_forward(model, encoder, &b.batch, hidden, pooled);
+    swi_engine *engine = NULL;
+    cr_assert_eq(swi_engine_create(bert_model_config(model), 1, &engine), 0);
+    bert_model_forward(model, engine, &b.batch, hidden, pooled);
     char full[64];
     (void)snprintf(full, sizeof full, "%s.last_hidden_state", name);
     const float *want = tensor_file_data(file, full, SW_DTYPE_F32, NULL);
@@ -221,7 +221,7 @@ static double try_tiny(const struct bert_model *model, const struct tensor_file 
     for (uint32_t t = 0; t < b.tokens; t++)
         worst = fmax(worst, worst_difference(hidden + (size_t)t * width,
                                              want + (size_t)map[t] * width, width));
-    swi_encoder_destroy(encoder);
+    swi_engine_destroy(engine);
     free(hidden);
     free(pooled);
     free(map);
@@ -229,7 +229,7 @@ static double try_tiny(const struct bert_model *model, const struct tensor_file 
     return worst;
 }
 
-Test(encoder, gives_pytorchs_numbers_for_bert_tiny, .timeout = 100)
+Test(engine, gives_pytorchs_numbers_for_bert_tiny, .timeout = 100)
 {
     if (!tensor_file_exists(TINY "/goldens.safetensors"))
         cr_skip_test(TINY " is not here");
@@ -252,7 +252,7 @@ Test(encoder, gives_pytorchs_numbers_for_bert_tiny, .timeout = 100)
 /* ---- the definition ------------------------------------------------------------------------------------ */
 
 static void random_batch(uint64_t *state, struct owned_batch *b, const uint32_t *lengths,
-                         const struct swi_bert_config *c)
+                         const struct swi_encoder_config *c)
 {
     for (uint32_t s = 0; s < b->batch.sequences; s++)
         b->lengths[s] = lengths[s];
@@ -266,7 +266,7 @@ static void random_batch(uint64_t *state, struct owned_batch *b, const uint32_t 
 static void check_reference(struct bert_model *model, const uint32_t *lengths, uint32_t sequences,
                             double bar)
 {
-    const struct swi_bert_config *c = bert_model_config(model);
+    const struct swi_encoder_config *c = bert_model_config(model);
     uint64_t state = 5;
     uint32_t tokens = 0;
     for (uint32_t i = 0; i < sequences; i++)
@@ -276,21 +276,21 @@ static void check_reference(struct bert_model *model, const uint32_t *lengths, u
     size_t count = (size_t)tokens * c->hidden;
     float *hidden = aligned_bytes(count * sizeof *hidden);
     double *want = aligned_bytes(count * sizeof *want), worst = 0;
-    swi_encoder *encoder = NULL;
-    cr_assert_eq(swi_encoder_create(c, 1, &encoder), 0);
-    bert_model_forward(model, encoder, &b.batch, hidden, NULL);
+    swi_engine *engine = NULL;
+    cr_assert_eq(swi_engine_create(c, 1, &engine), 0);
+    bert_model_forward(model, engine, &b.batch, hidden, NULL);
     bert_model_reference(model, &b.batch, want, NULL);
     for (size_t i = 0; i < count; i++)
         worst = fmax(worst, fabs((double)hidden[i] - want[i]));
     printf("off by %.2g\n", worst);
     cr_expect(worst <= bar, "off by %.3g", worst);
-    swi_encoder_destroy(encoder);
+    swi_engine_destroy(engine);
     free(hidden);
     free(want);
     free_batch(&b);
 }
 
-Test(encoder, halves_of_bert_tiny_are_its_definition, .timeout = 100)
+Test(engine, halves_of_bert_tiny_are_its_definition, .timeout = 100)
 {
     static const uint32_t lengths[] = {3, 30, 1};
     if (!tensor_file_exists(TINY "/model.safetensors"))
@@ -310,7 +310,7 @@ Test(encoder, halves_of_bert_tiny_are_its_definition, .timeout = 100)
     ", \"num_attention_heads\": " heads ", \"intermediate_size\": " inner                          \
     ", \"vocab_size\": 50, \"max_position_embeddings\": 600" more "}"
 
-Test(encoder, any_shape_is_its_definition, .timeout = 100)
+Test(engine, any_shape_is_its_definition, .timeout = 100)
 {
     static const char *const configs[] = {
         SMALL("15", "5", "7", ""), SMALL("1", "1", "1", ", \"layer_norm_eps\": 0.5"),
@@ -327,7 +327,7 @@ Test(encoder, any_shape_is_its_definition, .timeout = 100)
     }
 }
 
-Test(encoder, long_sequences_are_their_definition, .timeout = 100)
+Test(engine, long_sequences_are_their_definition, .timeout = 100)
 {
     static const uint32_t lengths[] = {600, 401};
     struct bert_model *model = bert_model_synth(SMALL("32", "2", "48", ""), false, 3);
@@ -340,47 +340,47 @@ Test(encoder, long_sequences_are_their_definition, .timeout = 100)
 
 #define MIXED SMALL("72", "3", "300", "")
 
-Test(encoder, a_sequence_does_not_depend_on_the_others, .timeout = 60)
+Test(engine, a_sequence_does_not_depend_on_the_others, .timeout = 60)
 {
     static const uint32_t lengths[] = {5, 200, 1, 18, 33, 7, 120};
     enum { SEQUENCES = 7 };
     struct bert_model *model = bert_model_synth(MIXED, false, 4);
     bert_model_store(model, SW_LAYOUT_PANEL, SW_DTYPE_F16);
-    const struct swi_bert_config *c = bert_model_config(model);
+    const struct swi_encoder_config *c = bert_model_config(model);
     uint64_t state = 6;
     struct owned_batch b = new_batch(SEQUENCES, 384);
     random_batch(&state, &b, lengths, c);
-    swi_encoder *encoder = NULL;
-    cr_assert_eq(swi_encoder_create(c, 1, &encoder), 0);
+    swi_engine *engine = NULL;
+    cr_assert_eq(swi_engine_create(c, 1, &engine), 0);
     float *together = aligned_bytes((size_t)b.tokens * c->hidden * sizeof *together);
     float *alone = aligned_bytes((size_t)b.tokens * c->hidden * sizeof *alone);
-    bert_model_forward(model, encoder, &b.batch, together, NULL);
+    bert_model_forward(model, engine, &b.batch, together, NULL);
     for (uint32_t s = 0, first = 0; s < SEQUENCES; first += lengths[s++]) {
-        struct sw_bert_batch one = b.batch;
+        struct sw_encoder_batch one = b.batch;
         one.sequences = 1;
         one.lengths = &lengths[s];
         one.ids += first;
         one.type_ids += first;
         one.mask += first;
-        bert_model_forward(model, encoder, &one, alone, NULL);
+        bert_model_forward(model, engine, &one, alone, NULL);
         cr_expect(!memcmp(alone, together + (size_t)first * c->hidden,
                           (size_t)lengths[s] * c->hidden * sizeof *alone),
                   "sequence %u", s);
     }
-    swi_encoder_destroy(encoder);
+    swi_engine_destroy(engine);
     free(together);
     free(alone);
     free_batch(&b);
     bert_model_free(model);
 }
 
-Test(encoder, threads_change_no_bit, .timeout = 100)
+Test(engine, threads_change_no_bit, .timeout = 100)
 {
     static const uint32_t lengths[] = {5, 200, 1, 18};
     static const unsigned counts[] = {1, 2, 3, 5};
     struct bert_model *model = bert_model_synth(MIXED, false, 4);
     bert_model_store(model, SW_LAYOUT_ROWS, SW_DTYPE_BF16);
-    const struct swi_bert_config *c = bert_model_config(model);
+    const struct swi_encoder_config *c = bert_model_config(model);
     uint64_t state = 8;
     struct owned_batch b = new_batch(4, 224);
     random_batch(&state, &b, lengths, c);
@@ -388,14 +388,14 @@ Test(encoder, threads_change_no_bit, .timeout = 100)
     float *first = aligned_bytes(count * sizeof *first),
           *other = aligned_bytes(count * sizeof *other);
     for (size_t i = 0; i < 4; i++) {
-        swi_encoder *encoder = NULL;
-        cr_assert_eq(swi_encoder_create(c, counts[i], &encoder), 0);
+        swi_engine *engine = NULL;
+        cr_assert_eq(swi_engine_create(c, counts[i], &engine), 0);
         for (int again = 0; again < 3; again++) {
-            bert_model_forward(model, encoder, &b.batch, i ? other : first, NULL);
+            bert_model_forward(model, engine, &b.batch, i ? other : first, NULL);
             cr_expect(i == 0 || !memcmp(first, other, count * sizeof *first), "%u threads",
                       counts[i]);
         }
-        swi_encoder_destroy(encoder);
+        swi_engine_destroy(engine);
     }
     free(first);
     free(other);
@@ -403,26 +403,26 @@ Test(encoder, threads_change_no_bit, .timeout = 100)
     bert_model_free(model);
 }
 
-Test(encoder, a_smaller_batch_needs_no_new_memory, .timeout = 60)
+Test(engine, a_smaller_batch_needs_no_new_memory, .timeout = 60)
 {
     static const uint32_t many[] = {100, 30, 64}, few[] = {9};
     struct bert_model *model = bert_model_synth(MIXED, false, 4);
     bert_model_store(model, SW_LAYOUT_PANEL, SW_DTYPE_F32);
-    const struct swi_bert_config *c = bert_model_config(model);
+    const struct swi_encoder_config *c = bert_model_config(model);
     uint64_t state = 9;
     struct owned_batch large = new_batch(3, 194), small = new_batch(1, 9);
     random_batch(&state, &large, many, c);
     random_batch(&state, &small, few, c);
     float *out = aligned_bytes((size_t)large.tokens * c->hidden * sizeof *out);
-    swi_encoder *encoder = NULL;
-    cr_assert_eq(swi_encoder_create(c, 1, &encoder), 0);
-    bert_model_forward(model, encoder, &large.batch, out, NULL);
-    uint64_t bytes = swi_encoder_scratch_bytes(encoder);
+    swi_engine *engine = NULL;
+    cr_assert_eq(swi_engine_create(c, 1, &engine), 0);
+    bert_model_forward(model, engine, &large.batch, out, NULL);
+    uint64_t bytes = swi_engine_scratch_bytes(engine);
     cr_expect(bytes > 0);
-    bert_model_forward(model, encoder, &small.batch, out, NULL);
-    bert_model_forward(model, encoder, &large.batch, out, NULL);
-    cr_expect_eq(swi_encoder_scratch_bytes(encoder), bytes);
-    swi_encoder_destroy(encoder);
+    bert_model_forward(model, engine, &small.batch, out, NULL);
+    bert_model_forward(model, engine, &large.batch, out, NULL);
+    cr_expect_eq(swi_engine_scratch_bytes(engine), bytes);
+    swi_engine_destroy(engine);
     free(out);
     free_batch(&large);
     free_batch(&small);
