@@ -134,7 +134,7 @@ static void use(struct simulation *sim, struct swi_page *page, uint32_t chunk)
 /* ---- replay -------------------------------------------------------------------------------------
  */
 
-static struct swi_page *page_of(struct simulation *sim, uint32_t session)
+static struct swi_page *client_page_of(struct simulation *sim, uint32_t session)
 {
     if (!sim->page[session])
         sim->page[session] = calloc(1, sizeof(struct swi_page));
@@ -153,7 +153,7 @@ static int replay(struct simulation *sim, size_t from, struct swi_error *error)
             sim->page[event->session] = NULL;
             continue;
         }
-        struct swi_page *page = page_of(sim, event->session);
+        struct swi_page *page = client_page_of(sim, event->session);
         if (!page)
             return swi_fail(error, -ENOMEM, "out of memory");
         if (event->kind == TRACE_CURSOR) {

@@ -8,8 +8,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-struct aside {
-    struct aside_task task;
+struct offload {
+    struct offload_task task;
     struct loop *loop;
     struct loop_source
         source; /* its descriptor is the thread's to write to until it has finished */
@@ -17,27 +17,27 @@ struct aside {
     bool finished, abandoned; /* whoever comes second frees */
 };
 
-static void aside_free(struct aside *aside)
+static void offload_free(struct offload *offload)
 {
-    (void)close(aside->source.fd);
-    (void)pthread_mutex_destroy(&aside->lock);
-    free(aside);
+    (void)close(offload->source.fd);
+    (void)pthread_mutex_destroy(&offload->lock);
+    free(offload);
 }
 
 static void *run(void *argument)
 {
-    struct aside *aside = argument;
-    aside->task.work(aside->task.data);
-    (void)pthread_mutex_lock(&aside->lock);
-    aside->finished = true;
-    bool abandoned = aside->abandoned;
+    struct offload *offload = argument;
+    offload->task.work(offload->task.data);
+    (void)pthread_mutex_lock(&offload->lock);
+    offload->finished = true;
+    bool abandoned = offload->abandoned;
     const uint64_t one = 1;
-    if (!abandoned && write(aside->source.fd, &one, sizeof one) < 0)
+    if (!abandoned && write(offload->source.fd, &one, sizeof one) < 0)
         abort(); /* an eventfd takes a first 1 */
-    (void)pthread_mutex_unlock(&aside->lock);
+    (void)pthread_mutex_unlock(&offload->lock);
     if (abandoned) {
-        aside->task.dispose(aside->task.data);
-        aside_free(aside);
+        offload->task.dispose(offload->task.data);
+        offload_free(offload);
     }
     return NULL;
 }
@@ -45,16 +45,16 @@ static void *run(void *argument)
 static void finished(struct loop_source *source, uint32_t events)
 {
     (void)events;
-    struct aside *aside = LOOP_OWNER(source, struct aside, source);
-    struct aside_task task = aside->task;
-    loop_remove(aside->loop, &aside->source);
-    (void)pthread_mutex_lock(&aside->lock); /* the thread has let go of it */
-    (void)pthread_mutex_unlock(&aside->lock);
-    aside_free(aside);
+    struct offload *offload = LOOP_OWNER(source, struct offload, source);
+    struct offload_task task = offload->task;
+    loop_remove(offload->loop, &offload->source);
+    (void)pthread_mutex_lock(&offload->lock); /* the thread has let go of it */
+    (void)pthread_mutex_unlock(&offload->lock);
+    offload_free(offload);
     task.over(task.owner, task.data);
 }
 
-static int start_thread(struct aside *aside)
+static int start_thread(struct offload *offload)
 {
     pthread_attr_t attributes;
     pthread_t thread;
@@ -62,45 +62,45 @@ static int start_thread(struct aside *aside)
     if (code != 0)
         return -code;
     (void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    code = pthread_create(&thread, &attributes, run, aside);
+    code = pthread_create(&thread, &attributes, run, offload);
     (void)pthread_attr_destroy(&attributes);
     return -code;
 }
 
-int aside_start(struct loop *loop, const struct aside_task *task, struct aside **ret)
+int offload_start(struct loop *loop, const struct offload_task *task, struct offload **ret)
 {
-    struct aside *aside = calloc(1, sizeof *aside);
-    if (!aside)
+    struct offload *offload = calloc(1, sizeof *offload);
+    if (!offload)
         return -ENOMEM;
-    *aside = (struct aside){.task = *task, .loop = loop, .source = {.ready = finished}};
-    aside->source.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (aside->source.fd < 0) {
+    *offload = (struct offload){.task = *task, .loop = loop, .source = {.ready = finished}};
+    offload->source.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (offload->source.fd < 0) {
         int code = -errno;
-        free(aside);
+        free(offload);
         return code;
     }
-    (void)pthread_mutex_init(&aside->lock, NULL);
-    int result = loop_add(loop, &aside->source, EPOLLIN);
+    (void)pthread_mutex_init(&offload->lock, NULL);
+    int result = loop_add(loop, &offload->source, EPOLLIN);
     if (result == 0)
-        result = start_thread(aside);
+        result = start_thread(offload);
     if (result < 0) {
-        loop_remove(loop, &aside->source);
-        aside_free(aside);
+        loop_remove(loop, &offload->source);
+        offload_free(offload);
         return result;
     }
-    *ret = aside;
+    *ret = offload;
     return 0;
 }
 
-void aside_abandon(struct aside *aside)
+void offload_abandon(struct offload *offload)
 {
-    loop_remove(aside->loop, &aside->source);
-    (void)pthread_mutex_lock(&aside->lock);
-    aside->abandoned = true;
-    bool over = aside->finished;
-    (void)pthread_mutex_unlock(&aside->lock);
+    loop_remove(offload->loop, &offload->source);
+    (void)pthread_mutex_lock(&offload->lock);
+    offload->abandoned = true;
+    bool over = offload->finished;
+    (void)pthread_mutex_unlock(&offload->lock);
     if (over) {
-        aside->task.dispose(aside->task.data);
-        aside_free(aside);
+        offload->task.dispose(offload->task.data);
+        offload_free(offload);
     }
 }

@@ -10,9 +10,9 @@
 
 #include "base/loop.h"
 
-struct aside;
+struct offload;
 
-struct aside_task {
+struct offload_task {
     void (*work)(void *data);              /* in the thread */
     void (*over)(void *owner, void *data); /* on the loop; data is the owner's from then on */
     void (*dispose)(void *data);           /* in either, when it was abandoned */
@@ -21,8 +21,8 @@ struct aside_task {
 };
 
 /* On failure the data stays the caller's. */
-int aside_start(struct loop *loop, const struct aside_task *task, struct aside **ret);
+int offload_start(struct loop *loop, const struct offload_task *task, struct offload **ret);
 /* over will not be called any more. Not after it was. */
-void aside_abandon(struct aside *aside);
+void offload_abandon(struct offload *offload);
 
 #endif

@@ -185,7 +185,7 @@ int cache_adopt(const struct cache_options *options, int arena_fd, int index_fd,
     assert(options->ledger);
     struct cache *cache;
     struct survey survey = {.kept_count = 0};
-    int result = swi_cache_prepare(options, &cache, error);
+    int result = cache_prepare(options, &cache, error);
     if (result < 0)
         return result;
     result = index_segment_adopt(&cache->index, index_fd, error);
@@ -210,7 +210,7 @@ int cache_adopt(const struct cache_options *options, int arena_fd, int index_fd,
         cache_destroy(cache);
         return result;
     }
-    swi_cache_apply_session_bytes(cache);
+    cache_apply_session_bytes(cache);
     *ret = cache;
     return 0;
 }
@@ -218,7 +218,7 @@ int cache_adopt(const struct cache_options *options, int arena_fd, int index_fd,
 int cache_restore(struct cache *cache, uint32_t id, const struct cache_chunk *chunk)
 {
     assert(id < SWI_CHUNKS && !cache->chunk[id]);
-    return swi_cache_add_chunk(cache, id, chunk);
+    return cache_add_chunk(cache, id, chunk);
 }
 
 /* ---- reads that were cut off ----------------------------------------------------------------- */
@@ -238,7 +238,7 @@ static bool is_held(const struct cache *cache, const struct survey *survey, uint
     for (uint32_t i = 0; i < survey->kept_count; i++) {
         const struct span *span = &survey->kept[i];
         if (!span->gone && overlap(from, to, span->from, span->to) &&
-            swi_cache_pins(cache, span->id) > 0)
+            cache_pins(cache, span->id) > 0)
             return true;
     }
     return false;
@@ -251,7 +251,7 @@ static void drop_chunks(struct cache *cache, struct survey *survey, uint64_t fro
         struct span *span = &survey->kept[i];
         if (span->gone || !overlap(from, to, span->from, span->to))
             continue;
-        if (swi_cache_pins(cache, span->id) > 0)
+        if (cache_pins(cache, span->id) > 0)
             swi_entry_drop(cache->index.index, span->id);
         else
             swi_entry_finish_evict(cache->index.index, span->id);
@@ -332,7 +332,7 @@ static int add_gone(struct cache *cache, uint32_t id)
         .digest = {.low = swi_entry_get(cache->index.index, id).digest_low,
                    .high = swi_entry_get(cache->index.index, id).digest_high},
     };
-    int result = swi_cache_add_chunk(cache, id, &info);
+    int result = cache_add_chunk(cache, id, &info);
     if (result == 0) {
         cache->chunk[id]->gone = true;
         cache->gone_count++;
@@ -356,7 +356,7 @@ static int keep(struct cache *cache, const struct span *span, struct cache_adopt
     chunk->withheld = swi_entry_get(cache->index.index, span->id).state == SWI_EVICTING;
     cache->stats.unverified++;
     cache->verify.withheld += chunk->withheld;
-    swi_cache_add_resident(cache, chunk);
+    cache_add_resident(cache, chunk);
     ret->resident++;
     ret->withheld += chunk->withheld;
     return 0;
@@ -379,7 +379,7 @@ static void collect_free_ids(struct cache *cache)
  * long. */
 static void note_ticks(struct cache *cache)
 {
-    uint32_t now = swi_cache_now_tick(cache);
+    uint32_t now = cache_now_tick(cache);
     for (uint32_t ago = TICKS_PAST; ago > 0; ago--)
         policy_note_tick(cache->policy, now - ago + 1, cache->now_ns);
 }
@@ -397,7 +397,7 @@ int cache_settle(struct cache *cache, bool clean, uint64_t now_ns, struct cache_
     for (uint32_t i = 0; i < survey.kept_count && !clean; i++)
         if (swi_entry_get(cache->index.index, survey.kept[i].id).state == SWI_RESIDENT)
             swi_entry_begin_evict(cache->index.index, survey.kept[i].id);
-    swi_cache_scan_pins(cache);
+    cache_scan_pins(cache);
     result = clear_loads(cache, &survey, ret, error);
     note_ticks(cache);
     arena_set_limit(cache->arena, cache->segment.reserved_bytes);
@@ -410,7 +410,7 @@ int cache_settle(struct cache *cache, bool clean, uint64_t now_ns, struct cache_
     for (uint32_t i = 0; i < cache->ledger->header.ranges; i++)
         claim(cache, &cache->ledger->range[i]);
     collect_free_ids(cache);
-    swi_cache_apply_limit(cache);
+    cache_apply_limit(cache);
     cache->pump_wanted = true;
     return 0;
 }

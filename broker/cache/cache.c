@@ -45,7 +45,7 @@ static int reserve_first(struct cache *cache, struct swi_error *error)
     if (taken && result == -ENOSPC)
         result = 0;
     if (result == 0)
-        swi_cache_apply_limit(cache);
+        cache_apply_limit(cache);
     return result;
 }
 
@@ -62,8 +62,7 @@ const char *cache_limited(const struct cache *cache)
 }
 
 /* All of it but the memory and the loader. */
-int swi_cache_prepare(const struct cache_options *options, struct cache **ret,
-                      struct swi_error *error)
+int cache_prepare(const struct cache_options *options, struct cache **ret, struct swi_error *error)
 {
     int result = check_options(options, error);
     if (result < 0)
@@ -96,7 +95,7 @@ int swi_cache_prepare(const struct cache_options *options, struct cache **ret,
 int cache_create(const struct cache_options *options, struct cache **ret, struct swi_error *error)
 {
     struct cache *cache;
-    int result = swi_cache_prepare(options, &cache, error);
+    int result = cache_prepare(options, &cache, error);
     if (result < 0)
         return result;
     uint64_t instance;
@@ -108,7 +107,7 @@ int cache_create(const struct cache_options *options, struct cache **ret, struct
         result = index_segment_create(&cache->index, error);
     if (result == 0) {
         swi_index_init(cache->index.index, instance, cache->segment.max_bytes);
-        policy_note_tick(cache->policy, swi_cache_now_tick(cache), 0);
+        policy_note_tick(cache->policy, cache_now_tick(cache), 0);
         if (cache->ledger) {
             segment_keep(&cache->segment, cache->ledger->huge,
                          &cache->ledger->header.reserved_bytes);
@@ -136,11 +135,11 @@ void cache_destroy(struct cache *cache)
     cache->closing = true;
     cache_set_remote(cache, NULL);
     loader_destroy(cache->loader); /* waits for reads that write into the arena */
-    swi_cache_verify_fini(cache);
+    cache_verify_fini(cache);
     for (uint32_t id = 0; id < SWI_CHUNKS; id++) {
         if (cache->chunk[id]) {
-            swi_cache_forget_failure(cache->chunk[id]);
-            swi_cache_forget_tries(cache->chunk[id]);
+            cache_forget_failure(cache->chunk[id]);
+            cache_forget_tries(cache->chunk[id]);
             free(cache->chunk[id]);
         }
     }
@@ -208,7 +207,7 @@ void cache_attach_page(struct cache *cache, uint32_t session, const struct swi_p
     assert(session < SWI_SESSIONS && !cache->page[session]);
     cache->page[session] = page;
     cache->sessions[cache->session_count++] = session;
-    swi_cache_forget_share(cache, session);
+    cache_forget_share(cache, session);
     cache->tick_step_ns = CACHE_TICK_MIN_NS;
     cache->tick_ns = 0;
 }
@@ -232,7 +231,7 @@ void cache_detach_page(struct cache *cache, uint32_t session)
 
 /* ---- chunks ------------------------------------------------------- */
 
-int swi_cache_add_chunk(struct cache *cache, uint32_t id, const struct cache_chunk *info)
+int cache_add_chunk(struct cache *cache, uint32_t id, const struct cache_chunk *info)
 {
     struct chunk *chunk = calloc(1, sizeof *chunk);
     if (!chunk)
@@ -261,7 +260,7 @@ int cache_register(struct cache *cache, const struct cache_chunk *info, uint32_t
     if (cache->free_count == 0)
         return SW_EQUOTA;
     uint32_t id = cache->free_ids[cache->free_first];
-    int result = swi_cache_add_chunk(cache, id, info);
+    int result = cache_add_chunk(cache, id, info);
     if (result < 0)
         return result;
     cache->free_first = (cache->free_first + 1) % SWI_CHUNKS;
@@ -272,14 +271,14 @@ int cache_register(struct cache *cache, const struct cache_chunk *info, uint32_t
     return 0;
 }
 
-void swi_cache_release_id(struct cache *cache, struct chunk *chunk)
+void cache_release_id(struct cache *cache, struct chunk *chunk)
 {
     uint32_t id = chunk->id;
     assert(chunk->gone && !chunk->queued && TAILQ_EMPTY(&chunk->waiters));
     swi_entry_assign(cache->index.index, id, 0, 0, 0, 0);
     policy_remove_chunk(cache->policy, id);
-    swi_cache_forget_failure(chunk);
-    swi_cache_forget_tries(chunk);
+    cache_forget_failure(chunk);
+    cache_forget_tries(chunk);
     cache->chunk[id] = NULL;
     cache->free_ids[(cache->free_first + cache->free_count++) % SWI_CHUNKS] = id;
     cache->gone_count--;
@@ -298,7 +297,7 @@ void cache_unregister(struct cache *cache, uint32_t id)
     struct chunk *chunk = cache->chunk[id];
     assert(chunk && !chunk->gone);
     if (chunk->queued)
-        swi_cache_dequeue(cache, chunk);
+        cache_dequeue(cache, chunk);
     chunk->gone = true;
     cache->held[id] = false;
     cache->gone_count++;
@@ -308,11 +307,11 @@ void cache_unregister(struct cache *cache, uint32_t id)
     if (state == SWI_LOADING)
         cancel_load(cache, chunk); /* its completion releases the id */
     else if (state == SWI_ABSENT)
-        swi_cache_release_id(cache, chunk);
-    else if (swi_cache_evict(cache, &id, 1, true, CACHE_EVICTED_REPLACED) == 1)
-        swi_cache_release_id(cache, chunk);
+        cache_release_id(cache, chunk);
+    else if (cache_evict(cache, &id, 1, true, CACHE_EVICTED_REPLACED) == 1)
+        cache_release_id(cache, chunk);
     cache->pump_wanted = true;
-    swi_cache_answer(cache, &waiters, SW_ESTALE, sw_strerror(SW_ESTALE));
+    cache_answer(cache, &waiters, SW_ESTALE, sw_strerror(SW_ESTALE));
 }
 
 /* ---- the remote, and reads beside the arena
@@ -375,8 +374,7 @@ void cache_cancel_apart(struct cache *cache, struct load *load)
 
 /* Tells everybody on the list, which is the caller's own. A callback may do anything to the cache
  * but destroy it. */
-void swi_cache_answer(struct cache *cache, struct waiter_list *waiters, int status,
-                      const char *message)
+void cache_answer(struct cache *cache, struct waiter_list *waiters, int status, const char *message)
 {
     struct answering frame = {.outer = cache->answering};
     TAILQ_INIT(&frame.list);
@@ -391,10 +389,10 @@ void swi_cache_answer(struct cache *cache, struct waiter_list *waiters, int stat
     cache->answering = frame.outer;
 }
 
-void swi_cache_tick(struct cache *cache)
+void cache_tick(struct cache *cache)
 {
     swi_tick_advance(cache->index.index);
-    policy_note_tick(cache->policy, swi_cache_now_tick(cache), cache->now_ns);
+    policy_note_tick(cache->policy, cache_now_tick(cache), cache->now_ns);
 }
 
 /* An answer that is known at once. */
@@ -431,7 +429,7 @@ static void join(struct cache *cache, struct chunk *chunk, enum cache_priority p
     if (!chunk->queued && !loading && !chunk->withheld) {
         chunk->ahead = priority == CACHE_PREFETCH;
         chunk->session = session;
-        swi_cache_enqueue(cache, chunk, priority);
+        cache_enqueue(cache, chunk, priority);
         return;
     }
     cache->stats.coalesced++;
@@ -439,7 +437,7 @@ static void join(struct cache *cache, struct chunk *chunk, enum cache_priority p
         chunk->ahead = false;
         cache->stats.prefetch_used++;
     }
-    swi_cache_raise(cache, chunk, priority, session);
+    cache_raise(cache, chunk, priority, session);
 }
 
 void cache_request(struct cache *cache, uint32_t id, enum cache_priority priority,
@@ -453,11 +451,11 @@ void cache_request(struct cache *cache, uint32_t id, enum cache_priority priorit
         waiter->id = id;
         waiter->deadline_ns = now_ns + CACHE_ROOM_WAIT_NS;
     }
-    swi_cache_tick(cache);
+    cache_tick(cache);
     cache->tick_step_ns = CACHE_TICK_MIN_NS;
     if (priority == CACHE_DEMAND) {
         chunk->uses++;
-        policy_touch(cache->policy, id, swi_cache_now_tick(cache));
+        policy_touch(cache->policy, id, cache_now_tick(cache));
     }
     struct swi_entry_value entry = swi_entry_get(cache->index.index, id);
     if (entry.state == SWI_RESIDENT) {
@@ -501,7 +499,7 @@ void cache_cancel(struct cache *cache, struct cache_waiter *waiter)
     assert(chunk && "a waiter is cancelled before it was answered");
     TAILQ_REMOVE(&chunk->waiters, waiter, link);
     if (chunk->queued && chunk->priority == CACHE_WARM && TAILQ_EMPTY(&chunk->waiters))
-        swi_cache_dequeue(cache, chunk);
+        cache_dequeue(cache, chunk);
 }
 
 /* ---- dispatch ------------------------------------------------------- */
@@ -531,7 +529,7 @@ static bool reserve_some(struct cache *cache)
     if (failed)
         cache->reserve_again_ns = cache->now_ns + CACHE_FAILURE_HOLD_NS;
     cache->reserve_pace_ns = cache->now_ns + CACHE_RESERVE_PACE_NS;
-    swi_cache_apply_limit(cache);
+    cache_apply_limit(cache);
     if (cache->growth_goal == 0)
         return false;
     if (failed || arena_limit(cache->arena) >= cache->growth_goal)
@@ -543,12 +541,12 @@ static void run_tick(struct cache *cache)
 {
     if (cache->session_count == 0 || cache->now_ns < cache->tick_ns)
         return;
-    bool active = swi_cache_merge(cache);
+    bool active = cache_merge(cache);
     if (active)
         cache->tick_step_ns = CACHE_TICK_MIN_NS;
     else if (cache->tick_step_ns < CACHE_TICK_MAX_NS)
         cache->tick_step_ns *= 2;
-    swi_cache_tick(cache);
+    cache_tick(cache);
     cache->tick_ns = cache->now_ns + cache->tick_step_ns;
 }
 
@@ -560,22 +558,22 @@ bool cache_dispatch(struct cache *cache, uint64_t now_ns)
     if (cache->remote_loading > 0 && cache->remote.fetch)
         more = cache->remote.turn(cache->remote.context) || more;
     run_tick(cache);
-    if (swi_cache_wants_tidy(cache) && now_ns >= cache->tidy_ns) {
-        swi_cache_tidy(cache);
+    if (cache_wants_tidy(cache) && now_ns >= cache->tidy_ns) {
+        cache_tidy(cache);
         cache->tidy_ns = now_ns + CACHE_TIDY_NS;
     }
     if (cache->retry_ns != 0 && now_ns >= cache->retry_ns)
         cache->pump_wanted = true;
     if (cache->pump_wanted) {
         unsigned before = loader_active(cache->loader);
-        swi_cache_pump(cache);
+        cache_pump(cache);
         more =
             more || loader_active(cache->loader) != before; /* its reads are still to be issued */
     }
     if (!more || cache->growth_goal > 0)
         more = reserve_some(cache) || more;
     if (!more || cache->verify.withheld > 0)
-        more = swi_cache_verify(cache) || more;
+        more = cache_verify(cache) || more;
     return more || cache->pump_wanted;
 }
 
@@ -592,13 +590,13 @@ int cache_timeout_ms(const struct cache *cache, uint64_t now_ns)
     uint64_t at = UINT64_MAX;
     if (cache->retry_ns != 0)
         sooner(&at, cache->retry_ns);
-    if (swi_cache_wants_tidy(cache))
+    if (cache_wants_tidy(cache))
         sooner(&at, cache->tidy_ns);
     if (cache->session_count > 0)
         sooner(&at, cache->tick_ns);
     if (wants_reserve(cache))
         sooner(&at, reserve_due_ns(cache));
-    sooner(&at, swi_cache_verify_due_ns(cache));
+    sooner(&at, cache_verify_due_ns(cache));
     if (at == UINT64_MAX)
         return -1;
     if (at <= now_ns)

@@ -11,7 +11,7 @@
 
 /* ---- pins ------------------------------------------------------- */
 
-void swi_cache_scan_pins(struct cache *cache)
+void cache_scan_pins(struct cache *cache)
 {
     uint32_t ids[SWI_SLOTS];
     uint32_t bad;
@@ -28,22 +28,21 @@ void swi_cache_scan_pins(struct cache *cache)
     cache->scan_fresh = true;
 }
 
-uint32_t swi_cache_pins(const struct cache *cache, uint32_t id)
+uint32_t cache_pins(const struct cache *cache, uint32_t id)
 {
     return cache->pins[id].scan == cache->scan ? cache->pins[id].count : 0;
 }
 
-bool swi_cache_is_kept(const struct cache *cache, uint32_t id)
+bool cache_is_kept(const struct cache *cache, uint32_t id)
 {
-    return cache->leaving || swi_cache_pins(cache, id) > 0 ||
-           (cache->held[id] && !cache->overriding);
+    return cache->leaving || cache_pins(cache, id) > 0 || (cache->held[id] && !cache->overriding);
 }
 
-bool swi_cache_merge(struct cache *cache)
+bool cache_merge(struct cache *cache)
 {
     uint32_t newer = 0;
     uint32_t merged = 0;
-    uint32_t tick = swi_cache_now_tick(cache);
+    uint32_t tick = cache_now_tick(cache);
     for (uint32_t i = 0; i < cache->session_count && merged <= CACHE_MERGE_MAX; i++) {
         uint32_t at = cache->merge_next++ % cache->session_count;
         newer += policy_observe(cache->policy, cache->sessions[at],
@@ -65,24 +64,24 @@ bool swi_cache_merge(struct cache *cache)
 
 /* ---- eviction ------------------------------------------------------- */
 
-void swi_cache_became_resident(struct cache *cache, struct chunk *chunk)
+void cache_became_resident(struct cache *cache, struct chunk *chunk)
 {
-    swi_cache_add_resident(cache, chunk);
+    cache_add_resident(cache, chunk);
     policy_touch(cache->policy, chunk->id, chunk->load_tick);
 }
 
-void swi_cache_add_resident(struct cache *cache, struct chunk *chunk)
+void cache_add_resident(struct cache *cache, struct chunk *chunk)
 {
     chunk->resident_at = cache->resident_count;
     cache->resident[cache->resident_count++] = chunk->id;
-    chunk->load_tick = swi_cache_now_tick(cache);
+    chunk->load_tick = cache_now_tick(cache);
     chunk->load_ns = cache->now_ns;
     policy_set_resident(cache->policy, chunk->id, true);
     cache->stats.resident_bytes += chunk->info.bytes;
 }
 
-void swi_cache_evicted(struct cache *cache, struct chunk *chunk, bool damaged,
-                       enum cache_eviction reason)
+void cache_evicted(struct cache *cache, struct chunk *chunk, bool damaged,
+                   enum cache_eviction reason)
 {
     if (damaged)
         swi_entry_drop(cache->index.index, chunk->id);
@@ -100,30 +99,30 @@ void swi_cache_evicted(struct cache *cache, struct chunk *chunk, bool damaged,
     cache->stats.prefetch_wasted += chunk->ahead;
     policy_set_resident(cache->policy, chunk->id, false);
     chunk->ahead = false;
-    swi_cache_verify_forget(cache, chunk);
+    cache_verify_forget(cache, chunk);
     if (!TAILQ_EMPTY(&chunk->waiters)) /* for the hash of it: they need the file now */
-        swi_cache_enqueue(cache, chunk, CACHE_DEMAND);
+        cache_enqueue(cache, chunk, CACHE_DEMAND);
 }
 
 /* The lease protocol's eviction: mark, then look for pins, then go through with it or take it back.
  * What is withheld is marked already and stays so. */
-uint32_t swi_cache_evict(struct cache *cache, const uint32_t *ids, uint32_t count, bool all,
-                         enum cache_eviction reason)
+uint32_t cache_evict(struct cache *cache, const uint32_t *ids, uint32_t count, bool all,
+                     enum cache_eviction reason)
 {
     struct swi_index *index = cache->index.index;
     for (uint32_t i = 0; i < count; i++)
         if (!cache->chunk[ids[i]]->withheld)
             swi_entry_begin_evict(index, ids[i]);
-    swi_cache_scan_pins(cache);
+    cache_scan_pins(cache);
     uint32_t free_to_go = 0;
     for (uint32_t i = 0; i < count; i++)
-        free_to_go += !swi_cache_is_kept(cache, ids[i]);
+        free_to_go += !cache_is_kept(cache, ids[i]);
     if (all && free_to_go < count)
         free_to_go = 0;
     for (uint32_t i = 0; i < count; i++) {
         struct chunk *chunk = cache->chunk[ids[i]];
-        if (free_to_go > 0 && !swi_cache_is_kept(cache, ids[i]))
-            swi_cache_evicted(cache, chunk, false, reason);
+        if (free_to_go > 0 && !cache_is_kept(cache, ids[i]))
+            cache_evicted(cache, chunk, false, reason);
         else if (!chunk->withheld)
             swi_entry_restore_evict(index, ids[i]);
     }
@@ -139,7 +138,7 @@ static struct arena_regret regret_of(void *context, uint32_t id)
 {
     const struct asking *asking = context;
     struct cache *cache = asking->cache;
-    if (id == QUARANTINE || swi_cache_is_kept(cache, id) ||
+    if (id == QUARANTINE || cache_is_kept(cache, id) ||
         swi_entry_get(cache->index.index, id).state != SWI_RESIDENT)
         return (struct arena_regret){.keep = true};
     /* a guess may not push out what is needed sooner, nor what another guess just brought */
@@ -156,9 +155,8 @@ static void release_gone(struct cache *cache)
 {
     for (uint32_t i = cache->resident_count; i > 0 && cache->gone_count > 0; i--) {
         uint32_t id = cache->resident[i - 1];
-        if (cache->chunk[id]->gone &&
-            swi_cache_evict(cache, &id, 1, true, CACHE_EVICTED_REPLACED) == 1)
-            swi_cache_release_id(cache, cache->chunk[id]);
+        if (cache->chunk[id]->gone && cache_evict(cache, &id, 1, true, CACHE_EVICTED_REPLACED) == 1)
+            cache_release_id(cache, cache->chunk[id]);
     }
 }
 
@@ -179,12 +177,12 @@ static void prepare(struct cache *cache)
     if (cache->prepared == cache->round)
         return;
     cache->prepared = cache->round;
-    (void)swi_cache_merge(cache);
-    policy_prepare(cache->policy, swi_cache_now_tick(cache), cache->now_ns);
-    swi_cache_scan_pins(cache);
+    (void)cache_merge(cache);
+    policy_prepare(cache->policy, cache_now_tick(cache), cache->now_ns);
+    cache_scan_pins(cache);
 }
 
-enum room swi_cache_make_room(struct cache *cache, struct chunk *chunk)
+enum room cache_make_room(struct cache *cache, struct chunk *chunk)
 {
     uint64_t bytes = chunk->info.bytes;
     if (arena_place(cache->arena, bytes, chunk->id, &chunk->offset))
@@ -203,11 +201,11 @@ enum room swi_cache_make_room(struct cache *cache, struct chunk *chunk)
         uint32_t count =
             arena_owners(cache->arena, window.from, window.to, cache->scratch, SWI_CHUNKS);
         if (count > 0 &&
-            swi_cache_evict(cache, cache->scratch, count, true, CACHE_EVICTED_FOR_ROOM) == 0)
+            cache_evict(cache, cache->scratch, count, true, CACHE_EVICTED_FOR_ROOM) == 0)
             continue; /* somebody was faster; the scan now knows whom to leave alone */
         for (uint32_t i = 0; i < count; i++) {
             if (cache->chunk[cache->scratch[i]]->gone)
-                swi_cache_release_id(cache, cache->chunk[cache->scratch[i]]);
+                cache_release_id(cache, cache->chunk[cache->scratch[i]]);
         }
         bool placed = arena_place_within(cache->arena, window.start, window.to, bytes, chunk->id,
                                          &chunk->offset);
@@ -238,16 +236,16 @@ struct cache_cleared cache_clear(struct cache *cache, const char *model, const c
             result.bytes += chunk->info.bytes;
         }
     }
-    uint32_t gone = swi_cache_evict(cache, cache->scratch, count, false, CACHE_EVICTED_BY_CLEAR);
+    uint32_t gone = cache_evict(cache, cache->scratch, count, false, CACHE_EVICTED_BY_CLEAR);
     result.chunks = gone;
     result.pinned_chunks = count - gone;
     for (uint32_t i = 0; i < count; i++) {
         struct chunk *chunk = cache->chunk[cache->scratch[i]];
         result.held_chunks += cache->held[chunk->id];
-        if (swi_cache_is_kept(cache, chunk->id))
+        if (cache_is_kept(cache, chunk->id))
             result.pinned_bytes += chunk->info.bytes;
         else if (chunk->gone)
-            swi_cache_release_id(cache, chunk);
+            cache_release_id(cache, chunk);
     }
     result.bytes -= result.pinned_bytes;
     cache->pump_wanted = true;
@@ -272,17 +270,17 @@ bool cache_withdraw(struct cache *cache, uint32_t id)
 {
     assert(cache_bytes(cache, id));
     cache->overriding = true;
-    bool left = swi_cache_evict(cache, &id, 1, true, CACHE_EVICTED_DAMAGED) == 1;
+    bool left = cache_evict(cache, &id, 1, true, CACHE_EVICTED_DAMAGED) == 1;
     cache->overriding = false;
     cache->stats.digest_errors += left;
     if (left && cache->chunk[id]->gone)
-        swi_cache_release_id(cache, cache->chunk[id]);
+        cache_release_id(cache, cache->chunk[id]);
     cache->pump_wanted = true;
     return left;
 }
 
 /* Chunks may be placed where memory is reserved and the budget reaches. */
-void swi_cache_apply_limit(struct cache *cache)
+void cache_apply_limit(struct cache *cache)
 {
     uint64_t reserved = cache->segment.reserved_bytes;
     arena_set_limit(cache->arena, reserved < cache->budget ? reserved : cache->budget);
@@ -300,23 +298,23 @@ static void shrink_tail(struct cache *cache)
             cache->scratch[resident++] = id;
     }
     cache->overriding = true;
-    (void)swi_cache_evict(cache, cache->scratch, resident, false, CACHE_EVICTED_BY_RESIZE);
+    (void)cache_evict(cache, cache->scratch, resident, false, CACHE_EVICTED_BY_RESIZE);
     cache->overriding = false;
     for (uint32_t i = 0; i < resident; i++) {
         struct chunk *chunk = cache->chunk[cache->scratch[i]];
-        if (chunk->gone && swi_cache_pins(cache, chunk->id) == 0)
-            swi_cache_release_id(cache, chunk);
+        if (chunk->gone && cache_pins(cache, chunk->id) == 0)
+            cache_release_id(cache, chunk);
     }
     uint64_t end = arena_end(cache->arena);
     segment_trim(&cache->segment, end > cache->budget ? end : cache->budget);
 }
 
-bool swi_cache_wants_tidy(const struct cache *cache)
+bool cache_wants_tidy(const struct cache *cache)
 {
     return cache->gone_count > 0 || arena_end(cache->arena) > arena_limit(cache->arena);
 }
 
-void swi_cache_tidy(struct cache *cache)
+void cache_tidy(struct cache *cache)
 {
     if (arena_end(cache->arena) > arena_limit(cache->arena))
         shrink_tail(cache);
@@ -330,7 +328,7 @@ void cache_set_policy(struct cache *cache, enum cache_policy policy)
     policy_set_kind(cache->policy, policy);
 }
 
-void swi_cache_apply_session_bytes(struct cache *cache)
+void cache_apply_session_bytes(struct cache *cache)
 {
     policy_set_session_bytes(cache->policy,
                              cache->session_bytes ? cache->session_bytes : cache->budget / 2);
@@ -339,7 +337,7 @@ void swi_cache_apply_session_bytes(struct cache *cache)
 void cache_set_session_bytes(struct cache *cache, uint64_t bytes)
 {
     cache->session_bytes = bytes;
-    swi_cache_apply_session_bytes(cache);
+    cache_apply_session_bytes(cache);
 }
 
 int cache_resize(struct cache *cache, uint64_t budget_bytes, struct swi_error *error)
@@ -360,15 +358,15 @@ int cache_resize(struct cache *cache, uint64_t budget_bytes, struct swi_error *e
         return result;
     cache->budget = budget_bytes;
     cache->reserve_again_ns = 0;
-    swi_cache_apply_limit(cache);
-    swi_cache_apply_session_bytes(cache);
+    cache_apply_limit(cache);
+    cache_apply_session_bytes(cache);
     shrink_tail(cache);
     cache->pump_wanted = true;
     cache->tidy_ns = 0;
     if (arena_end(cache->arena) <= cache->budget)
         return 0;
     char holders[256];
-    swi_cache_describe_holders(cache, holders, sizeof holders);
+    cache_describe_holders(cache, holders, sizeof holders);
     return swi_fail(error, SW_EARENAFULL,
                     "the cache is being resized to %s; the rest follows as chunks are released: %s",
                     want, holders);

@@ -67,7 +67,7 @@ struct chunk {
     int file_code;                       /* of file_problem */
     enum cache_priority priority;        /* while queued or loading */
     uint32_t session;                    /* whose share its read counts in; NO_SESSION: nobody's */
-    uint64_t tried;                      /* the round of swi_cache_pump that last tried it */
+    uint64_t tried;                      /* the round of cache_pump that last tried it */
     uint64_t offset;                     /* while loading or resident */
     uint32_t resident_at;                /* place in cache->resident while resident */
     uint32_t load_tick;                  /* when it became resident */
@@ -133,7 +133,7 @@ struct cache {
     uint32_t scratch[SWI_CHUNKS];
 
     struct share share[SWI_SESSIONS + 1]; /* the last: operators' */
-    uint64_t round;                       /* number of the last swi_cache_pump */
+    uint64_t round;                       /* number of the last cache_pump */
     uint64_t prepared;                    /* the round that the policy was last prepared for */
     struct chunk_list queue[CACHE_PRIORITIES];
     uint32_t queue_count[CACHE_PRIORITIES];
@@ -163,28 +163,27 @@ struct cache {
 };
 
 /* cache.c */
-int swi_cache_prepare(const struct cache_options *options, struct cache **ret,
-                      struct swi_error *error);
-int swi_cache_add_chunk(struct cache *cache, uint32_t id, const struct cache_chunk *info);
-void swi_cache_answer(struct cache *cache, struct waiter_list *waiters, int status,
-                      const char *message);
-void swi_cache_release_id(struct cache *cache, struct chunk *chunk);
-void swi_cache_tick(struct cache *cache);
+int cache_prepare(const struct cache_options *options, struct cache **ret, struct swi_error *error);
+int cache_add_chunk(struct cache *cache, uint32_t id, const struct cache_chunk *info);
+void cache_answer(struct cache *cache, struct waiter_list *waiters, int status,
+                  const char *message);
+void cache_release_id(struct cache *cache, struct chunk *chunk);
+void cache_tick(struct cache *cache);
 
 /* cache/queue.c */
-void swi_cache_enqueue(struct cache *cache, struct chunk *chunk, enum cache_priority priority);
-void swi_cache_dequeue(struct cache *cache, struct chunk *chunk);
-void swi_cache_raise(struct cache *cache, struct chunk *chunk, enum cache_priority priority,
-                     uint32_t session);
+void cache_enqueue(struct cache *cache, struct chunk *chunk, enum cache_priority priority);
+void cache_dequeue(struct cache *cache, struct chunk *chunk);
+void cache_raise(struct cache *cache, struct chunk *chunk, enum cache_priority priority,
+                 uint32_t session);
 /* rotate: not the most deserving one but that which was tried longest ago. */
-struct chunk *swi_cache_next(struct cache *cache, enum cache_priority priority, uint64_t round,
-                             bool rotate);
-double swi_cache_share(const struct cache *cache, uint32_t session);
-void swi_cache_charge(struct cache *cache, const struct chunk *chunk);
-void swi_cache_forget_share(struct cache *cache, uint32_t session);
+struct chunk *cache_next(struct cache *cache, enum cache_priority priority, uint64_t round,
+                         bool rotate);
+double cache_share(const struct cache *cache, uint32_t session);
+void cache_charge(struct cache *cache, const struct chunk *chunk);
+void cache_forget_share(struct cache *cache, uint32_t session);
 
 /* cache/load.c */
-void swi_cache_pump(struct cache *cache);
+void cache_pump(struct cache *cache);
 
 /* cache/origin.c: where a chunk is read from, and what is kept of a failure */
 enum origin {
@@ -194,18 +193,18 @@ enum origin {
     ORIGIN_NOWHERE /* both are given up; the chunk's problems say why */
 };
 /* Where to try next. For a file, *ret_fd is open and checked. */
-enum origin swi_cache_choose_origin(struct cache *cache, struct chunk *chunk, int *ret_fd,
-                                    struct load_identity *ret_identity, struct swi_error *why);
+enum origin cache_choose_origin(struct cache *cache, struct chunk *chunk, int *ret_fd,
+                                struct load_identity *ret_identity, struct swi_error *why);
 /* The read that was under way, or the opening of the file, has failed. identity: of the file, if it
  * was seen. */
-void swi_cache_file_failed(struct cache *cache, struct chunk *chunk, const struct swi_error *error,
-                           const struct load_identity *identity);
-void swi_cache_remote_failed(struct chunk *chunk, const struct swi_error *error);
+void cache_file_failed(struct cache *cache, struct chunk *chunk, const struct swi_error *error,
+                       const struct load_identity *identity);
+void cache_remote_failed(struct chunk *chunk, const struct swi_error *error);
 /* Both problems in one sentence. */
-void swi_cache_describe_failure(const struct chunk *chunk, struct swi_error *ret);
+void cache_describe_failure(const struct chunk *chunk, struct swi_error *ret);
 /* A new round of tries begins. */
-void swi_cache_forget_tries(struct chunk *chunk);
-void swi_cache_forget_failure(struct chunk *chunk);
+void cache_forget_tries(struct chunk *chunk);
+void cache_forget_failure(struct chunk *chunk);
 
 /* cache/evict.c */
 enum room {
@@ -213,46 +212,46 @@ enum room {
     ROOM_GROWING, /* once more of the arena is reserved */
     ROOM_BUSY,    /* once reads have finished or pins have gone */
 };
-enum room swi_cache_make_room(struct cache *cache, struct chunk *chunk);
+enum room cache_make_room(struct cache *cache, struct chunk *chunk);
 /* Counts the pins of every chunk, under the number of this scan. */
-void swi_cache_scan_pins(struct cache *cache);
-uint32_t swi_cache_pins(const struct cache *cache, uint32_t id);
+void cache_scan_pins(struct cache *cache);
+uint32_t cache_pins(const struct cache *cache, uint32_t id);
 /* Whether anything keeps the chunk from leaving, as of the last scan. */
-bool swi_cache_is_kept(const struct cache *cache, uint32_t id);
+bool cache_is_kept(const struct cache *cache, uint32_t id);
 /* Evicts those of ids that nobody pins; returns how many. all: none unless all. ids are resident.
  */
-uint32_t swi_cache_evict(struct cache *cache, const uint32_t *ids, uint32_t count, bool all,
-                         enum cache_eviction reason);
-void swi_cache_became_resident(struct cache *cache, struct chunk *chunk);
+uint32_t cache_evict(struct cache *cache, const uint32_t *ids, uint32_t count, bool all,
+                     enum cache_eviction reason);
+void cache_became_resident(struct cache *cache, struct chunk *chunk);
 /* The same without taking it for a use. */
-void swi_cache_add_resident(struct cache *cache, struct chunk *chunk);
+void cache_add_resident(struct cache *cache, struct chunk *chunk);
 /* Its entry is EVICTING: ends that. damaged: leases on it are taken away, and it counts as an error
  * instead of an eviction. */
-void swi_cache_evicted(struct cache *cache, struct chunk *chunk, bool damaged,
-                       enum cache_eviction reason);
-void swi_cache_apply_limit(struct cache *cache);
+void cache_evicted(struct cache *cache, struct chunk *chunk, bool damaged,
+                   enum cache_eviction reason);
+void cache_apply_limit(struct cache *cache);
 /* The budget or what one session may keep has changed. */
-void swi_cache_apply_session_bytes(struct cache *cache);
+void cache_apply_session_bytes(struct cache *cache);
 /* Lets go of what is only waiting for pins or reads: the tail beyond a lowered budget, unregistered
  * chunks. */
-void swi_cache_tidy(struct cache *cache);
-bool swi_cache_wants_tidy(const struct cache *cache);
+void cache_tidy(struct cache *cache);
+bool cache_wants_tidy(const struct cache *cache);
 /* Takes last uses over from client pages; true when any was newer than known. */
-bool swi_cache_merge(struct cache *cache);
+bool cache_merge(struct cache *cache);
 
 /* cache/rehash.c */
 /* Hashes at most 1 MiB of what was taken over. True: wants to go on at once. */
-bool swi_cache_verify(struct cache *cache);
+bool cache_verify(struct cache *cache);
 /* When it is due again; UINT64_MAX: never. */
-uint64_t swi_cache_verify_due_ns(const struct cache *cache);
+uint64_t cache_verify_due_ns(const struct cache *cache);
 /* The chunk leaves, or was read anew. */
-void swi_cache_verify_forget(struct cache *cache, struct chunk *chunk);
-void swi_cache_verify_fini(struct cache *cache);
+void cache_verify_forget(struct cache *cache, struct chunk *chunk);
+void cache_verify_fini(struct cache *cache);
 
 /* cache/stats.c */
-void swi_cache_describe_holders(struct cache *cache, char *text, size_t size);
+void cache_describe_holders(struct cache *cache, char *text, size_t size);
 
-static inline uint32_t swi_cache_now_tick(const struct cache *cache)
+static inline uint32_t cache_now_tick(const struct cache *cache)
 {
     return swi_tick(cache->index.index);
 }

@@ -17,20 +17,20 @@ static void answer_all(struct cache *cache, struct chunk *chunk, int status, con
 {
     struct waiter_list waiters = TAILQ_HEAD_INITIALIZER(waiters);
     TAILQ_CONCAT(&waiters, &chunk->waiters, link);
-    swi_cache_answer(cache, &waiters, status, message);
+    cache_answer(cache, &waiters, status, message);
 }
 
 /* The chunk cannot be had from anywhere. */
 static void fail_chunk(struct cache *cache, struct chunk *chunk)
 {
     struct swi_error error;
-    swi_cache_describe_failure(chunk, &error);
+    cache_describe_failure(chunk, &error);
     if (!chunk->tried_file) { /* else it was counted and told when its file failed */
         cache->stats.load_errors++;
         if (cache->failed)
             cache->failed(cache->failed_context, &chunk->info, error.code, chunk->remote_problem);
     }
-    swi_cache_forget_tries(chunk);
+    cache_forget_tries(chunk);
     chunk->ahead = false;
     answer_all(cache, chunk, error.code, error.text);
 }
@@ -54,7 +54,7 @@ static void start_read(struct cache *cache, struct chunk *chunk, int fd,
         .target = cache->segment.base + chunk->offset,
         .bytes = chunk->info.bytes,
         .priority = chunk->priority,
-        .order = chunk->session == NO_SESSION ? 0 : swi_cache_share(cache, chunk->session),
+        .order = chunk->session == NO_SESSION ? 0 : cache_share(cache, chunk->session),
         .digest = chunk->info.digest,
         .done = load_done,
         .context = chunk,
@@ -62,7 +62,7 @@ static void start_read(struct cache *cache, struct chunk *chunk, int fd,
     chunk->read_ns = cache->now_ns;
     chunk->remote = fd < 0;
     if (fd >= 0) {
-        swi_cache_forget_failure(chunk);
+        cache_forget_failure(chunk);
         chunk->failure.identity = *identity; /* kept for the case that this read fails */
         loader_start(cache->loader, &chunk->load);
     } else {
@@ -77,10 +77,10 @@ static void start_read(struct cache *cache, struct chunk *chunk, int fd,
 static void start_load(struct cache *cache, struct chunk *chunk, int fd,
                        const struct load_identity *identity)
 {
-    swi_cache_dequeue(cache, chunk);
+    cache_dequeue(cache, chunk);
     cache->loading++;
     swi_entry_begin_load(cache->index.index, chunk->id, chunk->offset);
-    swi_cache_charge(cache, chunk);
+    cache_charge(cache, chunk);
     start_read(cache, chunk, fd, identity);
 }
 
@@ -88,7 +88,7 @@ static void describe_full_arena(struct cache *cache, const struct chunk *chunk,
                                 struct swi_error *ret)
 {
     char holders[256], need[32];
-    swi_cache_describe_holders(cache, holders, sizeof holders);
+    cache_describe_holders(cache, holders, sizeof holders);
     swi_size_format(chunk->info.bytes, need, sizeof need);
     (void)swi_fail(ret, SW_EARENAFULL,
                    "no room for %.80s/%.80s (%s): %s; release leases or enlarge the cache (swctl "
@@ -112,7 +112,7 @@ static bool expire_waiters(struct cache *cache, struct chunk *chunk, struct swi_
     }
     bool abandoned = TAILQ_EMPTY(&chunk->waiters);
     if (abandoned) {
-        swi_cache_dequeue(cache, chunk);
+        cache_dequeue(cache, chunk);
         if (chunk->ahead) {
             cache->stats.prefetch_dropped++;
             chunk->ahead = false;
@@ -125,31 +125,31 @@ static bool expire_waiters(struct cache *cache, struct chunk *chunk, struct swi_
         error = *why;
     else
         describe_full_arena(cache, chunk, &error);
-    swi_cache_answer(cache, &expired, error.code, error.text);
+    cache_answer(cache, &expired, error.code, error.text);
     return true; /* a callback may have changed the queue */
 }
 
-enum attempt { STARTED, CHANGED, BLOCKED, GROWING /* swi_cache_make_room has set growth_goal */ };
+enum attempt { STARTED, CHANGED, BLOCKED, GROWING /* cache_make_room has set growth_goal */ };
 
 static enum attempt try_start(struct cache *cache, struct chunk *chunk)
 {
     struct load_identity identity;
     struct swi_error why;
     int fd = -1;
-    swi_cache_forget_tries(chunk);
-    switch (swi_cache_choose_origin(cache, chunk, &fd, &identity, &why)) {
+    cache_forget_tries(chunk);
+    switch (cache_choose_origin(cache, chunk, &fd, &identity, &why)) {
     case ORIGIN_LATER:
         (void)swi_fail_within(&why, why.code, "%.100s/%.100s: ", chunk->info.model,
                               chunk->info.name);
         return expire_waiters(cache, chunk, &why) ? CHANGED : BLOCKED;
     case ORIGIN_NOWHERE:
-        swi_cache_dequeue(cache, chunk);
+        cache_dequeue(cache, chunk);
         fail_chunk(cache, chunk);
         return CHANGED;
     default:
         break;
     }
-    enum room room = swi_cache_make_room(cache, chunk);
+    enum room room = cache_make_room(cache, chunk);
     if (room == ROOM_MADE) {
         start_load(cache, chunk, fd, &identity);
         return STARTED;
@@ -166,7 +166,7 @@ static const uint32_t loads_allowed[CACHE_PRIORITIES] = {CACHE_LOADS_MAX, 6, 4};
 
 /* Tries queued chunks, most urgent first, until nothing more can start. One that finds no room does
  * not hold up those behind it. */
-void swi_cache_pump(struct cache *cache)
+void cache_pump(struct cache *cache)
 {
     uint64_t round = ++cache->round;
     bool blocked = false;
@@ -177,7 +177,7 @@ void swi_cache_pump(struct cache *cache)
     for (unsigned priority = 0; priority < CACHE_PRIORITIES; priority++) {
         while (cache->loading < loads_allowed[priority] && attempts++ < CACHE_ATTEMPTS) {
             struct chunk *chunk =
-                swi_cache_next(cache, priority, round, attempts > CACHE_ATTEMPTS_BEST);
+                cache_next(cache, priority, round, attempts > CACHE_ATTEMPTS_BEST);
             if (!chunk)
                 break;
             enum attempt attempt = try_start(cache, chunk);
@@ -227,10 +227,10 @@ static void load_succeeded(struct cache *cache, struct chunk *chunk)
     count_load(cache, chunk, cache->now_ns);
     bool wrong = chunk->remote_wrong;
     chunk->remote_wrong = false;
-    swi_cache_forget_tries(chunk);
-    swi_cache_tick(cache);
+    cache_forget_tries(chunk);
+    cache_tick(cache);
     swi_entry_publish(cache->index.index, chunk->id);
-    swi_cache_became_resident(cache, chunk);
+    cache_became_resident(cache, chunk);
     if (!chunk->remote && cache->remote.fetch)
         cache->remote.was_read(cache->remote.context, chunk->id, &chunk->info, wrong);
     answer_all(cache, chunk, 0, "");
@@ -244,7 +244,7 @@ static bool note_failure(struct cache *cache, struct chunk *chunk, bool unreacha
     error.code = load->status;
     if (!chunk->remote) {
         struct load_identity identity = chunk->failure.identity;
-        swi_cache_file_failed(cache, chunk, &error, &identity);
+        cache_file_failed(cache, chunk, &error, &identity);
         return false;
     }
     if (load->status == SW_EDIGEST) {
@@ -253,7 +253,7 @@ static bool note_failure(struct cache *cache, struct chunk *chunk, bool unreacha
                        "what Redis holds of it has another digest; swctl push puts it right");
     }
     chunk->given_up = unreachable && file_may_do(chunk);
-    swi_cache_remote_failed(chunk, &error);
+    cache_remote_failed(chunk, &error);
     return unreachable;
 }
 
@@ -263,7 +263,7 @@ static bool try_elsewhere(struct cache *cache, struct chunk *chunk)
     struct load_identity identity;
     struct swi_error why;
     int fd = -1;
-    enum origin origin = swi_cache_choose_origin(cache, chunk, &fd, &identity, &why);
+    enum origin origin = cache_choose_origin(cache, chunk, &fd, &identity, &why);
     if (origin != ORIGIN_FILE && origin != ORIGIN_REMOTE)
         return false;
     start_read(cache, chunk, fd, &identity);
@@ -275,8 +275,8 @@ static bool try_elsewhere(struct cache *cache, struct chunk *chunk)
 static void try_again_later(struct cache *cache, struct chunk *chunk)
 {
     struct swi_error why;
-    swi_cache_describe_failure(chunk, &why);
-    swi_cache_enqueue(cache, chunk, chunk->priority);
+    cache_describe_failure(chunk, &why);
+    cache_enqueue(cache, chunk, chunk->priority);
     (void)expire_waiters(cache, chunk, &why);
 }
 
@@ -306,7 +306,7 @@ static void load_done(struct load *load)
     swi_entry_fail_load(cache->index.index, chunk->id);
     arena_free(cache->arena, chunk->offset);
     if (chunk->gone)
-        swi_cache_release_id(cache, chunk);
+        cache_release_id(cache, chunk);
     else if (!failed) /* the cache is being destroyed */
         return;
     else if (unreachable && !chunk->info.source.open && !TAILQ_EMPTY(&chunk->waiters))

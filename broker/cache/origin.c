@@ -9,13 +9,13 @@
 
 /* ---- failures ------------------------------------------------------- */
 
-void swi_cache_forget_failure(struct chunk *chunk)
+void cache_forget_failure(struct chunk *chunk)
 {
     free(chunk->failure.text);
     chunk->failure = (struct failure){.code = 0};
 }
 
-void swi_cache_forget_tries(struct chunk *chunk)
+void cache_forget_tries(struct chunk *chunk)
 {
     free(chunk->file_problem);
     free(chunk->remote_problem);
@@ -44,8 +44,8 @@ static void keep_problem(char **place, const char *text)
     *place = strdup(text);
 }
 
-void swi_cache_file_failed(struct cache *cache, struct chunk *chunk, const struct swi_error *error,
-                           const struct load_identity *identity)
+void cache_file_failed(struct cache *cache, struct chunk *chunk, const struct swi_error *error,
+                       const struct load_identity *identity)
 {
     if (error->code == SW_EDIGEST)
         cache->stats.digest_errors++;
@@ -53,7 +53,7 @@ void swi_cache_file_failed(struct cache *cache, struct chunk *chunk, const struc
         cache->stats.load_errors++;
     if (cache->failed)
         cache->failed(cache->failed_context, &chunk->info, error->code, error->text);
-    swi_cache_forget_failure(chunk);
+    cache_forget_failure(chunk);
     chunk->failure.code = error->code;
     chunk->failure.at_ns = cache->now_ns;
     chunk->failure.text = strdup(error->text);
@@ -65,12 +65,12 @@ void swi_cache_file_failed(struct cache *cache, struct chunk *chunk, const struc
     keep_problem(&chunk->file_problem, error->text);
 }
 
-void swi_cache_remote_failed(struct chunk *chunk, const struct swi_error *error)
+void cache_remote_failed(struct chunk *chunk, const struct swi_error *error)
 {
     keep_problem(&chunk->remote_problem, error->text);
 }
 
-void swi_cache_describe_failure(const struct chunk *chunk, struct swi_error *ret)
+void cache_describe_failure(const struct chunk *chunk, struct swi_error *ret)
 {
     const char *file = chunk->file_problem, *remote = chunk->remote_problem;
     int code = chunk->tried_file ? chunk->file_code : SW_ELOAD;
@@ -102,7 +102,7 @@ static int open_file(struct cache *cache, struct chunk *chunk, struct load_ident
     if (fd >= 0)
         (void)close(fd);
     if (result < 0) {
-        swi_cache_file_failed(cache, chunk, &error, seen ? ret_identity : NULL);
+        cache_file_failed(cache, chunk, &error, seen ? ret_identity : NULL);
         return -1;
     }
     /* the same failure as before, which is counted already */
@@ -112,8 +112,8 @@ static int open_file(struct cache *cache, struct chunk *chunk, struct load_ident
     return -1;
 }
 
-enum origin swi_cache_choose_origin(struct cache *cache, struct chunk *chunk, int *ret_fd,
-                                    struct load_identity *ret_identity, struct swi_error *why)
+enum origin cache_choose_origin(struct cache *cache, struct chunk *chunk, int *ret_fd,
+                                struct load_identity *ret_identity, struct swi_error *why)
 {
     bool has_file = chunk->info.source.open != NULL;
     struct swi_error error = {.code = 0};
@@ -138,7 +138,7 @@ enum origin swi_cache_choose_origin(struct cache *cache, struct chunk *chunk, in
             *why = error;
             return ORIGIN_LATER;
         }
-        swi_cache_remote_failed(chunk, &error);
+        cache_remote_failed(chunk, &error);
     }
     return ORIGIN_NOWHERE;
 }

@@ -16,7 +16,7 @@
 #define SHARE_HALF_NS 500e6
 #define SCAN_MAX      1024u /* queued demands that are compared for each choice */
 
-void swi_cache_enqueue(struct cache *cache, struct chunk *chunk, enum cache_priority priority)
+void cache_enqueue(struct cache *cache, struct chunk *chunk, enum cache_priority priority)
 {
     assert(!chunk->queued);
     chunk->queued = true;
@@ -27,7 +27,7 @@ void swi_cache_enqueue(struct cache *cache, struct chunk *chunk, enum cache_prio
     cache->pump_wanted = true;
 }
 
-void swi_cache_dequeue(struct cache *cache, struct chunk *chunk)
+void cache_dequeue(struct cache *cache, struct chunk *chunk)
 {
     assert(chunk->queued);
     chunk->queued = false;
@@ -35,42 +35,41 @@ void swi_cache_dequeue(struct cache *cache, struct chunk *chunk)
     cache->queue_count[chunk->priority]--;
 }
 
-double swi_cache_share(const struct cache *cache, uint32_t session)
+double cache_share(const struct cache *cache, uint32_t session)
 {
     const struct share *share = &cache->share[session];
     double age_ns = (double)(cache->now_ns - share->at_ns);
     return share->bytes * exp2(-age_ns / SHARE_HALF_NS);
 }
 
-void swi_cache_charge(struct cache *cache, const struct chunk *chunk)
+void cache_charge(struct cache *cache, const struct chunk *chunk)
 {
     if (chunk->session == NO_SESSION)
         return;
     struct share *share = &cache->share[chunk->session];
     *share = (struct share){
-        .bytes = swi_cache_share(cache, chunk->session) + (double)chunk->info.bytes,
+        .bytes = cache_share(cache, chunk->session) + (double)chunk->info.bytes,
         .at_ns = cache->now_ns,
     };
 }
 
-void swi_cache_forget_share(struct cache *cache, uint32_t session)
+void cache_forget_share(struct cache *cache, uint32_t session)
 {
     cache->share[session] = (struct share){.bytes = 0};
 }
 
 /* One more request for a chunk that is on its way: it takes the more urgent priority and the
  * lighter session. */
-void swi_cache_raise(struct cache *cache, struct chunk *chunk, enum cache_priority priority,
-                     uint32_t session)
+void cache_raise(struct cache *cache, struct chunk *chunk, enum cache_priority priority,
+                 uint32_t session)
 {
     if (chunk->session == NO_SESSION ||
-        (session != NO_SESSION &&
-         swi_cache_share(cache, session) < swi_cache_share(cache, chunk->session)))
+        (session != NO_SESSION && cache_share(cache, session) < cache_share(cache, chunk->session)))
         chunk->session = session;
     if (priority < chunk->priority) {
         if (chunk->queued) {
-            swi_cache_dequeue(cache, chunk);
-            swi_cache_enqueue(cache, chunk, priority);
+            cache_dequeue(cache, chunk);
+            cache_enqueue(cache, chunk, priority);
         }
         chunk->priority = priority;
     }
@@ -84,8 +83,8 @@ static bool goes_before(const struct chunk *a, double share, const struct chunk 
 }
 
 /* The next chunk of that priority to try in this round; NULL when all were tried. */
-struct chunk *swi_cache_next(struct cache *cache, enum cache_priority priority, uint64_t round,
-                             bool rotate)
+struct chunk *cache_next(struct cache *cache, enum cache_priority priority, uint64_t round,
+                         bool rotate)
 {
     struct chunk *best = NULL;
     double least = 0;
@@ -97,7 +96,7 @@ struct chunk *swi_cache_next(struct cache *cache, enum cache_priority priority, 
             continue;
         double share = 0; /* warm-up and prefetch: order of arrival */
         if (priority == CACHE_DEMAND && chunk->session != NO_SESSION)
-            share = swi_cache_share(cache, chunk->session);
+            share = cache_share(cache, chunk->session);
         if (!best || goes_before(chunk, share, best, least, rotate)) {
             best = chunk;
             least = share;

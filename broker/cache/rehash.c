@@ -17,12 +17,12 @@ static void put_down(struct cache *cache)
     cache->verify.hashed = 0;
 }
 
-void swi_cache_verify_fini(struct cache *cache)
+void cache_verify_fini(struct cache *cache)
 {
     put_down(cache);
 }
 
-void swi_cache_verify_forget(struct cache *cache, struct chunk *chunk)
+void cache_verify_forget(struct cache *cache, struct chunk *chunk)
 {
     if (cache->verify.chunk == chunk)
         put_down(cache);
@@ -72,7 +72,7 @@ static void answer_waiters(struct cache *cache, struct chunk *chunk)
 {
     struct waiter_list waiters = TAILQ_HEAD_INITIALIZER(waiters);
     TAILQ_CONCAT(&waiters, &chunk->waiters, link);
-    swi_cache_answer(cache, &waiters, 0, "");
+    cache_answer(cache, &waiters, 0, "");
 }
 
 static void conclude(struct cache *cache, struct chunk *chunk)
@@ -82,7 +82,7 @@ static void conclude(struct cache *cache, struct chunk *chunk)
     cache->pump_wanted = true;
     if (swi_digest_equal(found, chunk->info.digest)) {
         cache->stats.verified++;
-        swi_cache_verify_forget(cache, chunk);
+        cache_verify_forget(cache, chunk);
         if (withheld)
             swi_entry_restore_evict(cache->index.index, chunk->id);
         answer_waiters(cache, chunk);
@@ -92,12 +92,12 @@ static void conclude(struct cache *cache, struct chunk *chunk)
     cache->stats.digest_errors++;
     if (!withheld)
         swi_entry_begin_evict(cache->index.index, chunk->id);
-    swi_cache_evicted(cache, chunk, true, CACHE_EVICTED_REPLACED);
+    cache_evicted(cache, chunk, true, CACHE_EVICTED_REPLACED);
     if (chunk->gone)
-        swi_cache_release_id(cache, chunk);
+        cache_release_id(cache, chunk);
 }
 
-bool swi_cache_verify(struct cache *cache)
+bool cache_verify(struct cache *cache)
 {
     bool patient = cache->verify.withheld == 0;
     if (cache->stats.unverified == 0 || (patient && cache->now_ns < cache->verify.due_ns))
@@ -116,7 +116,7 @@ bool swi_cache_verify(struct cache *cache)
     return cache->verify.withheld > 0;
 }
 
-uint64_t swi_cache_verify_due_ns(const struct cache *cache)
+uint64_t cache_verify_due_ns(const struct cache *cache)
 {
     return cache->stats.unverified == 0 ? UINT64_MAX : cache->verify.due_ns;
 }

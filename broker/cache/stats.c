@@ -28,9 +28,9 @@ static uint64_t session_bytes(const struct cache *cache, uint32_t session)
 static uint64_t pinned_bytes(struct cache *cache)
 {
     uint64_t bytes = 0;
-    swi_cache_scan_pins(cache);
+    cache_scan_pins(cache);
     for (uint32_t i = 0; i < cache->resident_count; i++) {
-        if (swi_cache_is_kept(cache, cache->resident[i]))
+        if (cache_is_kept(cache, cache->resident[i]))
             bytes += cache->chunk[cache->resident[i]]->info.bytes;
     }
     return bytes;
@@ -47,7 +47,7 @@ static uint64_t held_bytes(const struct cache *cache)
 
 /* What stands in the way of a chunk that finds no room, for its error message:
  * "60 MiB of 64 MiB are pinned: session 3 holds 40 MiB, the operator holds 20 MiB". */
-void swi_cache_describe_holders(struct cache *cache, char *text, size_t size)
+void cache_describe_holders(struct cache *cache, char *text, size_t size)
 {
     struct holder {
         uint32_t session;
@@ -96,7 +96,7 @@ void swi_cache_describe_holders(struct cache *cache, char *text, size_t size)
 
 void cache_get_stats(struct cache *cache, struct cache_stats *ret)
 {
-    (void)swi_cache_merge(cache);
+    (void)cache_merge(cache);
     struct cache_stats stats = cache->stats;
     stats.arena_bytes = cache->budget;
     stats.reserved_bytes = cache->segment.reserved_bytes;
@@ -120,8 +120,8 @@ uint64_t cache_unverified(const struct cache *cache)
 void cache_look_ahead(struct cache *cache, uint64_t now_ns)
 {
     cache->now_ns = now_ns;
-    (void)swi_cache_merge(cache);
-    policy_prepare(cache->policy, swi_cache_now_tick(cache), now_ns);
+    (void)cache_merge(cache);
+    policy_prepare(cache->policy, cache_now_tick(cache), now_ns);
 }
 
 bool cache_view(struct cache *cache, uint32_t id, struct cache_chunk_view *ret)
@@ -130,7 +130,7 @@ bool cache_view(struct cache *cache, uint32_t id, struct cache_chunk_view *ret)
     if (!chunk || chunk->gone)
         return false;
     if (!cache->scan_fresh) /* one scan serves a listing of many chunks */
-        swi_cache_scan_pins(cache);
+        cache_scan_pins(cache);
     struct cache_chunk_view view = {
         .chunk = &chunk->info,
         .entry = swi_entry_get(cache->index.index, id),
@@ -138,7 +138,7 @@ bool cache_view(struct cache *cache, uint32_t id, struct cache_chunk_view *ret)
         .last_use_tick = policy_last_use(cache->policy, id),
         .last_use_ns = policy_last_use_ns(cache->policy, id),
         .last_error = chunk->failure.code,
-        .pins = swi_cache_pins(cache, id),
+        .pins = cache_pins(cache, id),
         .held = cache->held[id],
         .queued = chunk->queued,
     };

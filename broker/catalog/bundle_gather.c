@@ -76,7 +76,7 @@ static int visit_folder(struct gathering *gathering, const char *path, unsigned 
 
 static int visit(struct gathering *gathering, const char *name, unsigned depth)
 {
-    int fd = beneath_open(gathering->root, name, O_NONBLOCK);
+    int fd = open_beneath(gathering->root, name, O_NONBLOCK);
     struct stat status;
     if (fd == -EXDEV || fd == -ELOOP || fd == -ENOENT)
         return 0; /* the broker would not serve it either */
@@ -105,7 +105,7 @@ static int visit(struct gathering *gathering, const char *name, unsigned depth)
 /* path "": the root */
 static int visit_folder(struct gathering *gathering, const char *path, unsigned depth)
 {
-    int fd = beneath_open(gathering->root, path[0] ? path : ".", O_DIRECTORY);
+    int fd = open_beneath(gathering->root, path[0] ? path : ".", O_DIRECTORY);
     DIR *folder = fd < 0 ? NULL : fdopendir(fd);
     if (!folder) {
         int code = fd < 0 ? fd : -errno;

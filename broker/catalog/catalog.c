@@ -198,7 +198,7 @@ static void set_problem(struct catalog_model *model, int problem, const char *te
 static int read_directory(struct catalog *catalog, int root, const char *directory_name,
                           const char *name, struct revision **ret_revision, struct swi_error *error)
 {
-    int directory = beneath_open(root, directory_name, O_DIRECTORY);
+    int directory = open_beneath(root, directory_name, O_DIRECTORY);
     if (directory == -ENOTDIR || directory == -ENOENT)
         return 1;
     if (directory == -EXDEV || directory == -ELOOP)

@@ -9,7 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-int beneath_open(int directory, const char *path, int flags)
+int open_beneath(int directory, const char *path, int flags)
 {
     struct open_how how = {
         .flags = (uint64_t)(unsigned)(O_RDONLY | O_CLOEXEC | flags),

@@ -6,6 +6,6 @@
 /* Opens path for reading, beneath directory: "..", absolute paths and symbolic links that lead out
  * of it, and the kernel's magic links, are refused with -EXDEV or -ELOOP. Never waits (FIFOs).
  * flags: O_DIRECTORY, O_PATH … are added. Returns a descriptor or -errno. */
-int beneath_open(int directory, const char *path, int flags);
+int open_beneath(int directory, const char *path, int flags);
 
 #endif

@@ -132,7 +132,7 @@ static int open_chunk_file(const struct revision *revision, uint32_t ordinal)
 {
     int held = revision->files[ordinal];
     if (held < 0 || !(revision->superseded || directory_was_removed(revision)))
-        return beneath_open(revision->directory, revision->manifest.chunks[ordinal].file, 0);
+        return open_beneath(revision->directory, revision->manifest.chunks[ordinal].file, 0);
     char path[40];
     (void)snprintf(path, sizeof path, "/proc/self/fd/%d", held);
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
@@ -181,7 +181,7 @@ static void hold_files(struct revision *revision)
     for (size_t i = 0; i < revision->manifest.count; i++) {
         if (revision->files[i] >= 0)
             continue;
-        int fd = beneath_open(revision->directory, revision->manifest.chunks[i].file, O_PATH);
+        int fd = open_beneath(revision->directory, revision->manifest.chunks[i].file, O_PATH);
         if (fd >= 0 &&
             (rlim_t)fd >= limit.rlim_cur / 2) { /* the kernel gives the lowest free one */
             close(fd);
@@ -301,7 +301,7 @@ int revision_open_file(const struct revision *revision, const char *path, uint64
 {
     if (revision->stored)
         return revision_stored_open(revision, path, ret_bytes, error);
-    int fd = beneath_open(revision->directory, path, 0);
+    int fd = open_beneath(revision->directory, path, 0);
     if (fd == -EXDEV || fd == -ELOOP)
         return swi_fail(error, SW_ENOCOMPONENT,
                         "%s: the path %s leads outside of the model's directory", revision->name,

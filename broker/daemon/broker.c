@@ -283,7 +283,7 @@ static int broker_start(struct broker *broker, struct swi_error *error)
     if (result == 0)
         result = catalog_create(options->chunks_dir, &broker->catalog, error);
     if (result == 0)
-        result = store_open(&broker->store, error);
+        result = fdstore_open(&broker->fdstore, error);
     if (result == 0) {
         kept_reserve(broker);
         result = adopt_listener(broker, error);
@@ -300,7 +300,7 @@ static int broker_start(struct broker *broker, struct swi_error *error)
         result = sessions_start(broker, error);
     if (result < 0)
         return result;
-    store_close(&broker->store, true);
+    fdstore_close(&broker->fdstore, true);
     broker->check_timer.fire = check_due;
     loop_arm(broker->loop, &broker->check_timer, loop_now() + CHECK_EVERY_NS);
     return 0;
@@ -310,7 +310,7 @@ static int broker_start(struct broker *broker, struct swi_error *error)
  * stays as it is, with those who use it. */
 static void broker_stop(struct broker *broker)
 {
-    bool keep = broker->store.active && broker->cache;
+    bool keep = broker->fdstore.active && broker->cache;
     if (keep)
         cache_leave(broker->cache);
     if (broker->loop) {
@@ -339,7 +339,7 @@ static void broker_stop(struct broker *broker)
             header->clean = LEDGER_CLEAN;
     }
     ledger_close(&broker->ledger);
-    store_close(&broker->store, false);
+    fdstore_close(&broker->fdstore, false);
     if (broker->signal_source.fd >= 0)
         close(broker->signal_source.fd);
     loop_destroy(broker->loop);

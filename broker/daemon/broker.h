@@ -71,7 +71,7 @@ struct broker {
     struct loop *loop;
     struct cache *cache;
     struct catalog *catalog;
-    struct store store;
+    struct fdstore fdstore;
     struct ledger_file ledger;
     struct cache_adopted adopted; /* from an earlier broker */
     uint32_t adopted_sessions;

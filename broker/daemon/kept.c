@@ -20,11 +20,11 @@
 
 _Static_assert(KEPT_NAME_BYTES > SWI_NAME_MAX, "a name and its end");
 
-static void stored_name(char name[static STORE_NAME], struct swi_digest digest)
+static void stored_name(char name[static FDSTORE_NAME], struct swi_digest digest)
 {
     char hex[SWI_DIGEST_HEX];
     swi_digest_format(digest, hex);
-    (void)snprintf(name, STORE_NAME, STORE_MODEL "%s", hex);
+    (void)snprintf(name, FDSTORE_NAME, FDSTORE_MODEL "%s", hex);
 }
 
 /* ---- keeping --------------------------------------------------------------------------------- */
@@ -50,7 +50,7 @@ static int make(size_t size, uint8_t **ret_bytes)
 static void keep(void *context, struct revision *revision, const void *data, size_t size)
 {
     const struct broker *broker = context;
-    char name[STORE_NAME];
+    char name[FDSTORE_NAME];
     uint8_t *bytes = NULL;
     size_t whole = KEPT_NAME_BYTES + size;
     int fd = make(whole, &bytes);
@@ -63,7 +63,7 @@ static void keep(void *context, struct revision *revision, const void *data, siz
         stored_name(name, digest);
         result = fcntl(fd, F_ADD_SEALS, KEPT_SEALS) < 0 ? -errno : 0;
         if (result == 0)
-            result = store_put(&broker->store, name, &fd, 1);
+            result = fdstore_put(&broker->fdstore, name, &fd, 1);
         if (result == 0)
             revision_stored_note_kept(revision->stored, digest);
         close(fd);
@@ -77,11 +77,11 @@ static void drop(void *context, struct revision *revision)
 {
     const struct broker *broker = context;
     struct swi_digest digest;
-    char name[STORE_NAME];
+    char name[FDSTORE_NAME];
     if (!revision_stored_kept(revision->stored, &digest))
         return;
     stored_name(name, digest);
-    store_drop(&broker->store, name);
+    fdstore_drop(&broker->fdstore, name);
 }
 
 /* ---- finding --------------------------------------------------------------------------------- */
@@ -90,7 +90,7 @@ static void drop(void *context, struct revision *revision)
 static const uint8_t *look(int fd, const char *stored, size_t *ret_size)
 {
     struct stat status;
-    char name[STORE_NAME];
+    char name[FDSTORE_NAME];
     int seals = fcntl(fd, F_GET_SEALS);
     if (seals < 0 || (seals & KEPT_SEALS) != KEPT_SEALS || fstat(fd, &status) < 0 ||
         status.st_size <= (off_t)KEPT_NAME_BYTES || status.st_size > (off_t)KEPT_MAX_BYTES)
@@ -133,11 +133,11 @@ static void take(struct broker *broker, const char *stored)
 {
     char name[256];
     (void)snprintf(name, sizeof name, "%s", stored);
-    int fd = store_take(&broker->store, name);
+    int fd = fdstore_take(&broker->fdstore, name);
     size_t size = 0;
     const uint8_t *bytes = look(fd, name, &size);
-    if (!bytes || !broker->store.models || !offer(broker, bytes, size))
-        store_drop(&broker->store, name);
+    if (!bytes || !broker->fdstore.models || !offer(broker, bytes, size))
+        fdstore_drop(&broker->fdstore, name);
     if (bytes)
         (void)munmap((void *)(uintptr_t)bytes, size);
     close(fd);
@@ -145,25 +145,25 @@ static void take(struct broker *broker, const char *stored)
 
 void kept_reserve(struct broker *broker)
 {
-    struct store *store = &broker->store;
+    struct fdstore *fdstore = &broker->fdstore;
     const char *names = broker->options.models;
-    if (!names || !store->active)
+    if (!names || !fdstore->active)
         return;
     uint32_t count = 1;
     for (const char *c = names; *c; c++)
         count += *c == ',';
-    if (store_reserve(store, count))
+    if (fdstore_reserve(fdstore, count))
         return;
     log_warning("the service manager keeps %u descriptors, too few for the %u models of --models: "
                 "they are asked for in Redis again after a restart; raise FileDescriptorStoreMax=",
-                store->capacity, count);
+                fdstore->capacity, count);
 }
 
 void kept_begin(struct broker *broker)
 {
-    for (const char *name; (name = store_find(&broker->store, STORE_MODEL));)
+    for (const char *name; (name = fdstore_find(&broker->fdstore, FDSTORE_MODEL));)
         take(broker, name);
-    if (broker->store.models)
+    if (broker->fdstore.models)
         broker->catalog->keeper =
             (struct catalog_keeper){.context = broker, .keep = keep, .drop = drop};
 }

@@ -27,7 +27,7 @@
 static bool take_stored_listener(struct broker *broker)
 {
     const struct broker_options *options = &broker->options;
-    int fd = store_take(&broker->store, STORE_LISTEN);
+    int fd = fdstore_take(&broker->fdstore, FDSTORE_LISTEN);
     if (fd < 0)
         return false;
     const struct ledger_header *header =
@@ -38,7 +38,7 @@ static bool take_stored_listener(struct broker *broker)
         return true;
     log_warning("the stored listening socket is not the one at %s; it is dropped",
                 options->socket_path);
-    store_drop(&broker->store, STORE_LISTEN);
+    fdstore_drop(&broker->fdstore, FDSTORE_LISTEN);
     (void)shutdown(fd, SHUT_RDWR); /* the manager's copy listens no more either */
     close(fd);
     return false;
@@ -47,10 +47,10 @@ static bool take_stored_listener(struct broker *broker)
 /* The ledger comes first: it says which socket file is the broker's own. */
 static int take_ledger(struct broker *broker, struct swi_error *error)
 {
-    int fd = store_take(&broker->store, STORE_LEDGER);
+    int fd = fdstore_take(&broker->fdstore, FDSTORE_LEDGER);
     if (fd < 0)
         return 0;
-    int result = broker->store.active
+    int result = broker->fdstore.active
                      ? ledger_open(fd, &broker->ledger, error)
                      : swi_fail(error, SW_EVERSION, "nothing is kept over restarts here");
     if (result == 0)
@@ -61,7 +61,7 @@ static int take_ledger(struct broker *broker, struct swi_error *error)
         return result;
     }
     log_warning("%s", error->text);
-    store_drop(&broker->store, STORE_LEDGER);
+    fdstore_drop(&broker->fdstore, FDSTORE_LEDGER);
     error->code = 0;
     return 0;
 }
@@ -72,7 +72,7 @@ int adopt_listener(struct broker *broker, struct swi_error *error)
     int result = take_ledger(broker, error);
     if (result < 0)
         return result;
-    int fd = store_take_activation(&broker->store);
+    int fd = fdstore_take_activation(&broker->fdstore);
     if (fd >= 0) {
         result = listener_activate(fd, &broker->listener, error);
         if (result < 0)
@@ -88,7 +88,7 @@ int adopt_listener(struct broker *broker, struct swi_error *error)
         result = listener_set_access(&broker->listener, options->socket_mode, options->socket_gid,
                                      error);
     if (result == 0 && !taken)
-        result = store_put(&broker->store, STORE_LISTEN, &broker->listener.fd, 1);
+        result = fdstore_put(&broker->fdstore, FDSTORE_LISTEN, &broker->listener.fd, 1);
     return result < 0 && error->code == 0
                ? swi_fail(error, result, "cannot store the listening socket: %s",
                           sw_strerror(result))
@@ -107,7 +107,7 @@ static void close_all(const int fds[static 2])
 /* Until the manager has closed its descriptors, whose memory the new arena may need. */
 static void await_forgotten(struct broker *broker)
 {
-    int fd = store_barrier(&broker->store);
+    int fd = fdstore_barrier(&broker->fdstore);
     if (fd < 0)
         return;
     struct pollfd poller = {.fd = fd};
@@ -123,11 +123,11 @@ static void await_forgotten(struct broker *broker)
 /* Nothing that is stored is of use: forgets it before anything new goes there under its names. */
 static void forget_all(struct broker *broker)
 {
-    static const char *const names[] = {STORE_ARENA, STORE_INDEX, STORE_LEDGER};
+    static const char *const names[] = {FDSTORE_ARENA, FDSTORE_INDEX, FDSTORE_LEDGER};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        store_discard(&broker->store, names[i]);
-    for (const char *name; (name = store_find(&broker->store, STORE_PREFIX "session-"));)
-        store_discard(&broker->store, name);
+        fdstore_discard(&broker->fdstore, names[i]);
+    for (const char *name; (name = fdstore_find(&broker->fdstore, FDSTORE_PREFIX "session-"));)
+        fdstore_discard(&broker->fdstore, name);
     ledger_close(&broker->ledger);
 }
 
@@ -149,11 +149,12 @@ static int begin_try(struct broker *broker, struct swi_error *error)
 static int take_memory(struct broker *broker, const struct cache_options *options,
                        struct swi_error *error)
 {
-    int fds[2] = {store_take(&broker->store, STORE_ARENA), store_take(&broker->store, STORE_INDEX)};
+    int fds[2] = {fdstore_take(&broker->fdstore, FDSTORE_ARENA),
+                  fdstore_take(&broker->fdstore, FDSTORE_INDEX)};
     bool nothing = fds[0] < 0 && fds[1] < 0 && !broker->ledger.ledger;
-    bool again = store_find(&broker->store, STORE_ARENA) ||
-                 store_find(&broker->store, STORE_INDEX) ||
-                 store_find(&broker->store, STORE_LEDGER);
+    bool again = fdstore_find(&broker->fdstore, FDSTORE_ARENA) ||
+                 fdstore_find(&broker->fdstore, FDSTORE_INDEX) ||
+                 fdstore_find(&broker->fdstore, FDSTORE_LEDGER);
     int result = 0;
     if (!nothing && (fds[0] < 0 || fds[1] < 0 || again || !broker->ledger.ledger))
         result = swi_fail(error, SW_EVERSION,
@@ -214,11 +215,11 @@ static int create_memory(struct broker *broker, const struct cache_options *opti
     const struct {
         const char *name;
         int fd;
-    } items[] = {{STORE_ARENA, cache_own_arena_fd(broker->cache)},
-                 {STORE_INDEX, cache_own_index_fd(broker->cache)},
-                 {STORE_LEDGER, broker->ledger.fd}};
+    } items[] = {{FDSTORE_ARENA, cache_own_arena_fd(broker->cache)},
+                 {FDSTORE_INDEX, cache_own_index_fd(broker->cache)},
+                 {FDSTORE_LEDGER, broker->ledger.fd}};
     for (size_t i = 0; i < sizeof items / sizeof items[0] && result == 0; i++)
-        result = store_put(&broker->store, items[i].name, &items[i].fd, 1);
+        result = fdstore_put(&broker->fdstore, items[i].name, &items[i].fd, 1);
     if (result < 0)
         return swi_fail(error, result, "cannot give the arena to the service manager: %s",
                         sw_strerror(result));
@@ -341,10 +342,10 @@ struct pair {
     int page, socket;
 };
 
-static struct pair take_pair(struct store *store, const char *name)
+static struct pair take_pair(struct fdstore *fdstore, const char *name)
 {
     struct pair pair = {.page = -1, .socket = -1};
-    for (int fd; (fd = store_take(store, name)) >= 0;) {
+    for (int fd; (fd = fdstore_take(fdstore, name)) >= 0;) {
         struct stat status;
         int *place =
             fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode) ? &pair.socket : &pair.page;
@@ -386,7 +387,7 @@ static const char *take_session(struct broker *broker, struct pair *pair, uint32
 {
     struct swi_error error;
     struct swi_page *page;
-    if (page_adopt(pair->page, &page, &error) < 0) {
+    if (client_page_adopt(pair->page, &page, &error) < 0) {
         broker->counters.page_garbage++;
         return "its page is not in order";
     }
@@ -394,7 +395,7 @@ static const char *take_session(struct broker *broker, struct pair *pair, uint32
     if (session)
         pair->socket = -1;
     if (!session || session_adopt(session, number, page, name) < 0) {
-        page_destroy(page);
+        client_page_destroy(page);
         if (!session) {
             pair->socket = -1;
             return "its process has ended";
@@ -410,22 +411,22 @@ static const char *take_session(struct broker *broker, struct pair *pair, uint32
 
 static void resume_session(struct broker *broker, const char *stored_name)
 {
-    char name[STORE_NAME];
+    char name[FDSTORE_NAME];
     uint32_t number;
     uint64_t epoch;
-    if (!store_parse_session(stored_name, &number, &epoch)) {
+    if (!fdstore_parse_session(stored_name, &number, &epoch)) {
         log_warning("a stored session has the name %.60s; dropped it", stored_name);
-        store_discard(&broker->store, stored_name);
+        fdstore_discard(&broker->fdstore, stored_name);
         return;
     }
-    store_session_name(name, number, epoch);
-    struct pair pair = take_pair(&broker->store, name);
+    fdstore_session_name(name, number, epoch);
+    struct pair pair = take_pair(&broker->fdstore, name);
     const char *problem = judge(broker, &pair, number, epoch);
     if (!problem)
         problem = take_session(broker, &pair, number, name);
     if (problem) {
         log_detail("session %u is not taken over: %s", number, problem);
-        store_drop(&broker->store, name);
+        fdstore_drop(&broker->fdstore, name);
     }
     if (pair.page >= 0)
         close(pair.page);
@@ -454,7 +455,7 @@ int adopt_resume(struct broker *broker, struct swi_error *error)
     int result = resume_revisions(broker, error);
     if (result < 0)
         return result;
-    for (const char *name; (name = store_find(&broker->store, STORE_PREFIX "session-"));)
+    for (const char *name; (name = fdstore_find(&broker->fdstore, FDSTORE_PREFIX "session-"));)
         resume_session(broker, name);
     revoke_others(broker);
     header->clean -= header->clean % LEDGER_TRY;

@@ -31,7 +31,7 @@ static uint32_t read_capacity(void)
         log_warning("FDSTORE=%s is no number of descriptors; nothing is kept over a restart", text);
         return 0;
     }
-    if (value < STORE_SHARED + STORE_SESSION) {
+    if (value < FDSTORE_SHARED + FDSTORE_SESSION) {
         if (value > 0)
             log_warning("the service manager keeps %lu descriptors, fewer than one session needs; "
                         "nothing is kept over a restart: raise FileDescriptorStoreMax=",
@@ -47,10 +47,10 @@ static uint32_t read_capacity(void)
     return value < CAPACITY_MAX ? (uint32_t)value : CAPACITY_MAX;
 }
 
-int store_open(struct store *store, struct swi_error *error)
+int fdstore_open(struct fdstore *fdstore, struct swi_error *error)
 {
-    *store = (struct store){.capacity = read_capacity()};
-    store->active = store->capacity > 0;
+    *fdstore = (struct fdstore){.capacity = read_capacity()};
+    fdstore->active = fdstore->capacity > 0;
     char **names = NULL;
     int count = notify_take_fds(&names);
     if (count < 0)
@@ -60,64 +60,65 @@ int store_open(struct store *store, struct swi_error *error)
         free(names);
         return 0;
     }
-    store->items = calloc((size_t)count, sizeof *store->items);
-    if (!store->items)
+    fdstore->items = calloc((size_t)count, sizeof *fdstore->items);
+    if (!fdstore->items)
         return swi_fail(error, -ENOMEM, "out of memory");
-    store->count = (uint32_t)count;
-    for (uint32_t i = 0; i < store->count; i++)
-        store->items[i] = (struct store_item){.name = names[i], .fd = NOTIFY_FIRST_FD + (int)i};
+    fdstore->count = (uint32_t)count;
+    for (uint32_t i = 0; i < fdstore->count; i++)
+        fdstore->items[i] = (struct fdstore_item){.name = names[i], .fd = NOTIFY_FIRST_FD + (int)i};
     free(names);
     return 0;
 }
 
 /* Whoever is at the other end of a session's socket learns that nobody reads it any more, although
  * the manager's copy keeps it open a little longer. */
-static void close_for_good(const struct store_item *item)
+static void close_for_good(const struct fdstore_item *item)
 {
     uint32_t number;
     uint64_t epoch;
-    if (store_parse_session(item->name, &number, &epoch))
+    if (fdstore_parse_session(item->name, &number, &epoch))
         (void)shutdown(item->fd, SHUT_RDWR);
     close(item->fd);
 }
 
-void store_close(struct store *store, bool forget)
+void fdstore_close(struct fdstore *fdstore, bool forget)
 {
-    for (uint32_t i = 0; i < store->count; i++) {
-        struct store_item *item = &store->items[i];
+    for (uint32_t i = 0; i < fdstore->count; i++) {
+        struct fdstore_item *item = &fdstore->items[i];
         if (item->fd >= 0 && !forget) {
             close(item->fd);
         } else if (item->fd >= 0) {
             log_warning("the service manager passed a descriptor \"%s\" that is of no use here; "
                         "closed it",
                         item->name);
-            store_drop(store, item->name);
+            fdstore_drop(fdstore, item->name);
             close_for_good(item);
         }
         free(item->name);
     }
-    free(store->items);
-    store->items = NULL;
-    store->count = 0;
+    free(fdstore->items);
+    fdstore->items = NULL;
+    fdstore->count = 0;
 }
 
-bool store_reserve(struct store *store, uint32_t models)
+bool fdstore_reserve(struct fdstore *fdstore, uint32_t models)
 {
-    bool fits = store->active && models <= store->capacity - STORE_SHARED - STORE_SESSION;
-    store->models = fits ? models : 0;
+    bool fits = fdstore->active && models <= fdstore->capacity - FDSTORE_SHARED - FDSTORE_SESSION;
+    fdstore->models = fits ? models : 0;
     return fits;
 }
 
-uint32_t store_sessions(const struct store *store)
+uint32_t fdstore_sessions(const struct fdstore *fdstore)
 {
-    return store->active ? (store->capacity - STORE_SHARED - store->models) / STORE_SESSION
-                         : UINT32_MAX;
+    return fdstore->active
+               ? (fdstore->capacity - FDSTORE_SHARED - fdstore->models) / FDSTORE_SESSION
+               : UINT32_MAX;
 }
 
-int store_take(struct store *store, const char *name)
+int fdstore_take(struct fdstore *fdstore, const char *name)
 {
-    for (uint32_t i = 0; i < store->count; i++) {
-        struct store_item *item = &store->items[i];
+    for (uint32_t i = 0; i < fdstore->count; i++) {
+        struct fdstore_item *item = &fdstore->items[i];
         if (item->fd < 0 || strcmp(item->name, name) != 0)
             continue;
         int fd = item->fd;
@@ -127,13 +128,13 @@ int store_take(struct store *store, const char *name)
     return -1;
 }
 
-void store_discard(struct store *store, const char *name)
+void fdstore_discard(struct fdstore *fdstore, const char *name)
 {
     char copy[256];
-    bool kept = store->active;
+    bool kept = fdstore->active;
     (void)snprintf(copy, sizeof copy, "%s", name);
-    for (uint32_t i = 0; i < store->count; i++) {
-        struct store_item *item = &store->items[i];
+    for (uint32_t i = 0; i < fdstore->count; i++) {
+        struct fdstore_item *item = &fdstore->items[i];
         if (strcmp(item->name, copy) != 0)
             continue;
         kept = true;
@@ -142,26 +143,26 @@ void store_discard(struct store *store, const char *name)
         item->fd = -1;
     }
     if (kept)
-        store_drop(store, copy);
+        fdstore_drop(fdstore, copy);
 }
 
-const char *store_find(const struct store *store, const char *prefix)
+const char *fdstore_find(const struct fdstore *fdstore, const char *prefix)
 {
-    for (uint32_t i = 0; i < store->count; i++) {
-        const struct store_item *item = &store->items[i];
+    for (uint32_t i = 0; i < fdstore->count; i++) {
+        const struct fdstore_item *item = &fdstore->items[i];
         if (item->fd >= 0 && strncmp(item->name, prefix, strlen(prefix)) == 0)
             return item->name;
     }
     return NULL;
 }
 
-int store_take_activation(struct store *store)
+int fdstore_take_activation(struct fdstore *fdstore)
 {
-    for (uint32_t i = 0; i < store->count; i++) {
-        struct store_item *item = &store->items[i];
+    for (uint32_t i = 0; i < fdstore->count; i++) {
+        struct fdstore_item *item = &fdstore->items[i];
         int listening = 0;
         socklen_t size = sizeof listening;
-        if (item->fd < 0 || strncmp(item->name, STORE_PREFIX, strlen(STORE_PREFIX)) == 0 ||
+        if (item->fd < 0 || strncmp(item->name, FDSTORE_PREFIX, strlen(FDSTORE_PREFIX)) == 0 ||
             getsockopt(item->fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) < 0 || !listening)
             continue;
         int fd = item->fd;
@@ -171,26 +172,26 @@ int store_take_activation(struct store *store)
     return -1;
 }
 
-int store_put(const struct store *store, const char *name, const int *fds, unsigned count)
+int fdstore_put(const struct fdstore *fdstore, const char *name, const int *fds, unsigned count)
 {
-    if (!store->active)
+    if (!fdstore->active)
         return 0;
-    char text[STORE_NAME + 32];
+    char text[FDSTORE_NAME + 32];
     (void)snprintf(text, sizeof text, "FDSTORE=1\nFDNAME=%s", name);
     return notify_send_fds(text, fds, count);
 }
 
-void store_drop(const struct store *store, const char *name)
+void fdstore_drop(const struct fdstore *fdstore, const char *name)
 {
-    (void)store; /* inactive or not: an earlier broker may have put it there */
+    (void)fdstore; /* inactive or not: an earlier broker may have put it there */
     char text[300];
     (void)snprintf(text, sizeof text, "FDSTOREREMOVE=1\nFDNAME=%s", name);
     notify_manager(text);
 }
 
-int store_barrier(const struct store *store)
+int fdstore_barrier(const struct fdstore *fdstore)
 {
-    (void)store; /* inactive or not, as store_drop */
+    (void)fdstore; /* inactive or not, as fdstore_drop */
     int ends[2];
     if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
         return -errno;
@@ -202,20 +203,21 @@ int store_barrier(const struct store *store)
     return result;
 }
 
-void store_session_name(char name[static STORE_NAME], uint32_t number, uint64_t epoch)
+void fdstore_session_name(char name[static FDSTORE_NAME], uint32_t number, uint64_t epoch)
 {
-    (void)snprintf(name, STORE_NAME, STORE_PREFIX "session-%" PRIu32 "-%" PRIu64, number, epoch);
+    (void)snprintf(name, FDSTORE_NAME, FDSTORE_PREFIX "session-%" PRIu32 "-%" PRIu64, number,
+                   epoch);
 }
 
-bool store_parse_session(const char *name, uint32_t *ret_number, uint64_t *ret_epoch)
+bool fdstore_parse_session(const char *name, uint32_t *ret_number, uint64_t *ret_epoch)
 {
     uint32_t number;
     uint64_t epoch;
-    if (sscanf(name, STORE_PREFIX "session-%" SCNu32 "-%" SCNu64, &number, &epoch) != 2 ||
+    if (sscanf(name, FDSTORE_PREFIX "session-%" SCNu32 "-%" SCNu64, &number, &epoch) != 2 ||
         number >= SWI_SESSIONS)
         return false;
-    char again[STORE_NAME];
-    store_session_name(again, number, epoch);
+    char again[FDSTORE_NAME];
+    fdstore_session_name(again, number, epoch);
     if (strcmp(again, name) != 0)
         return false;
     *ret_number = number;

@@ -25,62 +25,62 @@
 
 #include "core/error.h"
 
-#define STORE_ARENA  "sw-arena"
-#define STORE_INDEX  "sw-index"
-#define STORE_LEDGER "sw-ledger"
-#define STORE_LISTEN "sw-listen"
-#define STORE_MODEL  "sw-model-"
-#define STORE_PREFIX "sw-"
-#define STORE_SHARED                                                                               \
-    4u                   /* descriptors that belong to no session: those with the first four names \
+#define FDSTORE_ARENA  "sw-arena"
+#define FDSTORE_INDEX  "sw-index"
+#define FDSTORE_LEDGER "sw-ledger"
+#define FDSTORE_LISTEN "sw-listen"
+#define FDSTORE_MODEL  "sw-model-"
+#define FDSTORE_PREFIX "sw-"
+#define FDSTORE_SHARED                                                                             \
+    4u /* descriptors that belong to no session: those with the first four names \
                           */
-#define STORE_SESSION 2u /* descriptors of a session */
-#define STORE_NAME    64u
+#define FDSTORE_SESSION 2u /* descriptors of a session */
+#define FDSTORE_NAME    64u
 
-struct store_item {
+struct fdstore_item {
     char *name;
     int fd; /* -1: taken */
 };
 
-struct store {
+struct fdstore {
     bool active;
-    uint32_t capacity;        /* descriptors; 0: inactive */
-    uint32_t models;          /* of these, set aside for models */
-    struct store_item *items; /* what the manager has passed */
+    uint32_t capacity;          /* descriptors; 0: inactive */
+    uint32_t models;            /* of these, set aside for models */
+    struct fdstore_item *items; /* what the manager has passed */
     uint32_t count;
 };
 
 /* Takes what the manager passes. Without a manager the store is inactive and empty. */
-int store_open(struct store *store, struct swi_error *error);
+int fdstore_open(struct fdstore *fdstore, struct swi_error *error);
 /* Closes what nobody has taken. forget: for good, so it goes out of the manager's store as well. */
-void store_close(struct store *store, bool forget);
+void fdstore_close(struct fdstore *fdstore, bool forget);
 
 /* Sets descriptors aside for models. False, and none are: it would leave no session any. */
-bool store_reserve(struct store *store, uint32_t models);
+bool fdstore_reserve(struct fdstore *fdstore, uint32_t models);
 /* How many sessions can be stored; UINT32_MAX when the store is inactive. */
-uint32_t store_sessions(const struct store *store);
+uint32_t fdstore_sessions(const struct fdstore *fdstore);
 
 /* The descriptor of that name, the caller's from here on; -1: there is none. When there are several
  * the others stay. */
-int store_take(struct store *store, const char *name);
+int fdstore_take(struct fdstore *fdstore, const char *name);
 /* Closes all of that name, and takes it out of the manager's store. */
-void store_discard(struct store *store, const char *name);
+void fdstore_discard(struct fdstore *fdstore, const char *name);
 /* The name of something that nobody has taken and that begins so; NULL: nothing. Valid until it is
  * taken. */
-const char *store_find(const struct store *store, const char *prefix);
+const char *fdstore_find(const struct fdstore *fdstore, const char *prefix);
 /* A listening socket that is not the broker's own, but the manager's; -1: none. */
-int store_take_activation(struct store *store);
+int fdstore_take_activation(struct fdstore *fdstore);
 
 /* Copies into the manager's store. 0, or why it could not be sent: the manager does not say whether
  * it had room. */
-int store_put(const struct store *store, const char *name, const int *fds, unsigned count);
+int fdstore_put(const struct fdstore *fdstore, const char *name, const int *fds, unsigned count);
 /* Out of the manager's store, whoever has put it there. Nothing is sent without a manager. */
-void store_drop(const struct store *store, const char *name);
+void fdstore_drop(const struct fdstore *fdstore, const char *name);
 /* A descriptor that hangs up once the manager has done all that it was told before; or -errno. */
-int store_barrier(const struct store *store);
+int fdstore_barrier(const struct fdstore *fdstore);
 
-void store_session_name(char name[static STORE_NAME], uint32_t number, uint64_t epoch);
+void fdstore_session_name(char name[static FDSTORE_NAME], uint32_t number, uint64_t epoch);
 /* False when it is no such name. */
-bool store_parse_session(const char *name, uint32_t *ret_number, uint64_t *ret_epoch);
+bool fdstore_parse_session(const char *name, uint32_t *ret_number, uint64_t *ret_epoch);
 
 #endif

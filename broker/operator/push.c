@@ -41,7 +41,7 @@ struct push {
     bool overwriting;        /* the bundle: something else was there under its name */
     struct reading *reading; /* while it is being read; then its bytes are ours */
     uint8_t *chunk;          /* [of chunk `at`]; NULL: from the arena */
-    struct aside *gathering;
+    struct offload *gathering;
     uint8_t *bundle;
     size_t bundle_bytes, sent;
     struct redis_current current;
@@ -58,13 +58,13 @@ static void push_free(struct push *push)
     struct session *session = push->session;
     struct broker *broker = session->broker;
     if (push->is_writing)
-        swi_tier_forget_writing(push->tier, &push->writing);
+        redis_tier_forget_writing(push->tier, &push->writing);
     if (push->call) {
         redis_call_forget(push->call);
         redis_link_abandoned(push->tier->writes);
     }
     if (push->gathering)
-        aside_abandon(push->gathering);
+        offload_abandon(push->gathering);
     if (push->reading) { /* its done frees it */
         push->reading->push = NULL;
         cache_cancel_apart(broker->cache, &push->reading->load);
@@ -145,7 +145,7 @@ static bool ended_by(struct push *push, const struct redis_reply *reply)
     char text[320];
     (void)snprintf(text, sizeof text, "Redis answers: %.200s", reply->text);
     fail(push, SW_ELOAD, text);
-    swi_tier_tell_error(tier, tier->writes, swi_tier_count_error(tier, reply), reply->text);
+    redis_tier_tell_error(tier, tier->writes, redis_tier_count_error(tier, reply), reply->text);
     return true;
 }
 
@@ -206,7 +206,7 @@ static struct redis_call *send_pointer(struct push *push)
     char value[REDIS_CURRENT_TEXT];
     const struct redis_key key = redis_key_model(push->tier->prefix, push->revision->name);
     redis_current_format(&push->current, value);
-    return swi_tier_set(push->tier, &key, value, strlen(value));
+    return redis_tier_set(push->tier, &key, value, strlen(value));
 }
 
 static void bundle_step(struct push *push)
@@ -296,10 +296,10 @@ static void start_gathering(struct push *push)
                      ? -errno
                      : swi_manifest_render(&push->revision->manifest, &gathered->manifest);
     }
-    const struct aside_task task = {
+    const struct offload_task task = {
         .work = gather, .over = gathered_all, .dispose = dispose, .owner = push, .data = gathered};
     if (result == 0)
-        result = aside_start(push->session->broker->loop, &task, &push->gathering);
+        result = offload_start(push->session->broker->loop, &task, &push->gathering);
     if (result < 0) {
         if (gathered)
             dispose(gathered);
@@ -404,7 +404,7 @@ static void step(struct push *push)
         start_gathering(push);
         return;
     }
-    const char *paused = swi_tier_paused(push->tier);
+    const char *paused = redis_tier_paused(push->tier);
     if (paused || !redis_link_usable(push->tier->writes)) {
         fail(push, SW_ELOAD, paused ? paused : redis_link_problem(push->tier->writes));
         return;
@@ -415,7 +415,7 @@ static void step(struct push *push)
                                            .stripe = stripe,
                                            .over = chunk_over};
     push->is_writing = true;
-    swi_tier_write(push->tier, &push->writing);
+    redis_tier_write(push->tier, &push->writing);
 }
 
 int push_start(struct session *session, uint64_t tag, const char *model, bool progress,
@@ -451,7 +451,7 @@ int push_start(struct session *session, uint64_t tag, const char *model, bool pr
     push->revision = revision;
     push->progress = progress;
     broker->push = push;
-    swi_tier_end_pause(push->tier); /* whoever asks for it may have made room */
+    redis_tier_end_pause(push->tier); /* whoever asks for it may have made room */
     step(push);
     return 0;
 }

@@ -235,7 +235,7 @@ json_t *report_stats(struct broker *broker)
     report_put(reply, "restarts", broker->ledger.ledger->header.boots);
     report_put(reply, "adopted_sessions", broker->adopted_sessions);
     report_put(reply, "adopted_chunks", broker->adopted.resident);
-    report_put(reply, "store_descriptors", broker->store.capacity);
+    report_put(reply, "store_descriptors", broker->fdstore.capacity);
     uint32_t bad = 0;
     const struct catalog_model *model;
     TAILQ_FOREACH(model, &broker->catalog->models, link)

@@ -59,7 +59,7 @@ bool where_awaited(const struct session *session)
 static void write_on(struct broker *broker)
 {
     if (broker->redis && !broker->redis->reads)
-        swi_tier_write_more(broker->redis);
+        redis_tier_write_more(broker->redis);
 }
 
 void where_cancel(struct session *session)
@@ -117,7 +117,7 @@ static void answered(struct redis_call *call, const struct redis_reply *reply)
         struct redis_link *redis = where->redis;
         finish(where);
         if (reply)
-            swi_tier_tell_error(tier, redis, swi_tier_count_error(tier, reply), reply->text);
+            redis_tier_tell_error(tier, redis, redis_tier_count_error(tier, reply), reply->text);
         write_on(broker);
         return;
     }

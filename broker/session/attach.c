@@ -57,7 +57,7 @@ static void welcome(struct session *session, uint64_t tag, uint64_t epoch, int p
 
 uint32_t session_limit(const struct broker *broker)
 {
-    uint32_t stored = store_sessions(&broker->store);
+    uint32_t stored = fdstore_sessions(&broker->fdstore);
     return stored < broker->options.max_sessions ? stored : broker->options.max_sessions;
 }
 
@@ -143,10 +143,10 @@ static int store_session(struct session *session)
 {
     struct broker *broker = session->broker;
     const int fds[] = {session->page_fd, session->socket.fd};
-    store_session_name(session->stored, session->number, session->record->epoch);
-    int result = store_put(&broker->store, session->stored, fds, 2);
+    fdstore_session_name(session->stored, session->number, session->record->epoch);
+    int result = fdstore_put(&broker->fdstore, session->stored, fds, 2);
     if (result == 0)
-        result = store_barrier(&broker->store);
+        result = fdstore_barrier(&broker->fdstore);
     if (result < 0)
         return result;
     session->storing = (struct loop_source){.ready = stored, .fd = result};
@@ -191,7 +191,7 @@ void session_attach(struct session *session, uint64_t tag, const struct swi_wire
     }
     struct swi_error error;
     struct swi_page *page;
-    int result = page_create(&page, &session->page_fd, &error);
+    int result = client_page_create(&page, &session->page_fd, &error);
     if (result < 0) {
         session_refuse(session, tag, result, error.text);
         return;
@@ -203,7 +203,7 @@ void session_attach(struct session *session, uint64_t tag, const struct swi_wire
     take_number(session, number, page);
     write_record(session, epoch);
     session->hello_tag = tag;
-    if (!broker->store.active) {
+    if (!broker->fdstore.active) {
         let_in(session);
         return;
     }
@@ -278,13 +278,13 @@ void session_detach(struct session *session)
     session->record->state = LEDGER_NONE;
     ledger_settle();
     if (session->stored[0])
-        store_drop(&broker->store, session->stored);
+        fdstore_drop(&broker->fdstore, session->stored);
     session->stored[0] = 0;
     cache_detach_page(broker->cache, session->number);
     if (broker->trace)
         trace_forget(broker->trace, session->number, session->page, loop_now());
     broker->counters.departed_hits += session_hits(session);
-    page_destroy(session->page);
+    client_page_destroy(session->page);
     session->page = NULL;
     broker->sessions[session->number] = NULL;
     broker->session_count--;

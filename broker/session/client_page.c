@@ -38,7 +38,7 @@ static int write_header(int fd)
     return 0;
 }
 
-int page_create(struct swi_page **ret_page, int *ret_fd, struct swi_error *error)
+int client_page_create(struct swi_page **ret_page, int *ret_fd, struct swi_error *error)
 {
     int fd = create_memfd();
     void *page = MAP_FAILED;
@@ -64,7 +64,7 @@ int page_create(struct swi_page **ret_page, int *ret_fd, struct swi_error *error
     return 0;
 }
 
-int page_adopt(int fd, struct swi_page **ret_page, struct swi_error *error)
+int client_page_adopt(int fd, struct swi_page **ret_page, struct swi_error *error)
 {
     const int wanted = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
     struct stat status;
@@ -83,7 +83,7 @@ int page_adopt(int fd, struct swi_page **ret_page, struct swi_error *error)
     return 0;
 }
 
-void page_destroy(struct swi_page *page)
+void client_page_destroy(struct swi_page *page)
 {
     if (page)
         (void)munmap(page, sizeof *page);

@@ -9,10 +9,10 @@
 
 /* *ret_page is the broker's read-only mapping; *ret_fd goes to the client and is the caller's to
  * close. */
-int page_create(struct swi_page **ret_page, int *ret_fd, struct swi_error *error);
-/* Maps a page that page_create made in a process that has ended. SW_EVERSION: it is none. fd stays
+int client_page_create(struct swi_page **ret_page, int *ret_fd, struct swi_error *error);
+/* Maps a page that client_page_create made in a process that has ended. SW_EVERSION: it is none. fd stays
  * the caller's. */
-int page_adopt(int fd, struct swi_page **ret_page, struct swi_error *error);
-void page_destroy(struct swi_page *page);
+int client_page_adopt(int fd, struct swi_page **ret_page, struct swi_error *error);
+void client_page_destroy(struct swi_page *page);
 
 #endif

@@ -11,82 +11,82 @@
 #include "core/socket.h"
 #include "core/wire.h"
 
-struct outbox_item {
-    TAILQ_ENTRY(outbox_item) link;
+struct send_queue_item {
+    TAILQ_ENTRY(send_queue_item) link;
     char *text; /* NULL: bytes is one packet */
     size_t text_size, text_sent;
     uint64_t tag;
     size_t count;
-    int fds[OUTBOX_FDS];
+    int fds[SEND_QUEUE_FDS];
     size_t size;
     uint8_t bytes[];
 };
 
-void outbox_init(struct outbox *outbox)
+void send_queue_init(struct send_queue *send_queue)
 {
-    TAILQ_INIT(&outbox->items);
-    outbox->bytes = 0;
+    TAILQ_INIT(&send_queue->items);
+    send_queue->bytes = 0;
 }
 
-static void drop(struct outbox *outbox, struct outbox_item *item)
+static void drop(struct send_queue *send_queue, struct send_queue_item *item)
 {
-    TAILQ_REMOVE(&outbox->items, item, link);
-    outbox->bytes -= item->size;
+    TAILQ_REMOVE(&send_queue->items, item, link);
+    send_queue->bytes -= item->size;
     for (size_t i = 0; i < item->count; i++)
         close(item->fds[i]);
     free(item->text);
     free(item);
 }
 
-void outbox_fini(struct outbox *outbox)
+void send_queue_fini(struct send_queue *send_queue)
 {
-    for (struct outbox_item *item; (item = TAILQ_FIRST(&outbox->items));)
-        drop(outbox, item);
+    for (struct send_queue_item *item; (item = TAILQ_FIRST(&send_queue->items));)
+        drop(send_queue, item);
 }
 
-bool outbox_empty(const struct outbox *outbox)
+bool send_queue_empty(const struct send_queue *send_queue)
 {
-    return TAILQ_EMPTY(&outbox->items);
+    return TAILQ_EMPTY(&send_queue->items);
 }
 
 /* Keeps a packet with descriptors of its own. */
-static int keep(struct outbox *outbox, const void *packet, size_t size, const int *fds,
+static int keep(struct send_queue *send_queue, const void *packet, size_t size, const int *fds,
                 size_t count)
 {
-    if (size > OUTBOX_MAX - outbox->bytes || count > OUTBOX_FDS)
+    if (size > SEND_QUEUE_MAX - send_queue->bytes || count > SEND_QUEUE_FDS)
         return -ENOBUFS;
-    struct outbox_item *item = calloc(1, sizeof *item + size);
+    struct send_queue_item *item = calloc(1, sizeof *item + size);
     if (!item)
         return -ENOMEM;
     item->size = size;
     memcpy(item->bytes, packet, size);
-    TAILQ_INSERT_TAIL(&outbox->items, item, link);
-    outbox->bytes += size;
+    TAILQ_INSERT_TAIL(&send_queue->items, item, link);
+    send_queue->bytes += size;
     for (; item->count < count; item->count++) {
         item->fds[item->count] = fcntl(fds[item->count], F_DUPFD_CLOEXEC, 0);
         if (item->fds[item->count] < 0) {
             int code = -errno;
-            drop(outbox, item);
+            drop(send_queue, item);
             return code;
         }
     }
     return 0;
 }
 
-int outbox_send(struct outbox *outbox, int fd, const void *packet, size_t size, const int *fds,
-                size_t count)
+int send_queue_send(struct send_queue *send_queue, int fd, const void *packet, size_t size,
+                    const int *fds, size_t count)
 {
-    if (outbox_empty(outbox)) {
+    if (send_queue_empty(send_queue)) {
         int result = swi_socket_send(fd, packet, size, fds, count);
         if (result != -EAGAIN)
             return result;
     }
-    return keep(outbox, packet, size, fds, count);
+    return keep(send_queue, packet, size, fds, count);
 }
 
 /* Sends the parts of a text that the socket takes. Returns 0 when all are gone, or -errno
  * (-EAGAIN). */
-static int send_parts(struct outbox_item *item, int fd)
+static int send_parts(struct send_queue_item *item, int fd)
 {
     static uint8_t packet[SWI_WIRE_MAX]; /* the loop is one thread */
     while (item->text_sent < item->text_size) {
@@ -105,22 +105,22 @@ static int send_parts(struct outbox_item *item, int fd)
     return 0;
 }
 
-int outbox_flush(struct outbox *outbox, int fd)
+int send_queue_flush(struct send_queue *send_queue, int fd)
 {
-    for (struct outbox_item *item; (item = TAILQ_FIRST(&outbox->items));) {
+    for (struct send_queue_item *item; (item = TAILQ_FIRST(&send_queue->items));) {
         int result = item->text
                          ? send_parts(item, fd)
                          : swi_socket_send(fd, item->bytes, item->size, item->fds, item->count);
         if (result < 0)
             return result == -EAGAIN ? 0 : result;
-        drop(outbox, item);
+        drop(send_queue, item);
     }
     return 0;
 }
 
-int outbox_send_text(struct outbox *outbox, int fd, uint64_t tag, char *text)
+int send_queue_send_text(struct send_queue *send_queue, int fd, uint64_t tag, char *text)
 {
-    struct outbox_item *item = calloc(1, sizeof *item);
+    struct send_queue_item *item = calloc(1, sizeof *item);
     if (!item) {
         free(text);
         return -ENOMEM;
@@ -128,6 +128,6 @@ int outbox_send_text(struct outbox *outbox, int fd, uint64_t tag, char *text)
     item->tag = tag;
     item->text = text;
     item->text_size = strlen(text);
-    TAILQ_INSERT_TAIL(&outbox->items, item, link);
-    return outbox_flush(outbox, fd);
+    TAILQ_INSERT_TAIL(&send_queue->items, item, link);
+    return send_queue_flush(send_queue, fd);
 }

@@ -2,7 +2,7 @@
 /* Packets on their way to one client: sent at once while its socket takes them, kept in order
  * otherwise.
  *
- * Bounded: who lets more than OUTBOX_MAX bytes pile up gets -ENOBUFS and is to be closed. Long
+ * Bounded: who lets more than SEND_QUEUE_MAX bytes pile up gets -ENOBUFS and is to be closed. Long
  * texts are cut into packets as the socket takes them and do not count.
  */
 #ifndef SWB_SESSION_SEND_QUEUE_H
@@ -13,26 +13,26 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
-#define OUTBOX_MAX (1u << 20)
-#define OUTBOX_FDS 3u
+#define SEND_QUEUE_MAX (1u << 20)
+#define SEND_QUEUE_FDS 3u
 
-struct outbox_item;
-struct outbox {
-    TAILQ_HEAD(outbox_items, outbox_item) items;
+struct send_queue_item;
+struct send_queue {
+    TAILQ_HEAD(send_queue_items, send_queue_item) items;
     size_t bytes;
 };
 
-void outbox_init(struct outbox *outbox);
-void outbox_fini(struct outbox *outbox);
-bool outbox_empty(const struct outbox *outbox);
+void send_queue_init(struct send_queue *send_queue);
+void send_queue_fini(struct send_queue *send_queue);
+bool send_queue_empty(const struct send_queue *send_queue);
 
 /* Descriptors stay the caller's. Returns 0 (sent or kept) or -errno. */
-int outbox_send(struct outbox *outbox, int fd, const void *packet, size_t size, const int *fds,
-                size_t count);
-/* Sends text as CONTROL_PARTs with that tag. text is malloc'd and the outbox's from here on, also
+int send_queue_send(struct send_queue *send_queue, int fd, const void *packet, size_t size,
+                    const int *fds, size_t count);
+/* Sends text as CONTROL_PARTs with that tag. text is malloc'd and the send_queue's from here on, also
  * on failure. */
-int outbox_send_text(struct outbox *outbox, int fd, uint64_t tag, char *text);
+int send_queue_send_text(struct send_queue *send_queue, int fd, uint64_t tag, char *text);
 /* Sends what the socket takes. Returns 0 or -errno. */
-int outbox_flush(struct outbox *outbox, int fd);
+int send_queue_flush(struct send_queue *send_queue, int fd);
 
 #endif

@@ -100,7 +100,7 @@ static void close_if_open(int fd)
 static void free_memory(struct session *session)
 {
     disarm_timers(session); /* the loop must not keep one that is no more */
-    outbox_fini(&session->outbox);
+    send_queue_fini(&session->send_queue);
     close_if_open(session->process.fd);
     close_if_open(session->storing.fd);
     close_if_open(session->page_fd);
@@ -137,7 +137,7 @@ static void leave_session(struct session *session)
     struct broker *broker = session->broker;
     request_cancel_all(session);
     cache_detach_page(broker->cache, session->number);
-    page_destroy(session->page);
+    client_page_destroy(session->page);
     session->page = NULL; /* nothing to say when it goes */
     broker->sessions[session->number] = NULL;
     broker->session_count--;
@@ -160,14 +160,15 @@ void sessions_reap(struct broker *broker)
  * ledger. */
 static bool owes(const struct session *session)
 {
-    return !outbox_empty(&session->outbox) || session->warm_count > 0 || session->verify ||
+    return !send_queue_empty(&session->send_queue) || session->warm_count > 0 || session->verify ||
            where_awaited(session) || push_awaited(session);
 }
 
 /* Only while answers flow and tokens last. */
 static bool may_read(const struct session *session)
 {
-    return outbox_empty(&session->outbox) && session->tokens >= 0 && !session->storing.added;
+    return send_queue_empty(&session->send_queue) && session->tokens >= 0 &&
+           !session->storing.added;
 }
 
 void session_watch(struct session *session)
@@ -175,7 +176,7 @@ void session_watch(struct session *session)
     if (session->state == SESSION_DOOMED)
         return;
     struct loop *loop = session->broker->loop;
-    bool waiting = !outbox_empty(&session->outbox);
+    bool waiting = !send_queue_empty(&session->send_queue);
     uint32_t events = 0;
     if (session->record)
         session->record->owing = owes(session);
@@ -206,7 +207,8 @@ void session_send(struct session *session, const void *packet, size_t size, cons
                   size_t count)
 {
     if (session->state != SESSION_DOOMED)
-        sent(session, outbox_send(&session->outbox, session->socket.fd, packet, size, fds, count));
+        sent(session,
+             send_queue_send(&session->send_queue, session->socket.fd, packet, size, fds, count));
 }
 
 void session_done(struct session *session, uint64_t tag, int status, const char *message)
@@ -233,14 +235,14 @@ void session_reply(struct session *session, uint64_t tag, json_t *reply)
         session_refuse(session, tag, -ENOMEM, "out of memory for the answer");
         return;
     }
-    sent(session, outbox_send_text(&session->outbox, session->socket.fd, tag, text));
+    sent(session, send_queue_send_text(&session->send_queue, session->socket.fd, tag, text));
 }
 
 void session_progress(struct session *session, uint64_t tag, uint64_t *last_ns,
                       struct session_progress progress)
 {
     uint64_t now_ns = loop_now();
-    if (session->state == SESSION_DOOMED || !outbox_empty(&session->outbox) ||
+    if (session->state == SESSION_DOOMED || !send_queue_empty(&session->send_queue) ||
         now_ns - *last_ns < PROGRESS_NS)
         return;
     *last_ns = now_ns;
@@ -330,7 +332,7 @@ static void socket_ready(struct loop_source *source, uint32_t events)
     struct session *session = LOOP_OWNER(source, struct session, socket);
     if (events & EPOLLOUT) {
         loop_disarm(session->broker->loop, &session->stall); /* it took something */
-        sent(session, outbox_flush(&session->outbox, source->fd));
+        sent(session, send_queue_flush(&session->send_queue, source->fd));
     }
     /* One message, then the others' turn: however many sessions talk without a pause, one that asks
      * for a single chunk waits for one message of each. */
@@ -422,7 +424,7 @@ struct session *session_create(struct broker *broker, int fd)
                                 .refilled_ns = now_ns,
                                 .tokens = RATE_BURST,
                                 .number = SWI_SESSIONS};
-    outbox_init(&session->outbox);
+    send_queue_init(&session->send_queue);
     TAILQ_INIT(&session->requests);
     TAILQ_INIT(&session->warms);
     TAILQ_INSERT_TAIL(&broker->connections, session, link);

@@ -51,7 +51,7 @@ struct session {
     struct loop_timer stall;    /* answers are waiting: must take some by then */
     struct loop_timer resume;   /* over its rate: is read again then */
     struct peer peer;
-    struct outbox outbox;
+    struct send_queue send_queue;
     uint64_t since_ns;
     uint64_t refilled_ns;
     int64_t tokens; /* messages that it may send now; below 0 it is not read */
@@ -61,7 +61,7 @@ struct session {
     uint32_t number;
     struct swi_page *page;
     struct ledger_session *record; /* its own, in the ledger */
-    char stored[STORE_NAME];       /* under this name; "": not stored */
+    char stored[FDSTORE_NAME];     /* under this name; "": not stored */
     struct loop_source storing;    /* hangs up when it is; fd -1: it is, or need not be */
     struct loop_timer storing_late;
     int page_fd; /* to be sent with the welcome; -1: sent */

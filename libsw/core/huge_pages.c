@@ -41,11 +41,11 @@ static void *reserve(size_t size)
     return start + before;
 }
 
-int swi_big_take(size_t bytes, struct swi_big *ret_big)
+int swi_huge_take(size_t bytes, struct swi_huge *ret_big)
 {
     if (bytes > SIZE_MAX / 2)
         return -ENOMEM;
-    struct swi_big big = {.bytes = bytes};
+    struct swi_huge big = {.bytes = bytes};
     size_t whole = round_up(bytes, HUGE_PAGE);
     void *reserved = bytes >= WORTH_ONE && !MALLOC_ONLY ? reserve(whole) : NULL;
     if (reserved) {
@@ -65,16 +65,16 @@ int swi_big_take(size_t bytes, struct swi_big *ret_big)
     return 0;
 }
 
-size_t swi_big_held(const struct swi_big *big)
+size_t swi_huge_held(const struct swi_huge *big)
 {
     return big->mapped > 0 ? big->mapped : big->bytes;
 }
 
-void swi_big_give(struct swi_big *big)
+void swi_huge_give(struct swi_huge *big)
 {
     if (big->mapped > 0)
         (void)munmap(big->start, big->mapped);
     else
         free(big->start);
-    *big = (struct swi_big){0};
+    *big = (struct swi_huge){0};
 }

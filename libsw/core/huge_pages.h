@@ -11,19 +11,19 @@
 
 #include <stddef.h>
 
-struct swi_big {
+struct swi_huge {
     void *start; /* zeroed, on a cache line's boundary at least; NULL: none */
     size_t bytes;
     size_t mapped; /* what of it is this module's to give back: 0 where malloc has it */
 };
 
 /* -ENOMEM. Safe from every thread. */
-int swi_big_take(size_t bytes, struct swi_big *ret_big);
+int swi_huge_take(size_t bytes, struct swi_huge *ret_big);
 
 /* What it takes of the machine's memory, in bytes: whole huge pages. */
-size_t swi_big_held(const struct swi_big *big);
+size_t swi_huge_held(const struct swi_huge *big);
 
 /* Gives it back and leaves it empty; nothing to do for an empty one. */
-void swi_big_give(struct swi_big *big);
+void swi_huge_give(struct swi_huge *big);
 
 #endif

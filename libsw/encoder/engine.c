@@ -18,19 +18,19 @@
 
 struct swi_engine {
     struct swi_encoder_config config;
-    swi_team *team;
+    swi_thread_pool *team;
     const struct sw_encoder_batch *batch; /* of the pass under way */
     uint32_t tokens;
     uint32_t block; /* tokens of a block in this pass */
 
-    struct swi_big memory; /* all of the below */
-    float *hidden;         /* [tokens, hidden] */
-    float *qkv;            /* [tokens, 3 · hidden] */
-    float *context;        /* [tokens, hidden] */
-    float *sums;           /* [block, hidden]: before LayerNorm */
-    float *packed;         /* [block, hidden] packed */
-    float *inner;          /* [block, max(intermediate, hidden)] packed */
-    float *scratch;        /* [threads][scratch_floats] */
+    struct swi_huge memory; /* all of the below */
+    float *hidden;          /* [tokens, hidden] */
+    float *qkv;             /* [tokens, 3 · hidden] */
+    float *context;         /* [tokens, hidden] */
+    float *sums;            /* [block, hidden]: before LayerNorm */
+    float *packed;          /* [block, hidden] packed */
+    float *inner;           /* [block, max(intermediate, hidden)] packed */
+    float *scratch;         /* [threads][scratch_floats] */
     size_t scratch_floats;
 
     uint32_t *starts; /* [sequences]: first token of each */
@@ -46,7 +46,7 @@ int swi_engine_create(const struct swi_encoder_config *config, unsigned threads,
     if (!engine)
         return -ENOMEM;
     engine->config = *config;
-    int r = swi_team_create(threads, &engine->team);
+    int r = swi_thread_pool_create(threads, &engine->team);
     if (r < 0) {
         free(engine);
         return r;
@@ -59,15 +59,15 @@ void swi_engine_destroy(swi_engine *engine)
 {
     if (!engine)
         return;
-    swi_team_destroy(engine->team);
-    swi_big_give(&engine->memory);
+    swi_thread_pool_destroy(engine->team);
+    swi_huge_give(&engine->memory);
     free(engine->starts);
     free(engine);
 }
 
 uint64_t swi_engine_scratch_bytes(const swi_engine *engine)
 {
-    return swi_big_held(&engine->memory) + engine->starts_capacity * sizeof(uint32_t);
+    return swi_huge_held(&engine->memory) + engine->starts_capacity * sizeof(uint32_t);
 }
 
 static float *take(float *base, size_t *used, size_t floats)
@@ -97,7 +97,7 @@ static size_t lay_out(swi_engine *e, float *base, uint32_t longest)
     e->packed = take(base, &used, swi_gemm_packed_floats(e->block, c->hidden));
     e->inner =
         take(base, &used, swi_gemm_packed_floats(e->block, larger(c->intermediate, c->hidden)));
-    e->scratch = take(base, &used, swi_team_size(e->team) * e->scratch_floats);
+    e->scratch = take(base, &used, swi_thread_pool_size(e->team) * e->scratch_floats);
     return used;
 }
 
@@ -139,11 +139,11 @@ int swi_engine_begin(swi_engine *e, const struct sw_encoder_batch *batch)
     size_t bytes = lay_out(e, NULL, longest) * sizeof(float);
     if (bytes > e->memory.bytes) {
         /* zeroed: padding lanes are computed and dropped, but they must hold numbers */
-        struct swi_big memory;
-        r = swi_big_take(bytes, &memory);
+        struct swi_huge memory;
+        r = swi_huge_take(bytes, &memory);
         if (r < 0)
             return r;
-        swi_big_give(&e->memory);
+        swi_huge_give(&e->memory);
         e->memory = memory;
     }
     (void)lay_out(e, e->memory.start, longest);
@@ -162,7 +162,7 @@ float *swi_engine_spare(swi_engine *e)
 
 unsigned swi_engine_threads(const swi_engine *e)
 {
-    return swi_team_size(e->team);
+    return swi_thread_pool_size(e->team);
 }
 
 /* ---- embeddings ----------------------------------------------------------------------------------- */
@@ -226,9 +226,9 @@ struct step {
 static void multiply(const struct step *s, const struct swi_gemm_job *job)
 {
     uint32_t first, end;
-    swi_team_share(s->engine->team, s->member, swi_gemm_panels(job->weight.n), &first, &end);
+    swi_thread_pool_share(s->engine->team, s->member, swi_gemm_panels(job->weight.n), &first, &end);
     swi_gemm(job, first, end, s->scratch);
-    swi_team_wait(s->engine->team);
+    swi_thread_pool_wait(s->engine->team);
 }
 
 /* Packs x[count, hidden] together. */
@@ -236,9 +236,9 @@ static void pack(const struct step *s, const float *x, uint32_t count)
 {
     uint32_t first, end, hidden = s->engine->config.hidden;
     struct swi_gemm_input input = {.x = x, .stride = hidden, .tokens = count, .k = hidden};
-    swi_team_share(s->engine->team, s->member, swi_gemm_tiling(count).count, &first, &end);
+    swi_thread_pool_share(s->engine->team, s->member, swi_gemm_tiling(count).count, &first, &end);
     swi_gemm_pack(&input, first, end, s->engine->packed);
-    swi_team_wait(s->engine->team);
+    swi_thread_pool_wait(s->engine->team);
 }
 
 /* hidden = LayerNorm(sums) for the block's rows; packs them for what comes next when `packing`. */
@@ -250,7 +250,7 @@ static void normalise(const struct step *s, const struct swi_norm *norm, uint32_
     struct swi_tiling tiling = swi_gemm_tiling(count);
     float *rows = e->hidden + (size_t)token * hidden;
     struct swi_gemm_input input = {.x = rows, .stride = hidden, .tokens = count, .k = hidden};
-    swi_team_share(e->team, s->member, tiling.count, &first, &end);
+    swi_thread_pool_share(e->team, s->member, tiling.count, &first, &end);
     for (uint32_t tile = first; tile < end; tile++) {
         uint32_t row = swi_tile_first(&tiling, tile), past = row + swi_tile_height(&tiling, tile);
         for (; row < count && row < past; row++)
@@ -259,7 +259,7 @@ static void normalise(const struct step *s, const struct swi_norm *norm, uint32_
         if (packing)
             swi_gemm_pack(&input, tile, tile + 1, e->packed);
     }
-    swi_team_wait(e->team);
+    swi_thread_pool_wait(e->team);
 }
 
 /* qkv = hidden · Wqkv^T + bias */
@@ -288,7 +288,7 @@ static void attend(const struct step *s)
     uint32_t heads = e->config.heads, size = e->config.hidden / heads;
     size_t hidden = e->config.hidden;
     for (;;) {
-        uint32_t task = swi_team_next(e->team);
+        uint32_t task = swi_thread_pool_next(e->team);
         if (task / heads >= batch->sequences)
             break;
         uint32_t start = e->starts[task / heads], head = task % heads;
@@ -306,7 +306,7 @@ static void attend(const struct step *s)
         };
         swi_attend(&attention, s->scratch);
     }
-    swi_team_wait(e->team);
+    swi_thread_pool_wait(e->team);
 }
 
 /* hidden = LayerNorm(hidden + context · Wo^T + bias), left packed as well */
@@ -371,7 +371,7 @@ static void run_layer(void *context, unsigned member)
 int swi_engine_layer(swi_engine *e, const struct swi_layer_weights *weights)
 {
     struct step step = {.engine = e, .weights = weights};
-    return swi_team_run(e->team, run_layer, &step);
+    return swi_thread_pool_run(e->team, run_layer, &step);
 }
 
 /* ---- after the layers ------------------------------------------------------------------------------ */

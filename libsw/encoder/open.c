@@ -101,9 +101,9 @@ static int apply_options(sw_encoder *encoder, const struct sw_encoder_options *o
     encoder->prefetch_count = options->no_prefetch      ? 0
                               : options->prefetch_count ? options->prefetch_count
                                                         : 2;
-    if (threads > SWI_TEAM_MAX)
+    if (threads > SWI_THREAD_POOL_MAX)
         return swi_fail(&encoder->error, -EINVAL, "%u threads asked for; at most %u are possible",
-                        threads, SWI_TEAM_MAX);
+                        threads, SWI_THREAD_POOL_MAX);
     int r = sw_model_set_cache_size(encoder->model, cache_size);
     if (r == 0 && options->cache_bytes)
         r = sw_model_set_cache_bytes(encoder->model, options->cache_bytes);

@@ -44,7 +44,7 @@ INLINE vf load_part(const float *from, size_t n)
     return value;
 }
 
-INLINE void store_part(float *to, vf value, size_t n)
+INLINE void fdstore_part(float *to, vf value, size_t n)
 {
     memcpy(to, &value, n * sizeof(float));
 }
@@ -60,7 +60,7 @@ INLINE void store_some(float *to, vf value, size_t n)
     if (n == V)
         store(to, value);
     else
-        store_part(to, value, n);
+        fdstore_part(to, value, n);
 }
 
 INLINE vf splat(float value)
@@ -193,7 +193,7 @@ INLINE vf activation_of(vf x, enum swi_activation activation)
         for (; i + V <= n; i += V)                                                                 \
             store(out + i, function(load(in + i)));                                                \
         if (i < n)                                                                                 \
-            store_part(out + i, function(load_part(in + i, n - i)), n - i);                        \
+            fdstore_part(out + i, function(load_part(in + i, n - i)), n - i);                      \
     }
 MAP(map_exp, exp_of)
 MAP(map_erf, erf_of)
@@ -273,7 +273,7 @@ static void layer_norm(float *out, const float *in, const float *gamma, const fl
     if (whole < n) {
         size_t rest = n - whole;
         vf x = load_part(in + whole, rest), g = load_part(gamma + whole, rest);
-        store_part(out + whole, (x - mean) * scale * g + load_part(beta + whole, rest), rest);
+        fdstore_part(out + whole, (x - mean) * scale * g + load_part(beta + whole, rest), rest);
     }
 }
 
@@ -351,7 +351,7 @@ static void scale_columns(float *rows, size_t stride, size_t count, const float 
         for (; i + V <= n; i += V)
             store(row + i, load(row + i) * load(by + i));
         if (i < n)
-            store_part(row + i, load_part(row + i, n - i) * load_part(by + i, n - i), n - i);
+            fdstore_part(row + i, load_part(row + i, n - i) * load_part(by + i, n - i), n - i);
     }
 }
 

@@ -29,13 +29,13 @@
 enum { SPINS = 4000 };
 
 struct member {
-    swi_team *team;
+    swi_thread_pool *team;
     unsigned number;
     pthread_t thread;
     _Atomic int processor; /* where it was at its latest run: a hint */
 };
 
-struct swi_team {
+struct swi_thread_pool {
     unsigned wanted;       /* members asked for */
     _Atomic unsigned size; /* members that meet; below wanted only while a failed start is undone */
     unsigned spins;        /* looks at the phase before sleeping */
@@ -46,7 +46,7 @@ struct swi_team {
     _Alignas(64) _Atomic uint32_t phase;
     _Atomic uint32_t sleepers;
     _Alignas(64) _Atomic uint32_t next;
-    struct member members[SWI_TEAM_MAX];
+    struct member members[SWI_THREAD_POOL_MAX];
 };
 
 static void futex(_Atomic uint32_t *word, int operation, uint32_t value)
@@ -63,7 +63,7 @@ static void pause_briefly(void)
 #endif
 }
 
-static void meet(swi_team *team, unsigned spins)
+static void meet(swi_thread_pool *team, unsigned spins)
 {
     if (team->wanted == 1) {
         atomic_store_explicit(&team->next, 0, memory_order_relaxed);
@@ -105,7 +105,7 @@ static void move_away(int processor)
 }
 
 /* Says where the member is; no two should be in one place. */
-static void take_place(swi_team *team, unsigned number)
+static void take_place(swi_thread_pool *team, unsigned number)
 {
     int processor = sched_getcpu();
     if (team->spins == 0 || processor < 0 || processor >= CPU_SETSIZE)
@@ -123,7 +123,7 @@ static void take_place(swi_team *team, unsigned number)
 static void *member_main(void *argument)
 {
     struct member *member = argument;
-    swi_team *team = member->team;
+    swi_thread_pool *team = member->team;
     for (;;) {
         /* the next run of a pass comes within microseconds, and waking a sleeper costs more than
          * that */
@@ -136,7 +136,7 @@ static void *member_main(void *argument)
     }
 }
 
-static void dismiss(swi_team *team, unsigned members)
+static void dismiss(swi_thread_pool *team, unsigned members)
 {
     team->function = NULL;
     atomic_store_explicit(&team->size, members, memory_order_relaxed);
@@ -152,7 +152,7 @@ static unsigned processors(void)
 }
 
 /* On failure no thread is left, and the team may be started again. */
-static int start(swi_team *team)
+static int start(swi_thread_pool *team)
 {
     atomic_store(&team->arrived, 0);
     atomic_store(&team->sleepers, 0);
@@ -172,10 +172,10 @@ static int start(swi_team *team)
     return 0;
 }
 
-int swi_team_create(unsigned threads, swi_team **ret_team)
+int swi_thread_pool_create(unsigned threads, swi_thread_pool **ret_team)
 {
-    swi_team *team = NULL;
-    if (threads < 1 || threads > SWI_TEAM_MAX)
+    swi_thread_pool *team = NULL;
+    if (threads < 1 || threads > SWI_THREAD_POOL_MAX)
         return -EINVAL;
     team = aligned_alloc(64, sizeof *team);
     if (!team)
@@ -193,7 +193,7 @@ int swi_team_create(unsigned threads, swi_team **ret_team)
     return 0;
 }
 
-void swi_team_destroy(swi_team *team)
+void swi_thread_pool_destroy(swi_thread_pool *team)
 {
     if (!team)
         return;
@@ -202,12 +202,13 @@ void swi_team_destroy(swi_team *team)
     free(team);
 }
 
-unsigned swi_team_size(const swi_team *team)
+unsigned swi_thread_pool_size(const swi_thread_pool *team)
 {
     return team->wanted;
 }
 
-int swi_team_run(swi_team *team, void (*function)(void *context, unsigned member), void *context)
+int swi_thread_pool_run(swi_thread_pool *team, void (*function)(void *context, unsigned member),
+                        void *context)
 {
     if (team->wanted > 1 && team->owner != getpid()) {
         int r = start(team);
@@ -224,18 +225,18 @@ int swi_team_run(swi_team *team, void (*function)(void *context, unsigned member
     return 0;
 }
 
-void swi_team_wait(swi_team *team)
+void swi_thread_pool_wait(swi_thread_pool *team)
 {
     meet(team, team->spins);
 }
 
-uint32_t swi_team_next(swi_team *team)
+uint32_t swi_thread_pool_next(swi_thread_pool *team)
 {
     return atomic_fetch_add_explicit(&team->next, 1, memory_order_relaxed);
 }
 
-void swi_team_share(const swi_team *team, unsigned member, uint32_t count, uint32_t *first,
-                    uint32_t *end)
+void swi_thread_pool_share(const swi_thread_pool *team, unsigned member, uint32_t count,
+                           uint32_t *first, uint32_t *end)
 {
     *first = (uint32_t)((uint64_t)count * member / team->wanted);
     *end = (uint32_t)((uint64_t)count * (member + 1) / team->wanted);

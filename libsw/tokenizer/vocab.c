@@ -12,7 +12,7 @@
 
 void swi_vocab_fini(struct swi_vocab *vocab)
 {
-    swi_big_give(&vocab->memory);
+    swi_huge_give(&vocab->memory);
     *vocab = (struct swi_vocab){0};
 }
 
@@ -90,7 +90,7 @@ static int move(struct swi_vocab *vocab, size_t keys, size_t ids, size_t text_by
     uint32_t slots = slots_for(keys);
     size_t table = slots * sizeof(struct swi_vocab_slot), tokens = ids * sizeof *vocab->tokens;
     struct swi_vocab old = *vocab;
-    int result = swi_big_take(table + tokens + text_bytes, &vocab->memory);
+    int result = swi_huge_take(table + tokens + text_bytes, &vocab->memory);
     if (result < 0) {
         vocab->memory = old.memory;
         return result;
@@ -111,7 +111,7 @@ static int move(struct swi_vocab *vocab, size_t keys, size_t ids, size_t text_by
                           (old.slots[i].ref >> 1) - 1);
         }
     }
-    swi_big_give(&old.memory);
+    swi_huge_give(&old.memory);
     return 0;
 }
 

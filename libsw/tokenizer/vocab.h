@@ -35,7 +35,7 @@ struct swi_vocab_token {
 };
 
 struct swi_vocab {
-    struct swi_big memory;        /* all of the three below */
+    struct swi_huge memory;       /* all of the three below */
     struct swi_vocab_slot *slots; /* [slot_mask + 1] */
     uint32_t slot_mask, used;
     struct swi_vocab_token *tokens; /* [ids_capacity] */

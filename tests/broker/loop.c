@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The event loop, the outbox and the watch over peers, without a broker around them. */
+/* The event loop, the send_queue and the watch over peers, without a broker around them. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -96,25 +96,25 @@ Test(loop, does_not_call_what_was_removed_in_the_same_turn, .timeout = 20)
     loop_destroy(loop);
 }
 
-/* ---- outbox ---------------------------------------------------------------------------------- */
+/* ---- send_queue ---------------------------------------------------------------------------------- */
 
 static void make_pair(int fds[2])
 {
     cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
 }
 
-Test(outbox, keeps_order_and_descriptors_while_the_socket_is_full, .timeout = 20)
+Test(send_queue, keeps_order_and_descriptors_while_the_socket_is_full, .timeout = 20)
 {
     int fds[2];
     make_pair(fds);
     int file = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    struct outbox outbox;
-    outbox_init(&outbox);
+    struct send_queue send_queue;
+    send_queue_init(&send_queue);
     uint32_t sent = 0;
     uint8_t packet[8192] = {0};
-    while (outbox.bytes < 100000) {
+    while (send_queue.bytes < 100000) {
         memcpy(packet, &sent, sizeof sent);
-        cr_assert_eq(outbox_send(&outbox, fds[0], packet, sizeof packet, &file, 1), 0);
+        cr_assert_eq(send_queue_send(&send_queue, fds[0], packet, sizeof packet, &file, 1), 0);
         sent++;
     }
     close(file); /* it kept its own */
@@ -129,40 +129,40 @@ Test(outbox, keeps_order_and_descriptors_while_the_socket_is_full, .timeout = 20
         cr_assert_eq(count, 1);
         cr_assert_geq(fcntl(got[0], F_GETFD), 0);
         close(got[0]);
-        cr_assert_eq(outbox_flush(&outbox, fds[0]), 0);
+        cr_assert_eq(send_queue_flush(&send_queue, fds[0]), 0);
     }
-    cr_assert(outbox_empty(&outbox));
-    cr_assert_eq(outbox.bytes, 0);
+    cr_assert(send_queue_empty(&send_queue));
+    cr_assert_eq(send_queue.bytes, 0);
     close(fds[0]);
     close(fds[1]);
 }
 
-Test(outbox, is_bounded, .timeout = 20)
+Test(send_queue, is_bounded, .timeout = 20)
 {
     int fds[2];
     make_pair(fds);
-    struct outbox outbox;
-    outbox_init(&outbox);
+    struct send_queue send_queue;
+    send_queue_init(&send_queue);
     uint8_t packet[8192] = {0};
     int result = 0;
     uint32_t sent = 0;
     for (; result == 0; sent++) {
-        result = outbox_send(&outbox, fds[0], packet, sizeof packet, NULL, 0);
+        result = send_queue_send(&send_queue, fds[0], packet, sizeof packet, NULL, 0);
         cr_assert_lt(sent, 10000);
     }
     cr_assert_eq(result, -ENOBUFS);
-    cr_assert_leq(outbox.bytes, OUTBOX_MAX);
-    outbox_fini(&outbox);
+    cr_assert_leq(send_queue.bytes, SEND_QUEUE_MAX);
+    send_queue_fini(&send_queue);
     close(fds[0]);
     close(fds[1]);
 }
 
-Test(outbox, cuts_long_texts_into_parts, .timeout = 20)
+Test(send_queue, cuts_long_texts_into_parts, .timeout = 20)
 {
     int fds[2];
     make_pair(fds);
-    struct outbox outbox;
-    outbox_init(&outbox);
+    struct send_queue send_queue;
+    send_queue_init(&send_queue);
     size_t size = 1000000;
     char *text = malloc(size + 1), *copy = malloc(size + 1);
     cr_assert(text && copy);
@@ -170,8 +170,8 @@ Test(outbox, cuts_long_texts_into_parts, .timeout = 20)
         text[i] = (char)('a' + i % 23);
     text[size] = 0;
     memcpy(copy, text, size + 1);
-    cr_assert_eq(outbox_send_text(&outbox, fds[0], 5, text), 0);
-    cr_assert_not(outbox_empty(&outbox), "the socket took a megabyte: this shows nothing");
+    cr_assert_eq(send_queue_send_text(&send_queue, fds[0], 5, text), 0);
+    cr_assert_not(send_queue_empty(&send_queue), "the socket took a megabyte: this shows nothing");
     static uint8_t packet[SWI_WIRE_MAX];
     size_t got = 0;
     for (bool more = true; more;) {
@@ -188,10 +188,10 @@ Test(outbox, cuts_long_texts_into_parts, .timeout = 20)
         cr_assert_eq(memcmp(copy + got, bytes, part), 0);
         got += part;
         more = head.more;
-        cr_assert_eq(outbox_flush(&outbox, fds[0]), 0);
+        cr_assert_eq(send_queue_flush(&send_queue, fds[0]), 0);
     }
     cr_assert_eq(got, size);
-    cr_assert(outbox_empty(&outbox));
+    cr_assert(send_queue_empty(&send_queue));
     free(copy);
     close(fds[0]);
     close(fds[1]);

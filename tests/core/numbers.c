@@ -324,20 +324,20 @@ Test(big, memory_of_every_size_is_zeroed_and_goes_back, .timeout = 30)
     static const size_t sizes[] = {0, 1, 4096, (512 << 10) - 1, 512 << 10, 3 << 20};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         for (int round = 0; round < 3; round++) { /* what was written before does not show */
-            struct swi_big big;
-            cr_assert_eq(swi_big_take(sizes[i], &big), 0);
+            struct swi_huge big;
+            cr_assert_eq(swi_huge_take(sizes[i], &big), 0);
             cr_assert_eq(big.bytes, sizes[i]);
-            cr_assert_geq(swi_big_held(&big), sizes[i]);
+            cr_assert_geq(swi_huge_held(&big), sizes[i]);
             cr_assert_eq((uintptr_t)big.start % 64, 0);
             const unsigned char *bytes = big.start;
             for (size_t at = 0; at < sizes[i]; at++)
                 cr_assert_eq(bytes[at], 0, "byte %zu of %zu", at, sizes[i]);
             memset(big.start, 0xa5, sizes[i]);
-            swi_big_give(&big);
+            swi_huge_give(&big);
             cr_assert_null(big.start);
-            swi_big_give(&big);
+            swi_huge_give(&big);
         }
     }
-    struct swi_big big;
-    cr_assert_eq(swi_big_take(SIZE_MAX, &big), -ENOMEM);
+    struct swi_huge big;
+    cr_assert_eq(swi_huge_take(SIZE_MAX, &big), -ENOMEM);
 }

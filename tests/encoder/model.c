@@ -229,7 +229,7 @@ static void narrow(void *out, const float *in, size_t count, enum sw_dtype dtype
 }
 
 /* values → stored, as a chunk has it */
-static void store_part(struct part *part, enum sw_layout layout, enum sw_dtype dtype)
+static void fdstore_part(struct part *part, enum sw_layout layout, enum sw_dtype dtype)
 {
     size_t count = (size_t)part->n * (part->k ? part->k : 1);
     bool table = strstr(part->name, "embeddings.weight") != NULL;
@@ -276,7 +276,7 @@ void bert_model_store(struct bert_model *model, enum sw_layout layout, enum sw_d
         fuse(model, i, "bias");
     }
     for (size_t i = 0; i < model->count; i++)
-        store_part(&model->parts[i], layout, dtype);
+        fdstore_part(&model->parts[i], layout, dtype);
 }
 
 /* ---- running ------------------------------------------------------------------------------------------ */

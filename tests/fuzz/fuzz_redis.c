@@ -110,7 +110,7 @@ static void fuzz_answers(const uint8_t *data, size_t size)
         FUZZ_CHECK(loop_create(&loop, &error) == 0);
     FUZZ_CHECK(redis_link_create(loop, &options, &link, &error) == 0);
     FUZZ_CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
-    swi_link_adopt(link, ends[0]);
+    redis_link_adopt(link, ends[0]);
     memset(slots, 0xa5, sizeof slots);
     for (unsigned i = 0; i < CALLS; i++) {
         slots[i].ends = 0;
@@ -129,7 +129,7 @@ static void fuzz_answers(const uint8_t *data, size_t size)
         const uint8_t *bytes = part == 0 ? data : data + first;
         size_t count = part == 0 ? first : size - first;
         if (count > 0 && write(ends[1], bytes, count) > 0)
-            (void)swi_link_receive(link);
+            (void)redis_link_receive(link);
     }
     redis_link_destroy(link);
     close(ends[1]);

@@ -16,48 +16,48 @@
 enum { STEPS = 300, RUNS = 20, TASKS = 1000 };
 
 struct work {
-    swi_team *team;
-    uint64_t part[SWI_TEAM_MAX];
+    swi_thread_pool *team;
+    uint64_t part[SWI_THREAD_POOL_MAX];
     uint8_t done[TASKS]; /* how often each task was handed out */
-    unsigned wrong[SWI_TEAM_MAX];
+    unsigned wrong[SWI_THREAD_POOL_MAX];
 };
 
 static void run(void *context, unsigned member)
 {
     struct work *work = context;
-    unsigned size = swi_team_size(work->team);
+    unsigned size = swi_thread_pool_size(work->team);
     for (uint64_t step = 1; step <= STEPS; step++) {
         work->part[member] = step * (member + 1);
-        swi_team_wait(work->team);
+        swi_thread_pool_wait(work->team);
         uint64_t sum = 0;
         for (unsigned i = 0; i < size; i++)
             sum += work->part[i];
         work->wrong[member] += sum != step * size * (size + 1) / 2;
-        swi_team_wait(work->team);
+        swi_thread_pool_wait(work->team);
     }
-    for (uint32_t task; (task = swi_team_next(work->team)) < TASKS;)
+    for (uint32_t task; (task = swi_thread_pool_next(work->team)) < TASKS;)
         work->done[task]++;
-    swi_team_wait(work->team);
+    swi_thread_pool_wait(work->team);
     uint32_t first, end;
-    swi_team_share(work->team, member, TASKS, &first, &end);
+    swi_thread_pool_share(work->team, member, TASKS, &first, &end);
     for (uint32_t task = first; task < end; task++)
         work->wrong[member] += work->done[task] != 1;
 }
 
-static int check(swi_team *team)
+static int check(swi_thread_pool *team)
 {
     static struct work work;
     for (int i = 0; i < RUNS; i++) {
         memset(&work, 0, sizeof work);
         work.team = team;
-        if (swi_team_run(team, run, &work) < 0) {
+        if (swi_thread_pool_run(team, run, &work) < 0) {
             fprintf(stderr, "team_stress: a run did not start\n");
             return 1;
         }
-        for (unsigned member = 0; member < swi_team_size(team); member++)
+        for (unsigned member = 0; member < swi_thread_pool_size(team); member++)
             if (work.wrong[member]) {
                 fprintf(stderr, "team_stress: member %u of %u saw %u wrong values\n", member,
-                        swi_team_size(team), work.wrong[member]);
+                        swi_thread_pool_size(team), work.wrong[member]);
                 return 1;
             }
     }
@@ -65,14 +65,14 @@ static int check(swi_team *team)
 }
 
 /* A child has none of the parent's threads and gets its own. */
-static int check_child(swi_team *team)
+static int check_child(swi_thread_pool *team)
 {
     int status = 1;
     pid_t child = fork();
     if (child == 0) {
         alarm(60);
         int result = check(team);
-        swi_team_destroy(team);
+        swi_thread_pool_destroy(team);
         _exit(result);
     }
     if (child < 0 || waitpid(child, &status, 0) != child)
@@ -87,14 +87,14 @@ int main(int argc, char **argv)
     static const unsigned sizes[] = {1, 2, 3, 8};
     bool forking = argc < 2 || strcmp(argv[1], "--no-fork") != 0;
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-        swi_team *team = NULL;
-        if (swi_team_create(sizes[i], &team) < 0) {
+        swi_thread_pool *team = NULL;
+        if (swi_thread_pool_create(sizes[i], &team) < 0) {
             fprintf(stderr, "team_stress: no team of %u\n", sizes[i]);
             return 1;
         }
         if (check(team) || (forking && check_child(team)) || check(team))
             return 1;
-        swi_team_destroy(team);
+        swi_thread_pool_destroy(team);
     }
     return 0;
 }

@@ -78,13 +78,13 @@ static void fail(struct fetch *fetch, enum outcome outcome, const struct swi_err
 static enum redis_about judge_error(struct fetch *fetch, const struct redis_reply *reply,
                                     enum outcome *ret_outcome, struct swi_error *ret_error)
 {
-    enum redis_about about = swi_tier_count_error(fetch->tier, reply);
+    enum redis_about about = redis_tier_count_error(fetch->tier, reply);
     if (strncmp(reply->text, "WRONGTYPE", 9) == 0) { /* a key of ours that holds something else */
         *ret_outcome = FETCH_WRONG;
         (void)swi_fail(ret_error, SW_EDIGEST, "Redis holds something else under its name");
         return about;
     }
-    bool fault = swi_tier_is_fault(fetch->tier, fetch->tier->reads, about);
+    bool fault = redis_tier_is_fault(fetch->tier, fetch->tier->reads, about);
     if (!fault)
         log_peer("Redis at %s answers: %.120s; going on without it",
                  redis_link_name(fetch->tier->reads), reply->text);
@@ -116,7 +116,7 @@ static void take_failure(struct fetch *fetch, const struct redis_reply *reply)
         (void)swi_fail(&error, SW_EDIGEST, "what Redis holds of it has another length");
     } else if (reply->type == REDIS_ERROR) {
         about = judge_error(fetch, reply, &outcome, &error);
-        held_against = swi_tier_is_fault(tier, tier->reads, about) ? reply->text : NULL;
+        held_against = redis_tier_is_fault(tier, tier->reads, about) ? reply->text : NULL;
     } else {
         about = REDIS_ABOUT_SERVER;
         held_against = "it does not answer GET as Redis does";
@@ -127,7 +127,7 @@ static void take_failure(struct fetch *fetch, const struct redis_reply *reply)
     loader_not_brought(fetch->load, &error);
     fail(fetch, outcome, &error);
     if (held_against)
-        swi_tier_tell_error(tier, tier->reads, about, held_against);
+        redis_tier_tell_error(tier, tier->reads, about, held_against);
 }
 
 static void arrived(struct redis_call *call, const struct redis_reply *reply)
@@ -139,7 +139,7 @@ static void arrived(struct redis_call *call, const struct redis_reply *reply)
         loader_brought(fetch->load, call->offset);
     else
         take_failure(fetch, reply);
-    (void)swi_tier_turn(tier);
+    (void)redis_tier_turn(tier);
 }
 
 /* ---- asking -----------------------------------------------------------------------------------
@@ -206,7 +206,7 @@ static void start_time(struct fetch *fetch)
  * unread while the broker stood still (which shows in a timer that is late). Nor is it worse than
  * nothing: the breaker hears of it once a file has been read instead, and once for all that were
  * given up by then. */
-void swi_tier_slow(struct loop_timer *timer, uint64_t now_ns)
+void redis_tier_slow(struct loop_timer *timer, uint64_t now_ns)
 {
     struct redis_tier *tier = LOOP_OWNER(timer, struct redis_tier, slow_timer);
     bool tell = tier->slower_than_files;
@@ -236,7 +236,7 @@ void swi_tier_slow(struct loop_timer *timer, uint64_t now_ns)
     if (tell) /* after the walk: it may end the connection, and all that is on it */
         redis_link_disappointed(tier->reads,
                                 "it is slow: a chunk took many times --redis-timeout in all");
-    (void)swi_tier_turn(tier);
+    (void)redis_tier_turn(tier);
     watch_time(tier);
 }
 
@@ -262,7 +262,7 @@ static bool ask(struct fetch *fetch, uint64_t offset, uint32_t bytes)
     return true;
 }
 
-bool swi_tier_turn(void *context)
+bool redis_tier_turn(void *context)
 {
     struct redis_tier *tier = context;
     uint64_t offset;
@@ -290,7 +290,7 @@ bool swi_tier_turn(void *context)
 /* ---- the cache's remote -----------------------------------------------------------------------
  */
 
-enum cache_remote_state swi_tier_state(void *context, struct swi_error *why)
+enum cache_remote_state redis_tier_state(void *context, struct swi_error *why)
 {
     struct redis_tier *tier = context;
     if (!tier->reads) {
@@ -304,7 +304,7 @@ enum cache_remote_state swi_tier_state(void *context, struct swi_error *why)
                                                                             : CACHE_REMOTE_DOWN;
 }
 
-void swi_tier_fetch(void *context, struct load *load, bool elsewhere)
+void redis_tier_fetch(void *context, struct load *load, bool elsewhere)
 {
     struct redis_tier *tier = context;
     struct swi_error error;
@@ -322,10 +322,10 @@ void swi_tier_fetch(void *context, struct load *load, bool elsewhere)
         fail(fetch, FETCH_UNREACHABLE, &error);
         return;
     }
-    (void)swi_tier_turn(tier);
+    (void)redis_tier_turn(tier);
 }
 
-void swi_tier_cancel(void *context, struct load *load)
+void redis_tier_cancel(void *context, struct load *load)
 {
     struct fetch *fetch = find(context, load);
     struct swi_error error;
@@ -354,7 +354,7 @@ static void complain_of_value(const struct redis_tier *tier, const struct load *
              redis_link_name(tier->reads), hex);
 }
 
-void swi_tier_file_did(struct redis_tier *tier)
+void redis_tier_file_did(struct redis_tier *tier)
 {
     if (!tier->gave_up)
         return;
@@ -363,7 +363,7 @@ void swi_tier_file_did(struct redis_tier *tier)
     watch_time(tier); /* not from in here: the cache is at work */
 }
 
-bool swi_tier_over(void *context, struct load *load)
+bool redis_tier_over(void *context, struct load *load)
 {
     struct redis_tier *tier = context;
     struct fetch *fetch = find(tier, load);
@@ -391,7 +391,7 @@ bool swi_tier_over(void *context, struct load *load)
     return unreachable;
 }
 
-void swi_tier_stop_fetching(struct redis_tier *tier)
+void redis_tier_stop_fetching(struct redis_tier *tier)
 {
     struct fetch *fetch;
     while ((fetch = TAILQ_FIRST(&tier->fetches))) {

@@ -78,16 +78,16 @@ static void drop(struct redis_link *link, uint64_t now_ns)
         link->up_ns = now_ns;
     link->state = LINK_WAITING;
     if (link->resolving)
-        aside_abandon(link->resolving);
+        offload_abandon(link->resolving);
     link->resolving = NULL;
     close_socket(link);
     schedule(link, now_ns);
-    swi_link_close_wire(link); /* last: its callbacks look at the link */
+    redis_link_close_wire(link); /* last: its callbacks look at the link */
     if (was_up && link->options.down)
         link->options.down(link->options.owner);
 }
 
-void swi_link_fail(struct redis_link *link, enum link_failure kind, const char *format, ...)
+void redis_link_fail(struct redis_link *link, enum link_failure kind, const char *format, ...)
 {
     char text[200];
     va_list arguments;
@@ -131,12 +131,12 @@ static void greeted(struct redis_call *call, const struct redis_reply *reply)
     if (!reply)
         return;
     if (reply->type == REDIS_ERROR) {
-        swi_link_fail(link, LINK_REFUSED, "it turns the broker away: %.*s",
-                      quotable(link, reply->text), reply->text);
+        redis_link_fail(link, LINK_REFUSED, "it turns the broker away: %.*s",
+                        quotable(link, reply->text), reply->text);
         return;
     }
     if (reply->type != REDIS_STATUS) {
-        swi_link_fail(link, LINK_GARBAGE, "it does not answer a greeting as Redis does");
+        redis_link_fail(link, LINK_GARBAGE, "it does not answer a greeting as Redis does");
         return;
     }
     if (--link->greetings > 0)
@@ -152,7 +152,7 @@ static void greeted(struct redis_call *call, const struct redis_reply *reply)
 
 static bool greet_with(struct redis_link *link, const struct redis_command *command)
 {
-    struct redis_call *call = swi_link_call(link, command);
+    struct redis_call *call = redis_link_queue(link, command);
     if (!call)
         return false;
     call->done = greeted;
@@ -187,9 +187,9 @@ static void greet(struct redis_link *link)
     redis_command_text(&ping, "PING");
     good = good && greet_with(link, &ping);
     if (!good)
-        swi_link_fail(link, LINK_CANNOT_CONNECT, "out of memory");
+        redis_link_fail(link, LINK_CANNOT_CONNECT, "out of memory");
     else
-        swi_link_send(link);
+        redis_link_send(link);
 }
 
 /* ---- connecting -------------------------------------------------------------------------------
@@ -208,8 +208,8 @@ static void shake_hands(struct redis_link *link)
         loop_watch(link->loop, &link->source, EPOLLOUT);
         return;
     case REDIS_TLS_FAILED:
-        swi_link_fail(link, LINK_CANNOT_CONNECT, "cannot connect: %s",
-                      redis_tls_problem(link->tls));
+        redis_link_fail(link, LINK_CANNOT_CONNECT, "cannot connect: %s",
+                        redis_tls_problem(link->tls));
     }
 }
 
@@ -221,7 +221,7 @@ static void connected(struct redis_link *link)
     }
     link->state = LINK_SECURING;
     if (redis_tls_create(link->options.tls, link->source.fd, link->address.host, &link->tls) < 0)
-        swi_link_fail(link, LINK_CANNOT_CONNECT, "no memory for TLS");
+        redis_link_fail(link, LINK_CANNOT_CONNECT, "no memory for TLS");
     else
         shake_hands(link);
 }
@@ -235,7 +235,7 @@ static void socket_ready(struct loop_source *source, uint32_t events)
         if (getsockopt(source->fd, SOL_SOCKET, SO_ERROR, &code, &size) < 0)
             code = errno;
         if (code != 0)
-            swi_link_fail(link, LINK_CANNOT_CONNECT, "cannot connect: %s", strerror(code));
+            redis_link_fail(link, LINK_CANNOT_CONNECT, "cannot connect: %s", strerror(code));
         else
             connected(link);
         return;
@@ -246,18 +246,18 @@ static void socket_ready(struct loop_source *source, uint32_t events)
     }
     int fd = source->fd;
     if (events & EPOLLOUT)
-        swi_link_send(link);
+        redis_link_send(link);
     if (link->source.fd == fd && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
-        swi_link_receive(link);
+        redis_link_receive(link);
     if (link->tls && link->source.fd == fd) /* what TLS had to read before it could write */
-        swi_link_send(link);
+        redis_link_send(link);
 }
 
 static void connect_to(struct redis_link *link, const struct sockaddr *address, socklen_t size)
 {
     int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) {
-        swi_link_fail(link, LINK_CANNOT_CONNECT, "cannot make a socket: %s", strerror(errno));
+        redis_link_fail(link, LINK_CANNOT_CONNECT, "cannot make a socket: %s", strerror(errno));
         return;
     }
     if (address->sa_family != AF_UNIX) {
@@ -268,22 +268,22 @@ static void connect_to(struct redis_link *link, const struct sockaddr *address, 
     int result = connect(fd, address, size) < 0 ? -errno : 0;
     if (result < 0 && result != -EINPROGRESS) {
         (void)close(fd);
-        swi_link_fail(link, LINK_CANNOT_CONNECT, "cannot connect: %s", strerror(-result));
+        redis_link_fail(link, LINK_CANNOT_CONNECT, "cannot connect: %s", strerror(-result));
         return;
     }
     link->source = (struct loop_source){.ready = socket_ready, .fd = fd};
     link->state = LINK_CONNECTING;
     int added = loop_add(link->loop, &link->source, EPOLLOUT);
-    if (added < 0 || swi_link_open_wire(link) < 0)
-        swi_link_fail(link, LINK_CANNOT_CONNECT, "out of memory or descriptors");
+    if (added < 0 || redis_link_open_wire(link) < 0)
+        redis_link_fail(link, LINK_CANNOT_CONNECT, "out of memory or descriptors");
 }
 
-void swi_link_adopt(struct redis_link *link, int fd)
+void redis_link_adopt(struct redis_link *link, int fd)
 {
     link->source = (struct loop_source){.ready = socket_ready, .fd = fd};
     int result = loop_add(link->loop, &link->source, EPOLLIN);
     if (result == 0)
-        result = swi_link_open_wire(link);
+        result = redis_link_open_wire(link);
     assert(result == 0);
     link->state = LINK_UP;
 }
@@ -322,8 +322,8 @@ static void looked_up(void *owner, void *data)
     struct lookup *lookup = data;
     link->resolving = NULL;
     if (lookup->code != 0) {
-        swi_link_fail(link, LINK_CANNOT_CONNECT, "cannot resolve its host's name: %s",
-                      gai_strerror(lookup->code));
+        redis_link_fail(link, LINK_CANNOT_CONNECT, "cannot resolve its host's name: %s",
+                        gai_strerror(lookup->code));
     } else { /* one of its addresses a try: the tries go through them */
         const struct addrinfo *at = lookup->found;
         for (unsigned skip = link->tries; skip > 0; skip--)
@@ -337,7 +337,7 @@ static void resolve(struct redis_link *link)
 {
     struct lookup *lookup = calloc(1, sizeof *lookup);
     if (!lookup) {
-        swi_link_fail(link, LINK_CANNOT_CONNECT, "out of memory");
+        redis_link_fail(link, LINK_CANNOT_CONNECT, "out of memory");
         return;
     }
     (void)snprintf(lookup->host, sizeof lookup->host, "%s", link->address.host);
@@ -350,13 +350,13 @@ static void resolve(struct redis_link *link)
         return;
     }
     lookup->flags = 0;
-    const struct aside_task task = {
+    const struct offload_task task = {
         .work = look_up, .over = looked_up, .dispose = dispose, .owner = link, .data = lookup};
-    int result = aside_start(link->loop, &task, &link->resolving);
+    int result = offload_start(link->loop, &task, &link->resolving);
     if (result < 0) {
         dispose(lookup);
-        swi_link_fail(link, LINK_CANNOT_CONNECT, "cannot start a thread to resolve its name: %s",
-                      strerror(-result));
+        redis_link_fail(link, LINK_CANNOT_CONNECT, "cannot start a thread to resolve its name: %s",
+                        strerror(-result));
     }
 }
 
@@ -378,7 +378,7 @@ static void start_connecting(struct redis_link *link, uint64_t now_ns)
 /* ---- time -------------------------------------------------------------------------------------
  */
 
-void swi_link_arm(struct redis_link *link)
+void redis_link_arm(struct redis_link *link)
 {
     if (link->state != LINK_UP)
         return; /* the whole of connecting has its own time */
@@ -397,23 +397,23 @@ static void time_is_up(struct loop_timer *timer, uint64_t now_ns)
     }
     unsigned ms = (unsigned)(link->options.timeout_ns / LOOP_NS_PER_MS);
     if (link->state != LINK_UP) {
-        swi_link_fail(link, LINK_CANNOT_CONNECT, "no connection in time");
+        redis_link_fail(link, LINK_CANNOT_CONNECT, "no connection in time");
         return;
     }
     /* An answer that has come meanwhile counts; and where much of it was waiting to be read, the
      * broker was the slow one: once for each answer, or one that goes on and on would be waited for
      * as long as it does. */
     uint64_t since_ns = link->since_ns;
-    size_t waited = swi_link_receive(link);
+    size_t waited = redis_link_receive(link);
     if (link->state != LINK_UP || STAILQ_EMPTY(&link->calls) || link->since_ns != since_ns)
         return;
     if (waited >= LINK_BEHIND && !link->excused) {
         link->excused = true;
         link->since_ns = loop_now();
-        swi_link_arm(link);
+        redis_link_arm(link);
         return;
     }
-    swi_link_fail(link, LINK_TIMED_OUT, "no answer within %u ms (--redis-timeout)", ms);
+    redis_link_fail(link, LINK_TIMED_OUT, "no answer within %u ms (--redis-timeout)", ms);
 }
 
 /* ---- life -------------------------------------------------------------------------------------
@@ -448,10 +448,10 @@ void redis_link_destroy(struct redis_link *link)
         return;
     loop_disarm(link->loop, &link->timer);
     if (link->resolving)
-        aside_abandon(link->resolving);
+        offload_abandon(link->resolving);
     close_socket(link);
     link->state = LINK_WAITING;
-    swi_link_close_wire(link);
+    redis_link_close_wire(link);
     explicit_bzero(&link->address, sizeof link->address);
     free(link);
 }

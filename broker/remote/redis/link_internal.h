@@ -41,7 +41,7 @@ struct redis_link {
     struct loop_source source; /* fd -1: no socket */
     struct redis_tls *tls;     /* on it; NULL: bytes go as they are */
     struct loop_timer timer;   /* WAITING: the next try; else: the time that is left */
-    struct aside *resolving;
+    struct offload *resolving;
     struct redis_link_stats stats;
     struct breaker breaker;
 
@@ -70,20 +70,20 @@ enum link_failure {
     LINK_CLOSED,
     LINK_GARBAGE,
 };
-void swi_link_fail(struct redis_link *link, enum link_failure kind, const char *format, ...)
+void redis_link_fail(struct redis_link *link, enum link_failure kind, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* Arms the timer for the oldest call. */
-void swi_link_arm(struct redis_link *link);
+void redis_link_arm(struct redis_link *link);
 /* Goes up on a connected socket without greeting; for the fuzzer. */
-void swi_link_adopt(struct redis_link *link, int fd);
+void redis_link_adopt(struct redis_link *link, int fd);
 
 /* remote/redis/resp.c */
-int swi_link_open_wire(struct redis_link *link);
-void swi_link_close_wire(struct redis_link *link);
+int redis_link_open_wire(struct redis_link *link);
+void redis_link_close_wire(struct redis_link *link);
 /* Calls without the test whether the link is up. */
-struct redis_call *swi_link_call(struct redis_link *link, const struct redis_command *command);
+struct redis_call *redis_link_queue(struct redis_link *link, const struct redis_command *command);
 /* Returns how many bytes came. May end the connection. */
-size_t swi_link_receive(struct redis_link *link);
-void swi_link_send(struct redis_link *link);
+size_t redis_link_receive(struct redis_link *link);
+void redis_link_send(struct redis_link *link);
 
 #endif

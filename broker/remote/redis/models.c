@@ -147,8 +147,8 @@ static bool ended_by(struct redis_models *models, const struct redis_reply *repl
         return false;
     (void)snprintf(text, sizeof text, "Redis at %.150s answers: %.150s",
                    redis_link_name(models->tier->reads), reply->text);
-    enum redis_about about = swi_tier_count_error(models->tier, reply);
-    bool fault = swi_tier_is_fault(models->tier, models->tier->reads, about);
+    enum redis_about about = redis_tier_count_error(models->tier, reply);
+    bool fault = redis_tier_is_fault(models->tier, models->tier->reads, about);
     if (!fault) /* before the next model is asked for, which may be a probe */
         redis_link_succeeded(models->tier->reads);
     fail(models, SW_ELOAD, text);

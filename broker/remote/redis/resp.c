@@ -43,7 +43,7 @@ static struct outgoing *format(const struct redis_command *command)
     return outgoing;
 }
 
-struct redis_call *swi_link_call(struct redis_link *link, const struct redis_command *command)
+struct redis_call *redis_link_queue(struct redis_link *link, const struct redis_command *command)
 {
     if (link->call_count >= LINK_CALLS_MAX)
         return NULL;
@@ -57,7 +57,7 @@ struct redis_call *swi_link_call(struct redis_link *link, const struct redis_com
         link->since_ns = loop_now();
         link->excused = false;
         STAILQ_INSERT_TAIL(&link->calls, call, link);
-        swi_link_arm(link);
+        redis_link_arm(link);
     } else {
         STAILQ_INSERT_TAIL(&link->calls, call, link);
     }
@@ -70,7 +70,7 @@ struct redis_call *swi_link_call(struct redis_link *link, const struct redis_com
 
 struct redis_call *redis_link_call(struct redis_link *link, const struct redis_command *command)
 {
-    return link->state == LINK_UP ? swi_link_call(link, command) : NULL;
+    return link->state == LINK_UP ? redis_link_queue(link, command) : NULL;
 }
 
 void redis_call_forget(struct redis_call *call)
@@ -137,7 +137,7 @@ static const char *hint(const struct redis_link *link)
                : "";
 }
 
-void swi_link_send(struct redis_link *link)
+void redis_link_send(struct redis_link *link)
 {
     while (!STAILQ_EMPTY(&link->out)) {
         ssize_t sent = send_some(link);
@@ -146,8 +146,8 @@ void swi_link_send(struct redis_link *link)
         if (sent == -EAGAIN)
             return;
         if (sent <= 0) {
-            swi_link_fail(link, LINK_CLOSED, "cannot send: %s%s",
-                          sent < 0 ? problem_of(link, sent) : "it was closed", hint(link));
+            redis_link_fail(link, LINK_CLOSED, "cannot send: %s%s",
+                            sent < 0 ? problem_of(link, sent) : "it was closed", hint(link));
             return;
         }
         advance(link, (size_t)sent);
@@ -158,7 +158,7 @@ void swi_link_send(struct redis_link *link)
 void redis_link_flush(struct redis_link *link)
 {
     if (link->state == LINK_UP)
-        swi_link_send(link);
+        redis_link_send(link);
 }
 
 /* ---- replies -------------------------------------------------------------------------------- */
@@ -243,7 +243,7 @@ static redisReplyObjectFunctions functions = {
     .freeObject = free_nothing,
 };
 
-int swi_link_open_wire(struct redis_link *link)
+int redis_link_open_wire(struct redis_link *link)
 {
     link->reader = redisReaderCreateWithFunctions(&functions);
     if (!link->reader)
@@ -264,7 +264,7 @@ static void end_call(struct redis_link *link, const struct redis_reply *reply)
     free(call);
 }
 
-void swi_link_close_wire(struct redis_link *link)
+void redis_link_close_wire(struct redis_link *link)
 {
     redisReaderFree(link->reader);
     link->reader = NULL;
@@ -293,17 +293,17 @@ static bool take_replies(struct redis_link *link)
         if (redisReaderGetReply(reader, &object) != REDIS_OK) {
             char why[sizeof reader->errstr];
             memcpy(why, reader->errstr, sizeof why);
-            swi_link_fail(link, LINK_GARBAGE, "its answer is not Redis's protocol: %.100s", why);
+            redis_link_fail(link, LINK_GARBAGE, "its answer is not Redis's protocol: %.100s", why);
             return false;
         }
         if (!object) {
             if (link->received - link->answered <= LINK_UNFINISHED)
                 return true;
-            swi_link_fail(link, LINK_GARBAGE, "an answer is over %u bytes", LINK_REPLY_BYTES);
+            redis_link_fail(link, LINK_GARBAGE, "an answer is over %u bytes", LINK_REPLY_BYTES);
             return false;
         }
         if (STAILQ_EMPTY(&link->calls)) {
-            swi_link_fail(link, LINK_GARBAGE, "it answers what it was not asked");
+            redis_link_fail(link, LINK_GARBAGE, "it answers what it was not asked");
             return false;
         }
         const struct redis_reply reply = link->reply;
@@ -326,7 +326,7 @@ static ssize_t receive_some(const struct redis_link *link, void *buffer, size_t 
     return got < 0 ? -errno : got;
 }
 
-size_t swi_link_receive(struct redis_link *link)
+size_t redis_link_receive(struct redis_link *link)
 {
     static char buffer[65536]; /* the loop is one thread */
     size_t total = 0;
@@ -337,20 +337,20 @@ size_t swi_link_receive(struct redis_link *link)
         if (got == -EAGAIN)
             break;
         if (got <= 0) {
-            swi_link_fail(link, LINK_CLOSED, "the connection was lost: %s%s",
-                          got < 0 ? problem_of(link, got) : "it was closed", hint(link));
+            redis_link_fail(link, LINK_CLOSED, "the connection was lost: %s%s",
+                            got < 0 ? problem_of(link, got) : "it was closed", hint(link));
             return total;
         }
         total += (size_t)got;
         link->received += (uint64_t)got;
         if (redisReaderFeed(link->reader, buffer, (size_t)got) != REDIS_OK) {
-            swi_link_fail(link, LINK_GARBAGE, "its answer cannot be taken in: %.100s",
-                          link->reader->errstr);
+            redis_link_fail(link, LINK_GARBAGE, "its answer cannot be taken in: %.100s",
+                            link->reader->errstr);
             return total;
         }
         if (!take_replies(link))
             return total;
     }
-    swi_link_arm(link);
+    redis_link_arm(link);
     return total;
 }

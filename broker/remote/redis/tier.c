@@ -53,12 +53,12 @@ static void reads_up(void *owner)
 
 static void writes_up(void *owner)
 {
-    swi_tier_write_more(owner);
+    redis_tier_write_more(owner);
 }
 
 static void writes_down(void *owner)
 {
-    swi_tier_writes_down(owner);
+    redis_tier_writes_down(owner);
 }
 
 void redis_tier_on_up(struct redis_tier *tier, void (*up)(void *owner), void *owner)
@@ -95,8 +95,8 @@ int redis_tier_create(const struct redis_options *options, struct loop *loop, st
     tier->cache = cache;
     tier->mode = options->mode;
     tier->order = options->order;
-    tier->pause_timer.fire = swi_tier_pause_over;
-    tier->slow_timer.fire = swi_tier_slow;
+    tier->pause_timer.fire = redis_tier_pause_over;
+    tier->slow_timer.fire = redis_tier_slow;
     tier->timeout_ns = options->timeout_ms * LOOP_NS_PER_MS;
     TAILQ_INIT(&tier->fetches);
     TAILQ_INIT(&tier->writings);
@@ -120,12 +120,12 @@ int redis_tier_create(const struct redis_options *options, struct loop *loop, st
     }
     const struct cache_remote remote = {.context = tier,
                                         .first = tier->order == REDIS_REDIS_FIRST,
-                                        .state = swi_tier_state,
-                                        .fetch = swi_tier_fetch,
-                                        .cancel = swi_tier_cancel,
-                                        .over = swi_tier_over,
-                                        .turn = swi_tier_turn,
-                                        .was_read = swi_tier_was_read};
+                                        .state = redis_tier_state,
+                                        .fetch = redis_tier_fetch,
+                                        .cancel = redis_tier_cancel,
+                                        .over = redis_tier_over,
+                                        .turn = redis_tier_turn,
+                                        .was_read = redis_tier_was_read};
     cache_set_remote(cache, &remote);
     *ret = tier;
     return 0;
@@ -137,10 +137,10 @@ void redis_tier_destroy(struct redis_tier *tier)
         return;
     cache_set_remote(tier->cache, NULL);
     loop_disarm(tier->loop, &tier->slow_timer);
-    swi_tier_stop_writing(tier);
+    redis_tier_stop_writing(tier);
     redis_link_destroy(tier->reads);
     redis_link_destroy(tier->writes);
-    swi_tier_stop_fetching(tier);
+    redis_tier_stop_fetching(tier);
     redis_tls_context_destroy(tier->tls);
     free(tier);
 }
@@ -154,7 +154,7 @@ static bool begins_with(const char *text, const char *word)
     return strncmp(text, word, length) == 0 && text[length] <= ' ';
 }
 
-enum redis_about swi_tier_count_error(struct redis_tier *tier, const struct redis_reply *reply)
+enum redis_about redis_tier_count_error(struct redis_tier *tier, const struct redis_reply *reply)
 {
     if (begins_with(reply->text, "OOM"))
         tier->stats.out_of_memory++;
@@ -166,16 +166,16 @@ enum redis_about swi_tier_count_error(struct redis_tier *tier, const struct redi
 }
 
 /* That it takes no writes stops writing by itself (remote/redis/writeback.c), without the breaker. */
-bool swi_tier_is_fault(const struct redis_tier *tier, const struct redis_link *link,
-                       enum redis_about about)
+bool redis_tier_is_fault(const struct redis_tier *tier, const struct redis_link *link,
+                         enum redis_about about)
 {
     return about == REDIS_ABOUT_SERVER || (about == REDIS_ABOUT_WRITES && link != tier->writes);
 }
 
-void swi_tier_tell_error(struct redis_tier *tier, struct redis_link *link, enum redis_about about,
-                         const char *text)
+void redis_tier_tell_error(struct redis_tier *tier, struct redis_link *link, enum redis_about about,
+                           const char *text)
 {
-    if (swi_tier_is_fault(tier, link, about))
+    if (redis_tier_is_fault(tier, link, about))
         redis_link_disappointed(link, text);
     else
         redis_link_succeeded(link);

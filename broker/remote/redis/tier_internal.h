@@ -12,14 +12,14 @@
 #include "remote/redis/link.h"
 #include "remote/redis/tier.h"
 
-#define FETCH_PIECES_MAX   8u /* stripes under way, over all loads */
-#define WRITE_PIECES_MAX   2u
-#define STORE_QUEUE_MAX    1024u
-#define STORE_TRIES_MAX    3u
-#define STORE_LOCK_MS      "10000"
-#define STORE_PAUSE_MIN_NS LOOP_NS_PER_S
-#define STORE_PAUSE_MAX_NS (60 * LOOP_NS_PER_S)
-#define REMOTE_PATIENCE_NS (5 * LOOP_NS_PER_S) /* away for longer: nobody waits for it any more */
+#define FETCH_PIECES_MAX     8u /* stripes under way, over all loads */
+#define WRITE_PIECES_MAX     2u
+#define FDSTORE_QUEUE_MAX    1024u
+#define FDSTORE_TRIES_MAX    3u
+#define FDSTORE_LOCK_MS      "10000"
+#define FDSTORE_PAUSE_MIN_NS LOOP_NS_PER_S
+#define FDSTORE_PAUSE_MAX_NS (60 * LOOP_NS_PER_S)
+#define REMOTE_PATIENCE_NS   (5 * LOOP_NS_PER_S) /* away for longer: nobody waits for it any more */
 /* A whole load that has a file may take so many times the timeout, and once more for so much of it.
  */
 #define FETCH_TIMEOUTS      2u
@@ -82,53 +82,53 @@ struct redis_tier {
 
     struct writing_list writings; /* the first is the one being written */
     bool writing;
-    struct queued_store queue[STORE_QUEUE_MAX]; /* ring */
+    struct queued_store queue[FDSTORE_QUEUE_MAX]; /* ring */
     uint32_t queue_first, queue_count;
     struct queued_store storing;
     struct redis_writing store; /* of `storing` */
-    bool store_busy;
+    bool fdstore_busy;
     uint64_t paused_until_ns, pause_ns;
     char pause_why[160];
     struct loop_timer pause_timer;
 };
 
 /* Counts an error that the server answered with, and says what it is about. */
-enum redis_about swi_tier_count_error(struct redis_tier *tier, const struct redis_reply *reply);
+enum redis_about redis_tier_count_error(struct redis_tier *tier, const struct redis_reply *reply);
 /* Whether such an error counts against the server that answered with it on that connection. */
-bool swi_tier_is_fault(const struct redis_tier *tier, const struct redis_link *link,
-                       enum redis_about about);
+bool redis_tier_is_fault(const struct redis_tier *tier, const struct redis_link *link,
+                         enum redis_about about);
 /* Tells the breaker of an operation that ended with it. May end the connection. */
-void swi_tier_tell_error(struct redis_tier *tier, struct redis_link *link, enum redis_about about,
-                         const char *text);
+void redis_tier_tell_error(struct redis_tier *tier, struct redis_link *link, enum redis_about about,
+                           const char *text);
 
 /* remote/redis/fetch.c: the cache_remote's functions */
-enum cache_remote_state swi_tier_state(void *context, struct swi_error *why);
-void swi_tier_fetch(void *context, struct load *load, bool elsewhere);
-void swi_tier_cancel(void *context, struct load *load);
-bool swi_tier_over(void *context, struct load *load);
-bool swi_tier_turn(void *context);
-void swi_tier_slow(struct loop_timer *timer, uint64_t now_ns);
+enum cache_remote_state redis_tier_state(void *context, struct swi_error *why);
+void redis_tier_fetch(void *context, struct load *load, bool elsewhere);
+void redis_tier_cancel(void *context, struct load *load);
+bool redis_tier_over(void *context, struct load *load);
+bool redis_tier_turn(void *context);
+void redis_tier_slow(struct loop_timer *timer, uint64_t now_ns);
 /* A chunk was read from its file. */
-void swi_tier_file_did(struct redis_tier *tier);
-void swi_tier_stop_fetching(struct redis_tier *tier);
+void redis_tier_file_did(struct redis_tier *tier);
+void redis_tier_stop_fetching(struct redis_tier *tier);
 
 /* remote/redis/writeback.c */
-void swi_tier_was_read(void *context, uint32_t id, const struct cache_chunk *chunk, bool wrong);
+void redis_tier_was_read(void *context, uint32_t id, const struct cache_chunk *chunk, bool wrong);
 /* Queues it; it begins when those before it are over and the server can be written to. It does not
  * wait for more than these: a connection that is lost and a server that takes no writes end it. */
-void swi_tier_write(struct redis_tier *tier, struct redis_writing *writing);
+void redis_tier_write(struct redis_tier *tier, struct redis_writing *writing);
 /* over will not be called. */
-void swi_tier_forget_writing(struct redis_tier *tier, struct redis_writing *writing);
-void swi_tier_write_more(struct redis_tier *tier);
-void swi_tier_writes_down(struct redis_tier *tier);
+void redis_tier_forget_writing(struct redis_tier *tier, struct redis_writing *writing);
+void redis_tier_write_more(struct redis_tier *tier);
+void redis_tier_writes_down(struct redis_tier *tier);
 /* Why nothing is written for a while; NULL: it is. */
-const char *swi_tier_paused(const struct redis_tier *tier);
+const char *redis_tier_paused(const struct redis_tier *tier);
 /* The next writing finds out whether the server takes writes again. */
-void swi_tier_end_pause(struct redis_tier *tier);
-void swi_tier_stop_writing(struct redis_tier *tier);
-void swi_tier_pause_over(struct loop_timer *timer, uint64_t now_ns);
+void redis_tier_end_pause(struct redis_tier *tier);
+void redis_tier_stop_writing(struct redis_tier *tier);
+void redis_tier_pause_over(struct loop_timer *timer, uint64_t now_ns);
 /* SET key value, with the TTL. NULL: as redis_link_call. */
-struct redis_call *swi_tier_set(struct redis_tier *tier, const struct redis_key *key,
-                                const void *value, size_t size);
+struct redis_call *redis_tier_set(struct redis_tier *tier, const struct redis_key *key,
+                                  const void *value, size_t size);
 
 #endif

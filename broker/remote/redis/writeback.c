@@ -21,9 +21,9 @@ static void pause_writing(struct redis_tier *tier, const char *why)
     uint64_t now_ns = loop_now();
     if (now_ns < tier->paused_until_ns)
         return;
-    tier->pause_ns = tier->pause_ns == 0 ? STORE_PAUSE_MIN_NS : tier->pause_ns * 2;
-    if (tier->pause_ns > STORE_PAUSE_MAX_NS)
-        tier->pause_ns = STORE_PAUSE_MAX_NS;
+    tier->pause_ns = tier->pause_ns == 0 ? FDSTORE_PAUSE_MIN_NS : tier->pause_ns * 2;
+    if (tier->pause_ns > FDSTORE_PAUSE_MAX_NS)
+        tier->pause_ns = FDSTORE_PAUSE_MAX_NS;
     tier->paused_until_ns = now_ns + tier->pause_ns;
     (void)snprintf(tier->pause_why, sizeof tier->pause_why, "Redis answers: %.140s", why);
     loop_arm(tier->loop, &tier->pause_timer, tier->paused_until_ns);
@@ -32,18 +32,18 @@ static void pause_writing(struct redis_tier *tier, const char *why)
              (unsigned long long)(tier->pause_ns / LOOP_NS_PER_S));
 }
 
-void swi_tier_pause_over(struct loop_timer *timer, uint64_t now_ns)
+void redis_tier_pause_over(struct loop_timer *timer, uint64_t now_ns)
 {
     (void)now_ns;
-    swi_tier_write_more(LOOP_OWNER(timer, struct redis_tier, pause_timer));
+    redis_tier_write_more(LOOP_OWNER(timer, struct redis_tier, pause_timer));
 }
 
-const char *swi_tier_paused(const struct redis_tier *tier)
+const char *redis_tier_paused(const struct redis_tier *tier)
 {
     return loop_now() < tier->paused_until_ns ? tier->pause_why : NULL;
 }
 
-void swi_tier_end_pause(struct redis_tier *tier)
+void redis_tier_end_pause(struct redis_tier *tier)
 {
     tier->paused_until_ns = 0;
     loop_disarm(tier->loop, &tier->pause_timer);
@@ -65,7 +65,7 @@ static void fail_queued(struct redis_tier *tier, const char *why)
     }
 }
 
-void swi_tier_writes_down(struct redis_tier *tier)
+void redis_tier_writes_down(struct redis_tier *tier)
 {
     if (!tier->writing) /* else what is being written ends first, by itself */
         fail_queued(tier, redis_link_problem(tier->writes));
@@ -94,9 +94,9 @@ static void finish(struct redis_writing *writing, int status, const char *why)
     writing->over(writing, status, why);
     if (status == -EAGAIN || !redis_link_is_up(tier->writes))
         fail_queued(tier, redis_link_problem(tier->writes));
-    else if (swi_tier_paused(tier))
+    else if (redis_tier_paused(tier))
         fail_queued(tier, tier->pause_why);
-    swi_tier_write_more(tier);
+    redis_tier_write_more(tier);
 }
 
 /* The server answers, whatever it says. */
@@ -130,7 +130,7 @@ static bool ended_by(struct redis_writing *writing, const struct redis_reply *re
     }
     if (reply->type != REDIS_ERROR)
         return false;
-    enum redis_about about = swi_tier_count_error(tier, reply);
+    enum redis_about about = redis_tier_count_error(tier, reply);
     if (about == REDIS_ABOUT_WRITES || about == REDIS_ABOUT_RIGHTS)
         pause_writing(tier, reply->text);
     else if (about == REDIS_ABOUT_KEY)
@@ -139,7 +139,7 @@ static bool ended_by(struct redis_writing *writing, const struct redis_reply *re
     char why[sizeof reply->text + 32];
     (void)snprintf(why, sizeof why, "Redis answers: %s", reply->text);
     forget_calls(writing); /* when the breaker opens their ends must not come back here */
-    swi_tier_tell_error(tier, tier->writes, about, reply->text);
+    redis_tier_tell_error(tier, tier->writes, about, reply->text);
     finish(writing, SW_ELOAD, why);
     return true;
 }
@@ -235,7 +235,7 @@ static bool lock(struct redis_writing *writing)
     redis_command_text(&set, writing->tier->token);
     redis_command_text(&set, "NX");
     redis_command_text(&set, "PX");
-    redis_command_text(&set, STORE_LOCK_MS);
+    redis_command_text(&set, FDSTORE_LOCK_MS);
     return send(writing, &set, locked) != NULL;
 }
 
@@ -265,8 +265,8 @@ static void add_ttl(const struct redis_tier *tier, struct redis_command *set)
     redis_command_text(set, tier->ttl);
 }
 
-struct redis_call *swi_tier_set(struct redis_tier *tier, const struct redis_key *key,
-                                const void *value, size_t size)
+struct redis_call *redis_tier_set(struct redis_tier *tier, const struct redis_key *key,
+                                  const void *value, size_t size)
 {
     struct redis_command set = {.count = 0};
     redis_command_text(&set, "SET");
@@ -286,7 +286,7 @@ static int put(struct redis_writing *writing)
         return -ENODATA;
     const struct redis_key key = redis_key_stripe(tier->prefix, writing->digest, writing->next);
     struct redis_call *call =
-        swi_tier_set(tier, &key, bytes, redis_stripe_length(writing->bytes, writing->next));
+        redis_tier_set(tier, &key, bytes, redis_stripe_length(writing->bytes, writing->next));
     if (!call)
         return -EAGAIN;
     call->done = stored;
@@ -340,31 +340,31 @@ static const uint8_t *resident_stripe(struct redis_writing *writing, uint64_t of
 
 static void enqueue(struct redis_tier *tier, const struct queued_store *item)
 {
-    if (tier->queue_count == STORE_QUEUE_MAX) { /* the oldest is the likeliest to be evicted */
-        tier->queue_first = (tier->queue_first + 1) % STORE_QUEUE_MAX;
+    if (tier->queue_count == FDSTORE_QUEUE_MAX) { /* the oldest is the likeliest to be evicted */
+        tier->queue_first = (tier->queue_first + 1) % FDSTORE_QUEUE_MAX;
         tier->queue_count--;
         tier->stats.store_dropped++;
     }
-    tier->queue[(tier->queue_first + tier->queue_count++) % STORE_QUEUE_MAX] = *item;
+    tier->queue[(tier->queue_first + tier->queue_count++) % FDSTORE_QUEUE_MAX] = *item;
 }
 
 static void store_over(struct redis_writing *writing, int status, const char *why)
 {
     struct redis_tier *tier = writing->tier;
     (void)why;
-    tier->store_busy = false;
+    tier->fdstore_busy = false;
     if (status == -ENODATA)
         tier->stats.store_dropped++;
-    if (status == -EAGAIN && ++tier->storing.tries < STORE_TRIES_MAX)
+    if (status == -EAGAIN && ++tier->storing.tries < FDSTORE_TRIES_MAX)
         enqueue(tier, &tier->storing);
 }
 
 /* The oldest queued chunk becomes a writing. */
 static void start_store(struct redis_tier *tier)
 {
-    while (!tier->store_busy && tier->queue_count > 0) {
+    while (!tier->fdstore_busy && tier->queue_count > 0) {
         tier->storing = tier->queue[tier->queue_first];
-        tier->queue_first = (tier->queue_first + 1) % STORE_QUEUE_MAX;
+        tier->queue_first = (tier->queue_first + 1) % FDSTORE_QUEUE_MAX;
         tier->queue_count--;
         if (!cache_peek(tier->cache, tier->storing.id, tier->storing.digest)) {
             tier->stats.store_dropped++;
@@ -376,22 +376,22 @@ static void start_store(struct redis_tier *tier)
                                              .alone = true,
                                              .stripe = resident_stripe,
                                              .over = store_over};
-        tier->store_busy = true;
-        swi_tier_write(tier, &tier->store);
+        tier->fdstore_busy = true;
+        redis_tier_write(tier, &tier->store);
     }
 }
 
-void swi_tier_write(struct redis_tier *tier, struct redis_writing *writing)
+void redis_tier_write(struct redis_tier *tier, struct redis_writing *writing)
 {
     writing->tier = tier;
     writing->asked = writing->next = 0;
     writing->present = 0;
     writing->outstanding = 0;
     TAILQ_INSERT_TAIL(&tier->writings, writing, link);
-    swi_tier_write_more(tier);
+    redis_tier_write_more(tier);
 }
 
-void swi_tier_forget_writing(struct redis_tier *tier, struct redis_writing *writing)
+void redis_tier_forget_writing(struct redis_tier *tier, struct redis_writing *writing)
 {
     bool active = tier->writing && TAILQ_FIRST(&tier->writings) == writing;
     forget_calls(writing);
@@ -400,12 +400,13 @@ void swi_tier_forget_writing(struct redis_tier *tier, struct redis_writing *writ
         return;
     tier->writing = false;
     redis_link_abandoned(tier->writes);
-    swi_tier_write_more(tier);
+    redis_tier_write_more(tier);
 }
 
-void swi_tier_write_more(struct redis_tier *tier)
+void redis_tier_write_more(struct redis_tier *tier)
 {
-    if (!tier->writes || tier->writing || swi_tier_paused(tier) || !redis_link_usable(tier->writes))
+    if (!tier->writes || tier->writing || redis_tier_paused(tier) ||
+        !redis_link_usable(tier->writes))
         return;
     if (TAILQ_EMPTY(&tier->writings)) {
         start_store(tier); /* comes back here */
@@ -417,19 +418,19 @@ void swi_tier_write_more(struct redis_tier *tier)
     write_step(TAILQ_FIRST(&tier->writings));
 }
 
-void swi_tier_was_read(void *context, uint32_t id, const struct cache_chunk *chunk, bool wrong)
+void redis_tier_was_read(void *context, uint32_t id, const struct cache_chunk *chunk, bool wrong)
 {
     struct redis_tier *tier = context;
-    swi_tier_file_did(tier);
+    redis_tier_file_did(tier);
     if (!tier->writes)
         return;
     const struct queued_store item = {
         .id = id, .wrong = wrong, .bytes = chunk->bytes, .digest = chunk->digest};
     enqueue(tier, &item);
-    swi_tier_write_more(tier);
+    redis_tier_write_more(tier);
 }
 
-void swi_tier_stop_writing(struct redis_tier *tier)
+void redis_tier_stop_writing(struct redis_tier *tier)
 {
     tier->queue_count = 0;
     tier->paused_until_ns = UINT64_MAX; /* nothing begins any more */
