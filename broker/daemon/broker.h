@@ -17,6 +17,7 @@
 #include "remote/redis/models.h"
 #include "remote/redis/tier.h"
 #include "session/listener.h"
+#include "stats/counters.h"
 
 struct push;
 struct where;
@@ -46,23 +47,6 @@ struct broker_options {
     struct redis_options redis;
     uint32_t idle_s;    /* ends when its last client has been gone that long; or IDLE_NEVER */
     const char *models; /* to be served from the Redis, separated by commas; NULL: none */
-};
-
-/* What happened since the start; one number for each kind of misbehaviour. */
-struct counters {
-    uint64_t sessions;            /* that ever were */
-    uint64_t departed_hits;       /* of sessions that have ended */
-    uint64_t protocol_errors;     /* malformed or misplaced messages */
-    uint64_t descriptors_refused; /* sent by clients, closed */
-    uint64_t sessions_refused;    /* over the limit, or of another version */
-    uint64_t requests_refused;    /* over the limit of queued requests or open models */
-    uint64_t ids_refused;    /* requests that named a handle or chunk not open to their client */
-    uint64_t rate_limited;   /* times a session was not read for a while */
-    uint64_t slow_readers;   /* closed: they did not take their answers */
-    uint64_t silent_closed;  /* closed: they said nothing */
-    uint64_t quota_revoked;  /* sessions that pinned too much */
-    uint64_t damage_revoked; /* sessions that held a chunk which was damaged in memory */
-    uint64_t page_garbage;   /* sessions whose page held what no client of ours writes */
 };
 
 struct broker {
