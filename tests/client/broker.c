@@ -540,20 +540,6 @@ Test(client_broker, a_client_that_pins_too_much_is_revoked_and_may_come_back)
     cr_expect_eq(sup_broker_stop(&broker), 0);
 }
 
-/* ---- the README's example -------------------------------------------------------------------- */
-
-Test(client_broker, the_worker_of_the_readme_computes)
-{
-    const char *argv[] = {"swchunk", "synth", "minilm-l6", sup_format("%s/minilm", catalog()),
-                          NULL};
-    (void)sup_run_ok(argv);
-    struct sup_broker broker = sup_broker_start(catalog(), "128", NULL);
-    const char *said = sup_run_ok(SUP_ARGS("example-worker"));
-    float vector[3];
-    cr_expect_eq(sscanf(said, "%f %f %f", &vector[0], &vector[1], &vector[2]), 3, "%s", said);
-    cr_expect_eq(sup_broker_stop(&broker), 0);
-}
-
 /* ---- tensors without BERT -------------------------------------------------------------------- */
 
 struct line {
