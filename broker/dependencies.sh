@@ -8,7 +8,7 @@ packages=(gcc g++ cmake ninja-build pkg-config liburing-dev libxxhash-dev libbli
     libmicrohttpd-dev)
 if [ "${1:-}" = --tests ]; then
     packages+=(libcriterion-dev mandoc python3 python3-numpy spin redis-server redis-tools openssl strace
-        systemd)
+        systemd clang-format)
 fi
 case " $* " in # libFuzzer and clang's sanitizers
 *" --fuzz "*) packages+=(clang libclang-rt-14-dev) ;;
