@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/log_journal.h"
 #include "base/log_output.h"
 
 #define LINES_A_SECOND 5u /* of one cause */

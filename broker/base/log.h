@@ -19,9 +19,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
-#include <sys/types.h>
 
-enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+#include "base/log_line.h"
 
 /* Kinds of events that somebody may want to find or act on, as the journal's MESSAGE_ID. */
 #define LOG_ID_SERVING "264faa70441a4448bc886d1d6ff130b5"
@@ -29,16 +28,6 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_D
     "c135b9ec395a46178a276309102302e3" /* a chunk cannot be read or does not match */
 #define LOG_ID_REFUSED "ec2fffbdb6ca429d9e482cf89b9e1541" /* a client broke a rule */
 #define LOG_ID_RELOAD  "17196512950b4db49352ba11f250d6af"
-
-/* Fields beside the text; the journal's names in brackets. Borrowed during the call. */
-struct log_about {
-    const char *message_id; /* NULL: none (MESSAGE_ID) */
-    const char *model;      /* NULL: none (SW_MODEL) */
-    const char *chunk;      /* (SW_CHUNK) */
-    const char *client;     /* its name (SW_CLIENT) */
-    pid_t client_pid;       /* with client (SW_CLIENT_PID, SW_CLIENT_UID) */
-    uid_t client_uid;
-};
 
 /* Before the first line; looks at stderr. */
 void log_start(enum log_level level);

@@ -4,14 +4,14 @@
  *
  * Not through sd_journal_send, which waits when the journal does not read: a stuck journal would
  * stop the broker. */
+#include "base/log_journal.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
-
-#include "base/log_output.h"
 
 /* Addressed anew for each entry: a journal that was started again is found. */
 static const struct sockaddr_un journal = {.sun_family = AF_UNIX,

@@ -19,6 +19,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/log_journal.h"
+
 #define STDERR_AGAIN "/proc/self/fd/2"
 
 /* Whether stderr is the stream that the service manager connected to the journal. */
@@ -74,10 +76,4 @@ bool log_output_write(const struct log_output *output, const char *text, size_t 
         written = write(output->fd, text, size);
     while (written < 0 && errno == EINTR);
     return written == (ssize_t)size;
-}
-
-int log_priority(enum log_level level)
-{
-    static const int priorities[] = {3, 4, 6, 7};
-    return priorities[level];
 }

@@ -3,11 +3,8 @@
 #ifndef SWB_BASE_LOG_OUTPUT_H
 #define SWB_BASE_LOG_OUTPUT_H
 
+#include <stdbool.h>
 #include <stddef.h>
-
-#include "base/log.h"
-
-#define LOG_LINE_BYTES 1024
 
 enum log_kind {
     LOG_TO_FILE,
@@ -28,13 +25,5 @@ struct log_output {
 void log_output_open(struct log_output *ret);
 /* Writes size bytes without waiting. False: they were dropped. */
 bool log_output_write(const struct log_output *output, const char *text, size_t size);
-/* syslog's number for a level */
-int log_priority(enum log_level level);
-
-/* One entry for the journal. 0; -EAGAIN: it does not take it now; another -errno: it is not there.
- */
-int log_journal_send(int fd, enum log_level level, const struct log_about *about, const char *text);
-/* A descriptor, or -errno. */
-int log_journal_open(void);
 
 #endif

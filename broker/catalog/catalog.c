@@ -463,7 +463,7 @@ bool catalog_has_stored(struct catalog *catalog, const char *name, struct swi_di
         return false;
     if (has_directory(model))
         return true;
-    if (!swi_digest_equal(revision_stored_digest(model->current->stored), digest))
+    if (!swi_digest_equal(model->current->bundle, digest))
         return false;
     set_problem(model, 0, NULL);
     return true;

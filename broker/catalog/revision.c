@@ -12,7 +12,6 @@
 #include <unistd.h>
 
 #include "catalog/open_beneath.h"
-#include "catalog/revision_remote.h"
 #include "handover/ledger.h"
 
 #define FILE_MAX_BYTES (64u << 20)
@@ -24,14 +23,15 @@ static void revision_free(struct revision *revision)
             close(revision->files[i]);
     free(revision->files);
     free(revision->ids);
-    revision_stored_free(revision->stored);
+    if (revision->ops)
+        revision->ops->free(revision);
     swi_manifest_fini(&revision->manifest);
     free(revision->name);
     free(revision);
 }
 
 int revision_create_of(struct cache *cache, const char *name, const struct swi_manifest *manifest,
-                       struct revision_stored *stored, uint64_t incarnation, struct revision **ret)
+                       uint64_t incarnation, struct revision **ret)
 {
     struct revision *revision = calloc(1, sizeof *revision);
     if (!revision)
@@ -50,31 +50,6 @@ int revision_create_of(struct cache *cache, const char *name, const struct swi_m
     for (size_t i = 0; i < manifest->count; i++)
         revision->files[i] = -1;
     revision->manifest = *manifest;
-    revision->stored = stored;
-    *ret = revision;
-    return 0;
-}
-
-int revision_create(struct cache *cache, const char *name, int directory, uint64_t incarnation,
-                    struct revision **ret, struct swi_error *error)
-{
-    struct swi_manifest manifest;
-    struct stat status;
-    int result = swi_manifest_read(directory, &manifest, error);
-    if (result < 0)
-        return result;
-    struct revision *revision = NULL;
-    if (fstat(directory, &status) < 0)
-        result = swi_fail(error, -errno, "%s", sw_strerror(-errno));
-    else if (revision_create_of(cache, name, &manifest, NULL, incarnation, &revision) < 0)
-        result = swi_fail(error, -ENOMEM, "out of memory");
-    if (result < 0) {
-        swi_manifest_fini(&manifest);
-        return result;
-    }
-    revision->directory = directory;
-    revision->device = status.st_dev;
-    revision->inode = status.st_ino;
     *ret = revision;
     return 0;
 }
@@ -93,8 +68,6 @@ void revision_destroy(struct revision *revision)
 {
     assert(revision->users == 0);
     unregister_chunks(revision);
-    if (revision->directory >= 0)
-        close(revision->directory);
     revision_free(revision);
 }
 
@@ -102,8 +75,7 @@ bool revision_equal(const struct revision *a, const struct revision *b)
 {
     const struct swi_manifest *x = &a->manifest, *y = &b->manifest;
     if (a->stored && b->stored)
-        return swi_digest_equal(revision_stored_digest(a->stored),
-                                revision_stored_digest(b->stored));
+        return swi_digest_equal(a->bundle, b->bundle);
     if (a->stored || b->stored)
         return false;
     if (a->device != b->device || a->inode != b->inode || x->count != y->count)
@@ -299,8 +271,19 @@ int revision_find(const struct revision *revision, const char *component)
 int revision_open_file(const struct revision *revision, const char *path, uint64_t *ret_bytes,
                        struct swi_error *error)
 {
-    if (revision->stored)
-        return revision_stored_open(revision, path, ret_bytes, error);
+    return revision->ops->open_file(revision, path, ret_bytes, error);
+}
+
+/* ---- a revision with a directory ------------------------------------------------------------- */
+
+static void close_directory(struct revision *revision)
+{
+    close(revision->directory);
+}
+
+static int open_file(const struct revision *revision, const char *path, uint64_t *ret_bytes,
+                     struct swi_error *error)
+{
     int fd = open_beneath(revision->directory, path, 0);
     if (fd == -EXDEV || fd == -ELOOP)
         return swi_fail(error, SW_ENOCOMPONENT,
@@ -328,4 +311,31 @@ int revision_open_file(const struct revision *revision, const char *path, uint64
     }
     *ret_bytes = (uint64_t)status.st_size;
     return fd;
+}
+
+static const struct revision_ops directory_ops = {.open_file = open_file, .free = close_directory};
+
+int revision_create(struct cache *cache, const char *name, int directory, uint64_t incarnation,
+                    struct revision **ret, struct swi_error *error)
+{
+    struct swi_manifest manifest;
+    struct stat status;
+    int result = swi_manifest_read(directory, &manifest, error);
+    if (result < 0)
+        return result;
+    struct revision *revision = NULL;
+    if (fstat(directory, &status) < 0)
+        result = swi_fail(error, -errno, "%s", sw_strerror(-errno));
+    else if (revision_create_of(cache, name, &manifest, incarnation, &revision) < 0)
+        result = swi_fail(error, -ENOMEM, "out of memory");
+    if (result < 0) {
+        swi_manifest_fini(&manifest);
+        return result;
+    }
+    revision->ops = &directory_ops;
+    revision->directory = directory;
+    revision->device = status.st_dev;
+    revision->inode = status.st_ino;
+    *ret = revision;
+    return 0;
 }

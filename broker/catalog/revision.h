@@ -6,8 +6,11 @@
  * its last user is gone, they leave the cache and the revision is freed. Made and superseded by the
  * catalog.
  *
- *   current, unregistered ──acquire──▶ current, registered ──supersede──▶ superseded ──last
- * release──▶ freed
+ *   current, unregistered ──acquire──▶ current, registered ──supersede──▶ superseded
+ *                                                                                  │
+ *                                                                            last release
+ *                                                                                  ▼
+ *                                                                                freed
  */
 #ifndef SWB_CATALOG_REVISION_H
 #define SWB_CATALOG_REVISION_H
@@ -19,14 +22,25 @@
 #include "cache/cache.h"
 #include "core/manifest.h"
 
+struct revision;
 struct revision_stored;
+
+/* How a revision reaches its small files: in a directory, or in memory. */
+struct revision_ops {
+    /* As revision_open_file. */
+    int (*open_file)(const struct revision *revision, const char *path, uint64_t *ret_bytes,
+                     struct swi_error *error);
+    void (*free)(struct revision *revision);
+};
 
 struct revision {
     TAILQ_ENTRY(revision) link; /* among the superseded */
     struct cache *cache;
     char *name;
-    int directory;                  /* -1: it came from a Redis (catalog/revision_remote.h) */
+    const struct revision_ops *ops;
+    int directory;                  /* -1: it came from a remote (catalog/revision_remote.h) */
     struct revision_stored *stored; /* NULL: it has a directory */
+    struct swi_digest bundle;       /* of the bundle it was made of; unused if it has a directory */
     dev_t device;                   /* of the directory */
     ino_t inode;
     struct swi_manifest manifest;
@@ -42,9 +56,10 @@ struct revision {
 /* Reads the directory's manifest. The descriptor becomes the revision's on success. */
 int revision_create(struct cache *cache, const char *name, int directory, uint64_t incarnation,
                     struct revision **ret, struct swi_error *error);
-/* One of a manifest and, instead of a directory, stored files: both the revision's on success. */
+/* Makes a revision of a manifest, which it owns on success. The caller then sets ops and the members
+ * that they use. -ENOMEM. */
 int revision_create_of(struct cache *cache, const char *name, const struct swi_manifest *manifest,
-                       struct revision_stored *stored, uint64_t incarnation, struct revision **ret);
+                       uint64_t incarnation, struct revision **ret);
 /* Without users. Takes its chunks out of the cache; their waiters hear SW_ESTALE. */
 void revision_destroy(struct revision *revision);
 

@@ -24,7 +24,6 @@ struct stored_file {
 };
 
 struct revision_stored {
-    struct swi_digest digest;
     struct swi_digest kept_digest; /* if kept */
     bool kept;
     uint32_t count;
@@ -65,7 +64,7 @@ static int check_room(const struct bundle *bundle, uint64_t descriptors, struct 
     return revision_stored_check(&usage, &more, descriptors, error);
 }
 
-void revision_stored_free(struct revision_stored *stored)
+static void free_files(struct revision_stored *stored)
 {
     if (!stored)
         return;
@@ -77,11 +76,6 @@ void revision_stored_free(struct revision_stored *stored)
         free(stored->files[i].name);
     }
     free(stored);
-}
-
-struct swi_digest revision_stored_digest(const struct revision_stored *stored)
-{
-    return stored->digest;
 }
 
 void revision_stored_note_kept(struct revision_stored *stored, struct swi_digest digest)
@@ -136,8 +130,8 @@ static int keep_file(struct stored_file *ret, const struct bundle_file *file, ui
                : swi_fail(error, result, "cannot keep its small files: %s", sw_strerror(result));
 }
 
-static int keep_files(const struct bundle *bundle, struct swi_digest digest,
-                      struct revision_stored **ret, struct swi_error *error)
+static int keep_files(const struct bundle *bundle, struct revision_stored **ret,
+                      struct swi_error *error)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
@@ -149,48 +143,19 @@ static int keep_files(const struct bundle *bundle, struct swi_digest digest,
         calloc(1, sizeof *stored + bundle->count * sizeof stored->files[0]);
     if (!stored)
         return swi_fail(error, -ENOMEM, "out of memory for its small files");
-    stored->digest = digest;
     for (uint32_t i = 0; result == 0 && i < bundle->count; i++)
         result =
             keep_file(&stored->files[stored->count++], &bundle->files[i], limit.rlim_cur, error);
     if (result < 0) {
-        revision_stored_free(stored);
+        free_files(stored);
         return result;
     }
     *ret = stored;
     return 0;
 }
 
-int revision_create_stored(struct cache *cache, const char *name, const void *data, size_t size,
-                           struct swi_digest digest, uint64_t incarnation, struct revision **ret,
-                           struct swi_error *error)
-{
-    struct bundle bundle;
-    struct swi_manifest manifest;
-    struct revision_stored *stored = NULL;
-    int result = bundle_parse(data, size, &bundle, error);
-    if (result < 0)
-        return result;
-    const struct bundle_file *text = bundle_find(&bundle, SWI_MANIFEST_FILE);
-    result = swi_manifest_parse(text->bytes, text->size, &manifest, error);
-    if (result == 0) {
-        result = keep_files(&bundle, digest, &stored, error);
-        if (result == 0) {
-            result = revision_create_of(cache, name, &manifest, stored, incarnation, ret);
-            if (result < 0)
-                (void)swi_fail(error, result, "cannot keep it: %s", sw_strerror(result));
-        }
-        if (result < 0) {
-            revision_stored_free(stored);
-            swi_manifest_fini(&manifest);
-        }
-    }
-    bundle_fini(&bundle);
-    return result;
-}
-
-int revision_stored_open(const struct revision *revision, const char *path, uint64_t *ret_bytes,
-                         struct swi_error *error)
+static int open_file(const struct revision *revision, const char *path, uint64_t *ret_bytes,
+                     struct swi_error *error)
 {
     const struct revision_stored *stored = revision->stored;
     for (uint32_t i = 0; i < stored->count; i++) {
@@ -207,4 +172,43 @@ int revision_stored_open(const struct revision *revision, const char *path, uint
         return fd;
     }
     return swi_fail(error, SW_ENOCOMPONENT, "%s has no file %s", revision->name, path);
+}
+
+static void free_own_files(struct revision *revision)
+{
+    free_files(revision->stored);
+}
+
+static const struct revision_ops remote_ops = {.open_file = open_file, .free = free_own_files};
+
+int revision_create_stored(struct cache *cache, const char *name, const void *data, size_t size,
+                           struct swi_digest digest, uint64_t incarnation, struct revision **ret,
+                           struct swi_error *error)
+{
+    struct bundle bundle;
+    struct swi_manifest manifest;
+    struct revision_stored *stored = NULL;
+    int result = bundle_parse(data, size, &bundle, error);
+    if (result < 0)
+        return result;
+    const struct bundle_file *text = bundle_find(&bundle, SWI_MANIFEST_FILE);
+    result = swi_manifest_parse(text->bytes, text->size, &manifest, error);
+    if (result == 0) {
+        result = keep_files(&bundle, &stored, error);
+        if (result == 0) {
+            result = revision_create_of(cache, name, &manifest, incarnation, ret);
+            if (result < 0)
+                (void)swi_fail(error, result, "cannot keep it: %s", sw_strerror(result));
+        }
+        if (result < 0) {
+            free_files(stored);
+            swi_manifest_fini(&manifest);
+        } else {
+            (*ret)->ops = &remote_ops;
+            (*ret)->stored = stored;
+            (*ret)->bundle = digest;
+        }
+    }
+    bundle_fini(&bundle);
+    return result;
 }

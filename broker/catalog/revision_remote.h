@@ -29,11 +29,4 @@ void revision_stored_note_kept(struct revision_stored *stored, struct swi_digest
 /* False: it is not. */
 bool revision_stored_kept(const struct revision_stored *stored, struct swi_digest *ret);
 
-/* For revision.c. */
-void revision_stored_free(struct revision_stored *stored);
-struct swi_digest revision_stored_digest(const struct revision_stored *stored);
-/* As revision_open_file. */
-int revision_stored_open(const struct revision *revision, const char *path, uint64_t *ret_bytes,
-                         struct swi_error *error);
-
 #endif
