@@ -32,18 +32,18 @@
 struct settings {
     unsigned pairs, mebibytes;
     const char *directory;
-    enum cache_engine engine;
+    enum loader_engine engine;
     bool json;
 };
 
 static bool take_engine(const char *text, void *place)
 {
-    static const char *const names[] = {[CACHE_ENGINE_AUTO] = "auto",
-                                        [CACHE_ENGINE_URING] = "uring",
-                                        [CACHE_ENGINE_THREADS] = "threads"};
+    static const char *const names[] = {[LOADER_AUTO] = "auto",
+                                        [LOADER_URING] = "uring",
+                                        [LOADER_THREADS] = "threads"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strcmp(text, names[i]) == 0) {
-            *(enum cache_engine *)place = (enum cache_engine)i;
+            *(enum loader_engine *)place = (enum loader_engine)i;
             return true;
         }
     return false;
@@ -399,7 +399,7 @@ int bench_load(int argc, char **argv)
         .budget_bytes = files[0].bytes + PIECE, /* room for one of the two */
         .max_bytes = files[0].bytes + PIECE,
         .engine = settings.engine,
-        .policy = CACHE_POLICY_NEXT_USE,
+        .policy = POLICY_NEXT_USE,
     };
     if (cache_create(&options, &cache, &error) < 0)
         bench_die("%s", error.text);

@@ -110,7 +110,7 @@ static double rate(uint64_t part, uint64_t whole)
     return whole > 0 ? (double)part / (double)whole : 0;
 }
 
-static double simulated_rate(const struct trace_log *trace, enum cache_policy policy,
+static double simulated_rate(const struct trace_log *trace, enum policy_kind policy,
                              uint64_t budget, size_t from)
 {
     struct simulated result;
@@ -140,8 +140,8 @@ static void compare(struct report *report, const struct trace_log *trace, const 
         problem.in_parts = true;
         if (result < 0 || bound_hit_bytes(&problem, &in_parts) < 0)
             bench_die("out of memory");
-        double lru = simulated_rate(trace, CACHE_POLICY_LRU, budget, settings->from);
-        double next = simulated_rate(trace, CACHE_POLICY_NEXT_USE, budget, settings->from);
+        double lru = simulated_rate(trace, POLICY_LRU, budget, settings->from);
+        double next = simulated_rate(trace, POLICY_NEXT_USE, budget, settings->from);
         double most = rate(bound, uses->counted_bytes);
         json_array_append_new(list, json_pack("{s:I, s:f, s:f, s:f, s:f, s:f}", "budget_bytes",
                                               (json_int_t)budget, "byte_hit_rate_lru", lru,

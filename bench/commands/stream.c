@@ -184,7 +184,7 @@ static void measure_rounds(const struct settings *settings, const struct work *w
     crew_end(&crew);
 }
 
-static double simulated(const struct trace_log *trace, enum cache_policy policy, uint64_t budget,
+static double simulated(const struct trace_log *trace, enum policy_kind policy, uint64_t budget,
                         size_t from)
 {
     struct simulated result;
@@ -234,8 +234,8 @@ static void judge(struct run *run, const char *path, uint64_t start_ns)
     run->hit_rate = 1 - (double)run->loaded_bytes / (double)run->used_bytes;
     run->bound = (double)most / (double)run->used_bytes;
     run->bound_in_parts = (double)most_in_parts / (double)run->used_bytes;
-    run->simulated_lru = simulated(&trace, CACHE_POLICY_LRU, run->budget, problem.from);
-    run->simulated_next_use = simulated(&trace, CACHE_POLICY_NEXT_USE, run->budget, problem.from);
+    run->simulated_lru = simulated(&trace, POLICY_LRU, run->budget, problem.from);
+    run->simulated_next_use = simulated(&trace, POLICY_NEXT_USE, run->budget, problem.from);
     free(uses);
     free(bytes);
     trace_log_fini(&trace);

@@ -12,7 +12,7 @@
 #include "replay/trace_file.h"
 
 struct simulate_options {
-    enum cache_policy policy;
+    enum policy_kind policy;
     uint64_t budget;
     size_t from; /* uses before this one are replayed and not counted */
 };

@@ -171,7 +171,7 @@ static int fit_budget(struct cache *cache, struct swi_error *error)
     if (cache->budget > cache->segment.max_bytes)
         cache->budget = cache->segment.max_bytes;
     uint64_t reserved = cache->segment.reserved_bytes;
-    if (cache->budget <= reserved || segment_check_limit(cache->budget, &cache->limited) == 0)
+    if (cache->budget <= reserved || cgroup_check_memory(cache->budget, &cache->limited) == 0)
         return 0;
     if (reserved < SWI_PAGE_BYTES)
         return swi_fail(error, cache->limited.code, "%s", cache->limited.text);
@@ -204,7 +204,7 @@ int cache_adopt(const struct cache_options *options, int arena_fd, int index_fd,
     if (result == 0)
         result = fit_budget(cache, error);
     if (result == 0)
-        result = loader_create((enum loader_engine)options->engine, &cache->loader, error);
+        result = loader_create(options->engine, &cache->loader, error);
     if (result < 0) {
         cache->index.fd = cache->segment.fd = -1; /* still the caller's */
         cache_destroy(cache);

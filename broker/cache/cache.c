@@ -37,7 +37,7 @@ static int reserve_first(struct cache *cache, struct swi_error *error)
     bool taken = result == -ENOSPC && segment_fits(&cache->segment, cache->budget);
     if (taken) { /* others give memory back; nobody raises a limit */
         cache->refused = *error;
-        result = segment_check_limit(cache->budget, error);
+        result = cgroup_check_memory(cache->budget, error);
         taken = result == 0;
     }
     if (taken || result == 0)
@@ -116,17 +116,13 @@ int cache_create(const struct cache_options *options, struct cache **ret, struct
         result = reserve_first(cache, error);
     }
     if (result == 0)
-        result = loader_create((enum loader_engine)options->engine, &cache->loader, error);
+        result = loader_create(options->engine, &cache->loader, error);
     if (result < 0)
         cache_destroy(cache);
     else
         *ret = cache;
     return result;
 }
-
-_Static_assert((int)LOADER_AUTO == CACHE_ENGINE_AUTO && (int)LOADER_URING == CACHE_ENGINE_URING &&
-                   (int)LOADER_THREADS == CACHE_ENGINE_THREADS,
-               "cache.h and loader.h name the same engines");
 
 void cache_destroy(struct cache *cache)
 {

@@ -17,19 +17,18 @@
 #include "core/digest.h"
 #include "core/error.h"
 #include "core/lease.h"
+#include "loader/loader.h"
+#include "policy/policy.h"
 
 struct cache;
 struct cache_chunk;
 struct ledger;
 
-enum cache_engine { CACHE_ENGINE_AUTO, CACHE_ENGINE_URING, CACHE_ENGINE_THREADS };
-enum cache_policy { CACHE_POLICY_LRU, CACHE_POLICY_NEXT_USE };
-
 struct cache_options {
     uint64_t budget_bytes; /* --cache-size */
     uint64_t max_bytes;    /* what resize may grow to; clients map this much address space */
-    enum cache_policy policy;
-    enum cache_engine engine;
+    enum policy_kind policy;
+    enum loader_engine engine;
     /* How many bytes the cursors of one session may keep from leaving (next-use); its quota of pinned
      * bytes. 0: half of the budget as it is at the time; UINT64_MAX: no bound. */
     uint64_t session_bytes;
@@ -164,8 +163,6 @@ enum cache_remote_state {
     CACHE_REMOTE_DOWN,
 };
 
-struct load; /* loader.h */
-
 /* Where chunks may be had from beside their files, by their digests: the Redis tier. Such a load goes
  * through the loader as any other and is verified by it; what fails there is tried here, and the
  * other way round, without the chunk's leaving the state of loading:
@@ -237,7 +234,7 @@ bool cache_withdraw(struct cache *cache, uint32_t id);
 int cache_resize(struct cache *cache, uint64_t budget_bytes, struct swi_error *error);
 
 /* From the next eviction on. */
-void cache_set_policy(struct cache *cache, enum cache_policy policy);
+void cache_set_policy(struct cache *cache, enum policy_kind policy);
 /* As cache_options.session_bytes. */
 void cache_set_session_bytes(struct cache *cache, uint64_t bytes);
 

@@ -323,7 +323,7 @@ void cache_tidy(struct cache *cache)
     cache->pump_wanted = true;
 }
 
-void cache_set_policy(struct cache *cache, enum cache_policy policy)
+void cache_set_policy(struct cache *cache, enum policy_kind policy)
 {
     policy_set_kind(cache->policy, policy);
 }

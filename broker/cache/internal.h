@@ -13,10 +13,9 @@
 
 #include "cache/cache.h"
 #include "handover/ledger.h"
-#include "loader/loader.h"
 #include "memory/arena.h"
+#include "memory/cgroup.h"
 #include "memory/segment.h"
-#include "policy/policy.h"
 
 #define CACHE_ROOM_WAIT_NS UINT64_C(5000000000) /* for pins to go */
 #define CACHE_RETRY_MIN_NS UINT64_C(1000000)

@@ -37,8 +37,8 @@ struct broker_options {
     uint64_t cache_bytes;
     uint64_t max_cache_bytes;
     uint64_t max_pinned_bytes; /* by one client; 0: half of the cache as it is at the time */
-    enum cache_policy policy;
-    enum cache_engine engine;
+    enum policy_kind policy;
+    enum loader_engine engine;
     enum log_level log_level;
     mode_t socket_mode;
     gid_t socket_gid; /* BROKER_NO_GROUP: the process's own */

@@ -65,9 +65,6 @@ int segment_renew(struct segment *segment, uint64_t block, struct swi_error *err
 int segment_check_space(const struct segment *segment, uint64_t goal_bytes,
                         struct swi_error *error);
 
-/* The second of these alone: without an arena, or where the first has said no already. -ENOMEM. */
-int segment_check_limit(uint64_t goal_bytes, struct swi_error *error);
-
 /* Whether goal_bytes would fit the file system of the segment if nothing else were in it. */
 bool segment_fits(const struct segment *segment, uint64_t goal_bytes);
 
@@ -90,11 +87,5 @@ int index_segment_create(struct index_segment *segment, struct swi_error *error)
  * descriptor is the segment's on success. */
 int index_segment_adopt(struct index_segment *segment, int fd, struct swi_error *error);
 void index_segment_destroy(struct index_segment *segment);
-
-/* Smallest memory limit of the cgroups named in proc_cgroup (/proc/self/cgroup's text), v2 or v1,
- * every ancestor included, read below sys_root (/sys/fs/cgroup). UINT64_MAX: none. path, if not
- * NULL, receives the file it is from. */
-uint64_t segment_cgroup_limit(const char *proc_cgroup, const char *sys_root, char *path,
-                              size_t path_size);
 
 #endif

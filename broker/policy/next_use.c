@@ -1,16 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* next-use: from the cursors of all sessions to the time until each component's next use.
- *
- * Everything that comes from a client is clamped before it is used: a step lasts between a
- * microsecond and ten seconds, a component lies inside its model, lanes of one session share its
- * bytes. The work of one round is bounded; when there are more cursors than it allows, rounds start
- * at different sessions.
+/* Everything that comes from a client is clamped before use: a step lasts between a microsecond and
+ * ten seconds, a component lies inside its model, and the lanes of one session share its bytes. The
+ * work of one round is bounded; with more cursors than the bound allows, rounds start at different
+ * sessions.
  */
-#include <assert.h>
-#include <math.h>
+#include "policy/next_use.h"
 
-#include "core/lease.h"
-#include "policy/internal.h"
+#include <math.h>
 
 #define STEP_MIN_NS     1e3
 #define STEP_MAX_NS     1e10
@@ -19,8 +15,7 @@
 #define SILENT_MIN_NS   250e6               /* a stalled disk does not make a worker idle */
 #define WORK_MAX        (UINT32_C(1) << 20) /* components looked at in one round */
 
-/* ---- what cursors say ---------------------------------------------------------------------------
- */
+/* ---- cursors --------------------------------------------------------------------------------- */
 
 static double clamp_step(uint64_t step_ns)
 {
@@ -53,85 +48,85 @@ static bool look_at_lane(struct lane *lane, const struct swi_page *page, unsigne
     return true;
 }
 
-/* How long a pass through `size` components takes: what was seen, else what the client says. */
+/* The duration of a pass through `size` components: as measured, else as the client reports it. */
 static double pass_ns(const struct lane *lane, uint32_t size)
 {
     double said = lane->step_ns * size;
     return lane->pass_ns > STEP_MIN_NS ? fmin(lane->pass_ns, STEP_MAX_NS * size) : said;
 }
 
-bool policy_observe(struct policy *policy, uint32_t session, const struct swi_page *page,
-                    uint64_t now_ns)
+bool next_use_observe(struct next_use *next_use, uint32_t session, const struct swi_page *page,
+                      uint64_t now_ns)
 {
     bool moved = false;
     for (unsigned i = 0; i < SW_CURSOR_LANES; i++)
-        moved = look_at_lane(&policy->lane[session][i], page, i, now_ns) || moved;
-    if (moved && policy->session_at[session] == 0) {
-        policy->session[policy->session_count++] = session;
-        policy->session_at[session] = policy->session_count;
+        moved = look_at_lane(&next_use->lane[session][i], page, i, now_ns) || moved;
+    if (moved && next_use->session_at[session] == 0) {
+        next_use->session[next_use->session_count++] = session;
+        next_use->session_at[session] = next_use->session_count;
     }
     return moved;
 }
 
-void policy_forget_session(struct policy *policy, uint32_t session)
+void next_use_forget_session(struct next_use *next_use, uint32_t session)
 {
     for (unsigned i = 0; i < SW_CURSOR_LANES; i++)
-        policy->lane[session][i] = (struct lane){.incarnation = 0};
-    uint32_t at = policy->session_at[session];
+        next_use->lane[session][i] = (struct lane){.incarnation = 0};
+    uint32_t at = next_use->session_at[session];
     if (at == 0)
         return;
-    uint32_t moved = policy->session[--policy->session_count];
-    policy->session[at - 1] = moved;
-    policy->session_at[moved] = at;
-    policy->session_at[session] = 0;
+    uint32_t moved = next_use->session[--next_use->session_count];
+    next_use->session[at - 1] = moved;
+    next_use->session_at[moved] = at;
+    next_use->session_at[session] = 0;
 }
 
-/* The model that a lane's pass runs through, when the lane is live. */
-static struct policy_model *live_model(struct policy *policy, const struct lane *lane)
+/* ---- foresight ------------------------------------------------------------------------------- */
+
+/* The model that a lane's pass runs through, if the lane is live. */
+static struct policy_model *live_model(const struct next_use *next_use, const struct models *models,
+                                       const struct lane *lane)
 {
     if (lane->incarnation == 0)
         return NULL;
-    struct policy_model *model = policy_find_model(policy, lane->incarnation);
+    struct policy_model *model = models_find(models, lane->incarnation);
     if (!model || lane->component >= model->size)
         return NULL;
-    double silent_ns = (double)(policy->now_ns - lane->moved_ns);
+    double silent_ns = (double)(next_use->now_ns - lane->moved_ns);
     double patience_ns = SILENT_PASSES * pass_ns(lane, model->size);
     return silent_ns <= fmax(patience_ns, SILENT_MIN_NS) ? model : NULL;
 }
 
-/* ---- foresight
- * ----------------------------------------------------------------------------------- */
-
-static void begin_model(struct policy *policy, struct policy_model *model)
+static void begin_model(const struct next_use *next_use, struct policy_model *model)
 {
-    if (model->foreseen == policy->prepared)
+    if (model->foreseen == next_use->prepared)
         return;
-    model->foreseen = policy->prepared;
+    model->foreseen = next_use->prepared;
     model->pass_ns = 0;
     for (uint32_t i = 0; i < model->size; i++)
         model->component[i].until_ns = model->component[i].beyond_ns = INFINITY;
 }
 
-/* Walks the lane's pass from where it is, once around. Its share of bytes is what it may keep from
- * leaving, the nearest first. */
-static void walk(struct policy *policy, const struct lane *lane, struct policy_model *model,
-                 uint64_t share_bytes)
+/* Walks the lane's pass once around from its present position. The lane guards share_bytes of
+ * resident chunks, the nearest first. */
+static void walk(const struct next_use *next_use, const struct models *models,
+                 const struct lane *lane, struct policy_model *model, uint64_t share_bytes)
 {
-    begin_model(policy, model);
+    begin_model(next_use, model);
     double whole_ns = pass_ns(lane, model->size);
     double step_ns = whole_ns / model->size;
-    double begun_ns = (double)(policy->now_ns - lane->pass_began_ns);
+    double begun_ns = (double)(next_use->now_ns - lane->pass_began_ns);
     model->pass_ns = fmax(model->pass_ns, fmax(whole_ns, begun_ns));
     /* part of the current step is over */
-    double elapsed_ns = fmin((double)(policy->now_ns - lane->moved_ns), step_ns);
+    double elapsed_ns = fmin((double)(next_use->now_ns - lane->moved_ns), step_ns);
     uint64_t bytes = 0;
     for (uint32_t steps = 0; steps < model->size; steps++) {
         uint32_t at = lane->component + steps;
         struct policy_component *component =
             &model->component[at < model->size ? at : at - model->size];
-        if (component->id == ARENA_NOBODY)
+        if (component->id == NO_CHUNK)
             continue;
-        const struct known_chunk *chunk = &policy->chunk[component->id];
+        const struct known_chunk *chunk = &models->chunk[component->id];
         if (chunk->resident)
             bytes += chunk->bytes;
         double until_ns = steps == 0 ? 0 : steps * step_ns - elapsed_ns;
@@ -144,33 +139,37 @@ static void walk(struct policy *policy, const struct lane *lane, struct policy_m
     }
 }
 
-static uint32_t foresee_session(struct policy *policy, uint32_t session)
+/* Returns the work done, in components. */
+static uint32_t walk_session(const struct next_use *next_use, const struct models *models,
+                             uint32_t session)
 {
-    struct policy_model *models[SW_CURSOR_LANES];
+    const struct lane *lanes = next_use->lane[session];
+    struct policy_model *model[SW_CURSOR_LANES];
     unsigned live = 0;
     for (unsigned i = 0; i < SW_CURSOR_LANES; i++) {
-        models[i] = live_model(policy, &policy->lane[session][i]);
-        live += models[i] != NULL;
+        model[i] = live_model(next_use, models, &lanes[i]);
+        live += model[i] != NULL;
     }
     uint32_t work = SW_CURSOR_LANES;
     for (unsigned i = 0; i < SW_CURSOR_LANES; i++) {
-        if (!models[i])
+        if (!model[i])
             continue;
-        walk(policy, &policy->lane[session][i], models[i], policy->session_bytes / live);
-        work += models[i]->size;
+        walk(next_use, models, &lanes[i], model[i], next_use->session_bytes / live);
+        work += model[i]->size;
     }
     return work;
 }
 
-void policy_foresee(struct policy *policy)
+void next_use_prepare(struct next_use *next_use, struct models *models, uint64_t now_ns)
 {
-    policy->prepared++;
+    next_use->now_ns = now_ns;
+    next_use->prepared++;
     uint32_t work = 0;
-    uint32_t count = policy->session_count;
+    uint32_t count = next_use->session_count;
     uint32_t done = 0;
     for (; done < count && work < WORK_MAX; done++) {
-        uint32_t at = (policy->first_session + done) % count;
-        work += foresee_session(policy, policy->session[at]);
+        uint32_t at = (next_use->first_session + done) % count;
+        work += walk_session(next_use, models, next_use->session[at]);
     }
-    policy->first_session = done < count ? (policy->first_session + done) % count : 0;
+    next_use->first_session = done < count ? (next_use->first_session + done) % count : 0;
 }

@@ -104,7 +104,7 @@ static const char *const engines[] = {"auto", "uring", "threads", NULL};
 static const char *const redis_modes[] = {"read-write", "read-only", "write-only", NULL};
 static const char *const redis_orders[] = {"local-first", "redis-first", NULL};
 static const char *const levels[] = {"error", "warning", "info", "debug", NULL};
-_Static_assert(CACHE_POLICY_NEXT_USE == 1 && CACHE_ENGINE_THREADS == 2 && REDIS_WRITE_ONLY == 2 &&
+_Static_assert(POLICY_NEXT_USE == 1 && LOADER_THREADS == 2 && REDIS_WRITE_ONLY == 2 &&
                    REDIS_REDIS_FIRST == 1 && LOG_LEVEL_DEBUG == 3,
                "the choices are in the order of their enumerations");
 

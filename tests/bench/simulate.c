@@ -52,7 +52,7 @@ static void cursor(uint32_t component, uint64_t pass)
     event->step_ns = 2 * STEP_NS;
 }
 
-static struct simulated run(enum cache_policy policy, uint64_t budget, size_t from)
+static struct simulated run(enum policy_kind policy, uint64_t budget, size_t from)
 {
     struct simulated result;
     struct swi_error error = {0};
@@ -69,7 +69,7 @@ Test(simulate, lru_by_hand)
     const uint32_t order[] = {0, 1, 0, 2, 0, 1};
     for (size_t i = 0; i < 6; i++)
         use(order[i]);
-    struct simulated result = run(CACHE_POLICY_LRU, 2 * MIB, 0);
+    struct simulated result = run(POLICY_LRU, 2 * MIB, 0);
     cr_assert_eq(result.uses, 6);
     cr_assert_eq(result.hits, 2); /* both later uses of 0 */
     cr_assert_eq(result.bytes, 6 * MIB);
@@ -77,9 +77,9 @@ Test(simulate, lru_by_hand)
     cr_assert_eq(result.loads, 4);
     cr_assert_eq(result.load_bytes, 4 * MIB);
     cr_assert_eq(result.evictions, 2);
-    cr_assert_eq(run(CACHE_POLICY_LRU, 3 * MIB, 0).hits, 3);
-    cr_assert_eq(run(CACHE_POLICY_LRU, 3 * MIB, 3).hits, 2);
-    cr_assert_eq(run(CACHE_POLICY_LRU, 3 * MIB, 3).uses, 3);
+    cr_assert_eq(run(POLICY_LRU, 3 * MIB, 0).hits, 3);
+    cr_assert_eq(run(POLICY_LRU, 3 * MIB, 3).hits, 2);
+    cr_assert_eq(run(POLICY_LRU, 3 * MIB, 3).uses, 3);
 }
 
 Test(simulate, a_chunk_beyond_the_budget_is_never_there)
@@ -88,7 +88,7 @@ Test(simulate, a_chunk_beyond_the_budget_is_never_there)
     model_of(2, sizes);
     for (size_t i = 0; i < 6; i++)
         use((uint32_t)i % 2);
-    struct simulated result = run(CACHE_POLICY_LRU, 2 * MIB, 0);
+    struct simulated result = run(POLICY_LRU, 2 * MIB, 0);
     cr_assert_eq(result.hits, 2);
     cr_assert_eq(result.too_large, 3);
     cr_assert_eq(result.loads, 1);
@@ -110,8 +110,8 @@ Test(simulate, next_use_survives_a_cyclic_scan)
     model_of(8, equal);
     passes(30, 8);
     size_t warm = 10 * 8, uses = 20 * 8;
-    cr_assert_eq(run(CACHE_POLICY_LRU, 5 * MIB, warm).hits, 0);
-    struct simulated result = run(CACHE_POLICY_NEXT_USE, 5 * MIB, warm);
+    cr_assert_eq(run(POLICY_LRU, 5 * MIB, warm).hits, 0);
+    struct simulated result = run(POLICY_NEXT_USE, 5 * MIB, warm);
     cr_assert_eq(result.uses, uses);
     double optimum = (double)uses * 4 / 7;
     cr_assert_geq((double)result.hits, 0.9 * optimum);
@@ -124,7 +124,7 @@ Test(simulate, an_ended_session_leads_nowhere)
     passes(3, 4);
     add(TRACE_GONE);
     use(0);
-    cr_assert_eq(run(CACHE_POLICY_NEXT_USE, 4 * MIB, 0).hits, 9);
+    cr_assert_eq(run(POLICY_NEXT_USE, 4 * MIB, 0).hits, 9);
 }
 
 Test(simulate, two_chunks_for_one_component_are_refused)
@@ -134,7 +134,7 @@ Test(simulate, two_chunks_for_one_component_are_refused)
     use(0);
     struct simulated result;
     struct swi_error error = {0};
-    const struct simulate_options options = {.policy = CACHE_POLICY_LRU, .budget = MIB};
+    const struct simulate_options options = {.policy = POLICY_LRU, .budget = MIB};
     cr_assert_eq(simulate(&trace, &options, &result, &error), SW_EFORMAT);
     cr_assert_neq(error.text[0], 0);
 }
@@ -178,8 +178,8 @@ Test(simulate, no_policy_exceeds_the_bound)
             uint64_t budget = all / 5 * share;
             size_t from = (size_t)rand() % 300;
             uint64_t bound = bound_now(budget, from);
-            cr_assert_leq(run(CACHE_POLICY_LRU, budget, from).hit_bytes, bound);
-            cr_assert_leq(run(CACHE_POLICY_NEXT_USE, budget, from).hit_bytes, bound);
+            cr_assert_leq(run(POLICY_LRU, budget, from).hit_bytes, bound);
+            cr_assert_leq(run(POLICY_NEXT_USE, budget, from).hit_bytes, bound);
         }
     }
 }

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "cache/fixture.h"
-#include "memory/segment.h"
+#include "memory/cgroup.h"
 #include "support/support.h"
 
 TestSuite(cache_adopt, .timeout = 60);
@@ -389,7 +389,7 @@ static void limit_memory(const char *bytes)
     cr_assert_eq(mkdir("/sys/fs/cgroup/memory", 0700), 0);
     write_text("/sys/fs/cgroup/memory.max", bytes);
     write_text("/sys/fs/cgroup/memory/memory.limit_in_bytes", bytes);
-    if (segment_check_limit(UINT64_C(1) << 59, NULL) == 0)
+    if (cgroup_check_memory(UINT64_C(1) << 59, NULL) == 0)
         cr_skip_test("this process is in no cgroup");
 }
 
@@ -431,7 +431,7 @@ Test(cache_adopt, a_full_dev_shm_does_not_hide_a_memory_limit)
     limit_memory("12582912");
     fill_dev_shm();
     const struct cache_options options = {
-        .budget_bytes = 16 * FX_MIB, .max_bytes = 16 * FX_MIB, .policy = CACHE_POLICY_LRU};
+        .budget_bytes = 16 * FX_MIB, .max_bytes = 16 * FX_MIB, .policy = POLICY_LRU};
     struct swi_error error = {.code = 0};
     struct cache *cache = NULL;
     cr_assert_eq(cache_create(&options, &cache, &error), -ENOMEM);

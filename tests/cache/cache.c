@@ -6,7 +6,7 @@
 
 #include "cache/fixture.h"
 
-static const enum cache_engine engines[] = {CACHE_ENGINE_URING, CACHE_ENGINE_THREADS};
+static const enum loader_engine engines[] = {LOADER_URING, LOADER_THREADS};
 #define EACH_ENGINE(i) for (unsigned i = 0; i < 2; i++)
 
 Test(cache, loads_and_verifies_any_length, .timeout = 60)
@@ -15,7 +15,7 @@ Test(cache, loads_and_verifies_any_length, .timeout = 60)
                                      FX_MIB - 1, FX_MIB, FX_MIB + 1, 5 * FX_MIB + 3};
     EACH_ENGINE(e)
     {
-        struct fx *fx = fx_create(16 * FX_MIB, 0, engines[e], CACHE_POLICY_LRU);
+        struct fx *fx = fx_create(16 * FX_MIB, 0, engines[e], POLICY_LRU);
         for (unsigned i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
             char name[32];
             (void)snprintf(name, sizeof name, "size_%u", i);
@@ -33,7 +33,7 @@ Test(cache, loads_and_verifies_any_length, .timeout = 60)
 
 Test(cache, lru_evicts_what_was_used_longest_ago, .timeout = 60)
 {
-    struct fx *fx = fx_create(6 * FX_MIB, 0, CACHE_ENGINE_AUTO, CACHE_POLICY_LRU);
+    struct fx *fx = fx_create(6 * FX_MIB, 0, LOADER_AUTO, POLICY_LRU);
     uint32_t a = fx_add(fx, "a", 2 * FX_MIB);
     uint32_t b = fx_add(fx, "b", 2 * FX_MIB);
     uint32_t c = fx_add(fx, "c", 2 * FX_MIB);
@@ -54,7 +54,7 @@ Test(cache, lru_evicts_what_was_used_longest_ago, .timeout = 60)
 
 Test(cache, a_hit_through_the_client_page_moves_the_entry, .timeout = 60)
 {
-    struct fx *fx = fx_create(4 * FX_MIB, 0, CACHE_ENGINE_AUTO, CACHE_POLICY_LRU);
+    struct fx *fx = fx_create(4 * FX_MIB, 0, LOADER_AUTO, POLICY_LRU);
     struct swi_page *page = fx_attach(fx, 3);
     uint32_t a = fx_add(fx, "a", 2 * FX_MIB);
     uint32_t b = fx_add(fx, "b", 2 * FX_MIB);
@@ -74,7 +74,7 @@ Test(cache, two_requests_share_one_read, .timeout = 60)
 {
     EACH_ENGINE(e)
     {
-        struct fx *fx = fx_create(8 * FX_MIB, 0, engines[e], CACHE_POLICY_LRU);
+        struct fx *fx = fx_create(8 * FX_MIB, 0, engines[e], POLICY_LRU);
         uint32_t a = fx_add(fx, "a", 3 * FX_MIB);
         struct fx_waiter first, second;
         fx_request(fx, a, CACHE_PREFETCH, &first, 0);
@@ -94,7 +94,7 @@ Test(cache, two_requests_share_one_read, .timeout = 60)
 
 Test(cache, pinned_chunks_stay_and_the_wait_for_them_is_bounded, .timeout = 60)
 {
-    struct fx *fx = fx_create(4 * FX_MIB, 0, CACHE_ENGINE_AUTO, CACHE_POLICY_LRU);
+    struct fx *fx = fx_create(4 * FX_MIB, 0, LOADER_AUTO, POLICY_LRU);
     struct swi_page *page = fx_attach(fx, 7);
     uint32_t a = fx_add(fx, "a", 2 * FX_MIB);
     uint32_t b = fx_add(fx, "b", 2 * FX_MIB);
@@ -123,7 +123,7 @@ Test(cache, pinned_chunks_stay_and_the_wait_for_them_is_bounded, .timeout = 60)
 
 Test(cache, full_arena_names_the_holders, .timeout = 60)
 {
-    struct fx *fx = fx_create(4 * FX_MIB, 0, CACHE_ENGINE_AUTO, CACHE_POLICY_LRU);
+    struct fx *fx = fx_create(4 * FX_MIB, 0, LOADER_AUTO, POLICY_LRU);
     (void)fx_attach(fx, 7);
     (void)fx_attach(fx, 9);
     uint32_t a = fx_add(fx, "a", 3 * FX_MIB);

@@ -27,7 +27,7 @@ static void load_all(struct fx *fx)
 
 Test(cache_control, clear_leaves_what_is_pinned_and_says_so, .timeout = 60)
 {
-    struct fx *fx = fx_create(8 * FX_MIB, 0, CACHE_ENGINE_AUTO, CACHE_POLICY_LRU);
+    struct fx *fx = fx_create(8 * FX_MIB, 0, LOADER_AUTO, POLICY_LRU);
     (void)fx_attach(fx, 0);
     uint32_t a = fx_add(fx, "a", FX_MIB);
     uint32_t b = fx_add(fx, "b", 2 * FX_MIB);
@@ -49,7 +49,7 @@ Test(cache_control, clear_leaves_what_is_pinned_and_says_so, .timeout = 60)
 
 Test(cache_control, clear_takes_one_component, .timeout = 60)
 {
-    struct fx *fx = fx_create(8 * FX_MIB, 0, CACHE_ENGINE_AUTO, CACHE_POLICY_LRU);
+    struct fx *fx = fx_create(8 * FX_MIB, 0, LOADER_AUTO, POLICY_LRU);
     uint32_t a = fx_add(fx, "a", FX_MIB);
     uint32_t b = fx_add(fx, "b", FX_MIB);
     load_all(fx);
@@ -66,7 +66,7 @@ Test(cache_control, clear_takes_one_component, .timeout = 60)
 
 Test(cache_control, growing_makes_room_without_evicting, .timeout = 60)
 {
-    struct fx *fx = fx_create(4 * FX_MIB, 16 * FX_MIB, CACHE_ENGINE_AUTO, CACHE_POLICY_LRU);
+    struct fx *fx = fx_create(4 * FX_MIB, 16 * FX_MIB, LOADER_AUTO, POLICY_LRU);
     for (unsigned i = 0; i < 5; i++) {
         char name[2] = {(char)('a' + (int)i), 0};
         (void)fx_add(fx, name, 3 * FX_MIB);
@@ -94,7 +94,7 @@ Test(cache_control, growing_makes_room_without_evicting, .timeout = 60)
 
 Test(cache_control, shrinking_evicts_and_gives_memory_back, .timeout = 60)
 {
-    struct fx *fx = fx_create(16 * FX_MIB, 0, CACHE_ENGINE_AUTO, CACHE_POLICY_LRU);
+    struct fx *fx = fx_create(16 * FX_MIB, 0, LOADER_AUTO, POLICY_LRU);
     for (unsigned i = 0; i < 7; i++) {
         char name[2] = {(char)('a' + (int)i), 0};
         (void)fx_add(fx, name, 2 * FX_MIB);
@@ -118,7 +118,7 @@ Test(cache_control, shrinking_evicts_and_gives_memory_back, .timeout = 60)
 
 Test(cache_control, shrinking_waits_for_pins_and_then_goes_on_by_itself, .timeout = 60)
 {
-    struct fx *fx = fx_create(12 * FX_MIB, 0, CACHE_ENGINE_AUTO, CACHE_POLICY_LRU);
+    struct fx *fx = fx_create(12 * FX_MIB, 0, LOADER_AUTO, POLICY_LRU);
     struct swi_page *page = fx_attach(fx, 5);
     for (unsigned i = 0; i < 6; i++) {
         char name[2] = {(char)('a' + (int)i), 0};
@@ -147,7 +147,7 @@ Test(cache_control, shrinking_waits_for_pins_and_then_goes_on_by_itself, .timeou
 
 Test(cache_control, shrinking_under_reads_waits_for_them, .timeout = 60)
 {
-    struct fx *fx = fx_create(12 * FX_MIB, 0, CACHE_ENGINE_AUTO, CACHE_POLICY_LRU);
+    struct fx *fx = fx_create(12 * FX_MIB, 0, LOADER_AUTO, POLICY_LRU);
     uint32_t chunks[3];
     struct fx_waiter waiters[3];
     for (unsigned i = 0; i < 3; i++) {
@@ -172,7 +172,7 @@ Test(cache_control, shrinking_under_reads_waits_for_them, .timeout = 60)
 
 Test(cache_control, a_chunk_larger_than_the_budget_is_refused_at_once, .timeout = 60)
 {
-    struct fx *fx = fx_create(4 * FX_MIB, 0, CACHE_ENGINE_AUTO, CACHE_POLICY_LRU);
+    struct fx *fx = fx_create(4 * FX_MIB, 0, LOADER_AUTO, POLICY_LRU);
     uint32_t chunk = fx_add(fx, "big", 4 * FX_MIB + 1);
     struct fx_waiter waiter;
     fx_request(fx, chunk, CACHE_DEMAND, &waiter, 0);
@@ -189,7 +189,7 @@ Test(cache_control, a_chunk_larger_than_the_budget_is_refused_at_once, .timeout 
 
 Test(cache_control, a_cancelled_waiter_is_not_called_and_the_read_goes_on, .timeout = 60)
 {
-    struct fx *fx = fx_create(8 * FX_MIB, 0, CACHE_ENGINE_AUTO, CACHE_POLICY_LRU);
+    struct fx *fx = fx_create(8 * FX_MIB, 0, LOADER_AUTO, POLICY_LRU);
     uint32_t chunk = fx_add(fx, "a", 5 * FX_MIB);
     struct fx_waiter gone, other;
     fx_request(fx, chunk, CACHE_DEMAND, &gone, 0);
@@ -226,7 +226,7 @@ static void cancel_other(struct cache_waiter *waiter, int status, const char *me
 
 Test(cache_control, a_callback_may_cancel_another_waiter_of_the_same_chunk, .timeout = 60)
 {
-    struct fx *fx = fx_create(8 * FX_MIB, 0, CACHE_ENGINE_AUTO, CACHE_POLICY_LRU);
+    struct fx *fx = fx_create(8 * FX_MIB, 0, LOADER_AUTO, POLICY_LRU);
     uint32_t chunk = fx_add(fx, "a", FX_MIB);
     struct fx_waiter middle, last;
     struct canceller first = {
@@ -261,10 +261,10 @@ static unsigned open_descriptors(void)
 
 Test(cache_control, destroying_reaps_the_reads_that_are_under_way, .timeout = 60)
 {
-    static const enum cache_engine engines[] = {CACHE_ENGINE_URING, CACHE_ENGINE_THREADS};
+    static const enum loader_engine engines[] = {LOADER_URING, LOADER_THREADS};
     for (unsigned e = 0; e < 2; e++) {
         unsigned before = open_descriptors();
-        struct fx *fx = fx_create(32 * FX_MIB, 0, engines[e], CACHE_POLICY_LRU);
+        struct fx *fx = fx_create(32 * FX_MIB, 0, engines[e], POLICY_LRU);
         struct fx_waiter waiters[8];
         for (unsigned i = 0; i < 8; i++) {
             char name[2] = {(char)('a' + (int)i), 0};
@@ -285,7 +285,7 @@ Test(cache_control, destroying_reaps_the_reads_that_are_under_way, .timeout = 60
 
 Test(cache_control, waiters_of_a_model_that_goes_are_told, .timeout = 60)
 {
-    struct fx *fx = fx_create(8 * FX_MIB, 0, CACHE_ENGINE_AUTO, CACHE_POLICY_LRU);
+    struct fx *fx = fx_create(8 * FX_MIB, 0, LOADER_AUTO, POLICY_LRU);
     uint32_t loading = fx_add(fx, "loading", 4 * FX_MIB);
     uint32_t queued = fx_add(fx, "queued", FX_MIB);
     struct fx_waiter waiters[2];
@@ -313,7 +313,7 @@ Test(cache_control, waiters_of_a_model_that_goes_are_told, .timeout = 60)
 
 Test(cache_control, a_pinned_chunk_outlives_its_model_until_it_is_released, .timeout = 60)
 {
-    struct fx *fx = fx_create(8 * FX_MIB, 0, CACHE_ENGINE_AUTO, CACHE_POLICY_LRU);
+    struct fx *fx = fx_create(8 * FX_MIB, 0, LOADER_AUTO, POLICY_LRU);
     struct swi_page *page = fx_attach(fx, 1);
     uint32_t chunk = fx_add(fx, "a", 4 * FX_MIB);
     cr_assert_eq(fx_demand(fx, chunk), 0);
@@ -333,7 +333,7 @@ Test(cache_control, a_pinned_chunk_outlives_its_model_until_it_is_released, .tim
 
 Test(cache_control, ids_come_back_and_run_out_at_the_index_size, .timeout = 60)
 {
-    struct fx *fx = fx_create(4 * FX_MIB, 0, CACHE_ENGINE_AUTO, CACHE_POLICY_LRU);
+    struct fx *fx = fx_create(4 * FX_MIB, 0, LOADER_AUTO, POLICY_LRU);
     struct cache_chunk chunk = {
         .model = "m", .name = "x", .model_size = SWI_CHUNKS, .incarnation = 5, .bytes = 1};
     uint32_t id;
@@ -355,7 +355,7 @@ Test(cache_control, ids_come_back_and_run_out_at_the_index_size, .timeout = 60)
 
 Test(cache_control, pins_of_a_session_that_left_do_not_count, .timeout = 60)
 {
-    struct fx *fx = fx_create(4 * FX_MIB, 0, CACHE_ENGINE_AUTO, CACHE_POLICY_LRU);
+    struct fx *fx = fx_create(4 * FX_MIB, 0, LOADER_AUTO, POLICY_LRU);
     (void)fx_attach(fx, 8);
     uint32_t a = fx_add(fx, "a", 4 * FX_MIB);
     uint32_t b = fx_add(fx, "b", 4 * FX_MIB);
@@ -378,7 +378,7 @@ Test(cache_control, pins_of_a_session_that_left_do_not_count, .timeout = 60)
 
 Test(cache_control, a_view_counts_pins_and_uses_of_all_sessions, .timeout = 60)
 {
-    struct fx *fx = fx_create(4 * FX_MIB, 0, CACHE_ENGINE_AUTO, CACHE_POLICY_LRU);
+    struct fx *fx = fx_create(4 * FX_MIB, 0, LOADER_AUTO, POLICY_LRU);
     (void)fx_attach(fx, 1);
     (void)fx_attach(fx, 2);
     uint32_t a = fx_add(fx, "a", FX_MIB);
@@ -405,7 +405,7 @@ Test(cache_control, a_view_counts_pins_and_uses_of_all_sessions, .timeout = 60)
 
 Test(cache_control, garbage_in_a_client_page_does_no_harm, .timeout = 60)
 {
-    struct fx *fx = fx_create(4 * FX_MIB, 0, CACHE_ENGINE_AUTO, CACHE_POLICY_NEXT_USE);
+    struct fx *fx = fx_create(4 * FX_MIB, 0, LOADER_AUTO, POLICY_NEXT_USE);
     struct swi_page *page = fx_attach(fx, 2);
     uint32_t a = fx_add(fx, "a", 3 * FX_MIB);
     uint32_t b = fx_add(fx, "b", 3 * FX_MIB);
@@ -430,7 +430,7 @@ Test(cache_control, garbage_in_a_client_page_does_no_harm, .timeout = 60)
 
 Test(cache_control, nobody_there_means_no_timer, .timeout = 60)
 {
-    struct fx *fx = fx_create(4 * FX_MIB, 0, CACHE_ENGINE_AUTO, CACHE_POLICY_LRU);
+    struct fx *fx = fx_create(4 * FX_MIB, 0, LOADER_AUTO, POLICY_LRU);
     fx_settle(fx);
     cr_assert_eq(cache_timeout_ms(fx->cache, fx->now_ns), -1);
     (void)fx_attach(fx, 0);

@@ -13,7 +13,7 @@
 
 #define BYTES (2 * FX_MIB + 100)
 
-static const enum cache_engine engines[] = {CACHE_ENGINE_URING, CACHE_ENGINE_THREADS};
+static const enum loader_engine engines[] = {LOADER_URING, LOADER_THREADS};
 #define EACH_ENGINE(i) for (unsigned i = 0; i < 2; i++)
 
 static void demand_fails(struct fx *fx, uint32_t chunk, int code, const char *because)
@@ -47,7 +47,7 @@ Test(cache_failures, a_truncated_file, .timeout = 60)
 {
     EACH_ENGINE(e)
     {
-        struct fx *fx = fx_create(8 * FX_MIB, 0, engines[e], CACHE_POLICY_LRU);
+        struct fx *fx = fx_create(8 * FX_MIB, 0, engines[e], POLICY_LRU);
         uint32_t chunk = fx_add(fx, "truncated", BYTES);
         cr_assert_eq(truncate(fx->file[chunk].path, BYTES - 50), 0);
         demand_fails(fx, chunk, SW_ELOAD, "manifest says");
@@ -61,7 +61,7 @@ Test(cache_failures, a_file_of_zero_length, .timeout = 60)
 {
     EACH_ENGINE(e)
     {
-        struct fx *fx = fx_create(8 * FX_MIB, 0, engines[e], CACHE_POLICY_LRU);
+        struct fx *fx = fx_create(8 * FX_MIB, 0, engines[e], POLICY_LRU);
         uint32_t chunk = fx_add(fx, "empty", BYTES);
         cr_assert_eq(truncate(fx->file[chunk].path, 0), 0);
         demand_fails(fx, chunk, SW_ELOAD, "holds 0 bytes");
@@ -74,7 +74,7 @@ Test(cache_failures, a_longer_file, .timeout = 60)
 {
     EACH_ENGINE(e)
     {
-        struct fx *fx = fx_create(8 * FX_MIB, 0, engines[e], CACHE_POLICY_LRU);
+        struct fx *fx = fx_create(8 * FX_MIB, 0, engines[e], POLICY_LRU);
         uint32_t chunk = fx_add(fx, "longer", BYTES);
         cr_assert_eq(truncate(fx->file[chunk].path, BYTES + 1), 0);
         demand_fails(fx, chunk, SW_ELOAD, "manifest says");
@@ -87,7 +87,7 @@ Test(cache_failures, a_flipped_bit, .timeout = 60)
 {
     EACH_ENGINE(e)
     {
-        struct fx *fx = fx_create(8 * FX_MIB, 0, engines[e], CACHE_POLICY_LRU);
+        struct fx *fx = fx_create(8 * FX_MIB, 0, engines[e], POLICY_LRU);
         uint32_t chunk = fx_add(fx, "flipped", BYTES);
         int fd = open(fx->file[chunk].path, O_WRONLY);
         uint8_t wrong = fx_byte("flipped", FX_MIB) ^ 1;
@@ -104,7 +104,7 @@ Test(cache_failures, a_flipped_bit, .timeout = 60)
 
 Test(cache_failures, a_vanished_file, .timeout = 60)
 {
-    struct fx *fx = fx_create(8 * FX_MIB, 0, CACHE_ENGINE_AUTO, CACHE_POLICY_LRU);
+    struct fx *fx = fx_create(8 * FX_MIB, 0, LOADER_AUTO, POLICY_LRU);
     uint32_t chunk = fx_add(fx, "vanished", BYTES);
     cr_assert_eq(unlink(fx->file[chunk].path), 0);
     demand_fails(fx, chunk, SW_ELOAD, "No such file");
@@ -114,7 +114,7 @@ Test(cache_failures, a_vanished_file, .timeout = 60)
 
 Test(cache_failures, a_directory_in_its_place, .timeout = 60)
 {
-    struct fx *fx = fx_create(8 * FX_MIB, 0, CACHE_ENGINE_AUTO, CACHE_POLICY_LRU);
+    struct fx *fx = fx_create(8 * FX_MIB, 0, LOADER_AUTO, POLICY_LRU);
     uint32_t chunk = fx_add(fx, "directory", BYTES);
     cr_assert_eq(unlink(fx->file[chunk].path), 0);
     cr_assert_eq(mkdir(fx->file[chunk].path, 0700), 0);
@@ -125,7 +125,7 @@ Test(cache_failures, a_directory_in_its_place, .timeout = 60)
 
 Test(cache_failures, a_fifo_in_its_place_does_not_hang_the_loop, .timeout = 60)
 {
-    struct fx *fx = fx_create(8 * FX_MIB, 0, CACHE_ENGINE_AUTO, CACHE_POLICY_LRU);
+    struct fx *fx = fx_create(8 * FX_MIB, 0, LOADER_AUTO, POLICY_LRU);
     uint32_t chunk = fx_add(fx, "fifo", BYTES);
     cr_assert_eq(unlink(fx->file[chunk].path), 0);
     cr_assert_eq(mkfifo(fx->file[chunk].path, 0600), 0);
@@ -138,7 +138,7 @@ Test(cache_failures, a_file_on_tmpfs_loads, .timeout = 60)
 {
     EACH_ENGINE(e)
     {
-        struct fx *fx = fx_create(8 * FX_MIB, 0, engines[e], CACHE_POLICY_LRU);
+        struct fx *fx = fx_create(8 * FX_MIB, 0, engines[e], POLICY_LRU);
         uint32_t chunk = fx_add(fx, "on_tmpfs", BYTES);
         char path[128];
         (void)snprintf(path, sizeof path, "/dev/shm/sw-cache-test-%d", (int)getpid());
@@ -157,7 +157,7 @@ Test(cache_failures, a_file_on_tmpfs_loads, .timeout = 60)
  * the disk busy. */
 Test(cache_failures, an_unchanged_file_is_not_read_again_at_once_but_later, .timeout = 60)
 {
-    struct fx *fx = fx_create(8 * FX_MIB, 0, CACHE_ENGINE_AUTO, CACHE_POLICY_LRU);
+    struct fx *fx = fx_create(8 * FX_MIB, 0, LOADER_AUTO, POLICY_LRU);
     uint32_t chunk = fx_add(fx, "flipped", BYTES);
     int fd = open(fx->file[chunk].path, O_WRONLY);
     cr_assert_eq(pwrite(fd, "!", 1, 7), 1);
@@ -174,7 +174,7 @@ Test(cache_failures, an_unchanged_file_is_not_read_again_at_once_but_later, .tim
 
 Test(cache_failures, everybody_who_waits_is_told, .timeout = 60)
 {
-    struct fx *fx = fx_create(8 * FX_MIB, 0, CACHE_ENGINE_AUTO, CACHE_POLICY_LRU);
+    struct fx *fx = fx_create(8 * FX_MIB, 0, LOADER_AUTO, POLICY_LRU);
     uint32_t chunk = fx_add(fx, "flipped", BYTES);
     int fd = open(fx->file[chunk].path, O_WRONLY);
     cr_assert_eq(pwrite(fd, "!", 1, 7), 1);
@@ -192,7 +192,7 @@ Test(cache_failures, everybody_who_waits_is_told, .timeout = 60)
 
 Test(cache_failures, evicts_nothing_for_a_file_that_cannot_be_read, .timeout = 60)
 {
-    struct fx *fx = fx_create(4 * FX_MIB, 0, CACHE_ENGINE_AUTO, CACHE_POLICY_LRU);
+    struct fx *fx = fx_create(4 * FX_MIB, 0, LOADER_AUTO, POLICY_LRU);
     uint32_t good = fx_add(fx, "good", 3 * FX_MIB);
     uint32_t cut = fx_add(fx, "cut", 3 * FX_MIB);
     uint32_t missing = fx_add(fx, "missing", 3 * FX_MIB);

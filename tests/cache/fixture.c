@@ -73,8 +73,8 @@ static int open_source(void *context, uint32_t ordinal, struct swi_error *error)
 
 /* ---- life ------------------------------------------------------- */
 
-struct fx *fx_create(uint64_t budget_bytes, uint64_t max_bytes, enum cache_engine engine,
-                     enum cache_policy policy)
+struct fx *fx_create(uint64_t budget_bytes, uint64_t max_bytes, enum loader_engine engine,
+                     enum policy_kind policy)
 {
     struct fx *fx = calloc(1, sizeof *fx);
     cr_assert_not_null(fx);
@@ -98,7 +98,7 @@ struct fx *fx_create(uint64_t budget_bytes, uint64_t max_bytes, enum cache_engin
 
 struct fx *fx_create_kept(uint64_t budget_bytes)
 {
-    struct fx *fx = fx_create(budget_bytes, 0, CACHE_ENGINE_AUTO, CACHE_POLICY_NEXT_USE);
+    struct fx *fx = fx_create(budget_bytes, 0, LOADER_AUTO, POLICY_NEXT_USE);
     struct swi_error error = {.code = 0};
     cache_destroy(fx->cache);
     cr_assert_eq(

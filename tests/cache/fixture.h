@@ -51,8 +51,8 @@ struct fx_waiter {
 };
 
 /* max_bytes 0: as the budget. */
-struct fx *fx_create(uint64_t budget_bytes, uint64_t max_bytes, enum cache_engine engine,
-                     enum cache_policy policy);
+struct fx *fx_create(uint64_t budget_bytes, uint64_t max_bytes, enum loader_engine engine,
+                     enum policy_kind policy);
 /* The same with a ledger, so that there can be a successor. */
 struct fx *fx_create_kept(uint64_t budget_bytes);
 /* Ends the cache and begins another one with what it leaves: chunks, pages, memory. Between the two

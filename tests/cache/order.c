@@ -42,7 +42,7 @@ static void prefetch(struct fx *fx, uint32_t number)
 
 Test(cache_order, a_prefetch_does_not_push_out_what_is_needed_sooner, .timeout = 60)
 {
-    struct fx *fx = fx_create(8 * FX_MIB, 0, CACHE_ENGINE_AUTO, CACHE_POLICY_NEXT_USE);
+    struct fx *fx = fx_create(8 * FX_MIB, 0, LOADER_AUTO, POLICY_NEXT_USE);
     (void)fx_attach(fx, 0);
     add_many(fx, 8, 2 * FX_MIB);
     for (uint32_t i = 0; i < 4; i++)
@@ -64,7 +64,7 @@ Test(cache_order, a_prefetch_does_not_push_out_what_is_needed_sooner, .timeout =
 
 Test(cache_order, a_prefetch_that_was_used_is_counted, .timeout = 60)
 {
-    struct fx *fx = fx_create(8 * FX_MIB, 0, CACHE_ENGINE_AUTO, CACHE_POLICY_NEXT_USE);
+    struct fx *fx = fx_create(8 * FX_MIB, 0, LOADER_AUTO, POLICY_NEXT_USE);
     struct swi_page *page = fx_attach(fx, 0);
     add_many(fx, 3, FX_MIB);
     for (uint32_t i = 0; i < 3; i++)
@@ -89,7 +89,7 @@ Test(cache_order, a_prefetch_that_was_used_is_counted, .timeout = 60)
 
 Test(cache_order, too_many_prefetches_are_dropped, .timeout = 60)
 {
-    struct fx *fx = fx_create(8 * FX_MIB, 0, CACHE_ENGINE_AUTO, CACHE_POLICY_NEXT_USE);
+    struct fx *fx = fx_create(8 * FX_MIB, 0, LOADER_AUTO, POLICY_NEXT_USE);
     struct cache_chunk chunk = {
         .model = "m", .name = "x", .model_size = 3000, .incarnation = 5, .bytes = 1};
     uint32_t ids[3000];
@@ -107,7 +107,7 @@ Test(cache_order, too_many_prefetches_are_dropped, .timeout = 60)
 
 Test(cache_order, demands_go_before_warm_ups_and_those_before_prefetches, .timeout = 60)
 {
-    struct fx *fx = fx_create(30 * FX_MIB, 0, CACHE_ENGINE_AUTO, CACHE_POLICY_LRU);
+    struct fx *fx = fx_create(30 * FX_MIB, 0, LOADER_AUTO, POLICY_LRU);
     add_many(fx, 30, FX_MIB);
     struct fx_waiter waiters[30];
     for (uint32_t i = 0; i < 10; i++) {
@@ -131,7 +131,7 @@ Test(cache_order, demands_go_before_warm_ups_and_those_before_prefetches, .timeo
 
 Test(cache_order, a_light_client_does_not_queue_behind_a_heavy_one, .timeout = 60)
 {
-    struct fx *fx = fx_create(32 * FX_MIB, 0, CACHE_ENGINE_AUTO, CACHE_POLICY_LRU);
+    struct fx *fx = fx_create(32 * FX_MIB, 0, LOADER_AUTO, POLICY_LRU);
     add_many(fx, 31, FX_MIB);
     struct fx_waiter heavy[30], light;
     for (uint32_t i = 0; i < 30; i++)
@@ -152,7 +152,7 @@ Test(cache_order, a_light_client_does_not_queue_behind_a_heavy_one, .timeout = 6
 Test(cache_order, any_number_of_chunks_without_room_do_not_hold_up_those_behind_them, .timeout = 60)
 {
     enum { LARGE = 60 };
-    struct fx *fx = fx_create(2 * FX_MIB, 0, CACHE_ENGINE_AUTO, CACHE_POLICY_LRU);
+    struct fx *fx = fx_create(2 * FX_MIB, 0, LOADER_AUTO, POLICY_LRU);
     struct swi_page *page = fx_attach(fx, 0);
     uint32_t pinned = fx_add(fx, "pinned", FX_MIB + FX_MIB / 2);
     uint32_t slot = fx_pin(fx, 0, pinned);
@@ -203,7 +203,7 @@ static void pin_now(void *context)
 
 Test(cache_order, a_window_is_evicted_as_a_whole_or_not_at_all, .timeout = 60)
 {
-    struct fx *fx = fx_create(4 * FX_MIB, 0, CACHE_ENGINE_AUTO, CACHE_POLICY_LRU);
+    struct fx *fx = fx_create(4 * FX_MIB, 0, LOADER_AUTO, POLICY_LRU);
     struct swi_page *page = fx_attach(fx, 0);
     uint32_t a = fx_add(fx, "a", FX_MIB);
     uint32_t b = fx_add(fx, "b", FX_MIB);
@@ -240,9 +240,9 @@ Test(cache_order, a_window_is_evicted_as_a_whole_or_not_at_all, .timeout = 60)
 
 /* Passes of one worker through 8 chunks, of which the arena holds `slots`. Returns the misses of
  * the last four passes. */
-static uint64_t misses_of_passes(enum cache_policy policy, unsigned slots)
+static uint64_t misses_of_passes(enum policy_kind policy, unsigned slots)
 {
-    struct fx *fx = fx_create(slots * FX_MIB, 0, CACHE_ENGINE_AUTO, policy);
+    struct fx *fx = fx_create(slots * FX_MIB, 0, LOADER_AUTO, policy);
     struct swi_page *page = fx_attach(fx, 0);
     add_many(fx, 8, FX_MIB);
     uint64_t before = 0;
@@ -266,15 +266,15 @@ static uint64_t misses_of_passes(enum cache_policy policy, unsigned slots)
 
 Test(cache_order, next_use_keeps_what_a_cyclic_scan_comes_back_to, .timeout = 60)
 {
-    cr_assert_eq(misses_of_passes(CACHE_POLICY_LRU, 6), 32, "lru misses always");
-    uint64_t misses = misses_of_passes(CACHE_POLICY_NEXT_USE, 6);
+    cr_assert_eq(misses_of_passes(POLICY_LRU, 6), 32, "lru misses always");
+    uint64_t misses = misses_of_passes(POLICY_NEXT_USE, 6);
     cr_assert_leq(misses, 12, "%lu misses; Belady's optimum is 8 or 9", misses);
 }
 
 /* What one session may keep is half of the cache as it is, not as it was. */
 Test(cache_order, what_a_cursor_keeps_follows_a_resize, .timeout = 60)
 {
-    struct fx *fx = fx_create(4 * FX_MIB, 16 * FX_MIB, CACHE_ENGINE_AUTO, CACHE_POLICY_NEXT_USE);
+    struct fx *fx = fx_create(4 * FX_MIB, 16 * FX_MIB, LOADER_AUTO, POLICY_NEXT_USE);
     struct swi_error error;
     (void)fx_attach(fx, 0);
     cache_set_session_bytes(fx->cache, 0);
@@ -356,7 +356,7 @@ static void random_step(struct fx *fx, struct held *held, uint64_t *random, stru
     }
 }
 
-static void run_random(enum cache_engine engine, enum cache_policy policy, uint64_t seed)
+static void run_random(enum loader_engine engine, enum policy_kind policy, uint64_t seed)
 {
     uint64_t budget = 12 * FX_MIB;
     struct fx *fx = fx_create(budget, 20 * FX_MIB, engine, policy);
@@ -402,8 +402,8 @@ static void run_random(enum cache_engine engine, enum cache_policy policy, uint6
 
 Test(cache_order, a_random_load_stays_within_its_budget, .timeout = 60)
 {
-    run_random(CACHE_ENGINE_URING, CACHE_POLICY_LRU, 1);
-    run_random(CACHE_ENGINE_THREADS, CACHE_POLICY_LRU, 2);
-    run_random(CACHE_ENGINE_URING, CACHE_POLICY_NEXT_USE, 3);
-    run_random(CACHE_ENGINE_THREADS, CACHE_POLICY_NEXT_USE, 4);
+    run_random(LOADER_URING, POLICY_LRU, 1);
+    run_random(LOADER_THREADS, POLICY_LRU, 2);
+    run_random(LOADER_URING, POLICY_NEXT_USE, 3);
+    run_random(LOADER_THREADS, POLICY_NEXT_USE, 4);
 }

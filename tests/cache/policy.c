@@ -17,7 +17,7 @@ struct world {
     uint64_t now_ns;
 };
 
-static void world_open(struct world *world, enum cache_policy kind, uint64_t session_bytes)
+static void world_open(struct world *world, enum policy_kind kind, uint64_t session_bytes)
 {
     *world = (struct world){.now_ns = 1000 * MS};
     world->policy = policy_create(kind, session_bytes);
@@ -90,7 +90,7 @@ static uint32_t victim(struct world *world, uint32_t count)
 Test(policy, lru_orders_by_last_use, .timeout = 60)
 {
     struct world world;
-    world_open(&world, CACHE_POLICY_LRU, 0);
+    world_open(&world, POLICY_LRU, 0);
     add_model(&world, MODEL, 0, 4, 100);
     for (uint32_t id = 0; id < 4; id++)
         use(&world, id);
@@ -103,7 +103,7 @@ Test(policy, lru_orders_by_last_use, .timeout = 60)
 Test(policy, stamps_of_client_pages_count_and_those_from_the_future_do_not, .timeout = 60)
 {
     struct world world;
-    world_open(&world, CACHE_POLICY_LRU, 0);
+    world_open(&world, POLICY_LRU, 0);
     add_model(&world, MODEL, 0, 3, 100);
     static const uint32_t ids[] = {0, 1, 2};
     for (uint32_t id = 0; id < 3; id++)
@@ -126,7 +126,7 @@ Test(policy, stamps_of_client_pages_count_and_those_from_the_future_do_not, .tim
 Test(policy, ticks_wrap_around, .timeout = 60)
 {
     struct world world;
-    world_open(&world, CACHE_POLICY_LRU, 0);
+    world_open(&world, POLICY_LRU, 0);
     add_model(&world, MODEL, 0, 2, 100);
     policy_touch(world.policy, 0, UINT32_MAX - 1);
     policy_touch(world.policy, 1, 3); /* five ticks later */
@@ -144,7 +144,7 @@ Test(policy, ticks_wrap_around, .timeout = 60)
 Test(policy, what_is_needed_furthest_in_the_future_leaves_first, .timeout = 60)
 {
     struct world world;
-    world_open(&world, CACHE_POLICY_NEXT_USE, 0);
+    world_open(&world, POLICY_NEXT_USE, 0);
     add_model(&world, MODEL, 0, 8, 100);
     for (uint32_t id = 0; id < 8; id++)
         use(&world, id);
@@ -158,7 +158,7 @@ Test(policy, what_is_needed_furthest_in_the_future_leaves_first, .timeout = 60)
 Test(policy, time_counts_and_not_steps, .timeout = 60)
 {
     struct world world;
-    world_open(&world, CACHE_POLICY_NEXT_USE, 0);
+    world_open(&world, POLICY_NEXT_USE, 0);
     add_model(&world, MODEL, 0, 10, 100);
     for (uint32_t id = 0; id < 10; id++)
         use(&world, id);
@@ -173,7 +173,7 @@ Test(policy, time_counts_and_not_steps, .timeout = 60)
 Test(policy, idle_models_leave_first_and_the_longest_idle_one_before_others, .timeout = 60)
 {
     struct world world;
-    world_open(&world, CACHE_POLICY_NEXT_USE, 0);
+    world_open(&world, POLICY_NEXT_USE, 0);
     add_model(&world, MODEL, 0, 3, 100);
     add_model(&world, MODEL + 1, 3, 3, 100);
     add_model(&world, MODEL + 2, 6, 3, 100);
@@ -192,7 +192,7 @@ Test(policy, idle_models_leave_first_and_the_longest_idle_one_before_others, .ti
 Test(policy, a_cursor_silent_for_four_passes_is_idle, .timeout = 60)
 {
     struct world world;
-    world_open(&world, CACHE_POLICY_NEXT_USE, 0);
+    world_open(&world, POLICY_NEXT_USE, 0);
     add_model(&world, MODEL, 0, 4, 100);
     add_model(&world, MODEL + 1, 4, 4, 100);
     for (uint32_t id = 0; id < 8; id++)
@@ -208,7 +208,7 @@ Test(policy, a_cursor_silent_for_four_passes_is_idle, .timeout = 60)
 Test(policy, a_component_that_passes_do_not_use_is_not_expected, .timeout = 60)
 {
     struct world world;
-    world_open(&world, CACHE_POLICY_NEXT_USE, 0);
+    world_open(&world, POLICY_NEXT_USE, 0);
     add_model(&world, MODEL, 0, 5, 100);
     for (uint32_t id = 0; id < 5; id++)
         use(&world, id);
@@ -237,7 +237,7 @@ static uint64_t guarded_bytes(struct world *world, uint32_t count)
 Test(policy, a_lying_cursor_guards_no_more_than_its_sessions_bytes, .timeout = 60)
 {
     struct world world;
-    world_open(&world, CACHE_POLICY_NEXT_USE, 300);
+    world_open(&world, POLICY_NEXT_USE, 300);
     add_model(&world, MODEL, 0, 10, 100);
     add_model(&world, MODEL + 1, 10, 2, 100);
     for (uint32_t id = 0; id < 12; id++)
@@ -261,7 +261,7 @@ Test(policy, a_lying_cursor_guards_no_more_than_its_sessions_bytes, .timeout = 6
 Test(policy, a_session_that_left_is_forgotten, .timeout = 60)
 {
     struct world world;
-    world_open(&world, CACHE_POLICY_NEXT_USE, 0);
+    world_open(&world, POLICY_NEXT_USE, 0);
     add_model(&world, MODEL, 0, 4, 100);
     add_model(&world, MODEL + 1, 4, 4, 100);
     for (uint32_t id = 0; id < 8; id++)
@@ -277,7 +277,7 @@ Test(policy, a_session_that_left_is_forgotten, .timeout = 60)
 Test(policy, chunks_that_contradict_their_model_are_refused, .timeout = 60)
 {
     struct world world;
-    world_open(&world, CACHE_POLICY_NEXT_USE, 0);
+    world_open(&world, POLICY_NEXT_USE, 0);
     struct policy_chunk chunk = {.incarnation = MODEL, .ordinal = 1, .model_size = 2, .bytes = 10};
     cr_assert_eq(policy_add_chunk(world.policy, 7, &chunk), 0);
     cr_assert_eq(policy_add_chunk(world.policy, 8, &chunk), -EINVAL, "the ordinal is taken");
@@ -333,7 +333,7 @@ static void bring_in(struct scan *scan, uint32_t id, uint64_t bytes)
 
 /* Passes of one worker through `size` chunks in an arena that holds `slots` of them; the hits of
  * the last passes, as a fraction. */
-static double scan_hits(enum cache_policy kind, uint32_t size, uint32_t slots, uint64_t bytes)
+static double scan_hits(enum policy_kind kind, uint32_t size, uint32_t slots, uint64_t bytes)
 {
     struct scan scan = {.arena = arena_create()};
     world_open(&scan.world, kind, 0);
@@ -364,8 +364,8 @@ Test(policy, cyclic_scans_come_close_to_the_optimum, .timeout = 60)
 {
     for (uint32_t slots = 4; slots <= 12; slots += 4) {
         double optimum = (slots - 1) / 15.0; /* Belady's, for equal sizes */
-        double next_use = scan_hits(CACHE_POLICY_NEXT_USE, 16, slots, 64 * ARENA_UNIT);
+        double next_use = scan_hits(POLICY_NEXT_USE, 16, slots, 64 * ARENA_UNIT);
         cr_assert_gt(next_use, 0.97 * optimum, "%u slots: %g of %g", slots, next_use, optimum);
-        cr_assert_lt(scan_hits(CACHE_POLICY_LRU, 16, slots, 64 * ARENA_UNIT), 0.01);
+        cr_assert_lt(scan_hits(POLICY_LRU, 16, slots, 64 * ARENA_UNIT), 0.01);
     }
 }

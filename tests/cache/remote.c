@@ -120,7 +120,7 @@ static struct remote remote;
 
 static struct fx *create(enum manner manner, bool first)
 {
-    struct fx *fx = fx_create(16 * FX_MIB, 0, CACHE_ENGINE_THREADS, CACHE_POLICY_LRU);
+    struct fx *fx = fx_create(16 * FX_MIB, 0, LOADER_THREADS, POLICY_LRU);
     remote = (struct remote){.fx = fx, .manner = manner, .state = CACHE_REMOTE_READY};
     const struct cache_remote functions = {.context = &remote,
                                            .first = first,

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "cache/cache.h"
+#include "memory/cgroup.h"
 #include "memory/segment.h"
 #include "support/support.h"
 
@@ -170,7 +171,7 @@ Test(segment, a_small_dev_shm_is_an_error_that_names_the_remedy, .timeout = 60)
     struct swi_error error = {.code = 0};
     struct cache *cache = NULL;
     const struct cache_options options = {
-        .budget_bytes = 64 * MIB, .max_bytes = 64 * MIB, .policy = CACHE_POLICY_LRU};
+        .budget_bytes = 64 * MIB, .max_bytes = 64 * MIB, .policy = POLICY_LRU};
     cr_assert_eq(cache_create(&options, &cache, &error), -ENOSPC);
     cr_assert_null(cache);
     cr_assert_not_null(strstr(error.text, "/dev/shm"), "%s", error.text);
@@ -224,16 +225,16 @@ Test(segment, the_smallest_memory_limit_of_any_cgroup_counts, .timeout = 60)
     put("a/memory.max", "1000000\n");
     put("a/b/c/memory.max", "3000000\n");
     char path[256] = "";
-    cr_assert_eq(segment_cgroup_limit("0::/a/b/c\n", root, path, sizeof path), 1000000);
+    cr_assert_eq(cgroup_memory_limit("0::/a/b/c\n", root, path, sizeof path), 1000000);
     cr_assert_not_null(strstr(path, "/a/memory.max"), "%s", path);
-    cr_assert_eq(segment_cgroup_limit("0::/other\n", root, NULL, 0), UINT64_MAX);
-    cr_assert_eq(segment_cgroup_limit("0::/\n", root, NULL, 0), UINT64_MAX);
+    cr_assert_eq(cgroup_memory_limit("0::/other\n", root, NULL, 0), UINT64_MAX);
+    cr_assert_eq(cgroup_memory_limit("0::/\n", root, NULL, 0), UINT64_MAX);
     put("memory/x/memory.limit_in_bytes", "500000\n");
     put("memory/memory.limit_in_bytes", "9223372036854771712\n");
-    cr_assert_eq(segment_cgroup_limit("9:name=systemd:/\n4:memory:/x\n0::/\n", root, NULL, 0),
+    cr_assert_eq(cgroup_memory_limit("9:name=systemd:/\n4:memory:/x\n0::/\n", root, NULL, 0),
                  500000);
-    cr_assert_eq(segment_cgroup_limit("4:memory:/\n", root, NULL, 0), UINT64_MAX);
-    cr_assert_eq(segment_cgroup_limit("garbage\n::\n:\n\n", root, NULL, 0), UINT64_MAX);
+    cr_assert_eq(cgroup_memory_limit("4:memory:/\n", root, NULL, 0), UINT64_MAX);
+    cr_assert_eq(cgroup_memory_limit("garbage\n::\n:\n\n", root, NULL, 0), UINT64_MAX);
     char command[128];
     (void)snprintf(command, sizeof command, "rm -r %s", root);
     cr_assert_eq(system(command), 0);

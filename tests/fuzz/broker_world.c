@@ -106,8 +106,8 @@ static void start(void)
     (void)signal(SIGPIPE, SIG_IGN);
     const struct cache_options cache_options = {.budget_bytes = WORLD_BUDGET,
                                                 .max_bytes = 4 * WORLD_BUDGET,
-                                                .policy = CACHE_POLICY_NEXT_USE,
-                                                .engine = CACHE_ENGINE_AUTO,
+                                                .policy = POLICY_NEXT_USE,
+                                                .engine = LOADER_AUTO,
                                                 .session_bytes = WORLD_BUDGET / 2};
     broker = (struct broker){.options = {.socket_path = socket_path,
                                          .cache_bytes = WORLD_BUDGET,

@@ -16,7 +16,7 @@
 #include "core/layout.h"
 #include "core/size.h"
 #include "ctl/doctor/check.h"
-#include "memory/segment.h"
+#include "memory/cgroup.h"
 
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25
@@ -237,7 +237,7 @@ void ctl_check_cgroup(const struct ctl_subject *subject, struct ctl_check *check
         ctl_check_set(check, CTL_CHECK_UNKNOWN, "run it as root", "cannot read %s", path);
         return;
     }
-    uint64_t limit = segment_cgroup_limit(text, "/sys/fs/cgroup", where, sizeof where);
+    uint64_t limit = cgroup_memory_limit(text, "/sys/fs/cgroup", where, sizeof where);
     swi_size_format(limit, limit_text, sizeof limit_text);
     swi_size_format(subject->cache_bytes, need, sizeof need);
     if (limit == UINT64_MAX)
