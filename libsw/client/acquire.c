@@ -31,9 +31,6 @@ static _Thread_local struct {
 
 static _Atomic uint32_t threads_seen;
 
-_Thread_local const int32_t *swi_called_off;
-_Thread_local uint64_t swi_call_ends;
-
 /* Runs once in GLANCE_EVERY leases, and at a thread's first. */
 static __attribute__((noinline, cold)) void now_and_then(struct sw_client *client)
 {

@@ -138,16 +138,6 @@ static int send_packet(struct swi_connection *connection, const void *packet, si
     }
 }
 
-int swi_condition_init(pthread_cond_t *condition)
-{
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    int result = pthread_cond_init(condition, &attributes);
-    pthread_condattr_destroy(&attributes);
-    return -result;
-}
-
 int swi_call_send(struct swi_connection *connection, struct swi_call *call,
                   struct swi_wire_out *out, uint64_t deadline, struct swi_error *error)
 {

@@ -43,9 +43,6 @@ void swi_connection_look(struct swi_connection *connection);
  * threads and their references. */
 void swi_connection_disown(struct swi_connection *connection);
 
-/* A condition variable on CLOCK_MONOTONIC. Returns 0 or -errno. */
-int swi_condition_init(pthread_cond_t *condition);
-
 /* One request under way. Zero-initialise; lives on the stack of who waits for it. */
 struct swi_call {
     TAILQ_ENTRY(swi_call) link;

@@ -13,6 +13,7 @@
 #ifndef SWI_CORE_DEADLINE_H
 #define SWI_CORE_DEADLINE_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -80,5 +81,9 @@ static inline struct timespec swi_deadline_time(uint64_t deadline)
     return (struct timespec){.tv_sec = (time_t)(until / 1000000000u),
                              .tv_nsec = (long)(until % 1000000000u)};
 }
+
+/* Initialises a condition variable on CLOCK_MONOTONIC, for pthread_cond_timedwait until
+ * swi_deadline_time. Returns 0 or -errno. */
+int swi_condition_init(pthread_cond_t *condition);
 
 #endif

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <time.h>
 
-#include "client/connection.h"
 #include "core/deadline.h"
 
 int swi_encoder_fail(sw_encoder *encoder, const struct swi_error *error)

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/connection.h"
+#include "core/deadline.h"
 #include "core/sized.h"
 #include "encoder/handle.h"
 #include "encoder/pooling.h"

@@ -49,7 +49,6 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#include "client/connection.h"
 #include "core/deadline.h"
 #include "core/process.h"
 #include "core/sized.h"
