@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* swbench: every benchmark of Surfing Weights, one subcommand each. */
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,28 +40,6 @@ static void usage(FILE *stream)
     fprintf(stream, "\n"
                     "  -h, --help     show this and exit; swbench COMMAND --help says more\n"
                     "  -V, --version  show the version and exit\n");
-}
-
-void bench_die(const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    fflush(stdout);
-    fputs("swbench: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
-    va_end(arguments);
-    exit(1);
-}
-
-void bench_check(int code, const sw_client *client, const char *what)
-{
-    if (code >= 0)
-        return;
-    char text[512] = "";
-    if (client && sw_client_message(client, text, sizeof text) == code && text[0])
-        bench_die("%s: %s", what, text);
-    bench_die("%s: %s", what, sw_strerror(code));
 }
 
 int main(int argc, char **argv)

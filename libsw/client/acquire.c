@@ -83,7 +83,7 @@ static int load(struct sw_model *model, const struct swi_binding *binding, uint3
     if (result != 0)
         return result;
     result = swi_request_load(connection, binding, component, deadline, error);
-    swi_model_leave(model, connection);
+    swi_client_drop(model->client, connection);
     return result == SW_EDISCONNECTED ? 1 : result;
 }
 

@@ -285,8 +285,8 @@ static int await_broker(struct sw_client *client, struct starting *starting, uin
     for (int pause_ms = PAUSE_FIRST_MS;;) {
         listen_for(starting, pause_ms);
         bool ended = starting->ended;
-        int result = swi_session_reach(client, client->autostart.socket, deadline, ret_connection,
-                                       ret_attachment, error);
+        int result = swi_broker_reach(client, client->autostart.socket, deadline, ret_connection,
+                                      ret_attachment, error);
         if (!is_gone(result))
             return result;
         if (ended)
@@ -303,8 +303,8 @@ static int start_and_reach(struct sw_client *client, const char *chunks, uint64_
                            struct swi_attachment **ret_attachment, struct swi_error *error)
 {
     /* somebody may have been faster */
-    int result = swi_session_reach(client, client->autostart.socket, deadline, ret_connection,
-                                   ret_attachment, error);
+    int result = swi_broker_reach(client, client->autostart.socket, deadline, ret_connection,
+                                  ret_attachment, error);
     if (!is_gone(result))
         return result;
     struct starting starting = {.messages = -1};
@@ -330,7 +330,7 @@ static int reach_or_start(struct sw_client *client, const char *chunks, uint64_t
     const char *socket = client->autostart.socket;
     for (int wait_ms = PAUSE_FIRST_MS;;) {
         int result =
-            swi_session_reach(client, socket, deadline, ret_connection, ret_attachment, error);
+            swi_broker_reach(client, socket, deadline, ret_connection, ret_attachment, error);
         if (!is_gone(result))
             return result;
         int lock = swi_start_lock_take(socket);
@@ -375,8 +375,8 @@ int swi_autostart_reach(struct sw_client *client, bool start, uint64_t deadline,
     if (result == 0)
         result =
             start ? reach_or_start(client, chunks, deadline, ret_connection, ret_attachment, error)
-                  : swi_session_reach(client, autostart->socket, deadline, ret_connection,
-                                      ret_attachment, error);
+                  : swi_broker_reach(client, autostart->socket, deadline, ret_connection,
+                                     ret_attachment, error);
     free(chunks);
     if (result < 0)
         return swi_fail_within(

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The client handle: options, opening and closing, its message, its figures. */
+/* The client handle: options, opening and closing, its figures. */
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,42 +9,6 @@
 #include "core/sized.h"
 
 #define DEFAULT_TIMEOUT_MS 30000
-
-/* ---- messages -------------------------------------------------------------------------------- */
-
-int swi_client_fail(struct sw_client *client, const struct swi_error *error)
-{
-    swi_lock(client);
-    client->error = *error;
-    swi_unlock(client);
-    return error->code;
-}
-
-int swi_client_failf(struct sw_client *client, int code, const char *format, ...)
-{
-    struct swi_error error = {.code = code};
-    va_list arguments;
-    va_start(arguments, format);
-    (void)vsnprintf(error.text, sizeof error.text, format, arguments);
-    va_end(arguments);
-    return swi_client_fail(client, &error);
-}
-
-int sw_client_message(const sw_client *client, char *text, size_t size)
-{
-    struct sw_client *owner = (struct sw_client *)(uintptr_t)client; /* to lock it */
-    swi_lock(owner);
-    int code = client->error.code;
-    if (size > 0)
-        (void)snprintf(text, size, "%s", code ? client->error.text : "");
-    swi_unlock(owner);
-    return code;
-}
-
-uint64_t swi_client_deadline(const struct sw_client *client)
-{
-    return swi_deadline_in(client->timeout_ms);
-}
 
 /* ---- opening and closing --------------------------------------------------------------------- */
 

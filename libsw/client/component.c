@@ -12,77 +12,6 @@
 #include "client/view.h"
 #include "core/sized.h"
 
-struct sw_component {
-    struct sw_lease lease;
-    struct sw_model *model;
-    struct swi_view *view;
-    struct sw_component *next; /* idle */
-};
-
-/* ---- views: all with the lock held ----------------------------------------------------------- */
-
-static struct swi_view *view_of(struct swi_cached *cached)
-{
-    return cached ? (struct swi_view *)((char *)cached - offsetof(struct swi_view, cached)) : NULL;
-}
-
-static void unref_view(struct swi_view *view)
-{
-    if (--view->references == 0)
-        free(view);
-}
-
-static void drop_surplus(struct sw_model *model)
-{
-    struct swi_cached *cached;
-    while ((cached = swi_component_cache_take_surplus(&model->cache)))
-        unref_view(view_of(cached));
-}
-
-static void drop_all(struct sw_model *model)
-{
-    struct swi_cached *cached;
-    while ((cached = swi_component_cache_take_any(&model->cache)))
-        unref_view(view_of(cached));
-}
-
-void swi_components_fini(struct sw_model *model)
-{
-    drop_all(model);
-    struct sw_component *component;
-    while ((component = model->idle)) {
-        model->idle = component->next;
-        free(component);
-    }
-    for (uint32_t i = 0; i < model->count; i++)
-        free(model->strings[i]);
-}
-
-/* Keeps a new view, unless another thread was faster: then its view is used. Takes over view and
- * strings. */
-static struct swi_view *keep(struct sw_model *model, uint32_t component, struct swi_view *view,
-                             const struct swi_strings *strings)
-{
-    struct swi_strings *owned = (struct swi_strings *)(uintptr_t)strings;
-    if (!model->strings[component])
-        model->strings[component] = owned;
-    struct swi_view *kept = view_of(swi_component_cache_peek(&model->cache, component));
-    if (kept) {
-        free(view);
-    } else {
-        kept = view;
-        kept->cached.component = component;
-        kept->strings = model->strings[component];
-        kept->references = 1;
-        swi_component_cache_put(&model->cache, &kept->cached);
-    }
-    if (model->strings[component] != owned)
-        free(owned);
-    kept->references++; /* the caller's */
-    drop_surplus(model);
-    return kept;
-}
-
 /* ---- acquire and release --------------------------------------------------------------------- */
 
 /* Parses the leased chunk. Lock not held. */
@@ -111,7 +40,7 @@ static int parse(struct sw_model *model, uint32_t component, const struct sw_lea
         return swi_client_fail(client, &error);
     }
     swi_lock(client);
-    *ret = keep(model, component, view, strings);
+    *ret = swi_views_keep(model, component, view, strings);
     swi_unlock(client);
     return 0;
 }
@@ -119,7 +48,7 @@ static int parse(struct sw_model *model, uint32_t component, const struct sw_lea
 static void put_back(struct sw_model *model, struct sw_component *handle)
 {
     if (handle->view)
-        unref_view(handle->view);
+        swi_view_unref(handle->view);
     handle->view = NULL;
     handle->next = model->idle;
     model->idle = handle;
@@ -139,9 +68,7 @@ static int acquire(struct sw_model *model, uint32_t component, const struct swi_
     struct sw_component *handle = model->idle;
     if (handle)
         model->idle = handle->next;
-    struct swi_view *view = view_of(swi_component_cache_find(&model->cache, component));
-    if (view)
-        view->references++;
+    struct swi_view *view = swi_views_find(model, component);
     swi_unlock(client);
 
     if (!handle) {
@@ -162,7 +89,7 @@ static int acquire(struct sw_model *model, uint32_t component, const struct swi_
     if (handle)
         put_back(model, handle);
     if (!handle && view)
-        unref_view(view);
+        swi_view_unref(view);
     swi_unlock(client);
     return released == SW_EREVOKED ? released : result;
 }
@@ -280,7 +207,7 @@ int sw_model_set_cache_size(sw_model *model, uint32_t components)
 {
     swi_lock(model->client);
     model->cache.capacity = components;
-    drop_surplus(model);
+    swi_views_trim(model);
     swi_unlock(model->client);
     return 0;
 }
@@ -289,7 +216,7 @@ int sw_model_set_cache_bytes(sw_model *model, uint64_t bytes)
 {
     swi_lock(model->client);
     model->cache.capacity_bytes = bytes;
-    drop_surplus(model);
+    swi_views_trim(model);
     swi_unlock(model->client);
     return 0;
 }
@@ -297,6 +224,6 @@ int sw_model_set_cache_bytes(sw_model *model, uint64_t bytes)
 void sw_model_clear_cache(sw_model *model)
 {
     swi_lock(model->client);
-    drop_all(model);
+    swi_views_clear(model);
     swi_unlock(model->client);
 }

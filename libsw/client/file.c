@@ -80,7 +80,7 @@ int sw_model_file(sw_model *model, const char *path, void **ret_data, size_t *re
             break;
         result =
             ask_file(connection, binding->wire_model, path, deadline, ret_data, ret_size, &error);
-        swi_model_leave(model, connection);
+        swi_client_drop(model->client, connection);
     } while (result == SW_EDISCONNECTED && !swi_over(deadline));
     if (result < 0) {
         (void)swi_fail_within(&error, result, "model %s: ", model->name);

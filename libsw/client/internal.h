@@ -64,6 +64,15 @@ struct sw_model {
     struct sw_component *idle;    /* handles to reuse */
 };
 
+struct swi_view;
+
+struct sw_component {
+    struct sw_lease lease;
+    struct sw_model *model;
+    struct swi_view *view;
+    struct sw_component *next; /* idle */
+};
+
 struct sw_client {
     struct swi_fork_lock lock;
     pthread_cond_t changed; /* connecting ended */
@@ -105,11 +114,28 @@ static inline void swi_unlock(struct sw_client *client)
     pthread_mutex_unlock(&client->lock.mutex);
 }
 
+/* Gives back a reference to a connection. Lock not held. */
+static inline void swi_client_drop(struct sw_client *client, struct swi_connection *connection)
+{
+    swi_lock(client);
+    swi_connection_unref(connection);
+    swi_unlock(client);
+}
+
+/* ---- failure.c ------------------------------------------------------------------------------- */
+
 /* Keeps the message for sw_client_message; returns its code. Lock not held. */
 int swi_client_fail(struct sw_client *client, const struct swi_error *error);
 int swi_client_failf(struct sw_client *client, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 uint64_t swi_client_deadline(const struct sw_client *client);
+
+/* ---- reach.c --------------------------------------------------------------------------------- */
+
+/* One attempt at the socket of that path, up to the broker's welcome. Lock not held. */
+int swi_broker_reach(struct sw_client *client, const char *path, uint64_t deadline,
+                     struct swi_connection **ret_connection, struct swi_attachment **ret_attachment,
+                     struct swi_error *error);
 
 /* ---- session.c ------------------------------------------------------------------------------- */
 
@@ -118,10 +144,6 @@ int swi_session_begin(struct sw_client *client, uint64_t deadline, struct swi_er
 /* With the lock held on entry and on return, released while waiting: makes sure that there is a
  * live session of this process, connecting again with back-off when there is none. */
 int swi_session_ensure(struct sw_client *client, uint64_t deadline, struct swi_error *error);
-/* One attempt at the socket of that path, up to the broker's welcome. Lock not held. */
-int swi_session_reach(struct sw_client *client, const char *path, uint64_t deadline,
-                      struct swi_connection **ret_connection,
-                      struct swi_attachment **ret_attachment, struct swi_error *error);
 /* Cheap enough for every use of a component: notices now and then whether the broker has gone, and
  * moves to its successor where there is one. Makes no system call while the broker's tick advances.
  */
@@ -147,14 +169,34 @@ int swi_table_fetch(struct swi_connection *connection, struct swi_attachment *at
 void swi_opened_fini(struct swi_opened *opened);
 void swi_components_free(struct swi_component_desc *components, uint32_t count);
 
-/* ---- model.c --------------------------------------------------------------------------------- */
+/* ---- views.c: all with the lock held --------------------------------------------------------- */
 
+void swi_view_unref(struct swi_view *view);
+/* The view of a component with a reference for the caller, or NULL; counts a hit or a miss. */
+struct swi_view *swi_views_find(struct sw_model *model, uint32_t component);
+/* Keeps a new view, unless another thread was faster: then returns that thread's. Takes over view and
+ * strings; the caller gets a reference. */
+struct swi_view *swi_views_keep(struct sw_model *model, uint32_t component, struct swi_view *view,
+                                const struct swi_strings *strings);
+/* Drops what exceeds the cache's limits; all. */
+void swi_views_trim(struct sw_model *model);
+void swi_views_clear(struct sw_model *model);
+/* Frees views, names and idle handles. */
+void swi_components_fini(struct sw_model *model);
+
+/* ---- binding.c ------------------------------------------------------------------------------- */
+
+/* With the lock held: makes what was opened the model's present binding. */
+void swi_model_bind(struct sw_model *model, struct swi_opened *opened);
 /* With the lock held. The last unref frees the model. */
 void swi_model_unref(struct sw_model *model);
 /* With the lock held: binds the model to a new session if it still is the same revision there, else
  * makes it stale. result and error: of swi_table_fetch. Takes what it uses out of opened. */
 void swi_model_rebind(struct sw_model *model, int result, const struct swi_error *error,
                       struct swi_opened *opened);
+
+/* ---- model.c --------------------------------------------------------------------------------- */
+
 /* A binding in a live attachment of this process. */
 int swi_model_ready(struct sw_model *model, uint64_t deadline, const struct swi_binding **ret,
                     struct swi_error *error);
@@ -162,11 +204,10 @@ int swi_model_ready(struct sw_model *model, uint64_t deadline, const struct swi_
  * been bound anew, or made stale; ask swi_model_ready again. */
 int swi_model_connect(struct sw_model *model, const struct swi_binding *binding, uint64_t deadline,
                       struct swi_connection **ret, struct swi_error *error);
-/* Both of the above together. End with swi_model_leave. */
+/* Both of the above together. End with swi_client_drop. */
 int swi_model_session(struct sw_model *model, uint64_t deadline,
                       const struct swi_binding **ret_binding,
                       struct swi_connection **ret_connection, struct swi_error *error);
-void swi_model_leave(struct sw_model *model, struct swi_connection *connection);
 /* SW_ENOCOMPONENT with a message unless the model has that component. */
 int swi_model_check(struct sw_model *model, uint32_t component);
 
@@ -190,17 +231,20 @@ bool swi_lease_valid(const struct sw_lease *lease);
 
 /* ---- requests.c ------------------------------------------------------------------------------ */
 
+/* Sends a LOAD; the caller waits for DONE and ends the call. Errors: those of swi_call_send. */
+int swi_request_send_load(struct swi_connection *connection, struct swi_call *call,
+                          const struct swi_binding *binding, uint32_t component, uint64_t deadline,
+                          struct swi_error *error);
 /* Asks for one chunk and waits until it is resident. */
 int swi_request_load(struct swi_connection *connection, const struct swi_binding *binding,
                      uint32_t component, uint64_t deadline, struct swi_error *error);
 
+/* Hints that chunks (at most SWI_WIRE_PREFETCH_MAX) are needed soon. Does not wait: a busy broker
+ * gets no hint. */
+void swi_request_prefetch(struct swi_connection *connection, const struct swi_binding *binding,
+                          const uint32_t *chunks, uint32_t count);
 /* Tells the broker that the session needs the model no more. Waits a second at most: a broker that
  * does not take it in time learns it when the session ends. Lock not held. */
 void swi_request_close(struct swi_connection *connection, uint32_t wire_model);
-
-/* ---- component.c ----------------------------------------------------------------------------- */
-
-/* With the lock held: frees views, names and idle handles. */
-void swi_components_fini(struct sw_model *model);
 
 #endif

@@ -35,14 +35,6 @@ static int create(struct sw_client *client, const char *name, struct swi_opened 
     return 0;
 }
 
-static void bind_to(struct sw_model *model, struct swi_opened *opened)
-{
-    struct swi_binding *binding = opened->binding;
-    opened->binding = NULL;
-    SLIST_INSERT_HEAD(&model->bindings, binding, link);
-    atomic_store_explicit(&model->binding, binding, memory_order_release);
-}
-
 /* One try. 1: the session was replaced meanwhile, try again. */
 static int open_once(struct sw_client *client, const char *name, uint64_t deadline,
                      struct sw_model **ret, struct swi_error *error)
@@ -68,7 +60,7 @@ static int open_once(struct sw_client *client, const char *name, uint64_t deadli
     if (result == 0 && create(client, name, &opened, &model) < 0)
         result = swi_fail(error, -ENOMEM, "out of memory");
     if (result == 0) {
-        bind_to(model, &opened);
+        swi_model_bind(model, &opened);
         LIST_INSERT_HEAD(&client->models, model, link);
         *ret = model;
     }
@@ -94,23 +86,6 @@ int sw_model_open(sw_client *client, const char *name, sw_model **ret_model)
     return 0;
 }
 
-void swi_model_unref(struct sw_model *model)
-{
-    if (--model->references > 0)
-        return;
-    swi_components_fini(model);
-    swi_component_cache_fini(&model->cache);
-    struct swi_binding *binding;
-    while ((binding = SLIST_FIRST(&model->bindings))) {
-        SLIST_REMOVE_HEAD(&model->bindings, link);
-        free(binding);
-    }
-    swi_components_free(model->components, model->count);
-    free(model->strings);
-    free(model->name);
-    free(model);
-}
-
 void sw_model_close(sw_model *model)
 {
     if (!model)
@@ -130,46 +105,10 @@ void sw_model_close(sw_model *model)
     if (!connection)
         return;
     swi_request_close(connection, wire_model);
-    swi_lock(client);
-    swi_connection_unref(connection);
-    swi_unlock(client);
+    swi_client_drop(client, connection);
 }
 
 /* ---- sessions -------------------------------------------------------------------------------- */
-
-static bool same_revision(const struct sw_model *model, const struct swi_opened *opened)
-{
-    if (opened->count != model->count)
-        return false;
-    for (uint32_t i = 0; i < model->count; i++) {
-        const struct swi_component_desc *ours = &model->components[i],
-                                        *now = &opened->components[i];
-        if (strcmp(ours->name, now->name) != 0 || ours->bytes != now->bytes ||
-            !swi_digest_equal(ours->digest, now->digest))
-            return false;
-    }
-    return true;
-}
-
-void swi_model_rebind(struct sw_model *model, int result, const struct swi_error *error,
-                      struct swi_opened *opened)
-{
-    if (result == 0 && same_revision(model, opened)) {
-        model->stale.code = 0;
-        bind_to(model, opened);
-        return;
-    }
-    atomic_store_explicit(&model->binding, NULL, memory_order_release);
-    if (result == 0)
-        (void)swi_fail(&model->stale, SW_ESTALE,
-                       "the broker has another revision now; close the model and open it again");
-    else
-        (void)swi_fail(
-            &model->stale, SW_ESTALE,
-            "the broker does not serve this revision any more (%.200s); close the model and "
-            "open it again",
-            error->text);
-}
 
 static bool usable(const struct swi_binding *binding)
 {
@@ -229,13 +168,6 @@ int swi_model_session(struct sw_model *model, uint64_t deadline,
             result = swi_model_connect(model, *ret_binding, deadline, ret_connection, error);
     } while (result == 1);
     return result;
-}
-
-void swi_model_leave(struct sw_model *model, struct swi_connection *connection)
-{
-    swi_lock(model->client);
-    swi_connection_unref(connection);
-    swi_unlock(model->client);
 }
 
 /* ---- what it consists of --------------------------------------------------------------------- */
