@@ -13,12 +13,12 @@
 #include <stdbool.h>
 #include <sys/queue.h>
 
-#include "cache/latency.h"
 #include "core/digest.h"
 #include "core/error.h"
 #include "core/lease.h"
 #include "loader/loader.h"
 #include "policy/policy.h"
+#include "stats/cache_stats.h"
 
 struct cache;
 struct cache_chunk;
@@ -238,34 +238,6 @@ void cache_set_policy(struct cache *cache, enum policy_kind policy);
 /* As cache_options.session_bytes. */
 void cache_set_session_bytes(struct cache *cache, uint64_t bytes);
 
-/* Why a chunk left the arena. */
-enum cache_eviction {
-    CACHE_EVICTED_FOR_ROOM, /* another one needed its place */
-    CACHE_EVICTED_BY_CLEAR,
-    CACHE_EVICTED_BY_RESIZE, /* it lay beyond a smaller budget */
-    CACHE_EVICTED_REPLACED,  /* its model's revision, or its model, is gone */
-    CACHE_EVICTED_DAMAGED,   /* its bytes did not match any more: cache_withdraw */
-    CACHE_EVICTION_REASONS
-};
-
-struct cache_stats {
-    uint64_t arena_bytes, reserved_bytes, resident_bytes, pinned_bytes, huge_bytes,
-        collapse_refused;
-    uint64_t chunks_resident, misses, coalesced, evictions, loads, load_bytes, load_errors,
-        digest_errors;
-    uint64_t evicted[CACHE_EVICTION_REASONS]; /* their sum is evictions */
-    uint64_t prefetches, prefetch_used, prefetch_dropped, loading, queued;
-    uint64_t prefetch_wasted;                /* evicted before anybody used them */
-    uint64_t file_loads, file_bytes;         /* of loads: those that came from their files */
-    uint64_t remote_loads, remote_bytes;     /* … and from the remote */
-    uint64_t remote_to_file, file_to_remote; /* loads that one could not serve and the other did */
-    struct latency file_latency,
-        remote_latency; /* from the first read of a load to its verification */
-    /* of chunks taken over from another process: still to be hashed, right, damaged */
-    uint64_t unverified, verified, verify_errors;
-    const char *io_engine; /* "io_uring" or "threads"; static */
-    const char *policy;    /* "lru" or "next-use"; static */
-};
 void cache_get_stats(struct cache *cache, struct cache_stats *ret);
 /* Of these, unverified alone, at no cost. */
 uint64_t cache_unverified(const struct cache *cache);

@@ -7,6 +7,7 @@
 
 void ctl_show_ping(const struct ctl_call *call, const json_t *reply);
 void ctl_show_stats(const struct ctl_call *call, const json_t *reply);
+int ctl_stats(const struct ctl_call *call);
 void ctl_show_chunks(const struct ctl_call *call, const json_t *reply);
 void ctl_show_models(const struct ctl_call *call, const json_t *reply);
 void ctl_show_clients(const struct ctl_call *call, const json_t *reply);

@@ -17,7 +17,6 @@
 #include "ctl/warm.h"
 #include "ctl/watch/watch.h"
 #include "exporter/export.h"
-#include "exporter/metrics.h"
 
 /* ---- requests -------------------------------------------------------------------------------- */
 
@@ -103,31 +102,6 @@ static int prepare_trace(const struct ctl_call *call, json_t *request)
     return 0;
 }
 
-/* ---- metrics --------------------------------------------------------------------------------- */
-
-static void show_stats(const struct ctl_call *call, const json_t *reply)
-{
-    const char *format = ctl_value(call, "format");
-    if (!format || strcmp(format, "prometheus") != 0) {
-        ctl_show_stats(call, reply);
-        return;
-    }
-    char *text = metrics_format(reply);
-    (void)fputs(text ? text : "", stdout);
-    free(text);
-}
-
-static int run_stats(const struct ctl_call *call)
-{
-    struct ctl_call mine = *call;
-    const char *format = ctl_value(call, "format");
-    if (format && strcmp(format, "table") != 0 && strcmp(format, "json") != 0 &&
-        strcmp(format, "prometheus") != 0)
-        return ctl_usage("--format", "takes table, json or prometheus");
-    mine.json = call->json || (format && strcmp(format, "json") == 0);
-    return ctl_run(&mine);
-}
-
 static int run_export(const struct ctl_call *call)
 {
     const char *listen = ctl_value(call, "listen");
@@ -144,8 +118,8 @@ const struct ctl_verb ctl_verbs[] = {
     {.name = "stats",
      .help = "memory, hits, loads, and what clients did wrong",
      .options = {{"format", "FORMAT", "table (default), json or prometheus"}},
-     .show = show_stats,
-     .run = run_stats},
+     .show = ctl_show_stats,
+     .run = ctl_stats},
     {.name = "export",
      .help = "serve the metrics to Prometheus over HTTP until SIGTERM",
      .more = "Also where no broker runs: swbroker_up is 0 then. / tells where the metrics are.\n",

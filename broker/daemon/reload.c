@@ -115,7 +115,7 @@ static void take_change(struct broker *broker, struct settings *fresh, size_t in
         const char *why = error.text[0] ? error.text : sw_strerror(result);
         log_line(LOG_LEVEL_ERROR, &about, "%s stays %s: %s", setting->name, old, why);
         append(report, "refused",
-               json_pack("{s:s, s:o}", "name", setting->name, "error", report_text(why)));
+               json_pack("{s:s, s:o}", "name", setting->name, "error", stats_text(why)));
         return;
     }
     log_line(LOG_LEVEL_INFO, &about, "%s is %s now, it was %s", setting->name, new, old);
@@ -137,7 +137,7 @@ int reload_settings(struct broker *broker, json_t **ret, struct swi_error *error
         return result;
     }
     json_t *report = json_pack("{s:o, s:[], s:[], s:[]}", "file",
-                               fresh.file ? report_text(fresh.file) : json_null(), "applied",
+                               fresh.file ? stats_text(fresh.file) : json_null(), "applied",
                                "at_restart", "refused");
     for (size_t i = 0; i < settings_count; i++)
         take_change(broker, &fresh, i, report);

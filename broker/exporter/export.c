@@ -14,7 +14,7 @@
 
 #include "ctl/lib/ask.h"
 #include "ctl/lib/text.h"
-#include "exporter/metrics.h"
+#include "stats/metrics.h"
 
 #define CONNECTIONS      16u /* more wait in the socket's queue */
 #define IDLE_S           10u /* a connection that says nothing is closed */

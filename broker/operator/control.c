@@ -27,7 +27,7 @@ struct call {
 
 json_t *control_failure(int code, const char *message)
 {
-    return json_pack("{s:b, s:i, s:o}", "ok", 0, "code", code, "error", report_text(message));
+    return json_pack("{s:b, s:i, s:o}", "ok", 0, "code", code, "error", stats_text(message));
 }
 
 /* ---- reading verbs --------------------------------------------------------------------------- */
@@ -120,7 +120,7 @@ static json_t *resize(struct call *call)
         json_pack("{s:b, s:I, s:b}", "ok", 1, "arena_bytes", (json_int_t)stats.arena_bytes,
                   "waiting_for_pins", result == SW_EARENAFULL);
     if (reply && result)
-        (void)json_object_set_new(reply, "message", report_text(error.text));
+        (void)json_object_set_new(reply, "message", stats_text(error.text));
     return reply;
 }
 
@@ -226,7 +226,7 @@ static json_t *trace_report(const struct broker *broker)
         return json_pack("{s:b, s:b}", "ok", 1, "recording", 0);
     struct trace_status status = trace_get_status(broker->trace);
     return json_pack("{s:b, s:b, s:o, s:I, s:I, s:I, s:f}", "ok", 1, "recording",
-                     (int)status.recording, "path", report_text(status.path), "bytes",
+                     (int)status.recording, "path", stats_text(status.path), "bytes",
                      (json_int_t)status.bytes, "lost", (json_int_t)status.lost, "unknown",
                      (json_int_t)status.unknown, "seconds",
                      (double)((loop_now() - status.started_ns) / LOOP_NS_PER_MS) / 1000);

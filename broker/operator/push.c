@@ -106,7 +106,7 @@ static void succeed(struct push *push)
     log_info("pushed model %s: %u chunks written", push->revision->name, push->written);
     session_reply(push->session, push->tag,
                   json_pack("{s:b, s:o, s:s, s:I, s:I, s:I}", "ok", 1, "model",
-                            report_text(push->revision->name), "revision", revision,
+                            stats_text(push->revision->name), "revision", revision,
                             "chunks_written", (json_int_t)push->written, "bytes_written",
                             (json_int_t)push->written_bytes, "small_files_bytes",
                             (json_int_t)push->bundle_bytes));

@@ -7,15 +7,13 @@
 #include <jansson.h>
 
 #include "daemon/broker.h"
+#include "stats/stats.h"
 
 json_t *report_stats(struct broker *broker);
 /* model and component NULL: all. */
 json_t *report_chunks(struct broker *broker, const char *model, const char *component);
 json_t *report_models(struct broker *broker);
 json_t *report_clients(struct broker *broker);
-
-/* A string; what is not UTF-8 in it (file names may be anything) becomes '?'. */
-json_t *report_text(const char *text);
 
 /* {KEY:value} more; out of memory leaves it out. */
 void report_put(json_t *object, const char *key, uint64_t value);

@@ -80,7 +80,7 @@ static void put_holders(json_t *row, const struct broker *broker, const struct h
         (void)json_array_append_new(list,
                                     json_pack("{s:i, s:i, s:o, s:i}", "session",
                                               (int)session->number, "pid", (int)session->peer.pid,
-                                              "name", report_text(session->name), "pins", pins));
+                                              "name", stats_text(session->name), "pins", pins));
         named++;
     }
     (void)json_object_set_new(row, "holders", list);
@@ -131,8 +131,8 @@ static void append(json_t *list, struct broker *broker, const struct revision *r
         if (component && strcmp(component, chunk->name) != 0)
             continue;
         json_t *row =
-            json_pack("{s:o, s:o, s:I, s:s, s:s, s:I, s:b}", "model", report_text(revision->name),
-                      "component", report_text(chunk->name), "bytes", (json_int_t)chunk->bytes,
+            json_pack("{s:o, s:o, s:I, s:s, s:s, s:I, s:b}", "model", stats_text(revision->name),
+                      "component", stats_text(chunk->name), "bytes", (json_int_t)chunk->bytes,
                       "layout", manifest->layout, "dtype", manifest->dtype, "revision",
                       (json_int_t)revision->incarnation, "superseded", (int)revision->superseded);
         if (!row)

@@ -114,9 +114,9 @@ static json_t *make_row(struct verify *verify, const char *result)
 {
     const struct item *item = &verify->items[verify->at];
     const char *model = verify->names + item->name;
-    json_t *row = json_pack("{s:o, s:o, s:I, s:s}", "model", report_text(model), "component",
-                            report_text(model + strlen(model) + 1), "bytes",
-                            (json_int_t)item->bytes, "result", result);
+    json_t *row = json_pack("{s:o, s:o, s:I, s:s}", "model", stats_text(model), "component",
+                            stats_text(model + strlen(model) + 1), "bytes", (json_int_t)item->bytes,
+                            "result", result);
     (void)json_array_append(verify->rows, row);
     return row;
 }
@@ -147,7 +147,7 @@ static void read_again(struct cache_waiter *waiter, int status, const char *mess
     verify->reading = false;
     (void)json_object_set_new(verify->row, "reloaded", json_boolean(status == 0));
     if (status < 0)
-        (void)json_object_set_new(verify->row, "error", report_text(message));
+        (void)json_object_set_new(verify->row, "error", stats_text(message));
     next_item(verify);
 }
 
@@ -168,7 +168,7 @@ static uint32_t revoke_holders(struct verify *verify, uint32_t id, const char *m
                        model, component);
         (void)json_array_append_new(
             verify->revoked, json_pack("{s:i, s:o, s:i}", "session", (int)session->number, "name",
-                                       report_text(session->name), "pid", (int)session->peer.pid));
+                                       stats_text(session->name), "pid", (int)session->peer.pid));
         broker->counters.damage_revoked++;
         session_refuse(session, 0, SW_EREVOKED, text);
         session_detach(session); /* now, not at the end of the turn: its pins must not count */

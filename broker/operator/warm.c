@@ -54,7 +54,7 @@ static void warm_free(struct warm *warm)
 static json_t *answer(struct warm *warm)
 {
     json_t *reply = json_pack("{s:b, s:o, s:I, s:I, s:O}", "ok", warm->first_failure == 0, "model",
-                              report_text(warm->revision->name), "chunks", (json_int_t)warm->loaded,
+                              stats_text(warm->revision->name), "chunks", (json_int_t)warm->loaded,
                               "bytes", (json_int_t)warm->bytes, "failed", warm->failed);
     const json_t *first = json_array_get(warm->failed, 0);
     if (reply && warm->options.pin)
@@ -96,8 +96,8 @@ static void step_done(struct cache_waiter *waiter, int status, const char *messa
         if (warm->first_failure == 0)
             warm->first_failure = status;
         (void)json_array_append_new(warm->failed, json_pack("{s:o, s:i, s:o}", "component",
-                                                            report_text(chunk->name), "code",
-                                                            status, "error", report_text(message)));
+                                                            stats_text(chunk->name), "code", status,
+                                                            "error", stats_text(message)));
     }
     step_over(warm);
 }

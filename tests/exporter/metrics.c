@@ -16,7 +16,7 @@
 
 #include "core/socket.h"
 #include "core/wire.h"
-#include "exporter/metrics.h"
+#include "stats/metrics.h"
 #include "support/raw.h"
 
 TestSuite(metrics, .timeout = 120);

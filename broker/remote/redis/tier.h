@@ -33,6 +33,7 @@
 #include "base/loop.h"
 #include "cache/cache.h"
 #include "remote/redis/tls.h"
+#include "stats/redis_stats.h"
 
 enum redis_mode { REDIS_READ_WRITE, REDIS_READ_ONLY, REDIS_WRITE_ONLY };
 enum redis_order { REDIS_LOCAL_FIRST, REDIS_REDIS_FIRST };
@@ -68,36 +69,6 @@ void redis_tier_destroy(struct redis_tier *tier);
 /* Called whenever the connection for reading is up. NULL: nothing is. */
 void redis_tier_on_up(struct redis_tier *tier, void (*up)(void *owner), void *owner);
 
-struct redis_connection_stats {
-    bool used; /* by this mode */
-    bool up;
-    const char *breaker; /* "closed", "open", "half-open"; static */
-    uint64_t breaker_opened;
-    uint64_t connects, connect_failures, refused, timeouts, closed,
-        garbage; /* remote/redis/link.h */
-};
-
-struct redis_tier_stats {
-    const char *url;          /* without secrets; the tier's */
-    const char *mode, *order; /* as the options say them; static */
-    /* chunks */
-    uint64_t hits;     /* became resident from here */
-    uint64_t misses;   /* not there, or not all of it */
-    uint64_t wrong;    /* another length or digest */
-    uint64_t failures; /* the server could not be asked, or answered with an error */
-    uint64_t slow;     /* of these: given up for the file, since the whole of it took too long */
-    uint64_t hit_bytes;
-    uint64_t stores, store_bytes; /* written */
-    uint64_t store_present;       /* not written: it was there */
-    uint64_t store_elsewhere;     /* not written: somebody else was at it */
-    uint64_t store_dropped;       /* evicted or crowded out before its turn */
-    uint64_t store_failures;
-    /* errors that the server answered with */
-    uint64_t out_of_memory, read_only, other_errors;
-    uint64_t writes_queued;
-    bool writes_paused;
-    struct redis_connection_stats reads, writes;
-};
 void redis_tier_get_stats(struct redis_tier *tier, struct redis_tier_stats *ret);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* How long things took. */
-#include "cache/latency.h"
+/* A histogram of durations with fixed bounds. */
+#include "stats/latency.h"
 
 const uint64_t latency_bound_us[LATENCY_BOUNDS] = {
     100, 250, 500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, 500000, 1000000, 2500000};

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/* What the Redis tier counts. */
+#ifndef SWB_STATS_REDIS_STATS_H
+#define SWB_STATS_REDIS_STATS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct redis_connection_stats {
+    bool used; /* by this mode */
+    bool up;
+    const char *breaker; /* "closed", "open", "half-open"; static */
+    uint64_t breaker_opened;
+    uint64_t connects, connect_failures, refused, timeouts, closed,
+        garbage; /* remote/redis/link.h */
+};
+
+struct redis_tier_stats {
+    const char *url;          /* without secrets; the tier's */
+    const char *mode, *order; /* as the options spell them; static */
+    /* chunks */
+    uint64_t hits;     /* loaded from the Redis */
+    uint64_t misses;   /* not there, or incomplete */
+    uint64_t wrong;    /* of another length or digest */
+    uint64_t failures; /* the server could not be asked, or answered with an error */
+    uint64_t slow;     /* of failures: given up for the file, because the whole took too long */
+    uint64_t hit_bytes;
+    uint64_t stores, store_bytes; /* written */
+    uint64_t store_present;       /* not written: already there */
+    uint64_t store_elsewhere;     /* not written: another broker was writing it */
+    uint64_t store_dropped;       /* evicted, or crowded out of the queue, before its turn */
+    uint64_t store_failures;
+    /* errors that the server answered with */
+    uint64_t out_of_memory, read_only, other_errors;
+    uint64_t writes_queued;
+    bool writes_paused;
+    struct redis_connection_stats reads, writes;
+};
+
+#endif
