@@ -16,7 +16,6 @@
 #include "ctl/verb.h"
 #include "ctl/warm.h"
 #include "ctl/watch/watch.h"
-#include "exporter/export.h"
 
 /* ---- requests -------------------------------------------------------------------------------- */
 
@@ -102,13 +101,6 @@ static int prepare_trace(const struct ctl_call *call, json_t *request)
     return 0;
 }
 
-static int run_export(const struct ctl_call *call)
-{
-    const char *listen = ctl_value(call, "listen");
-    return ctl_export(call->socket_path, listen ? listen : CTL_EXPORT_LISTEN,
-                      ctl_value(call, "allow-remote") != NULL);
-}
-
 /* ---- the table ------------------------------------------------------------------------------- */
 
 #define TARGET "MODEL[/COMPONENT]"
@@ -120,14 +112,6 @@ const struct ctl_verb ctl_verbs[] = {
      .options = {{"format", "FORMAT", "table (default), json or prometheus"}},
      .show = ctl_show_stats,
      .run = ctl_stats},
-    {.name = "export",
-     .help = "serve the metrics to Prometheus over HTTP until SIGTERM",
-     .more = "Also where no broker runs: swbroker_up is 0 then. / tells where the metrics are.\n",
-     .options = {{"listen", "ADDRESS:PORT",
-                  "default " CTL_EXPORT_LISTEN "; port 0: any that is free"},
-                 {"allow-remote", NULL,
-                  "also where other machines can connect: there is no password"}},
-     .run = run_export},
     {.name = "ls",
      .operands = "[" TARGET "]",
      .most = 1,

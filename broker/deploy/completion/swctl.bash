@@ -35,7 +35,7 @@ _swctl() {
         mapfile -t COMPREPLY < <(compgen -f -- "$current")
         return
         ;;
-    --timeout | --interval | --size | --listen) return ;;
+    --timeout | --interval | --size) return ;;
     --sort) _swctl_offer "$current" < <(printf '%s\n' name state size hits pins last next place) && return ;;
     --format) _swctl_offer "$current" < <(printf '%s\n' table json prometheus) && return ;;
     esac

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* swctl export: the broker's metrics over HTTP, for Prometheus to fetch. */
-#include "exporter/export.h"
+/* The broker's metrics over HTTP. */
+#include "exporter/server.h"
 
 #include <errno.h>
 #include <microhttpd.h>
@@ -17,18 +17,15 @@
 #include "stats/metrics.h"
 
 #define CONNECTIONS      16u /* more wait in the socket's queue */
-#define IDLE_S           10u /* a connection that says nothing is closed */
+#define IDLE_S           10u /* until a silent connection is closed */
 #define BUFFER_BYTES     (32u << 10)
 #define BROKER_ANSWER_MS 5000
-
-enum { EXIT_REFUSED = 1, EXIT_USAGE = 2 };
 
 static const char home[] =
     "<!doctype html>\n<title>swbroker</title>\n<h1>swbroker</h1>\n"
     "<p>Metrics of the weights broker: <a href=\"/metrics\">/metrics</a></p>\n";
 
-/* ---- where -------------------------------------------------------------------------------------
- */
+/* ---- where ----------------------------------------------------------------------------------- */
 
 union address {
     struct sockaddr any;
@@ -36,7 +33,7 @@ union address {
     struct sockaddr_in6 six;
 };
 
-/* "HOST:PORT" with a numeric host. False: it is not that. */
+/* "HOST:PORT" with a numeric host. False: it is something else. */
 static bool parse_address(const char *text, union address *ret)
 {
     const char *colon = strrchr(text, ':');
@@ -49,7 +46,7 @@ static bool parse_address(const char *text, union address *ret)
         text++;
         length -= 2;
     } else if (memchr(text, ':', length)) {
-        return false; /* where an IPv6 address ends and its port begins, brackets say */
+        return false; /* an IPv6 address without brackets: where does its port begin? */
     }
     if (length == 0 || length >= sizeof host)
         return false;
@@ -76,14 +73,13 @@ static bool is_loopback(const union address *address)
     return IN6_IS_ADDR_LOOPBACK(&address->six.sin6_addr);
 }
 
-/* ---- answering ---------------------------------------------------------------------------------
- */
+/* ---- answering ------------------------------------------------------------------------------- */
 
-/* text is copied unless it is constant. */
+/* memory: whether text must be copied. */
 static enum MHD_Result reply(struct MHD_Connection *connection, unsigned status, const char *type,
                              const char *text, enum MHD_ResponseMemoryMode memory)
 {
-    /* libmicrohttpd takes a pointer to what it will not change */
+    /* libmicrohttpd takes a pointer to non-const and does not write */
     struct MHD_Response *response =
         MHD_create_response_from_buffer(strlen(text), (void *)(uintptr_t)text, memory);
     if (!response)
@@ -97,8 +93,8 @@ static enum MHD_Result reply(struct MHD_Connection *connection, unsigned status,
     return result;
 }
 
-/* A broker that does not answer is a figure too (swbroker_up 0), not a failed scrape. Why is said
- * once, until it answers again. */
+/* A broker that does not answer is a figure too (swbroker_up 0), not a failed scrape. The reason is
+ * printed once, until the broker answers again. NULL: it does not answer. */
 static json_t *ask_stats(const char *socket_path)
 {
     static bool silent;
@@ -107,16 +103,16 @@ static json_t *ask_stats(const char *socket_path)
     json_t *stats = NULL;
     if (request && ctl_ask_once(socket_path, request, BROKER_ANSWER_MS, &stats, &error) == 0 &&
         !json_is_true(json_object_get(stats, "ok"))) {
-        (void)swi_fail(&error, SW_EPROTOCOL, "the broker refuses to tell its stats");
+        (void)swi_fail(&error, SW_EPROTOCOL, "the broker refuses the verb stats");
         json_decref(stats);
         stats = NULL;
     }
     json_decref(request);
-    ctl_text_clean(error.text); /* a peer that turns the connection away chose the words */
+    ctl_text_clean(error.text); /* a peer that refuses the connection chooses the words */
     if (!stats && !silent)
-        (void)fprintf(stderr, "swctl: %s\n", error.text);
+        (void)fprintf(stderr, "sw-exporter: %s\n", error.text);
     else if (stats && silent)
-        (void)fprintf(stderr, "swctl: the broker answers again\n");
+        (void)fprintf(stderr, "sw-exporter: the broker answers again\n");
     silent = !stats;
     return stats;
 }
@@ -142,11 +138,11 @@ static enum MHD_Result answer(void *context, struct MHD_Connection *connection, 
     (void)version;
     (void)upload;
     static int seen;
-    if (!*state) { /* the head alone is here: the answer goes out when the request is complete */
+    if (!*state) { /* only the head has arrived; the answer waits for the whole request */
         *state = &seen;
         return MHD_YES;
     }
-    if (*upload_size) { /* read and forgotten */
+    if (*upload_size) { /* discarded */
         *upload_size = 0;
         return MHD_YES;
     }
@@ -158,11 +154,11 @@ static enum MHD_Result answer(void *context, struct MHD_Connection *connection, 
     if (strcmp(path, "/") == 0)
         return reply(connection, MHD_HTTP_OK, "text/html; charset=utf-8", home,
                      MHD_RESPMEM_PERSISTENT);
-    return reply(connection, MHD_HTTP_NOT_FOUND, "text/plain", "there is /metrics\n",
+    return reply(connection, MHD_HTTP_NOT_FOUND, "text/plain", "see /metrics\n",
                  MHD_RESPMEM_PERSISTENT);
 }
 
-/* What is malformed in a peer's request is no news. */
+/* Malformed requests are not worth a log line. */
 static void keep_quiet(void *context, const char *format, va_list arguments)
 {
     (void)context;
@@ -170,10 +166,9 @@ static void keep_quiet(void *context, const char *format, va_list arguments)
     (void)arguments;
 }
 
-/* ---- life --------------------------------------------------------------------------------------
- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
-static void print_where(struct MHD_Daemon *daemon, const char *address)
+static void print_url(struct MHD_Daemon *daemon, const char *address)
 {
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_BIND_PORT);
     const char *colon = strrchr(address, ':');
@@ -182,23 +177,22 @@ static void print_where(struct MHD_Daemon *daemon, const char *address)
     (void)fflush(stdout);
 }
 
-int ctl_export(const char *socket_path, const char *text, bool anywhere)
+int exporter_serve(const char *socket_path, const char *text, bool allow_remote)
 {
     union address address;
     if (!parse_address(text, &address)) {
         (void)fprintf(stderr,
-                      "swctl: --listen takes an address and a port, such as " CTL_EXPORT_LISTEN
+                      "sw-exporter: --listen takes an address and a port, such as " EXPORTER_LISTEN
                       " or [::1]:9119, not \"%.100s\"\n",
                       text);
-        return EXIT_USAGE;
+        return EXPORTER_USAGE;
     }
-    if (!is_loopback(&address) && !anywhere) {
-        (void)fprintf(
-            stderr,
-            "swctl: other machines could connect to %.100s, and metrics have no password; "
-            "--allow-remote says that this is meant\n",
-            text);
-        return EXIT_USAGE;
+    if (!is_loopback(&address) && !allow_remote) {
+        (void)fprintf(stderr,
+                      "sw-exporter: other machines can reach %.100s, and metrics have no password; "
+                      "add --allow-remote if this is intended\n",
+                      text);
+        return EXPORTER_USAGE;
     }
     sigset_t signals;
     sigemptyset(&signals);
@@ -219,13 +213,13 @@ int ctl_export(const char *socket_path, const char *text, bool anywhere)
         MHD_OPTION_CONNECTION_TIMEOUT, IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         (size_t)BUFFER_BYTES, MHD_OPTION_END);
     if (!daemon) {
-        (void)fprintf(stderr, "swctl: cannot listen on %.100s: %s\n", text,
+        (void)fprintf(stderr, "sw-exporter: cannot listen on %.100s: %s\n", text,
                       errno ? sw_strerror(-errno) : "the address is in use or not this machine's");
-        return EXIT_REFUSED;
+        return EXPORTER_FAILED;
     }
-    print_where(daemon, text);
+    print_url(daemon, text);
     int signal_number;
     (void)sigwait(&signals, &signal_number);
     MHD_stop_daemon(daemon);
-    return 0;
+    return EXPORTER_DONE;
 }
