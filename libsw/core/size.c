@@ -16,36 +16,18 @@ bool swi_size_parse(const char *text, uint64_t *ret_bytes)
     double value = strtod(text, &end);
     if (end != text + strspn(text, "0123456789."))
         return false; /* strtod also takes exponents and hexadecimal */
+    static const char letters[] = "KMGT";
     double unit = 0x1p20;
-    switch (*end) {
-    case 'B':
+    if (strcmp(end, "B") == 0) {
         unit = 1;
-        end++;
-        break;
-    case 'K':
-    case 'k':
-        unit = 0x1p10;
-        end++;
-        break;
-    case 'M':
-    case 'm':
-        end++;
-        break;
-    case 'G':
-    case 'g':
-        unit = 0x1p30;
-        end++;
-        break;
-    case 'T':
-    case 't':
-        unit = 0x1p40;
-        end++;
-        break;
-    default:
-        break;
+    } else if (*end) {
+        const char *letter = strchr(letters, toupper((unsigned char)*end));
+        if (!letter || (end[1] && strcmp(end + 1, "B") != 0 && strcmp(end + 1, "iB") != 0))
+            return false;
+        unit = ldexp(1024, 10 * (int)(letter - letters));
     }
     double bytes = value * unit;
-    if (*end != 0 || !isfinite(bytes) || bytes < 1 || bytes >= 0x1p60)
+    if (!isfinite(bytes) || bytes < 1 || bytes >= 0x1p60)
         return false;
     *ret_bytes = (uint64_t)bytes;
     return true;

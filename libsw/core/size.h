@@ -7,8 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* "512" (MB, as the ancestor had it), "512M", "2G", "64K", "1.5G", "4096B": binary multiples. Returns false for
- * anything else, for 0 and for an overflow. */
+/* A number with an optional unit: "512", "512M", "512MB" and "512MiB" are the same number of 2^20 bytes;
+ * K, G and T likewise; "4096B" counts bytes; "1.5G" has a fraction. Returns false for anything else, for 0
+ * and for an overflow. */
 bool swi_size_parse(const char *text, uint64_t *ret_bytes);
 
 /* "1.5 GiB", "832 KiB", "17 B": for people. */

@@ -186,13 +186,16 @@ Test(size, reads_what_people_write, .timeout = 10)
         const char *text;
         uint64_t bytes;
     } good[] = {
-        {"512", 512ull << 20}, {"512M", 512ull << 20}, {"2G", 2ull << 30}, {"64K", 64ull << 10},
-        {"1.5G", 3ull << 29},  {"4096B", 4096},        {"1T", 1ull << 40}, {"0.5K", 512},
-        {"2g", 2ull << 30},    {"3m", 3ull << 20},     {"7k", 7ull << 10},
+        {"512", 512ull << 20}, {"512M", 512ull << 20}, {"2G", 2ull << 30},     {"64K", 64ull << 10},
+        {"1.5G", 3ull << 29},  {"4096B", 4096},        {"1T", 1ull << 40},     {"0.5K", 512},
+        {"2g", 2ull << 30},    {"3m", 3ull << 20},     {"7k", 7ull << 10},     {"64", 64ull << 20},
+        {"64M", 64ull << 20},  {"64MB", 64ull << 20},  {"64MiB", 64ull << 20}, {"2GB", 2ull << 30},
+        {"2GiB", 2ull << 30},  {"8KiB", 8ull << 10},   {"1TB", 1ull << 40},
     };
-    static const char *const bad[] = {"",      "0",      "-1",   "+1",  " 1",    "1 ", "G",
-                                      "1GB",   "1e9999", "nan",  "inf", "1.2.3", "0B", "0.1B",
-                                      "1e30T", "12X",    "0x10", "1e3", "1 G"};
+    static const char *const bad[] = {"",     "0",      "-1",   "+1",    " 1",    "1 ",
+                                      "G",    "1Gb",    "1GBB", "1GiBs", "1GM",   "1iB",
+                                      "1BB",  "1e9999", "nan",  "inf",   "1.2.3", "0B",
+                                      "0.1B", "1e30T",  "12X",  "0x10",  "1e3",   "1 G"};
     uint64_t bytes;
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         bytes = 0;
