@@ -1,18 +1,21 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Installs the Debian 12 packages that building needs, when any is missing.
-#   bash broker/dependencies.sh [--tests] [--fuzz]
+# Install the Debian 12 packages that the build needs, if any is missing.
+#   bash broker/dependencies.sh [--tests] [--clang]
+# --tests  also what the tests need
+# --clang  also clang, its sanitizers and libFuzzer
 set -euo pipefail
-packages=(gcc g++ cmake ninja-build pkg-config liburing-dev libxxhash-dev libblis-serial-dev
+packages=(gcc cmake ninja-build pkg-config liburing-dev libxxhash-dev libblis-serial-dev
     libjansson-dev libinih-dev libutf8proc-dev libzip-dev libsystemd-dev libhiredis-dev libssl-dev
     libmicrohttpd-dev)
-if [ "${1:-}" = --tests ]; then
-    packages+=(libcriterion-dev mandoc python3 python3-numpy spin redis-server redis-tools openssl strace
-        systemd clang-format)
-fi
-case " $* " in # libFuzzer and clang's sanitizers
-*" --fuzz "*) packages+=(clang libclang-rt-14-dev) ;;
-esac
+for option in "$@"; do
+    case $option in
+    --tests) packages+=(g++ libcriterion-dev mandoc python3 python3-numpy spin redis-server redis-tools
+        openssl strace systemd clang-format) ;;
+    --clang) packages+=(clang libclang-rt-14-dev) ;;
+    *) echo "dependencies: unknown option $option" >&2; exit 2 ;;
+    esac
+done
 missing=()
 for package in "${packages[@]}"; do
     [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null || true)" = installed ] ||
@@ -27,7 +30,7 @@ if [ "$(id -u)" -ne 0 ]; then
     }
     as_root=sudo
 fi
-# Debian starts a freshly installed redis-server as a service; the tests start their own.
+# Debian starts a newly installed redis-server as a service; the tests start their own.
 quiet=
 if [[ " ${missing[*]} " == *" redis-server "* ]] && [ -d /run/systemd/system ]; then
     quiet=redis-server

@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Installs what the build needs (Debian 12), configures, builds with warnings as errors, runs every test.
-#   bash tests/run.sh [--preset release|asan|tsan|clang] [ctest arguments]
+# Install what the build needs (Debian 12), configure, build with warnings as errors, run every test.
+#   bash tests/run.sh [--preset dev|asan|tsan|clang] [ctest arguments]
 set -euo pipefail
 cd "$(dirname "$0")/.."
-preset=release
+preset=dev
 if [ "${1:-}" = --preset ]; then
-    preset=${2:?--preset needs a name: release, asan, tsan or clang}
+    preset=${2:?--preset needs a name: dev, asan, tsan or clang}
     shift 2
 fi
-bash broker/dependencies.sh --tests
+needs=(--tests)
+[ "$preset" != clang ] || needs+=(--clang)
+bash broker/dependencies.sh "${needs[@]}"
 # A leak alone leaves Criterion's exit code at 0; aborting does not.
 export ASAN_OPTIONS=${ASAN_OPTIONS:-abort_on_error=1:detect_leaks=1}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1:halt_on_error=1}

@@ -28,7 +28,7 @@ while [ $# -gt 0 ]; do
     *) names+=("$1"); shift ;;
     esac
 done
-bash broker/dependencies.sh --tests --fuzz
+bash broker/dependencies.sh --tests --clang
 cmake --preset fuzz -DSW_TESTS=ON >/dev/null
 mapfile -t known <build/fuzz/fuzzers
 for name in "${names[@]}"; do

@@ -12,10 +12,12 @@ foreach(unit swbrokerd.socket swbert.socket)
 endforeach()
 set(units ${CMAKE_CURRENT_BINARY_DIR}/systemd)
 install(FILES ${units}/swbrokerd.service ${units}/swbrokerd.socket DESTINATION ${SW_UNIT_DIR} COMPONENT broker)
-install(FILES ${units}/swbert@.service ${units}/swbert.socket DESTINATION ${SW_UNIT_DIR} COMPONENT tools)
 install(FILES ${CMAKE_CURRENT_LIST_DIR}/swbroker.sysusers.conf DESTINATION lib/sysusers.d
   RENAME swbroker.conf COMPONENT broker)
 install(FILES ${CMAKE_CURRENT_LIST_DIR}/swbroker.tmpfiles.conf DESTINATION lib/tmpfiles.d
   RENAME swbroker.conf COMPONENT broker)
-install(FILES ${CMAKE_CURRENT_LIST_DIR}/swbert.default DESTINATION ${CMAKE_INSTALL_SYSCONFDIR}/default
-  RENAME swbert COMPONENT tools)
+if(SW_LIBRARY)
+  install(FILES ${units}/swbert@.service ${units}/swbert.socket DESTINATION ${SW_UNIT_DIR} COMPONENT tools)
+  install(FILES ${CMAKE_CURRENT_LIST_DIR}/swbert.default DESTINATION ${CMAKE_INSTALL_SYSCONFDIR}/default
+    RENAME swbert COMPONENT tools)
+endif()
