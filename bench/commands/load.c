@@ -38,9 +38,8 @@ struct settings {
 
 static bool take_engine(const char *text, void *place)
 {
-    static const char *const names[] = {[LOADER_AUTO] = "auto",
-                                        [LOADER_URING] = "uring",
-                                        [LOADER_THREADS] = "threads"};
+    static const char *const names[] = {
+        [LOADER_AUTO] = "auto", [LOADER_URING] = "uring", [LOADER_THREADS] = "threads"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strcmp(text, names[i]) == 0) {
             *(enum loader_engine *)place = (enum loader_engine)i;

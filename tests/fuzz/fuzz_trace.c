@@ -56,9 +56,9 @@ static uint64_t bound(const struct trace_log *log, uint64_t budget)
  * time. */
 static void replay(const struct trace_log *log, uint8_t choice)
 {
-    const struct simulate_options options = {
-        .policy = choice & 1 ? POLICY_NEXT_USE : POLICY_LRU,
-        .budget = choice & 2 ? log->budget : trace_log_bytes(log) / 2};
+    const struct simulate_options options = {.policy = choice & 1 ? POLICY_NEXT_USE : POLICY_LRU,
+                                             .budget = choice & 2 ? log->budget
+                                                                  : trace_log_bytes(log) / 2};
     struct simulated result;
     struct swi_error error = {0};
     if (options.budget == 0 || options.budget > REPLAYED_BYTES)
