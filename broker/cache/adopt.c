@@ -25,7 +25,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cache/internal.h"
+#include "cache/create.h"
+#include "cache/evict.h"
+#include "memory/cgroup.h"
 
 #define TICKS_PAST 4096u /* as many as the policy knows */
 
@@ -210,7 +212,7 @@ int cache_adopt(const struct cache_options *options, int arena_fd, int index_fd,
         cache_destroy(cache);
         return result;
     }
-    cache_apply_session_bytes(cache);
+    cache_set_session_bytes(cache, cache->session_bytes); /* half of the budget may be less now */
     *ret = cache;
     return 0;
 }
@@ -352,13 +354,13 @@ static int keep(struct cache *cache, const struct span *span, struct cache_adopt
                                      span->id, &chunk->offset);
     assert(placed && chunk->offset == span->from && "checked when it was adopted");
     (void)placed;
-    chunk->unverified = true;
-    chunk->withheld = swi_entry_get(cache->index.index, span->id).state == SWI_EVICTING;
+    bool withheld = cache_state(cache, span->id) == SWI_EVICTING;
+    chunk->trust = withheld ? TRUST_WITHHELD : TRUST_UNVERIFIED;
     cache->stats.unverified++;
-    cache->verify.withheld += chunk->withheld;
+    cache->rehash.withheld += withheld;
     cache_add_resident(cache, chunk);
     ret->resident++;
-    ret->withheld += chunk->withheld;
+    ret->withheld += withheld;
     return 0;
 }
 
@@ -395,7 +397,7 @@ int cache_settle(struct cache *cache, bool clean, uint64_t now_ns, struct cache_
         return result;
     clean = clean && survey.loading_count == 0;
     for (uint32_t i = 0; i < survey.kept_count && !clean; i++)
-        if (swi_entry_get(cache->index.index, survey.kept[i].id).state == SWI_RESIDENT)
+        if (cache_state(cache, survey.kept[i].id) == SWI_RESIDENT)
             swi_entry_begin_evict(cache->index.index, survey.kept[i].id);
     cache_scan_pins(cache);
     result = clear_loads(cache, &survey, ret, error);

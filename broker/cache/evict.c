@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* Room in the arena: pins, eviction, the budget and what follows when it changes. */
+/* Pins, eviction, and room in the arena. */
+#include "cache/evict.h"
+
 #include <assert.h>
-#include <errno.h>
-#include <string.h>
 
-#include "cache/internal.h"
-#include "core/size.h"
+#include "cache/queue.h"
 
-#define WINDOW_TRIES 8u /* a pin that appears between the scan and the eviction costs one */
+#define WINDOW_TRIES 8u     /* a pin that appears between the scan and the eviction costs one */
+#define MERGE_MAX    65536u /* stamps merged in one go */
+#define AHEAD_NS     UINT64_C(1000000000) /* how long a prefetched chunk is safe from prefetches */
 
-/* ---- pins ------------------------------------------------------- */
+/* ---- pins ------------------------------------------------------------------------------------ */
 
 void cache_scan_pins(struct cache *cache)
 {
@@ -43,7 +44,7 @@ bool cache_merge(struct cache *cache)
     uint32_t newer = 0;
     uint32_t merged = 0;
     uint32_t tick = cache_now_tick(cache);
-    for (uint32_t i = 0; i < cache->session_count && merged <= CACHE_MERGE_MAX; i++) {
+    for (uint32_t i = 0; i < cache->session_count && merged <= MERGE_MAX; i++) {
         uint32_t at = cache->merge_next++ % cache->session_count;
         newer += policy_observe(cache->policy, cache->sessions[at],
                                 cache->page[cache->sessions[at]], cache->now_ns);
@@ -62,13 +63,7 @@ bool cache_merge(struct cache *cache)
     return newer > 0;
 }
 
-/* ---- eviction ------------------------------------------------------- */
-
-void cache_became_resident(struct cache *cache, struct chunk *chunk)
-{
-    cache_add_resident(cache, chunk);
-    policy_touch(cache->policy, chunk->id, chunk->load_tick);
-}
+/* ---- eviction -------------------------------------------------------------------------------- */
 
 void cache_add_resident(struct cache *cache, struct chunk *chunk)
 {
@@ -99,19 +94,19 @@ void cache_evicted(struct cache *cache, struct chunk *chunk, bool damaged,
     cache->stats.prefetch_wasted += chunk->ahead;
     policy_set_resident(cache->policy, chunk->id, false);
     chunk->ahead = false;
-    cache_verify_forget(cache, chunk);
-    if (!TAILQ_EMPTY(&chunk->waiters)) /* for the hash of it: they need the file now */
+    cache_forget_rehash(cache, chunk);
+    if (!TAILQ_EMPTY(&chunk->waiters)) /* they waited for its hash and now need its file */
         cache_enqueue(cache, chunk, CACHE_DEMAND);
 }
 
-/* The lease protocol's eviction: mark, then look for pins, then go through with it or take it back.
- * What is withheld is marked already and stays so. */
+/* The eviction of the lease protocol: mark the chunks, look for pins, then evict or unmark. Withheld
+ * chunks are marked already and stay so. */
 uint32_t cache_evict(struct cache *cache, const uint32_t *ids, uint32_t count, bool all,
                      enum cache_eviction reason)
 {
     struct swi_index *index = cache->index.index;
     for (uint32_t i = 0; i < count; i++)
-        if (!cache->chunk[ids[i]]->withheld)
+        if (cache->chunk[ids[i]]->trust != TRUST_WITHHELD)
             swi_entry_begin_evict(index, ids[i]);
     cache_scan_pins(cache);
     uint32_t free_to_go = 0;
@@ -123,7 +118,7 @@ uint32_t cache_evict(struct cache *cache, const uint32_t *ids, uint32_t count, b
         struct chunk *chunk = cache->chunk[ids[i]];
         if (free_to_go > 0 && !cache_is_kept(cache, ids[i]))
             cache_evicted(cache, chunk, false, reason);
-        else if (!chunk->withheld)
+        else if (chunk->trust != TRUST_WITHHELD)
             swi_entry_restore_evict(index, ids[i]);
     }
     return free_to_go;
@@ -131,26 +126,25 @@ uint32_t cache_evict(struct cache *cache, const uint32_t *ids, uint32_t count, b
 
 struct asking {
     struct cache *cache;
-    const struct chunk *chunk; /* that wants room */
+    const struct chunk *chunk; /* that needs room */
 };
 
 static struct arena_regret regret_of(void *context, uint32_t id)
 {
     const struct asking *asking = context;
     struct cache *cache = asking->cache;
-    if (id == QUARANTINE || cache_is_kept(cache, id) ||
-        swi_entry_get(cache->index.index, id).state != SWI_RESIDENT)
+    if (id == QUARANTINE || cache_is_kept(cache, id) || cache_state(cache, id) != SWI_RESIDENT)
         return (struct arena_regret){.keep = true};
-    /* a guess may not push out what is needed sooner, nor what another guess just brought */
+    /* a prefetch must not evict a chunk needed sooner, nor one that was just prefetched */
     const struct chunk *chunk = cache->chunk[id];
     if (asking->chunk->priority == CACHE_PREFETCH &&
-        ((chunk->ahead && cache->now_ns - chunk->load_ns < CACHE_AHEAD_NS) ||
+        ((chunk->ahead && cache->now_ns - chunk->load_ns < AHEAD_NS) ||
          policy_needed_before(cache->policy, id, asking->chunk->id)))
         return (struct arena_regret){.keep = true};
     return policy_regret(cache->policy, id);
 }
 
-/* Unregistered chunks whose last reader has left. */
+/* Removes unregistered chunks whose last reader has left. */
 static void release_gone(struct cache *cache)
 {
     for (uint32_t i = cache->resident_count; i > 0 && cache->gone_count > 0; i--) {
@@ -170,8 +164,8 @@ static bool grow_to(struct cache *cache, uint64_t goal)
     return true;
 }
 
-/* What is known of uses and pins, once for all chunks that one round tries. Pins that come later
- * are seen by the eviction itself. */
+/* Looks at uses and pins once for all chunks that one round tries. The eviction itself sees pins that
+ * come later. */
 static void prepare(struct cache *cache)
 {
     if (cache->prepared == cache->round)
@@ -187,7 +181,7 @@ enum room cache_make_room(struct cache *cache, struct chunk *chunk)
     uint64_t bytes = chunk->info.bytes;
     if (arena_place(cache->arena, bytes, chunk->id, &chunk->offset))
         return ROOM_MADE;
-    /* memory that was not used yet comes before eviction */
+    /* unused memory comes before eviction */
     if (grow_to(cache, arena_free_tail(cache->arena) + arena_range_bytes(bytes)))
         return ROOM_GROWING;
     if (cache->gone_count > 0)
@@ -202,7 +196,7 @@ enum room cache_make_room(struct cache *cache, struct chunk *chunk)
             arena_owners(cache->arena, window.from, window.to, cache->scratch, SWI_CHUNKS);
         if (count > 0 &&
             cache_evict(cache, cache->scratch, count, true, CACHE_EVICTED_FOR_ROOM) == 0)
-            continue; /* somebody was faster; the scan now knows whom to leave alone */
+            continue; /* a client pinned one of them first; the scan now knows which */
         for (uint32_t i = 0; i < count; i++) {
             if (cache->chunk[cache->scratch[i]]->gone)
                 cache_release_id(cache, cache->chunk[cache->scratch[i]]);
@@ -215,86 +209,22 @@ enum room cache_make_room(struct cache *cache, struct chunk *chunk)
     return ROOM_BUSY;
 }
 
-/* ---- control ------------------------------------------------------- */
+/* ---- the budget ------------------------------------------------------------------------------ */
 
-static bool matches(const struct chunk *chunk, const char *model, const char *component)
-{
-    if (chunk->gone)
-        return !model;
-    return (!model || strcmp(chunk->info.model, model) == 0) &&
-           (!component || strcmp(chunk->info.name, component) == 0);
-}
-
-struct cache_cleared cache_clear(struct cache *cache, const char *model, const char *component)
-{
-    struct cache_cleared result = {.chunks = 0};
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < cache->resident_count; i++) {
-        const struct chunk *chunk = cache->chunk[cache->resident[i]];
-        if (matches(chunk, model, component)) {
-            cache->scratch[count++] = chunk->id;
-            result.bytes += chunk->info.bytes;
-        }
-    }
-    uint32_t gone = cache_evict(cache, cache->scratch, count, false, CACHE_EVICTED_BY_CLEAR);
-    result.chunks = gone;
-    result.pinned_chunks = count - gone;
-    for (uint32_t i = 0; i < count; i++) {
-        struct chunk *chunk = cache->chunk[cache->scratch[i]];
-        result.held_chunks += cache->held[chunk->id];
-        if (cache_is_kept(cache, chunk->id))
-            result.pinned_bytes += chunk->info.bytes;
-        else if (chunk->gone)
-            cache_release_id(cache, chunk);
-    }
-    result.bytes -= result.pinned_bytes;
-    cache->pump_wanted = true;
-    return result;
-}
-
-void cache_hold(struct cache *cache, uint32_t id, bool held)
-{
-    assert(cache->chunk[id] && !cache->chunk[id]->gone);
-    cache->held[id] = held;
-    cache->pump_wanted = true;
-}
-
-const void *cache_bytes(struct cache *cache, uint32_t id)
-{
-    if (!cache->chunk[id] || swi_entry_get(cache->index.index, id).state != SWI_RESIDENT)
-        return NULL;
-    return cache->segment.base + cache->chunk[id]->offset;
-}
-
-bool cache_withdraw(struct cache *cache, uint32_t id)
-{
-    assert(cache_bytes(cache, id));
-    cache->overriding = true;
-    bool left = cache_evict(cache, &id, 1, true, CACHE_EVICTED_DAMAGED) == 1;
-    cache->overriding = false;
-    cache->stats.digest_errors += left;
-    if (left && cache->chunk[id]->gone)
-        cache_release_id(cache, cache->chunk[id]);
-    cache->pump_wanted = true;
-    return left;
-}
-
-/* Chunks may be placed where memory is reserved and the budget reaches. */
 void cache_apply_limit(struct cache *cache)
 {
     uint64_t reserved = cache->segment.reserved_bytes;
     arena_set_limit(cache->arena, reserved < cache->budget ? reserved : cache->budget);
 }
 
-/* Evicts what lies beyond the budget and returns the memory behind the last chunk that is left. */
-static void shrink_tail(struct cache *cache)
+void cache_shrink_tail(struct cache *cache)
 {
     uint32_t count =
         arena_owners(cache->arena, cache->budget, UINT64_MAX, cache->scratch, SWI_CHUNKS);
     uint32_t resident = 0;
     for (uint32_t i = 0; i < count; i++) {
         uint32_t id = cache->scratch[i];
-        if (id != QUARANTINE && swi_entry_get(cache->index.index, id).state == SWI_RESIDENT)
+        if (id != QUARANTINE && cache_state(cache, id) == SWI_RESIDENT)
             cache->scratch[resident++] = id;
     }
     cache->overriding = true;
@@ -317,57 +247,8 @@ bool cache_wants_tidy(const struct cache *cache)
 void cache_tidy(struct cache *cache)
 {
     if (arena_end(cache->arena) > arena_limit(cache->arena))
-        shrink_tail(cache);
+        cache_shrink_tail(cache);
     if (cache->gone_count > 0)
         release_gone(cache);
     cache->pump_wanted = true;
-}
-
-void cache_set_policy(struct cache *cache, enum policy_kind policy)
-{
-    policy_set_kind(cache->policy, policy);
-}
-
-void cache_apply_session_bytes(struct cache *cache)
-{
-    policy_set_session_bytes(cache->policy,
-                             cache->session_bytes ? cache->session_bytes : cache->budget / 2);
-}
-
-void cache_set_session_bytes(struct cache *cache, uint64_t bytes)
-{
-    cache->session_bytes = bytes;
-    cache_apply_session_bytes(cache);
-}
-
-int cache_resize(struct cache *cache, uint64_t budget_bytes, struct swi_error *error)
-{
-    char want[32], most[32];
-    swi_size_format(budget_bytes, want, sizeof want);
-    if (budget_bytes < SWI_PAGE_BYTES || budget_bytes > cache->segment.max_bytes) {
-        swi_size_format(cache->segment.max_bytes, most, sizeof most);
-        return swi_fail(
-            error, -EINVAL,
-            "cannot resize the cache to %s: it may have 4 KiB to %s; restart the broker "
-            "for more",
-            want, most);
-    }
-    budget_bytes = budget_bytes / SWI_PAGE_BYTES * SWI_PAGE_BYTES;
-    int result = segment_check_space(&cache->segment, budget_bytes, error);
-    if (result < 0)
-        return result;
-    cache->budget = budget_bytes;
-    cache->reserve_again_ns = 0;
-    cache_apply_limit(cache);
-    cache_apply_session_bytes(cache);
-    shrink_tail(cache);
-    cache->pump_wanted = true;
-    cache->tidy_ns = 0;
-    if (arena_end(cache->arena) <= cache->budget)
-        return 0;
-    char holders[256];
-    cache_describe_holders(cache, holders, sizeof holders);
-    return swi_fail(error, SW_EARENAFULL,
-                    "the cache is being resized to %s; the rest follows as chunks are released: %s",
-                    want, holders);
 }

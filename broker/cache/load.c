@@ -1,55 +1,56 @@
 /* SPDX-License-Identifier: MIT */
-/* Starting the reads of queued chunks, and what follows when one has finished or failed. */
-#include <assert.h>
+/* Starts the reads of queued chunks and handles their completion. */
+#include "cache/load.h"
+
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include "cache/internal.h"
+#include "cache/evict.h"
+#include "cache/origin.h"
+#include "cache/queue.h"
+#include "cache/stats.h"
 #include "core/size.h"
 
-/* ---- failures ------------------------------------------------------- */
+#define RETRY_MIN_NS UINT64_C(1000000)
+#define RETRY_MAX_NS UINT64_C(20000000)
+#define ATTEMPTS     32u /* queued chunks tried in one go if the first finds no room */
+#define ATTEMPTS_BEST                                                                              \
+    16u /* of these in order; the rest in rotation, so that every chunk has a turn */
 
-/* Tells everybody who waits for the chunk. The chunk may be gone afterwards. */
-static void answer_all(struct cache *cache, struct chunk *chunk, int status, const char *message)
-{
-    struct waiter_list waiters = TAILQ_HEAD_INITIALIZER(waiters);
-    TAILQ_CONCAT(&waiters, &chunk->waiters, link);
-    cache_answer(cache, &waiters, status, message);
-}
+/* ---- failures -------------------------------------------------------------------------------- */
 
-/* The chunk cannot be had from anywhere. */
+/* Both origins have failed. */
 static void fail_chunk(struct cache *cache, struct chunk *chunk)
 {
+    struct attempt *attempt = chunk->attempt;
     struct swi_error error;
-    cache_describe_failure(chunk, &error);
-    if (!chunk->tried_file) { /* else it was counted and told when its file failed */
+    cache_describe_failure(attempt, &error);
+    if (!attempt->tried_file) { /* else it was counted and reported when the file failed */
         cache->stats.load_errors++;
         if (cache->failed)
-            cache->failed(cache->failed_context, &chunk->info, error.code, chunk->remote_problem);
+            cache->failed(cache->failed_context, &chunk->info, error.code, attempt->remote_problem);
     }
-    cache_forget_tries(chunk);
+    cache_end_attempt(chunk);
     chunk->ahead = false;
-    answer_all(cache, chunk, error.code, error.text);
+    cache_answer_chunk(cache, chunk, error.code, error.text);
 }
 
-/* ---- starting ------------------------------------------------------- */
+/* ---- starting -------------------------------------------------------------------------------- */
 
 static void load_done(struct load *load);
 
-/* Whether there is reason to hope that its file has it. */
-static bool file_may_do(const struct chunk *chunk)
+/* True if the chunk's file is likely to be readable. */
+static bool file_may_do(const struct attempt *attempt)
 {
-    return chunk->info.source.open && !chunk->tried_file && chunk->failure.code == 0;
+    const struct chunk *chunk = attempt->chunk;
+    return chunk->info.source.open && !attempt->tried_file && chunk->failure.code == 0;
 }
 
-/* The range is the chunk's, and its entry says loading. fd -1: the remote brings it. */
-static void start_read(struct cache *cache, struct chunk *chunk, int fd,
-                       const struct load_identity *identity)
+/* The range belongs to the chunk, whose entry says loading. fd -1: the remote supplies the bytes. */
+static void start_read(struct cache *cache, struct attempt *attempt, int fd)
 {
-    chunk->load = (struct load){
+    struct chunk *chunk = attempt->chunk;
+    attempt->load = (struct load){
         .fd = fd,
         .target = cache->segment.base + chunk->offset,
         .bytes = chunk->info.bytes,
@@ -57,31 +58,30 @@ static void start_read(struct cache *cache, struct chunk *chunk, int fd,
         .order = chunk->session == NO_SESSION ? 0 : cache_share(cache, chunk->session),
         .digest = chunk->info.digest,
         .done = load_done,
-        .context = chunk,
+        .context = attempt,
     };
-    chunk->read_ns = cache->now_ns;
-    chunk->remote = fd < 0;
+    attempt->read_ns = cache->now_ns;
+    attempt->remote = fd < 0;
     if (fd >= 0) {
         cache_forget_failure(chunk);
-        chunk->failure.identity = *identity; /* kept for the case that this read fails */
-        loader_start(cache->loader, &chunk->load);
+        loader_start(cache->loader, &attempt->load);
     } else {
-        chunk->tried_remote = true;
-        chunk->given_up = false;
+        attempt->tried_remote = true;
+        attempt->given_up = false;
         cache->remote_loading++;
-        loader_start_brought(cache->loader, &chunk->load);
-        cache->remote.fetch(cache->remote.context, &chunk->load, file_may_do(chunk));
+        loader_start_brought(cache->loader, &attempt->load);
+        cache->remote.fetch(cache->remote.context, &attempt->load, file_may_do(attempt));
     }
 }
 
-static void start_load(struct cache *cache, struct chunk *chunk, int fd,
-                       const struct load_identity *identity)
+static void start_load(struct cache *cache, struct attempt *attempt, int fd)
 {
+    struct chunk *chunk = attempt->chunk;
     cache_dequeue(cache, chunk);
     cache->loading++;
     swi_entry_begin_load(cache->index.index, chunk->id, chunk->offset);
     cache_charge(cache, chunk);
-    start_read(cache, chunk, fd, identity);
+    start_read(cache, attempt, fd);
 }
 
 static void describe_full_arena(struct cache *cache, const struct chunk *chunk,
@@ -96,8 +96,8 @@ static void describe_full_arena(struct cache *cache, const struct chunk *chunk,
                    chunk->info.model, chunk->info.name, need, holders);
 }
 
-/* Waiters whose patience is over, with a full arena or (why) with a remote that does not come.
- * Returns true when nobody is left to read the chunk for. */
+/* Answers the waiters whose deadline has passed: the arena is full or, with why, the remote is
+ * unreachable. Returns true if the chunk has no waiter left. */
 static bool expire_waiters(struct cache *cache, struct chunk *chunk, struct swi_error *why)
 {
     struct waiter_list expired = TAILQ_HEAD_INITIALIZER(expired);
@@ -129,43 +129,47 @@ static bool expire_waiters(struct cache *cache, struct chunk *chunk, struct swi_
     return true; /* a callback may have changed the queue */
 }
 
-enum attempt { STARTED, CHANGED, BLOCKED, GROWING /* cache_make_room has set growth_goal */ };
+enum outcome {
+    OUTCOME_STARTED,
+    OUTCOME_CHANGED, /* callbacks ran, and may have changed the queue */
+    OUTCOME_BLOCKED,
+    OUTCOME_GROWING,
+};
 
-static enum attempt try_start(struct cache *cache, struct chunk *chunk)
+static enum outcome try_start(struct cache *cache, struct chunk *chunk)
 {
-    struct load_identity identity;
+    struct attempt *attempt = cache_begin_attempt(cache, chunk);
     struct swi_error why;
     int fd = -1;
-    cache_forget_tries(chunk);
-    switch (cache_choose_origin(cache, chunk, &fd, &identity, &why)) {
+    switch (cache_choose_origin(cache, attempt, &fd, &why)) {
     case ORIGIN_LATER:
+        cache_end_attempt(chunk);
         (void)swi_fail_within(&why, why.code, "%.100s/%.100s: ", chunk->info.model,
                               chunk->info.name);
-        return expire_waiters(cache, chunk, &why) ? CHANGED : BLOCKED;
+        return expire_waiters(cache, chunk, &why) ? OUTCOME_CHANGED : OUTCOME_BLOCKED;
     case ORIGIN_NOWHERE:
         cache_dequeue(cache, chunk);
         fail_chunk(cache, chunk);
-        return CHANGED;
+        return OUTCOME_CHANGED;
     default:
         break;
     }
     enum room room = cache_make_room(cache, chunk);
     if (room == ROOM_MADE) {
-        start_load(cache, chunk, fd, &identity);
-        return STARTED;
+        start_load(cache, attempt, fd);
+        return OUTCOME_STARTED;
     }
+    cache_end_attempt(chunk);
     if (fd >= 0)
         (void)close(fd);
     if (room == ROOM_GROWING)
-        return GROWING;
-    return expire_waiters(cache, chunk, NULL) ? CHANGED : BLOCKED;
+        return OUTCOME_GROWING;
+    return expire_waiters(cache, chunk, NULL) ? OUTCOME_CHANGED : OUTCOME_BLOCKED;
 }
 
-/* Less urgent reads leave part of the loader free for a demand that may come. */
+/* Less urgent reads leave part of the loader free for demands. */
 static const uint32_t loads_allowed[CACHE_PRIORITIES] = {CACHE_LOADS_MAX, 6, 4};
 
-/* Tries queued chunks, most urgent first, until nothing more can start. One that finds no room does
- * not hold up those behind it. */
 void cache_pump(struct cache *cache)
 {
     uint64_t round = ++cache->round;
@@ -175,18 +179,17 @@ void cache_pump(struct cache *cache)
     cache->pump_wanted = false;
     cache->growth_goal = 0;
     for (unsigned priority = 0; priority < CACHE_PRIORITIES; priority++) {
-        while (cache->loading < loads_allowed[priority] && attempts++ < CACHE_ATTEMPTS) {
-            struct chunk *chunk =
-                cache_next(cache, priority, round, attempts > CACHE_ATTEMPTS_BEST);
+        while (cache->loading < loads_allowed[priority] && attempts++ < ATTEMPTS) {
+            struct chunk *chunk = cache_next(cache, priority, round, attempts > ATTEMPTS_BEST);
             if (!chunk)
                 break;
-            enum attempt attempt = try_start(cache, chunk);
-            if (attempt == CHANGED) {
-                cache->pump_wanted = true; /* callbacks ran: go on in the next turn */
+            enum outcome outcome = try_start(cache, chunk);
+            if (outcome == OUTCOME_CHANGED) {
+                cache->pump_wanted = true; /* go on in the next turn */
                 return;
             }
-            started = started || attempt == STARTED;
-            blocked = blocked || attempt == BLOCKED;
+            started = started || outcome == OUTCOME_STARTED;
+            blocked = blocked || outcome == OUTCOME_BLOCKED;
         }
     }
     if (!blocked) {
@@ -194,98 +197,100 @@ void cache_pump(struct cache *cache)
         return;
     }
     if (started || cache->retry_ns == 0)
-        cache->retry_step_ns = CACHE_RETRY_MIN_NS;
-    else if (cache->retry_step_ns < CACHE_RETRY_MAX_NS)
+        cache->retry_step_ns = RETRY_MIN_NS;
+    else if (cache->retry_step_ns < RETRY_MAX_NS)
         cache->retry_step_ns *= 2;
     cache->retry_ns = cache->now_ns + cache->retry_step_ns;
 }
 
-/* ---- finishing ------------------------------------------------------- */
+/* ---- finishing ------------------------------------------------------------------------------- */
 
-static void count_load(struct cache *cache, const struct chunk *chunk, uint64_t now_ns)
+static void count_load(struct cache *cache, const struct attempt *attempt)
 {
     struct cache_stats *stats = &cache->stats;
-    uint64_t bytes = chunk->info.bytes;
-    uint64_t took_ns = now_ns > chunk->read_ns ? now_ns - chunk->read_ns : 0;
+    uint64_t bytes = attempt->chunk->info.bytes;
+    uint64_t took_ns = cache->now_ns > attempt->read_ns ? cache->now_ns - attempt->read_ns : 0;
     stats->loads++;
     stats->load_bytes += bytes;
-    if (chunk->remote) {
+    if (attempt->remote) {
         stats->remote_loads++;
         stats->remote_bytes += bytes;
-        stats->file_to_remote += chunk->tried_file;
+        stats->file_to_remote += attempt->tried_file;
         latency_note(&stats->remote_latency, took_ns);
     } else {
         stats->file_loads++;
         stats->file_bytes += bytes;
-        stats->remote_to_file += chunk->tried_remote;
+        stats->remote_to_file += attempt->tried_remote;
         latency_note(&stats->file_latency, took_ns);
     }
 }
 
-static void load_succeeded(struct cache *cache, struct chunk *chunk)
+static void load_succeeded(struct cache *cache, struct attempt *attempt)
 {
-    count_load(cache, chunk, cache->now_ns);
+    struct chunk *chunk = attempt->chunk;
+    bool from_file = !attempt->remote;
     bool wrong = chunk->remote_wrong;
+    count_load(cache, attempt);
     chunk->remote_wrong = false;
-    cache_forget_tries(chunk);
+    cache_end_attempt(chunk);
     cache_tick(cache);
     swi_entry_publish(cache->index.index, chunk->id);
-    cache_became_resident(cache, chunk);
-    if (!chunk->remote && cache->remote.fetch)
+    cache_add_resident(cache, chunk);
+    policy_touch(cache->policy, chunk->id, chunk->load_tick);
+    if (from_file && cache->remote.fetch)
         cache->remote.was_read(cache->remote.context, chunk->id, &chunk->info, wrong);
-    answer_all(cache, chunk, 0, "");
+    cache_answer_chunk(cache, chunk, 0, "");
 }
 
-/* Notes why the read failed. Returns true when it was the remote and it could not be reached. */
-static bool note_failure(struct cache *cache, struct chunk *chunk, bool unreachable)
+/* Records why the read failed. Returns true if the remote could not be reached. */
+static bool note_failure(struct cache *cache, struct attempt *attempt, bool unreachable)
 {
-    struct load *load = &chunk->load;
-    struct swi_error error = load->error;
-    error.code = load->status;
-    if (!chunk->remote) {
-        struct load_identity identity = chunk->failure.identity;
-        cache_file_failed(cache, chunk, &error, &identity);
+    struct swi_error error = attempt->load.error;
+    error.code = attempt->load.status;
+    if (!attempt->remote) {
+        cache_file_failed(cache, attempt, &error, &attempt->identity);
         return false;
     }
-    if (load->status == SW_EDIGEST) {
-        chunk->remote_wrong = true;
+    if (error.code == SW_EDIGEST) {
+        attempt->chunk->remote_wrong = true;
         (void)swi_fail(&error, SW_EDIGEST,
-                       "what Redis holds of it has another digest; swctl push puts it right");
+                       "the bytes in Redis do not match its digest; swctl push replaces them");
     }
-    chunk->given_up = unreachable && file_may_do(chunk);
-    cache_remote_failed(chunk, &error);
+    attempt->given_up = unreachable && file_may_do(attempt);
+    cache_remote_failed(attempt, &error);
     return unreachable;
 }
 
-/* Goes on with the chunk's other origin, in the range that it has. */
-static bool try_elsewhere(struct cache *cache, struct chunk *chunk)
+/* Continues with the chunk's other origin, in the same range. */
+static bool try_elsewhere(struct cache *cache, struct attempt *attempt)
 {
-    struct load_identity identity;
     struct swi_error why;
     int fd = -1;
-    enum origin origin = cache_choose_origin(cache, chunk, &fd, &identity, &why);
+    enum origin origin = cache_choose_origin(cache, attempt, &fd, &why);
     if (origin != ORIGIN_FILE && origin != ORIGIN_REMOTE)
         return false;
-    start_read(cache, chunk, fd, &identity);
+    start_read(cache, attempt, fd);
     return true;
 }
 
-/* A chunk without a file, and a remote that went away: the waiters that still have patience get
- * another try. */
+/* The remote has gone away, and the chunk has no file: it is queued again for the waiters whose
+ * deadline has not passed. */
 static void try_again_later(struct cache *cache, struct chunk *chunk)
 {
     struct swi_error why;
-    cache_describe_failure(chunk, &why);
+    cache_describe_failure(chunk->attempt, &why);
+    cache_end_attempt(chunk);
     cache_enqueue(cache, chunk, chunk->priority);
     (void)expire_waiters(cache, chunk, &why);
 }
 
 static void load_done(struct load *load)
 {
-    struct chunk *chunk = load->context;
+    struct attempt *attempt = load->context;
+    struct chunk *chunk = attempt->chunk;
     struct cache *cache = chunk->cache;
     bool unreachable = false;
-    if (chunk->remote) {
+    if (attempt->remote) {
         cache->remote_loading--;
         if (cache->remote.fetch)
             unreachable = cache->remote.over(cache->remote.context, load);
@@ -293,16 +298,16 @@ static void load_done(struct load *load)
     cache->pump_wanted = true;
     bool failed = load->status != 0 && load->status != -ECANCELED && !chunk->gone;
     if (failed) {
-        unreachable = note_failure(cache, chunk, unreachable);
-        if (!cache->closing && try_elsewhere(cache, chunk))
+        unreachable = note_failure(cache, attempt, unreachable);
+        if (!cache->closing && try_elsewhere(cache, attempt))
             return;
     }
     cache->loading--;
     if (load->status == 0 && !chunk->gone) {
-        load_succeeded(cache, chunk);
+        load_succeeded(cache, attempt);
         return;
     }
-    /* No read is under way any more, so the range may be used again. */
+    /* No read is under way any more: the range may be reused. */
     swi_entry_fail_load(cache->index.index, chunk->id);
     arena_free(cache->arena, chunk->offset);
     if (chunk->gone)
@@ -313,4 +318,12 @@ static void load_done(struct load *load)
         try_again_later(cache, chunk);
     else
         fail_chunk(cache, chunk);
+}
+
+void cache_cancel_load(struct cache *cache, struct chunk *chunk)
+{
+    struct attempt *attempt = chunk->attempt;
+    loader_cancel(cache->loader, &attempt->load);
+    if (attempt->remote && cache->remote.fetch)
+        cache->remote.cancel(cache->remote.context, &attempt->load);
 }

@@ -1,27 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* Where a chunk is read from: its file or the remote; and what is kept of a failure. */
+/* The order of a chunk's origins, its file and the remote; reads outside of the arena. */
+#include "cache/origin.h"
+
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "cache/internal.h"
-
-/* ---- failures ------------------------------------------------------- */
-
-void cache_forget_failure(struct chunk *chunk)
-{
-    free(chunk->failure.text);
-    chunk->failure = (struct failure){.code = 0};
-}
-
-void cache_forget_tries(struct chunk *chunk)
-{
-    free(chunk->file_problem);
-    free(chunk->remote_problem);
-    chunk->file_problem = chunk->remote_problem = NULL;
-    chunk->tried_file = chunk->tried_remote = chunk->given_up = false;
-}
+/* ---- failures -------------------------------------------------------------------------------- */
 
 static bool same_file(const struct load_identity *a, const struct load_identity *b)
 {
@@ -29,13 +16,13 @@ static bool same_file(const struct load_identity *a, const struct load_identity 
            a->modified_ns == b->modified_ns && a->changed_ns == b->changed_ns;
 }
 
-/* Whether reading this file again would only fail again. */
+/* True if the file is unchanged since it failed a moment ago. */
 static bool would_fail_again(const struct cache *cache, const struct chunk *chunk,
                              const struct load_identity *identity)
 {
     const struct failure *failure = &chunk->failure;
     return failure->code != 0 && failure->seen_file && same_file(&failure->identity, identity) &&
-           cache->now_ns - failure->at_ns < CACHE_FAILURE_HOLD_NS;
+           cache->now_ns - failure->at_ns < CACHE_RETRY_ERR_NS;
 }
 
 static void keep_problem(char **place, const char *text)
@@ -44,9 +31,10 @@ static void keep_problem(char **place, const char *text)
     *place = strdup(text);
 }
 
-void cache_file_failed(struct cache *cache, struct chunk *chunk, const struct swi_error *error,
+void cache_file_failed(struct cache *cache, struct attempt *attempt, const struct swi_error *error,
                        const struct load_identity *identity)
 {
+    struct chunk *chunk = attempt->chunk;
     if (error->code == SW_EDIGEST)
         cache->stats.digest_errors++;
     else
@@ -61,84 +49,143 @@ void cache_file_failed(struct cache *cache, struct chunk *chunk, const struct sw
         chunk->failure.seen_file = true;
         chunk->failure.identity = *identity;
     }
-    chunk->file_code = error->code;
-    keep_problem(&chunk->file_problem, error->text);
+    attempt->file_code = error->code;
+    keep_problem(&attempt->file_problem, error->text);
 }
 
-void cache_remote_failed(struct chunk *chunk, const struct swi_error *error)
+void cache_remote_failed(struct attempt *attempt, const struct swi_error *error)
 {
-    keep_problem(&chunk->remote_problem, error->text);
+    keep_problem(&attempt->remote_problem, error->text);
 }
 
-void cache_describe_failure(const struct chunk *chunk, struct swi_error *ret)
+void cache_describe_failure(const struct attempt *attempt, struct swi_error *ret)
 {
-    const char *file = chunk->file_problem, *remote = chunk->remote_problem;
-    int code = chunk->tried_file ? chunk->file_code : SW_ELOAD;
-    if (chunk->tried_file && !file)
+    const struct cache_chunk *info = &attempt->chunk->info;
+    const char *file = attempt->file_problem, *remote = attempt->remote_problem;
+    int code = attempt->tried_file ? attempt->file_code : SW_ELOAD;
+    if (attempt->tried_file && !file)
         file = sw_strerror(code);
-    (void)swi_fail(ret, code, "%.100s/%.100s: %.300s%s%.150s", chunk->info.model, chunk->info.name,
+    (void)swi_fail(ret, code, "%.100s/%.100s: %.300s%s%.150s", info->model, info->name,
                    file ? file : "", file && remote ? "; " : "", remote ? remote : "");
 }
 
-/* ---- choosing ------------------------------------------------------- */
+/* ---- choosing -------------------------------------------------------------------------------- */
 
-/* An open and checked descriptor, or -1: the failure is noted. */
-static int open_file(struct cache *cache, struct chunk *chunk, struct load_identity *ret_identity)
+/* Returns an open and checked descriptor, or -1 with the failure recorded. */
+static int open_file(struct cache *cache, struct attempt *attempt)
 {
+    const struct chunk *chunk = attempt->chunk;
+    struct load_identity *identity = &attempt->identity;
     struct swi_error error = {.code = 0};
-    chunk->tried_file = true;
+    attempt->tried_file = true;
     int fd = chunk->info.source.open(chunk->info.source.context, chunk->info.ordinal, &error);
     int result = fd;
     bool seen = false;
     if (fd >= 0) {
-        memset(ret_identity, 0, sizeof *ret_identity);
-        result = loader_check_file(fd, chunk->info.bytes, ret_identity, &error);
+        memset(identity, 0, sizeof *identity);
+        result = loader_check_file(fd, chunk->info.bytes, identity, &error);
         seen = true;
     } else if (error.code == 0) {
         (void)swi_fail(&error, fd, "cannot open: %s", sw_strerror(fd));
     }
-    if (result >= 0 && !would_fail_again(cache, chunk, ret_identity))
+    if (result >= 0 && !would_fail_again(cache, chunk, identity))
         return fd;
     if (fd >= 0)
         (void)close(fd);
     if (result < 0) {
-        cache_file_failed(cache, chunk, &error, seen ? ret_identity : NULL);
+        cache_file_failed(cache, attempt, &error, seen ? identity : NULL);
         return -1;
     }
-    /* the same failure as before, which is counted already */
-    chunk->file_code = chunk->failure.code;
-    keep_problem(&chunk->file_problem,
+    /* the same failure as before, which has been counted */
+    attempt->file_code = chunk->failure.code;
+    keep_problem(&attempt->file_problem,
                  chunk->failure.text ? chunk->failure.text : sw_strerror(chunk->failure.code));
     return -1;
 }
 
-enum origin cache_choose_origin(struct cache *cache, struct chunk *chunk, int *ret_fd,
-                                struct load_identity *ret_identity, struct swi_error *why)
+enum origin cache_choose_origin(struct cache *cache, struct attempt *attempt, int *ret_fd,
+                                struct swi_error *why)
 {
-    bool has_file = chunk->info.source.open != NULL;
+    bool has_file = attempt->chunk->info.source.open != NULL;
     struct swi_error error = {.code = 0};
     enum cache_remote_state state = CACHE_REMOTE_DOWN;
     if (cache->remote.fetch)
         state = cache->remote.state(cache->remote.context, &error);
     else
         (void)swi_fail(&error, SW_ELOAD, "it has no file here, and no Redis is configured");
-    bool ask = state == CACHE_REMOTE_READY && !chunk->tried_remote;
+    bool ask = state == CACHE_REMOTE_READY && !attempt->tried_remote;
     if (ask && (cache->remote.first || !has_file))
         return ORIGIN_REMOTE;
-    if (has_file && !chunk->tried_file) {
-        *ret_fd = open_file(cache, chunk, ret_identity);
+    if (has_file && !attempt->tried_file) {
+        *ret_fd = open_file(cache, attempt);
         if (*ret_fd >= 0)
             return ORIGIN_FILE;
     }
-    /* what was given up for a file that is none goes on for as long as it takes */
-    if (ask || (state == CACHE_REMOTE_READY && chunk->given_up))
+    /* a remote that gave up in favour of a useless file may now take as long as it needs */
+    if (ask || (state == CACHE_REMOTE_READY && attempt->given_up))
         return ORIGIN_REMOTE;
-    if (!has_file && !chunk->tried_remote) {
+    if (!has_file && !attempt->tried_remote) {
         if (state == CACHE_REMOTE_SOON) {
             *why = error;
             return ORIGIN_LATER;
         }
-        cache_remote_failed(chunk, &error);
+        cache_remote_failed(attempt, &error);
     }
     return ORIGIN_NOWHERE;
+}
+
+/* ---- the remote ------------------------------------------------------------------------------ */
+
+void cache_set_remote(struct cache *cache, const struct cache_remote *remote)
+{
+    if (cache->remote.fetch) { /* its loads go elsewhere */
+        struct swi_error gone;
+        (void)swi_fail(&gone, SW_ELOAD, "the Redis tier is being closed");
+        for (unsigned i = 0; i < CACHE_LOADS_MAX; i++) {
+            struct attempt *attempt = &cache->attempt[i];
+            if (!attempt->chunk || !attempt->remote)
+                continue;
+            loader_refuse(&attempt->load, &gone);
+            cache->remote.cancel(cache->remote.context, &attempt->load);
+        }
+    }
+    cache->remote = remote ? *remote : (struct cache_remote){.context = NULL};
+}
+
+/* ---- outside of the arena -------------------------------------------------------------------- */
+
+const uint8_t *cache_peek(const struct cache *cache, uint32_t id, struct swi_digest digest)
+{
+    const struct chunk *chunk = id < SWI_CHUNKS ? cache->chunk[id] : NULL;
+    if (!chunk || chunk->trust != TRUST_VERIFIED || !swi_digest_equal(chunk->info.digest, digest) ||
+        cache_state(cache, id) != SWI_RESIDENT)
+        return NULL;
+    return cache->segment.base + chunk->offset;
+}
+
+int cache_read_apart(struct cache *cache, uint32_t id, struct load *load, struct swi_error *error)
+{
+    const struct chunk *chunk = cache->chunk[id];
+    assert(chunk && !chunk->gone && chunk->info.source.open);
+    struct load_identity identity;
+    int fd = chunk->info.source.open(chunk->info.source.context, chunk->info.ordinal, error);
+    if (fd < 0)
+        return fd;
+    int result = loader_check_file(fd, chunk->info.bytes, &identity, error);
+    if (result < 0) {
+        (void)close(fd);
+        return result;
+    }
+    load->fd = fd;
+    load->bytes = chunk->info.bytes;
+    load->digest = chunk->info.digest;
+    load->priority = CACHE_PRIORITIES;
+    load->order = 0;
+    loader_start(cache->loader, load);
+    return 0;
+}
+
+void cache_cancel_apart(struct cache *cache, struct load *load)
+{
+    loader_cancel(cache->loader, load);
 }

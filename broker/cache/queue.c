@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-/* Which chunk is read next: by priority, and among demands by what their sessions had lately.
+/* The order of reads: by priority, and among demands by what was recently read for their sessions.
  *
- * A session's share is the bytes read for it, halving every SHARE_HALF_NS. Demands of the session
+ * A session's share is the bytes read for it, halved every SHARE_HALF_NS. Demands of the session
  * with the smallest share go first, so that a client with an occasional miss does not queue behind
- * those that keep missing; who is served becomes heavy by it, so nobody starves. A chunk that
- * several sessions wait for counts for the lightest of them. Operators' requests (session
- * SWI_SESSIONS) are one session. Warm-up and prefetch go in order of arrival. Where many find no
- * room, half of a round's attempts go to those that were tried longest ago.
+ * clients that keep missing; being served makes a session heavier, so none starves. A chunk that
+ * several sessions wait for counts for the lightest of them. All operators' requests (session
+ * SWI_SESSIONS) count as one session. Warm-ups and prefetches go in order of arrival. When many
+ * chunks find no room, half of a round's attempts go to those tried longest ago.
  */
+#include "cache/queue.h"
+
 #include <assert.h>
 #include <math.h>
 
-#include "cache/internal.h"
-
 #define SHARE_HALF_NS 500e6
-#define SCAN_MAX      1024u /* queued demands that are compared for each choice */
+#define SCAN_MAX      1024u /* queued demands compared for each choice */
 
 void cache_enqueue(struct cache *cache, struct chunk *chunk, enum cache_priority priority)
 {
@@ -58,8 +58,6 @@ void cache_forget_share(struct cache *cache, uint32_t session)
     cache->share[session] = (struct share){.bytes = 0};
 }
 
-/* One more request for a chunk that is on its way: it takes the more urgent priority and the
- * lighter session. */
 void cache_raise(struct cache *cache, struct chunk *chunk, enum cache_priority priority,
                  uint32_t session)
 {
@@ -73,7 +71,8 @@ void cache_raise(struct cache *cache, struct chunk *chunk, enum cache_priority p
         }
         chunk->priority = priority;
     }
-    chunk->load.priority = chunk->priority;
+    if (chunk->attempt)
+        chunk->attempt->load.priority = chunk->priority;
 }
 
 static bool goes_before(const struct chunk *a, double share, const struct chunk *b, double other,
@@ -82,7 +81,6 @@ static bool goes_before(const struct chunk *a, double share, const struct chunk 
     return rotate && a->tried != b->tried ? a->tried < b->tried : share < other;
 }
 
-/* The next chunk of that priority to try in this round; NULL when all were tried. */
 struct chunk *cache_next(struct cache *cache, enum cache_priority priority, uint64_t round,
                          bool rotate)
 {

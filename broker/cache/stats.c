@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* What the cache tells about itself. */
+/* Statistics, views of chunks, and descriptions for messages. */
+#include "cache/stats.h"
+
 #include <stdio.h>
 
-#include "cache/internal.h"
+#include "cache/evict.h"
 #include "core/size.h"
 
 #define HOLDERS_NAMED 4u
 
-/* Bytes that one session pins, each chunk once. */
+/* The bytes that one session pins, each chunk counted once. */
 static uint64_t session_bytes(const struct cache *cache, uint32_t session)
 {
     uint32_t ids[SWI_SLOTS];
@@ -19,7 +21,7 @@ static uint64_t session_bytes(const struct cache *cache, uint32_t session)
         for (uint32_t k = 0; k < i; k++)
             again = again || ids[k] == ids[i];
         const struct chunk *chunk = cache->chunk[ids[i]];
-        if (!again && chunk && swi_entry_get(cache->index.index, ids[i]).state == SWI_RESIDENT)
+        if (!again && chunk && cache_state(cache, ids[i]) == SWI_RESIDENT)
             bytes += chunk->info.bytes;
     }
     return bytes;
@@ -45,8 +47,6 @@ static uint64_t held_bytes(const struct cache *cache)
     return bytes;
 }
 
-/* What stands in the way of a chunk that finds no room, for its error message:
- * "60 MiB of 64 MiB are pinned: session 3 holds 40 MiB, the operator holds 20 MiB". */
 void cache_describe_holders(struct cache *cache, char *text, size_t size)
 {
     struct holder {
@@ -147,7 +147,7 @@ bool cache_view(struct cache *cache, uint32_t id, struct cache_chunk_view *ret)
     for (uint32_t i = 0; i < cache->session_count; i++)
         leases += swi_page_uses(cache->page[cache->sessions[i]], id);
     view.uses = chunk->uses + leases;
-    /* a lease that had to ask was also a request */
+    /* a lease that had to ask the broker was also a request */
     view.hits = leases > chunk->uses ? leases - chunk->uses : 0;
     *ret = view;
     return true;

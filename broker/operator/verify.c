@@ -12,7 +12,6 @@
 #include "operator/control.h"
 #include "operator/report.h"
 
-#define STEP_BYTES  (1u << 20)
 #define REVOKE_MOST 8u /* rounds of revoking in one turn: new clients may come between them */
 
 struct item {
@@ -27,10 +26,10 @@ struct verify {
     TAILQ_ENTRY(verify) link;
     struct session *session;
     uint64_t tag;
-    swi_hasher *hasher;
-    uint64_t hashed; /* bytes of the item under way */
-    bool condemned;  /* it does not match; it leaves as soon as nobody pins it */
-    bool reading;    /* it is being read again */
+    struct cache_rehash rehash; /* of the item under way */
+    bool hashing;
+    bool condemned; /* it does not match; it leaves as soon as nobody pins it */
+    bool reading;   /* it is being read again */
     struct cache_waiter waiter;
     json_t *row;     /* of the condemned item */
     json_t *revoked; /* in row */
@@ -48,12 +47,12 @@ static void verify_free(struct verify *verify)
 {
     struct session *session = verify->session;
     struct broker *broker = session->broker;
+    if (verify->hashing)
+        cache_rehash_cancel(broker->cache, &verify->rehash);
     if (verify->reading)
         cache_cancel(broker->cache, &verify->waiter);
     TAILQ_REMOVE(&broker->verifies, verify, link);
     session->verify = NULL;
-    if (verify->hasher)
-        swi_hasher_destroy(verify->hasher);
     json_decref(verify->rows);
     json_decref(verify->row);
     free(verify->names);
@@ -126,9 +125,7 @@ static void next_item(struct verify *verify)
     json_decref(verify->row);
     verify->row = NULL;
     verify->condemned = false;
-    verify->hashed = 0;
     verify->at++;
-    swi_hasher_reset(verify->hasher);
 }
 
 static void pass_over(struct verify *verify)
@@ -217,40 +214,66 @@ static bool withdraw(struct verify *verify)
     return !verify->reading;
 }
 
-static void hash_some(struct verify *verify)
+/* Starts hashing the item under way, unless it has left. */
+static void start_item(struct verify *verify)
 {
-    struct cache *cache = verify->session->broker->cache;
     const struct item *item = &verify->items[verify->at];
-    struct cache_chunk_view view;
-    const uint8_t *bytes = still_there(verify, item) ? cache_bytes(cache, item->id) : NULL;
-    if (!bytes || !cache_view(cache, item->id, &view)) {
+    if (!still_there(verify, item)) {
         pass_over(verify);
         return;
     }
-    uint64_t rest = view.chunk->bytes - verify->hashed;
-    size_t size = rest < STEP_BYTES ? (size_t)rest : STEP_BYTES;
-    swi_hasher_update(verify->hasher, bytes + verify->hashed, size);
-    verify->hashed += size;
-    verify->done_bytes += size;
-    if (verify->hashed < view.chunk->bytes)
+    cache_rehash_start(verify->session->broker->cache, item->id, &verify->rehash);
+    verify->hashing = true;
+}
+
+/* The item under way has been hashed, or has left. */
+static void conclude(struct verify *verify)
+{
+    const struct item *item = &verify->items[verify->at];
+    struct cache_chunk_view view;
+    verify->hashing = false;
+    if (verify->rehash.state == CACHE_REHASH_LEFT ||
+        !cache_view(verify->session->broker->cache, item->id, &view)) {
+        pass_over(verify);
         return;
-    if (swi_digest_equal(swi_hasher_digest(verify->hasher), view.chunk->digest)) {
-        json_decref(make_row(verify, "ok"));
-        next_item(verify);
-    } else {
-        condemn(verify, view.chunk);
     }
+    verify->done_bytes += item->bytes;
+    if (verify->rehash.state == CACHE_REHASH_DAMAGED) {
+        condemn(verify, view.chunk);
+        return;
+    }
+    json_decref(make_row(verify, "ok"));
+    next_item(verify);
+}
+
+/* Advances until an item has to be waited for. Returns true if it should be called in the next turn
+ * without waiting. */
+static bool advance(struct verify *verify)
+{
+    while (verify->at < verify->count) {
+        if (verify->condemned)
+            return withdraw(verify);
+        if (!verify->hashing)
+            start_item(verify);
+        else if (verify->rehash.state != CACHE_REHASH_UNDER_WAY)
+            conclude(verify);
+        else
+            return true;
+    }
+    return true;
 }
 
 static void tell_progress(struct verify *verify)
 {
     if (!verify->progress)
         return;
-    session_progress(verify->session, verify->tag, &verify->progress_ns,
-                     (struct session_progress){.chunks = verify->at,
-                                               .of_chunks = verify->count,
-                                               .bytes = verify->done_bytes,
-                                               .of_bytes = verify->all_bytes});
+    session_progress(
+        verify->session, verify->tag, &verify->progress_ns,
+        (struct session_progress){.chunks = verify->at,
+                                  .of_chunks = verify->count,
+                                  .bytes = verify->done_bytes +
+                                           (verify->hashing ? verify->rehash.hashed : 0),
+                                  .of_bytes = verify->all_bytes});
 }
 
 bool verify_step(struct broker *broker)
@@ -258,11 +281,7 @@ bool verify_step(struct broker *broker)
     struct verify *verify = TAILQ_FIRST(&broker->verifies);
     if (!verify || verify->reading || verify->session->state == SESSION_DOOMED)
         return false;
-    bool more = true;
-    if (verify->condemned)
-        more = withdraw(verify);
-    else if (verify->at < verify->count)
-        hash_some(verify);
+    bool more = advance(verify);
     tell_progress(verify);
     if (verify->at == verify->count && verify->session->state != SESSION_DOOMED)
         finish(verify);
@@ -327,11 +346,9 @@ int verify_start(struct session *session, uint64_t tag, const char *model, const
     session->verify = verify;
     TAILQ_INSERT_TAIL(&broker->verifies, verify, link);
     verify->rows = json_array();
-    verify->hasher = swi_hasher_create();
-    if (!verify->rows || !verify->hasher || !collect(verify, most, model, component)) {
+    if (!verify->rows || !collect(verify, most, model, component)) {
         verify_free(verify);
         return swi_fail(error, -ENOMEM, "out of memory");
     }
-    swi_hasher_reset(verify->hasher);
     return 0;
 }
