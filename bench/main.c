@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/program.h"
 #include "lib/bench.h"
 
 static const struct command {
@@ -44,6 +45,7 @@ static void usage(FILE *stream)
 
 int main(int argc, char **argv)
 {
+    swi_program_begin();
     if (argc < 2) {
         usage(stderr);
         return 2;

@@ -10,7 +10,17 @@ install(FILES ${SW_STATIC_LIBRARY} DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT
 # where Debian's Python looks in /usr; it finds libsw.so by its own place
 install(FILES python/sw.py python/_sw.py DESTINATION lib/python3/dist-packages COMPONENT python)
 
-file(RELATIVE_PATH SW_PC_TO_PREFIX /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
+# ... except where a path was given as an absolute one
+if(IS_ABSOLUTE "${CMAKE_INSTALL_LIBDIR}" OR IS_ABSOLUTE "${CMAKE_INSTALL_INCLUDEDIR}")
+  set(SW_PC_PREFIX ${CMAKE_INSTALL_PREFIX})
+  set(SW_PC_LIBDIR ${CMAKE_INSTALL_FULL_LIBDIR})
+  set(SW_PC_INCLUDEDIR ${CMAKE_INSTALL_FULL_INCLUDEDIR})
+else()
+  file(RELATIVE_PATH SW_PC_PREFIX /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
+  set(SW_PC_PREFIX "\${pcfiledir}/${SW_PC_PREFIX}")
+  set(SW_PC_LIBDIR "\${prefix}/${CMAKE_INSTALL_LIBDIR}")
+  set(SW_PC_INCLUDEDIR "\${prefix}/${CMAKE_INSTALL_INCLUDEDIR}")
+endif()
 if(SW_BLIS_SHARED)
   set(SW_BLIS_PRIVATE "-lblis ")
   set(SW_BLIS_TARGET "blis;")

@@ -108,7 +108,7 @@ static int open_chunk_file(const struct revision *revision, uint32_t ordinal)
     char path[40];
     (void)snprintf(path, sizeof path, "/proc/self/fd/%d", held);
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    return fd < 0 ? -errno : fd;
+    return fd < 0 ? -errno : open_settle(fd);
 }
 
 /* struct cache_source: one load's descriptor. */

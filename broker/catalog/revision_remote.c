@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "catalog/bundle.h"
+#include "core/memfd.h"
 #include "core/size.h"
 
 #define SEALS (F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL)
@@ -115,8 +116,8 @@ static int keep_file(struct stored_file *ret, const struct bundle_file *file, ui
     usage.files++;
     usage.bytes += file->size;
     ret->name = strdup(file->name);
-    ret->fd = memfd_create("sw-model-file", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    int result = !ret->name ? -ENOMEM : ret->fd < 0 ? -errno : 0;
+    ret->fd = swi_memfd_create("sw-model-file");
+    int result = !ret->name ? -ENOMEM : ret->fd < 0 ? ret->fd : 0;
     if (result == 0 && (uint64_t)ret->fd >= descriptors / 4 * 3)
         return swi_fail(error, SW_EQUOTA,
                         "its small files in Redis need a descriptor each, and of %llu too few are "

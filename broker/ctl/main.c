@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/program.h"
 #include "core/socket.h"
 #include "ctl/verb.h"
 
@@ -193,6 +194,7 @@ static int parse(int argc, char **argv, struct line *line)
 
 int main(int argc, char **argv)
 {
+    swi_program_begin();
     struct line line = {.call.timeout_ms = -1};
     int result = parse(argc, argv, &line);
     if (result)

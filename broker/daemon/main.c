@@ -1,25 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* swbrokerd: what the command line asks for. */
-#include <fcntl.h>
 #include <stdio.h>
-#include <unistd.h>
 
+#include "core/program.h"
 #include "daemon/broker.h"
 #include "settings/settings.h"
 
 enum exit_code { EXIT_FAILED = 1, EXIT_USAGE = 2 };
-
-/* Whoever starts a program may have closed these. The next file opened would take such a number,
- * and the log would go into a client's socket or worse. */
-static void keep_standard_descriptors(void)
-{
-    int fd;
-    do
-        fd = open("/dev/null", O_RDWR);
-    while (fd >= 0 && fd <= STDERR_FILENO);
-    if (fd >= 0)
-        close(fd);
-}
 
 static int serve(struct settings *settings)
 {
@@ -45,7 +32,7 @@ static int check(const struct settings *settings)
 
 int main(int argc, char **argv)
 {
-    keep_standard_descriptors();
+    swi_program_begin();
     struct settings settings;
     enum settings_action action;
     struct swi_error error = {0};

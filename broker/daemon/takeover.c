@@ -83,6 +83,12 @@ int adopt_listener(struct broker *broker, struct swi_error *error)
     if (!taken)
         result =
             listener_open(options->socket_path, options->socket_mode, &broker->listener, error);
+    if (result == -EADDRINUSE && broker->fdstore.passed_to)
+        return swi_fail(
+            error, result,
+            "the service manager passed the listening socket to process %ld, which started "
+            "this one; start swbrokerd with exec there",
+            broker->fdstore.passed_to);
     /* one that is taken over may belong to a group that may not use it any more */
     if (result == 0 && (taken || options->socket_gid != BROKER_NO_GROUP))
         result = listener_set_access(&broker->listener, options->socket_mode, options->socket_gid,

@@ -47,10 +47,20 @@ static uint32_t read_capacity(void)
     return value < CAPACITY_MAX ? (uint32_t)value : CAPACITY_MAX;
 }
 
+/* A shell between the service manager and this process was given the descriptors, and has not passed
+ * them on. Returns its id, or 0. */
+static long passed_to_parent(void)
+{
+    const char *pid = getenv("LISTEN_PID"), *count = getenv("LISTEN_FDS");
+    long process = pid ? strtol(pid, NULL, 10) : 0;
+    return count && strcmp(count, "0") != 0 && process == getppid() ? process : 0;
+}
+
 int fdstore_open(struct fdstore *fdstore, struct swi_error *error)
 {
     *fdstore = (struct fdstore){.capacity = read_capacity()};
     fdstore->active = fdstore->capacity > 0;
+    fdstore->passed_to = passed_to_parent();
     char **names = NULL;
     int count = notify_take_fds(&names);
     if (count < 0)

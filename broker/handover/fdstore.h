@@ -48,6 +48,7 @@ struct fdstore {
     uint32_t models;            /* of these, set aside for models */
     struct fdstore_item *items; /* what the manager has passed */
     uint32_t count;
+    long passed_to; /* the parent process, which the descriptors were meant for; 0: none were */
 };
 
 /* Takes what the manager passes. Without a manager the store is inactive and empty. */

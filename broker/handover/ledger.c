@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/memfd.h"
+
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
 void ledger_settle(void)
@@ -37,9 +39,10 @@ int ledger_create(uint64_t arena_bytes, struct ledger_file *ret, struct swi_erro
 {
     struct ledger_file file = {.size = size_for(arena_bytes)};
     int result = 0;
-    file.fd = memfd_create("swbroker-ledger", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (file.fd < 0 || fchmod(file.fd, 0600) < 0 || ftruncate(file.fd, (off_t)file.size) < 0 ||
-        fcntl(file.fd, F_ADD_SEALS, SEALS) < 0)
+    file.fd = swi_memfd_create("swbroker-ledger");
+    if (file.fd < 0)
+        result = file.fd;
+    else if (ftruncate(file.fd, (off_t)file.size) < 0 || fcntl(file.fd, F_ADD_SEALS, SEALS) < 0)
         result = -errno;
     else
         result = map(&file);

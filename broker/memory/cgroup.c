@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The memory limit of a process's control groups. */
+/* The memory limits of a process's control groups. */
 #include "memory/cgroup.h"
 
 #include <errno.h>
@@ -66,6 +66,7 @@ uint64_t cgroup_memory_limit(const char *proc_cgroup, const char *sys_root, char
             climb(root, group, "memory.limit_in_bytes", &least, path, path_size);
         } else if (controllers[1] == 0) {
             climb(sys_root, group, "memory.max", &least, path, path_size);
+            climb(sys_root, group, "memory.high", &least, path, path_size);
         }
     }
     return least;
@@ -87,12 +88,13 @@ int cgroup_check_memory(uint64_t goal_bytes, struct swi_error *error)
 {
     char path[1100] = "", have_text[32], goal_text[32];
     uint64_t limit = own_limit(path, sizeof path);
-    if (limit >= goal_bytes)
+    if (limit >= CGROUP_HEADROOM_BYTES && limit - CGROUP_HEADROOM_BYTES >= goal_bytes)
         return 0;
     swi_size_format(limit, have_text, sizeof have_text);
     swi_size_format(goal_bytes, goal_text, sizeof goal_text);
-    return swi_fail(error, -ENOMEM,
-                    "an arena of %s does not fit the memory limit of %s in %.200s; lower "
-                    "--cache-size or raise that limit (systemd: MemoryMax=)",
-                    goal_text, have_text, path);
+    return swi_fail(
+        error, -ENOMEM,
+        "an arena of %s, and 64M beside it, do not fit the memory limit of %s in %.200s; lower "
+        "--cache-size or raise that limit (systemd: MemoryMax=, MemoryHigh=)",
+        goal_text, have_text, path);
 }

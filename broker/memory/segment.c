@@ -4,17 +4,22 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "core/memfd.h"
 #include "core/size.h"
 #include "memory/cgroup.h"
+
+#define INDEX_SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
@@ -49,6 +54,21 @@ static int reopen_read_only(int fd, struct swi_error *error)
     return copy;
 }
 
+/* A /dev/shm that is a folder on a disk would make the arena a file there. Returns fd, or an error
+ * with fd closed. */
+static int require_memory(int fd, struct swi_error *error)
+{
+    struct statfs status;
+    if (fstatfs(fd, &status) == 0 && (status.f_type == TMPFS_MAGIC || status.f_type == RAMFS_MAGIC))
+        return fd;
+    (void)close(fd);
+    return swi_fail(
+        error, -ENOTSUP,
+        "/dev/shm is not in memory (file system type 0x%lx): the arena would be a file on "
+        "a disk; mount -t tmpfs tmpfs /dev/shm",
+        (unsigned long)status.f_type);
+}
+
 static int open_unnamed_shm(struct swi_error *error)
 {
     for (int attempt = 0; attempt < 16; attempt++) {
@@ -60,7 +80,7 @@ static int open_unnamed_shm(struct swi_error *error)
         int fd = shm_open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
         if (fd >= 0) {
             (void)shm_unlink(name);
-            return fd;
+            return require_memory(fd, error);
         }
         if (errno != EEXIST)
             break;
@@ -369,13 +389,12 @@ int segment_renew(struct segment *segment, uint64_t block, struct swi_error *err
 int index_segment_create(struct index_segment *segment, struct swi_error *error)
 {
     *segment = (struct index_segment){.fd = -1, .client_fd = -1};
-    int result = 0;
-    segment->fd = memfd_create("swbroker-index", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    /* memfds start with mode 0777, which anybody may reopen for writing */
-    if (segment->fd < 0 || fchmod(segment->fd, 0600) < 0 ||
-        ftruncate(segment->fd, (off_t)sizeof *segment->index) < 0 ||
-        fcntl(segment->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
-        result = swi_fail(error, -errno, "cannot create the chunk index: %s", strerror(errno));
+    int result = segment->fd = swi_memfd_create("swbroker-index");
+    if (result >= 0 && (ftruncate(segment->fd, (off_t)sizeof *segment->index) < 0 ||
+                        fcntl(segment->fd, F_ADD_SEALS, INDEX_SEALS) < 0))
+        result = -errno;
+    if (result < 0) {
+        (void)swi_fail(error, result, "cannot create the chunk index: %s", sw_strerror(result));
         goto fail;
     }
     segment->client_fd = result = reopen_read_only(segment->fd, error);
@@ -396,13 +415,12 @@ fail:
 
 int index_segment_adopt(struct index_segment *segment, int fd, struct swi_error *error)
 {
-    const int wanted = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+    const int unwritable = F_SEAL_WRITE | F_SEAL_FUTURE_WRITE;
     *segment = (struct index_segment){.fd = -1, .client_fd = -1};
     struct stat status;
-    int seals = fcntl(fd, F_GET_SEALS);
-    /* other seals would keep this process from writing */
-    if (seals != wanted || fstat(fd, &status) < 0 ||
-        status.st_size != (off_t)sizeof(struct swi_index))
+    int seals = fcntl(fd, F_GET_SEALS); /* the kernel may have added F_SEAL_EXEC */
+    if (seals < 0 || (seals & INDEX_SEALS) != INDEX_SEALS || (seals & unwritable) != 0 ||
+        fstat(fd, &status) < 0 || status.st_size != (off_t)sizeof(struct swi_index))
         return swi_fail(error, SW_EVERSION, "the stored index is not one of this version's");
     struct index_segment adopted = {.fd = fd, .client_fd = reopen_read_only(fd, error)};
     if (adopted.client_fd < 0)

@@ -2,8 +2,7 @@
 /* The client page of one session.
  *
  * The memfd is sealed against resizing before anybody gets it: a client that could shorten it would
- * kill the broker with SIGBUS. The seals are sealed as well. Mode 0600, because memfds start with
- * 0777.
+ * kill the broker with SIGBUS. The seals are sealed as well.
  */
 #include "session/client_page.h"
 
@@ -14,19 +13,7 @@
 #include <unistd.h>
 
 #include "core/lease.h"
-
-#ifndef MFD_NOEXEC_SEAL /* Linux 6.3 */
-#define MFD_NOEXEC_SEAL 8u
-#endif
-
-/* Newer kernels may insist on a memfd that can never be executed (vm.memfd_noexec); older ones do
- * not know it. */
-static int create_memfd(void)
-{
-    int fd = memfd_create("sw-page", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
-    return fd >= 0 || errno != EINVAL ? fd
-                                      : memfd_create("sw-page", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-}
+#include "core/memfd.h"
 
 static int write_header(int fd)
 {
@@ -40,10 +27,10 @@ static int write_header(int fd)
 
 int client_page_create(struct swi_page **ret_page, int *ret_fd, struct swi_error *error)
 {
-    int fd = create_memfd();
+    int fd = swi_memfd_create("sw-page");
     void *page = MAP_FAILED;
-    int result = fd < 0 ? -errno : 0;
-    if (result == 0 && (fchmod(fd, 0600) < 0 || ftruncate(fd, sizeof(struct swi_page)) < 0))
+    int result = fd < 0 ? fd : 0;
+    if (result == 0 && ftruncate(fd, sizeof(struct swi_page)) < 0)
         result = -errno;
     if (result == 0)
         result = write_header(fd);

@@ -10,6 +10,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "core/program.h"
+
 const char *swi_socket_path(const char *given)
 {
     if (given && *given)
@@ -34,8 +36,9 @@ static int address_of(const char *path, struct sockaddr_un *ret, struct swi_erro
 static int try_connect(const struct sockaddr_un *address, int timeout_ms)
 {
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    fd = fd < 0 ? -errno : swi_above_standard(fd);
     if (fd < 0)
-        return -errno;
+        return fd;
     /* A Unix socket's connect waits for room in the listener's queue as long as a send may wait;
      * zero would mean for ever. */
     struct timeval patience = {.tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000};
@@ -184,7 +187,7 @@ static size_t take_descriptors(struct msghdr *message, int *fds)
             int fd;
             memcpy(&fd, CMSG_DATA(header) + i * sizeof(int), sizeof fd);
             if (fds && taken < SWI_SOCKET_FDS)
-                fds[taken] = fd;
+                fds[taken] = swi_above_standard(fd);
             else
                 close(fd);
             taken++;

@@ -403,7 +403,7 @@ Test(cache_adopt, grows_no_further_than_a_memory_limit)
     cr_assert_eq(cache_resize(fx->cache, 8 * FX_MIB, &error), 0, "%s", error.text);
     fx_settle(fx);
     cr_assert_null(cache_limited(fx->cache));
-    limit_memory("12582912");
+    limit_memory("79691776"); /* 12 MiB beside the headroom */
     (void)fx_succeed(fx, true, NULL);
     cr_assert_eq(cache_budget(fx->cache), 8 * FX_MIB);
     const char *why = cache_limited(fx->cache);
@@ -428,7 +428,7 @@ Test(cache_adopt, grows_no_further_than_a_memory_limit)
 Test(cache_adopt, a_full_dev_shm_does_not_hide_a_memory_limit)
 {
     sup_private_dev_shm("32M");
-    limit_memory("12582912");
+    limit_memory("79691776"); /* 12 MiB beside the headroom */
     fill_dev_shm();
     const struct cache_options options = {
         .budget_bytes = 16 * FX_MIB, .max_bytes = 16 * FX_MIB, .policy = POLICY_LRU};

@@ -227,6 +227,9 @@ Test(segment, the_smallest_memory_limit_of_any_cgroup_counts, .timeout = 60)
     char path[256] = "";
     cr_assert_eq(cgroup_memory_limit("0::/a/b/c\n", root, path, sizeof path), 1000000);
     cr_assert_not_null(strstr(path, "/a/memory.max"), "%s", path);
+    put("a/b/memory.high", "700000\n"); /* where the kernel begins to throttle */
+    cr_assert_eq(cgroup_memory_limit("0::/a/b/c\n", root, path, sizeof path), 700000);
+    cr_assert_not_null(strstr(path, "/a/b/memory.high"), "%s", path);
     cr_assert_eq(cgroup_memory_limit("0::/other\n", root, NULL, 0), UINT64_MAX);
     cr_assert_eq(cgroup_memory_limit("0::/\n", root, NULL, 0), UINT64_MAX);
     put("memory/x/memory.limit_in_bytes", "500000\n");

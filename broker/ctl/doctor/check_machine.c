@@ -242,7 +242,7 @@ void ctl_check_cgroup(const struct ctl_subject *subject, struct ctl_check *check
     swi_size_format(subject->cache_bytes, need, sizeof need);
     if (limit == UINT64_MAX)
         ctl_check_set(check, CTL_CHECK_OK, NULL, "no limit of memory");
-    else if (subject->cache_bytes > 0 && limit < subject->cache_bytes + (64u << 20))
+    else if (subject->cache_bytes > 0 && limit < subject->cache_bytes + CGROUP_HEADROOM_BYTES)
         ctl_check_set(check, CTL_CHECK_FAIL,
                       "MemoryMax= of its service (docker: --memory) must hold the arena and 64 MiB",
                       "%.160s is %s, the arena wants %s", where, limit_text, need);

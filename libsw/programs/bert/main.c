@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/program.h"
 #include "programs/bert/command.h"
 
 static const char help[] =
@@ -32,6 +33,7 @@ static const struct {
 
 int main(int argc, char **argv)
 {
+    swi_program_begin();
     /* a reader that has gone is seen by the write that fails, after which there is nothing to do */
     (void)signal(SIGPIPE, SIG_IGN);
     const char *name = argc > 1 ? argv[1] : "";

@@ -4,10 +4,10 @@
  * Exit status: 0 done, 1 failed (one line on standard error says what, where and what to do), 2
  * wrong usage. A command that is stopped by a signal removes what it has begun and dies of that
  * signal. */
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "core/program.h"
 #include "programs/chunk/commands.h"
 
 static const char help[] =
@@ -43,7 +43,7 @@ static int finish(int status)
 
 int main(int argc, char **argv)
 {
-    (void)signal(SIGXFSZ, SIG_IGN); /* a file size limit is an error of write, with a clean-up */
+    swi_program_begin();
     const char *name = argc > 1 ? argv[1] : "";
     if (strcmp(name, "-h") == 0 || strcmp(name, "--help") == 0) {
         (void)fputs(help, stdout);
