@@ -173,8 +173,6 @@ static struct catalog_model *add_model(struct catalog *catalog, const char *name
 static void supersede(struct catalog *catalog, struct revision *revision)
 {
     revision->superseded = true;
-    if (revision->stored && catalog->keeper.drop)
-        catalog->keeper.drop(catalog->keeper.context, revision);
     if (revision->users == 0)
         revision_destroy(revision);
     else
@@ -487,8 +485,6 @@ int catalog_offer_stored(struct catalog *catalog, const char *name, const void *
         supersede(catalog, model->current);
     model->current = revision;
     set_problem(model, 0, NULL);
-    if (catalog->keeper.keep)
-        catalog->keeper.keep(catalog->keeper.context, revision, data, size);
     log_info("model %s: %zu chunks, from Redis", name, revision->manifest.count);
     return 0;
 }

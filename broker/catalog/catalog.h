@@ -14,13 +14,6 @@
 
 #include "catalog/revision.h"
 
-/* Who keeps what came from a Redis beyond this process. A revision is kept while it is current. */
-struct catalog_keeper {
-    void *context;
-    void (*keep)(void *context, struct revision *revision, const void *data, size_t size);
-    void (*drop)(void *context, struct revision *revision);
-};
-
 struct catalog_model {
     TAILQ_ENTRY(catalog_model) link;
     char *name;
@@ -40,7 +33,6 @@ struct catalog {
     uint64_t next_incarnation;
     struct catalog_models models;        /* by name */
     struct catalog_revisions superseded; /* that still have users */
-    struct catalog_keeper keeper;        /* keep NULL: nobody */
     uint32_t count;
     uint32_t lookups; /* of unknown names that may be made now */
     uint64_t lookups_since_ns;

@@ -25,8 +25,6 @@ struct stored_file {
 };
 
 struct revision_stored {
-    struct swi_digest kept_digest; /* if kept */
-    bool kept;
     uint32_t count;
     struct stored_file files[];
 };
@@ -77,19 +75,6 @@ static void free_files(struct revision_stored *stored)
         free(stored->files[i].name);
     }
     free(stored);
-}
-
-void revision_stored_note_kept(struct revision_stored *stored, struct swi_digest digest)
-{
-    stored->kept_digest = digest;
-    stored->kept = true;
-}
-
-bool revision_stored_kept(const struct revision_stored *stored, struct swi_digest *ret)
-{
-    if (stored->kept)
-        *ret = stored->kept_digest;
-    return stored->kept;
 }
 
 static int fill(int fd, const struct bundle_file *file)

@@ -24,9 +24,4 @@ int revision_create_stored(struct cache *cache, const char *name, const void *da
                            struct swi_digest digest, uint64_t incarnation, struct revision **ret,
                            struct swi_error *error);
 
-/* Under which digest it is kept for a successor (kept.h). */
-void revision_stored_note_kept(struct revision_stored *stored, struct swi_digest digest);
-/* False: it is not. */
-bool revision_stored_kept(const struct revision_stored *stored, struct swi_digest *ret);
-
 #endif

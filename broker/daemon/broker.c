@@ -10,7 +10,6 @@
 
 #include "base/log.h"
 #include "core/size.h"
-#include "daemon/kept.h"
 #include "daemon/reload.h"
 #include "daemon/takeover.h"
 #include "operator/pins.h"
@@ -237,8 +236,6 @@ static int start_catalog(struct broker *broker, struct swi_error *error)
 {
     struct catalog_changes changes;
     int result = broker_reload(broker, &changes, error);
-    if (result == 0)
-        kept_begin(broker);
     if (result == 0 && !broker->settled)
         result = adopt_resume(broker, error);
     return result;
@@ -284,10 +281,8 @@ static int broker_start(struct broker *broker, struct swi_error *error)
         result = catalog_create(options->chunks_dir, &broker->catalog, error);
     if (result == 0)
         result = fdstore_open(&broker->fdstore, error);
-    if (result == 0) {
-        kept_reserve(broker);
+    if (result == 0)
         result = adopt_listener(broker, error);
-    }
     if (result == 0)
         result = start_cache(broker, error);
     if (result == 0)

@@ -28,7 +28,7 @@
  *   - Who has which chunk id: the ledger names revisions, ordinals; a model of that name whose
  *     manifest has the digests that the entries have gets its old incarnation and ids. A model that
  *     was replaced meanwhile gets new ones; those who had the old one open hear SW_ESTALE, and its
- *     chunks leave when nobody holds them. Models from a Redis: their bundles (kept.h).
+ *     chunks leave when nobody holds them.
  *   - The allocator's runs, the policy's residents: the entries that are not ABSENT.
  *   - Recency, positions of passes, pins, hits: the pages.
  *   - Models that a session has open, loads that it waits for: its record in the ledger. Loads are

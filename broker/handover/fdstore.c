@@ -111,18 +111,9 @@ void fdstore_close(struct fdstore *fdstore, bool forget)
     fdstore->count = 0;
 }
 
-bool fdstore_reserve(struct fdstore *fdstore, uint32_t models)
-{
-    bool fits = fdstore->active && models <= fdstore->capacity - FDSTORE_SHARED - FDSTORE_SESSION;
-    fdstore->models = fits ? models : 0;
-    return fits;
-}
-
 uint32_t fdstore_sessions(const struct fdstore *fdstore)
 {
-    return fdstore->active
-               ? (fdstore->capacity - FDSTORE_SHARED - fdstore->models) / FDSTORE_SESSION
-               : UINT32_MAX;
+    return fdstore->active ? (fdstore->capacity - FDSTORE_SHARED) / FDSTORE_SESSION : UINT32_MAX;
 }
 
 int fdstore_take(struct fdstore *fdstore, const char *name)

@@ -13,7 +13,6 @@
  *   sw-ledger               what of the broker's own state a successor needs (ledger.h)
  *   sw-listen               the listening socket, unless the manager made it
  *   sw-session-N-EPOCH      the page and the socket of session N
- *   sw-model-DIGEST         what a model from a Redis consists of, its chunks apart (kept.h)
  *
  * It moves descriptors and knows nothing of what is in them.
  */
@@ -29,7 +28,6 @@
 #define FDSTORE_INDEX  "sw-index"
 #define FDSTORE_LEDGER "sw-ledger"
 #define FDSTORE_LISTEN "sw-listen"
-#define FDSTORE_MODEL  "sw-model-"
 #define FDSTORE_PREFIX "sw-"
 #define FDSTORE_SHARED                                                                             \
     4u /* descriptors that belong to no session: those with the first four names \
@@ -45,7 +43,6 @@ struct fdstore_item {
 struct fdstore {
     bool active;
     uint32_t capacity;          /* descriptors; 0: inactive */
-    uint32_t models;            /* of these, set aside for models */
     struct fdstore_item *items; /* what the manager has passed */
     uint32_t count;
     long passed_to; /* the parent process, which the descriptors were meant for; 0: none were */
@@ -56,8 +53,6 @@ int fdstore_open(struct fdstore *fdstore, struct swi_error *error);
 /* Closes what nobody has taken. forget: for good, so it goes out of the manager's store as well. */
 void fdstore_close(struct fdstore *fdstore, bool forget);
 
-/* Sets descriptors aside for models. False, and none are: it would leave no session any. */
-bool fdstore_reserve(struct fdstore *fdstore, uint32_t models);
 /* How many sessions can be stored; UINT32_MAX when the store is inactive. */
 uint32_t fdstore_sessions(const struct fdstore *fdstore);
 
