@@ -70,25 +70,19 @@ static void print_names(const json_t *models)
     }
 }
 
-/* "disk", "redis", "disk, redis", "disk, redis 40 %": where a model's chunks are. A model that is
- * only partly in the Redis, or whose manifest was not pushed, is served by brokers that have its
- * files alone. */
+/* "disk", "redis", "disk, redis": where a model's chunks are. A model without files whose manifest is
+ * no longer in the Redis is "redis?". */
 static void show_where(struct ctl_table *table, const json_t *row)
 {
-    const json_t *redis = json_object_get(row, "redis");
-    bool disk = strcmp(ctl_text_of(row, "origin"), "disk") == 0;
-    uint64_t present = ctl_count_of(redis, "stripes"), all = ctl_count_of(redis, "of_stripes");
-    bool pushed = json_is_true(json_object_get(redis, "pushed"));
-    if (!*ctl_text_of(row, "origin"))
+    const char *origin = ctl_text_of(row, "origin");
+    bool disk = strcmp(origin, "disk") == 0;
+    bool pushed = json_is_true(json_object_get(json_object_get(row, "redis"), "pushed"));
+    if (!*origin)
         ctl_table_cell(table, CTL_FAINT, "-");
-    else if (present == 0)
-        ctl_table_cell(table, CTL_PLAIN, "%s", disk ? "disk" : "redis?");
-    else if (present < all)
-        ctl_table_cell(table, CTL_PLAIN, "%sredis %llu %%", disk ? "disk, " : "",
-                       (unsigned long long)(present * 100 / all));
+    else if (disk)
+        ctl_table_cell(table, CTL_PLAIN, pushed ? "disk, redis" : "disk");
     else
-        ctl_table_cell(table, CTL_PLAIN, "%sredis%s", disk ? "disk, " : "",
-                       pushed ? "" : " (chunks only)");
+        ctl_table_cell(table, CTL_PLAIN, pushed ? "redis" : "redis?");
 }
 
 void ctl_show_models(const struct ctl_call *call, const json_t *reply)

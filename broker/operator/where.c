@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* What a Redis has of the models in the catalog. */
+/* Which models of the catalog were pushed to the Redis. */
 #include "operator/where.h"
 
 #include <stdlib.h>
 
 #include "remote/redis/tier_internal.h"
 
-#define KEYS_A_QUESTION 32u
-#define STRIPES_MAX     65536u /* of one model: beyond, they are not counted */
-#define ASKING_MAX      16u    /* at once, of all sessions */
+#define ASKING_MAX 16u /* at once, of all sessions */
 
 struct where {
     TAILQ_ENTRY(where) link;
@@ -16,12 +14,8 @@ struct where {
     struct redis_link *redis;
     uint64_t tag;
     json_t *reply;
+    json_t *rows; /* of the reply */
     size_t row;
-    bool answered; /* it was asked something */
-    bool pushed, asked_pointer;
-    size_t chunk; /* next to ask for */
-    uint32_t stripe;
-    uint64_t asked, present;
     struct redis_call *call;
 };
 
@@ -88,23 +82,18 @@ static void finish(struct where *where)
     write_on(broker);
 }
 
-static json_t *rows_of(const struct where *where)
+/* The next row, from `row` on, of a model that is in the catalog; the number of rows: there is none.
+ * A superseded revision is not what is asked for. */
+static size_t next_row(const struct broker *broker, json_t *rows, size_t row)
 {
-    return json_object_get(where->reply, "models");
-}
-
-static void next_row(struct where *where, bool known)
-{
-    if (known)
-        (void)json_object_set_new(json_array_get(rows_of(where), where->row), "redis",
-                                  json_pack("{s:b, s:I, s:I}", "pushed", (int)where->pushed,
-                                            "stripes", (json_int_t)where->present, "of_stripes",
-                                            (json_int_t)where->asked));
-    where->row++;
-    where->pushed = where->asked_pointer = false;
-    where->chunk = 0;
-    where->stripe = 0;
-    where->asked = where->present = 0;
+    for (; row < json_array_size(rows); row++) {
+        const json_t *object = json_array_get(rows, row);
+        const char *name = json_string_value(json_object_get(object, "model"));
+        if (name && !json_is_true(json_object_get(object, "superseded")) &&
+            catalog_find(broker->catalog, name))
+            break;
+    }
+    return row;
 }
 
 static void answered(struct redis_call *call, const struct redis_reply *reply)
@@ -121,33 +110,28 @@ static void answered(struct redis_call *call, const struct redis_reply *reply)
         write_on(broker);
         return;
     }
-    where->answered = true;
-    if (call->offset == 0)
-        where->pushed = reply->type == REDIS_INTEGER && reply->integer > 0;
-    else if (reply->type == REDIS_INTEGER && reply->integer > 0)
-        where->present += (uint64_t)reply->integer;
+    (void)json_object_set_new(
+        json_array_get(where->rows, where->row), "redis",
+        json_pack("{s:b}", "pushed", reply->type == REDIS_INTEGER && reply->integer > 0));
+    where->row = next_row(where->session->broker, where->rows, where->row + 1);
     step(where);
 }
 
-/* The revision that the row tells of; NULL when it has no chunks or was replaced meanwhile. */
-static const struct revision *revision_of(const struct where *where)
+/* A push writes this key last, so it says that the rest was there too. */
+static void step(struct where *where)
 {
-    json_t *row = json_array_get(rows_of(where), where->row);
-    const char *name = json_string_value(json_object_get(row, "model"));
-    json_int_t incarnation = json_integer_value(json_object_get(row, "revision"));
-    const struct catalog_model *model =
-        name ? catalog_find(where->session->broker->catalog, name) : NULL;
-    const struct revision *revision = model ? model->current : NULL;
-    if (!revision || (json_int_t)revision->incarnation != incarnation)
-        return NULL;
-    uint64_t stripes =
-        revision->manifest.total_bytes / REDIS_STRIPE_BYTES + revision->manifest.count;
-    return stripes <= STRIPES_MAX ? revision : NULL;
-}
-
-static void send(struct where *where, const struct redis_command *command, uint64_t kind)
-{
-    where->call = redis_link_call(where->redis, command);
+    if (where->row == json_array_size(where->rows)) {
+        redis_link_succeeded(where->redis);
+        finish(where);
+        return;
+    }
+    const char *name =
+        json_string_value(json_object_get(json_array_get(where->rows, where->row), "model"));
+    const struct redis_key key = redis_key_model(where->session->broker->redis->prefix, name);
+    struct redis_command exists = {.count = 0};
+    redis_command_text(&exists, "EXISTS");
+    redis_command_add(&exists, key.text, key.length);
+    where->call = redis_link_call(where->redis, &exists);
     if (!where->call) {
         redis_link_abandoned(where->redis);
         finish(where);
@@ -155,60 +139,7 @@ static void send(struct where *where, const struct redis_command *command, uint6
     }
     where->call->done = answered;
     where->call->context = where;
-    where->call->offset = kind;
     redis_link_flush(where->redis);
-}
-
-static void ask_pointer(struct where *where, const struct revision *revision)
-{
-    const struct redis_key key =
-        redis_key_model(where->session->broker->redis->prefix, revision->name);
-    struct redis_command exists = {.count = 0};
-    redis_command_text(&exists, "EXISTS");
-    redis_command_add(&exists, key.text, key.length);
-    where->asked_pointer = true;
-    send(where, &exists, 0);
-}
-
-static void ask_stripes(struct where *where, const struct revision *revision)
-{
-    static struct redis_key keys[KEYS_A_QUESTION]; /* the loop is one thread */
-    const struct swi_manifest *manifest = &revision->manifest;
-    struct redis_command exists = {.count = 0};
-    redis_command_text(&exists, "EXISTS");
-    for (uint32_t i = 0; i < KEYS_A_QUESTION && where->chunk < manifest->count; i++) {
-        const struct swi_manifest_chunk *chunk = &manifest->chunks[where->chunk];
-        keys[i] =
-            redis_key_stripe(where->session->broker->redis->prefix, chunk->digest, where->stripe);
-        redis_command_add(&exists, keys[i].text, keys[i].length);
-        where->asked++;
-        if (++where->stripe == redis_stripe_count(chunk->bytes)) {
-            where->stripe = 0;
-            where->chunk++;
-        }
-    }
-    send(where, &exists, 1);
-}
-
-static void step(struct where *where)
-{
-    while (where->row < json_array_size(rows_of(where))) {
-        const struct revision *revision = revision_of(where);
-        if (revision && !where->asked_pointer) {
-            ask_pointer(where, revision);
-            return;
-        }
-        if (revision && where->chunk < revision->manifest.count) {
-            ask_stripes(where, revision);
-            return;
-        }
-        next_row(where, revision != NULL);
-    }
-    if (where->answered)
-        redis_link_succeeded(where->redis);
-    else /* no model has anything to ask for: that says nothing of the server */
-        redis_link_abandoned(where->redis);
-    finish(where);
 }
 
 void where_start(struct session *session, uint64_t tag, json_t *reply)
@@ -217,14 +148,18 @@ void where_start(struct session *session, uint64_t tag, json_t *reply)
     struct redis_tier *tier = broker->redis;
     struct redis_link *redis = !tier ? NULL : tier->reads ? tier->reads : tier->writes;
     struct where *where = NULL;
-    if (reply && redis && broker->where_count < ASKING_MAX && redis_link_usable(redis))
+    json_t *rows = json_object_get(reply, "models");
+    size_t row = next_row(broker, rows, 0);
+    if (redis && row < json_array_size(rows) && broker->where_count < ASKING_MAX &&
+        redis_link_usable(redis))
         where = calloc(1, sizeof *where);
     if (!where || !redis_link_admit(redis)) {
         free(where);
         session_reply(session, tag, reply);
         return;
     }
-    *where = (struct where){.session = session, .redis = redis, .tag = tag, .reply = reply};
+    *where = (struct where){
+        .session = session, .redis = redis, .tag = tag, .reply = reply, .rows = rows, .row = row};
     TAILQ_INSERT_TAIL(&broker->wheres, where, link);
     broker->where_count++;
     step(where);

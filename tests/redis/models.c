@@ -93,10 +93,11 @@ Test(redis_models, a_broker_without_files_computes_the_same)
     cr_assert_eq(redis_stat(&remote, "hits"), REDIS_CHUNKS);
     json_t *row = row_of(&remote, "mini");
     cr_assert_str_eq(json_string_value(json_object_get(row, "origin")), "redis");
-    json_t *there = json_object_get(row, "redis");
-    cr_assert(json_is_true(json_object_get(there, "pushed")));
-    cr_assert_gt(member(there, "of_stripes"), 30);
-    cr_assert_eq(member(there, "stripes"), member(there, "of_stripes"));
+    cr_assert(json_is_true(json_object_get(json_object_get(row, "redis"), "pushed")));
+    json_decref(row);
+    (void)sup_redis_cli(&redis, SUP_ARGS("del", "sw:model:mini"));
+    row = row_of(&remote, "mini");
+    cr_assert(json_is_false(json_object_get(json_object_get(row, "redis"), "pushed")));
     json_decref(row);
     cr_assert_eq(sup_broker_stop(&remote), 0);
 }
@@ -290,10 +291,6 @@ Test(redis_models, an_evicted_chunk_is_an_error_that_says_what_to_do)
     struct raw raw = raw_attach(&broker, "test");
     struct raw_model model = raw_open(&raw, "mini");
     unsigned failed = 0;
-    json_t *row = row_of(&broker, "mini");
-    json_t *there = json_object_get(row, "redis");
-    cr_assert_eq(member(there, "stripes"), member(there, "of_stripes") - 1);
-    json_decref(row);
     for (uint32_t i = 0; i < model.opened.chunks; i++) {
         const char *text;
         int status = raw_load(&raw, &model, i, &text);
