@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Holds the manual pages to mandoc's lint, and the options of each program's --help to its page and back.
+# Lints the manual pages with mandoc, compares the options of each program's --help with its page, resolves
+# references between the pages, and checks sw-errors(7) against the header and sw-internals(7) against the tree.
 #   bash tests/tools/man_pages.sh SOURCE_DIR BUILD_DIR PAGE...
 set -euo pipefail
 source_dir=$1 build_dir=$2
@@ -19,6 +20,7 @@ options_of_page() {
     grep -oE -e '(Fl|\|) -[a-z][a-z0-9-]*' "$1" | sed -E 's/^[^ ]+ -/--/' | sort -u
 }
 
+known=" $(sed -n 's/^\.Fo \(sw_[a-z_]*\)/\1.3/p' "$source_dir"/man/*.3 | tr '\n' ' ')$* "
 for page in "$@"; do
     file=$source_dir/man/$page
     [ -f "$file" ] || { complain "$page is listed and does not exist"; continue; }
@@ -29,6 +31,9 @@ for page in "$@"; do
     else
         echo "man_pages: no mandoc here: $page is not linted"
     fi
+    while read -r reference; do
+        [[ $known == *" $reference "* ]] || complain "$page refers to $reference, which does not exist"
+    done < <(sed -nE 's/^\.Xr (libsw|sw[a-z_.-]*) ([1-8]).*/\1.\2/p' "$file" | sort -u)
     program=$build_dir/${page%.*}
     [ -f "$program" ] && [ -x "$program" ] || continue
     help=$("$program" --help)
@@ -41,4 +46,14 @@ for page in "$@"; do
     unknown=$(comm -13 <(options_of_help <<<"$help") <(options_of_page "$file"))
     [ -z "$unknown" ] || complain "$page tells of what ${page%.*} --help does not:" $unknown
 done
+
+# ---- every error code is explained, and every path exists
+in_header=$(grep -oE '^    SW_E[A-Z]+ = -[0-9]+' "$source_dir/include/sw/base.h" | sed -E 's/^ *//; s/ = / /' | sort)
+in_page=$(sed -nE 's/^\.It Dv (SW_E[A-Z]+) Pq \\(-[0-9]+)$/\1 \2/p' "$source_dir/man/sw-errors.7" | sort)
+[ "$(wc -l <<<"$in_header")" -ge 17 ] || complain "base.h: few error codes found: the search itself is broken"
+[ "$in_header" = "$in_page" ] ||
+    complain "sw-errors.7 and include/sw/base.h differ:" $'\n'"$(diff <(echo "$in_header") <(echo "$in_page"))"
+while read -r path; do
+    [ -e "$source_dir/$path" ] || complain "sw-internals.7 names $path, which does not exist"
+done < <(sed -nE 's/^\.(It )?Pa ([^ ]+).*/\2/p' "$source_dir/man/sw-internals.7")
 exit $failed
