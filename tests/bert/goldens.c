@@ -5,13 +5,12 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "bert/fixture.h"
 #include "core/safetensors.h"
 
-#define MODEL SW_SHARED_DIR "/models/bert-tiny"
-#define OLDER SW_SHARED_DIR "/models/bert-tiny-ancestor"
+#define MODEL sup_test_data("models/bert-tiny")
+#define OLDER sup_test_data("models/bert-tiny-ancestor")
 
 static struct swi_safetensors goldens;
 static char *golden_bytes;
@@ -85,17 +84,13 @@ static double check_row(const char *model, int number, size_t row)
     return most;
 }
 
-/* False: the models are not here. */
-static bool read_goldens(void)
+static void read_goldens(void)
 {
-    if (access(MODEL "/goldens.safetensors", R_OK) != 0)
-        return false;
     size_t size;
-    golden_bytes = sup_read(MODEL "/goldens.safetensors", &size);
+    golden_bytes = sup_read(sup_test_data("models/bert-tiny/goldens.safetensors"), &size);
     struct swi_error error = {0};
     cr_assert_eq(swi_safetensors_parse(golden_bytes, size, size, &goldens, NULL, &error), 0, "%s",
                  error.text);
-    return true;
 }
 
 /* Every row of every golden through these models of a catalog, none off by more than `most`. */
@@ -118,8 +113,7 @@ static void check_models(const char *catalog, const char *const names[], size_t 
 
 Test(swbert_goldens, published_weights_in_both_layouts, .timeout = 300)
 {
-    if (!read_goldens())
-        cr_skip_test("no %s here", MODEL);
+    read_goldens();
     const char *catalog = sup_path("catalog");
     sup_mkdir(catalog);
     static const char *const layouts[] = {"rows", "panel"};
@@ -133,12 +127,11 @@ Test(swbert_goldens, published_weights_in_both_layouts, .timeout = 300)
 /* In half precision, which is what the older chunks hold: the same bytes, and so the same error. */
 Test(swbert_goldens, the_older_programs_chunks, .timeout = 300)
 {
-    if (!read_goldens() || access(OLDER, R_OK) != 0)
-        cr_skip_test("no %s here", OLDER);
+    read_goldens();
     const char *catalog = sup_path("catalog");
     sup_mkdir(catalog);
     static const char *const names[] = {"older", "published"};
-    static const char *const sources[] = {OLDER, MODEL};
+    const char *const sources[] = {OLDER, MODEL};
     for (size_t i = 0; i < 2; i++)
         (void)sup_run_ok(
             SUP_ARGS("swchunk", "import", sources[i], sup_format("%s/%s", catalog, names[i])));

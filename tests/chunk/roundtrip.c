@@ -252,9 +252,7 @@ Test(roundtrip, files_beside_the_weights_are_carried_along, .timeout = 60)
 
 Test(roundtrip, the_published_bert_tiny_in_every_form, .timeout = 100)
 {
-    const char *source = SW_SHARED_DIR "/models/bert-tiny";
-    if (!sup_exists(source))
-        cr_skip_test("%s is not there", source);
+    const char *source = sup_test_data("models/bert-tiny");
     struct checkpoint from = checkpoint_load(sup_format("%s/model.safetensors", source));
     static const char *const layouts[] = {"rows", "panel"};
     for (size_t i = 0; i < 2; i++) {

@@ -214,10 +214,8 @@ Test(torch, half_and_bfloat_tensors_keep_their_values, .init = make_model, .time
 
 Test(torch, the_older_programs_chunks_are_the_same_model, .timeout = 60)
 {
-    const char *older = SW_SHARED_DIR "/models/bert-tiny-ancestor";
-    const char *published = SW_SHARED_DIR "/models/bert-tiny";
-    if (!sup_exists(older) || !sup_exists(published))
-        cr_skip_test("%s is not there", older);
+    const char *older = sup_test_data("models/bert-tiny-ancestor");
+    const char *published = sup_test_data("models/bert-tiny");
     cr_assert_str_eq(manifest_of(older, "older"), manifest_of(published, "published"));
     (void)sup_run_ok(SUP_ARGS("swchunk", "verify", sup_path("older/name")));
 }

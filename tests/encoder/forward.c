@@ -9,8 +9,8 @@
 
 #include "encoder/model.h"
 #include "kernels/random.h"
+#include "support/support.h"
 
-#define TINY      SW_SHARED_DIR "/models/bert-tiny"
 #define SYNTHETIC SW_SOURCE_DIR "/tests/goldens/bert.safetensors"
 
 static const enum sw_dtype dtypes[3] = {SW_DTYPE_F32, SW_DTYPE_F16, SW_DTYPE_BF16};
@@ -231,10 +231,9 @@ static double try_tiny(const struct bert_model *model, const struct tensor_file 
 
 Test(engine, gives_pytorchs_numbers_for_bert_tiny, .timeout = 100)
 {
-    if (!tensor_file_exists(TINY "/goldens.safetensors"))
-        cr_skip_test(TINY " is not here");
-    struct tensor_file file = tensor_file_read(TINY "/goldens.safetensors");
-    struct bert_model *model = bert_model_read(TINY);
+    struct tensor_file file =
+        tensor_file_read(sup_test_data("models/bert-tiny/goldens.safetensors"));
+    struct bert_model *model = bert_model_read(sup_test_data("models/bert-tiny"));
     for (int layout = 0; layout < 2; layout++) {
         bert_model_store(model, (enum sw_layout)layout, SW_DTYPE_F32);
         for (int i = 0; i < 5; i++) {
@@ -293,10 +292,9 @@ static void check_reference(struct bert_model *model, const uint32_t *lengths, u
 Test(engine, halves_of_bert_tiny_are_its_definition, .timeout = 100)
 {
     static const uint32_t lengths[] = {3, 30, 1};
-    if (!tensor_file_exists(TINY "/model.safetensors"))
-        cr_skip_test(TINY " is not here");
+    const char *tiny = sup_test_data("models/bert-tiny");
     for (unsigned dtype = 1; dtype < 3; dtype++) {
-        struct bert_model *model = bert_model_read(TINY);
+        struct bert_model *model = bert_model_read(tiny);
         for (int layout = 0; layout < 2; layout++) {
             bert_model_store(model, (enum sw_layout)layout, dtypes[dtype]);
             check_reference(model, lengths, 3, 2e-5);

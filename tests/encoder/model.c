@@ -17,11 +17,6 @@
 
 /* ---- files ------------------------------------------------------------------------------------------ */
 
-bool tensor_file_exists(const char *path)
-{
-    return access(path, R_OK) == 0;
-}
-
 static char *read_whole(const char *path, size_t *ret_size)
 {
     FILE *file = fopen(path, "rb");

@@ -15,7 +15,6 @@ struct tensor_file {
     char *bytes;
     struct swi_safetensors header;
 };
-bool tensor_file_exists(const char *path);
 struct tensor_file tensor_file_read(const char *path);
 void tensor_file_free(struct tensor_file *file);
 /* Its data, checked to be of that type; *ret_count elements. NULL when there is none of that name. */

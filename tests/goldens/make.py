@@ -1,16 +1,18 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Makes tests/goldens/bert.safetensors: what PyTorch computes for small synthetic BERT models.
+"""Make tests/goldens/bert.safetensors: what PyTorch computes for small synthetic BERT models.
 
-Needed only when a case changes:  apt-get install python3-torch && python3 tests/goldens/make.py
-The weights are not stored: they come from the generator that swchunk synth uses
-(libsw/programs/chunk/source/synth_random.h describes it), repeated here.
+Run it only when a case changes:  apt-get install python3-torch && python3 tests/goldens/make.py
+The file holds no weights: they come from the generator of swchunk synth, which
+libsw/programs/chunk/source/synth_random.h describes and this script repeats.
 
-For each case the file holds, as tensors, CASE.lengths, CASE.ids, CASE.types, CASE.mask, CASE.rows (the token
-rows that are kept) and for each stored type T in f32, f16, bf16: CASE.T.hidden [rows, hidden] and, where the
-model has a pooler, CASE.T.pooled [sequences, hidden]. f16 and bf16 mean: weight matrices and tables
-rounded to that type, everything else and all arithmetic in float32. CASE.config, in the metadata, is the
-model's config.json.
+Each case has the tensors CASE.lengths, CASE.ids, CASE.types, CASE.mask, CASE.rows (the token rows that are
+kept), and for each stored type T in f32, f16, bf16: CASE.T.hidden [rows, hidden] and, if the model has a
+pooler, CASE.T.pooled [sequences, hidden]. A case with heads also has CASE.fill_tokens and, per type,
+CASE.T.logits [sequences, labels] of its classifier and CASE.T.fill [fill_tokens, vocab_size] of its
+masked-language-model head, whose decoder is tied to the word table. f16 and bf16: weight matrices and
+tables are rounded to that type; everything else, and all arithmetic, is float32. CASE.config, in the
+metadata, is the model's config.json.
 """
 import json
 import os
@@ -36,6 +38,7 @@ CASES = {
                   intermediate_size=3072), [40, 17], [0, 3, 39, 40, 56]),
 }
 NO_POOLER = {"odd"}
+LABELS = {"plain": 3}  # cases with heads: how many labels the classifier has
 
 
 def fnv1a64(text):
@@ -126,6 +129,14 @@ class Model:
         return x
 
 
+    def fill(self, x):
+        prefix, h = "cls.predictions", self.c["hidden_size"]
+        x = self.activate(self.linear(x, f"{prefix}.transform.dense", h, h))
+        x = self.norm(x, f"{prefix}.transform.LayerNorm")
+        words = self.tensor("embeddings.word_embeddings.weight", self.c["vocab_size"], h)
+        return torch.nn.functional.linear(x, words, self.tensor(f"{prefix}.bias", self.c["vocab_size"]))
+
+
 def save(path, tensors, metadata):
     header, data = {"__metadata__": metadata}, b""
     for name, array in tensors.items():
@@ -152,11 +163,14 @@ def main():
         mask = random.rand(total) < 0.8
         mask[np.cumsum([0] + lengths[:-1])] = True
         rows = list(range(total)) if rows is None else rows
+        ends = np.cumsum(lengths) - 1
         metadata[case + ".config"] = json.dumps(config)
         metadata[case + ".pooler"] = "0" if case in NO_POOLER else "1"
         for name, value in (("lengths", lengths), ("ids", ids), ("types", types), ("mask", mask),
                             ("rows", rows)):
             tensors[f"{case}.{name}"] = np.array(value, dtype=np.int64)
+        if case in LABELS:
+            tensors[f"{case}.fill_tokens"] = ends.astype(np.int64)
         for stored, dtype in (("f32", torch.float32), ("f16", torch.float16),
                               ("bf16", torch.bfloat16)):
             model, parts, start = Model(config, dtype), [], 0
@@ -172,6 +186,10 @@ def main():
                     first = torch.stack([part[0] for part in parts])
                     pooled = torch.tanh(model.linear(first, "pooler.dense", h, h))
                     tensors[f"{case}.{stored}.pooled"] = pooled.numpy()
+                if case in LABELS:
+                    logits = model.linear(pooled, "classifier", LABELS[case], h)
+                    tensors[f"{case}.{stored}.logits"] = logits.numpy()
+                    tensors[f"{case}.{stored}.fill"] = model.fill(torch.cat(parts)[ends]).numpy()
                 tensors[f"{case}.{stored}.hidden"] = torch.cat(parts)[rows].numpy()
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bert.safetensors")
     save(path, tensors, metadata)

@@ -63,6 +63,15 @@ bool sup_exists(const char *path)
     return lstat(path, &status) == 0;
 }
 
+const char *sup_test_data(const char *name)
+{
+    const char *directory = getenv("SW_TEST_DATA");
+    const char *path = sup_format("%s/%s", directory ? directory : SW_TEST_DATA_DEFAULT, name);
+    if (!sup_exists(path))
+        cr_skip_test("no %s in SW_TEST_DATA", name);
+    return path;
+}
+
 void sup_copy_tree(const char *from, const char *to)
 {
     (void)sup_run_ok(SUP_ARGS("/bin/cp", "-a", from, to));

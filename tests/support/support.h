@@ -37,6 +37,9 @@ bool sup_exists(const char *path);
 /* cp -a; rm -r. */
 void sup_copy_tree(const char *from, const char *to);
 void sup_remove_tree(const char *path);
+/* The path of a published model or text that only adds to the test data in the repository: name in the
+ * directory $SW_TEST_DATA (default: "shared" beside the clone). Skips the test if it is missing. */
+const char *sup_test_data(const char *name);
 /* Number of names in a directory, "." and ".." apart. */
 size_t sup_count_entries(const char *path);
 /* A /dev/shm of this size ("8M"), seen by this test's process and its children alone. Skips the test

@@ -27,11 +27,6 @@ const char *fixture_path(const char *name)
     return sup_format("%s/tests/tokenizer/%s", SW_SOURCE_DIR, name);
 }
 
-const char *fixture_shared_path(const char *name)
-{
-    return sup_format("%s/%s", SW_SHARED_DIR, name);
-}
-
 json_t *fixture_lines(const char *path)
 {
     size_t size;

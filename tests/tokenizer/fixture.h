@@ -16,9 +16,8 @@
  * it cannot be made. */
 sw_tokenizer *fixture_tokenizer(const char *vocab_path, const char *config);
 
-/* tests/tokenizer/NAME and ../shared/NAME; they live until the test ends. */
+/* tests/tokenizer/NAME; lives until the test ends. */
 const char *fixture_path(const char *name);
-const char *fixture_shared_path(const char *name);
 
 /* The lines of a .jsonl file as an array of objects; the caller's to decref. */
 json_t *fixture_lines(const char *path);
