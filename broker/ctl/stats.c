@@ -7,8 +7,9 @@
 #include <string.h>
 
 #include "core/size.h"
+#include "ctl/lib/answer.h"
 #include "ctl/lib/table.h"
-#include "ctl/show.h"
+#include "ctl/verbs.h"
 #include "stats/metrics.h"
 
 #define LABEL_COLUMNS 30
@@ -101,7 +102,7 @@ static void print_table(const json_t *reply)
     }
 }
 
-void ctl_show_stats(const struct ctl_call *call, const json_t *reply)
+static void show(const struct ctl_call *call, const json_t *reply)
 {
     const char *format = ctl_value(call, "format");
     if (!format || strcmp(format, "prometheus") != 0) {
@@ -113,13 +114,20 @@ void ctl_show_stats(const struct ctl_call *call, const json_t *reply)
     free(text);
 }
 
-int ctl_stats(const struct ctl_call *call)
+static int run(const struct ctl_call *call)
 {
     struct ctl_call mine = *call;
     const char *format = ctl_value(call, "format");
     if (format && strcmp(format, "table") != 0 && strcmp(format, "json") != 0 &&
         strcmp(format, "prometheus") != 0)
-        return ctl_usage("--format", "takes table, json or prometheus");
+        return ctl_usage("--format takes table, json or prometheus, not '%s'", format);
     mine.json = call->json || (format && strcmp(format, "json") == 0);
     return ctl_run(&mine);
 }
+
+const struct ctl_verb ctl_verb_stats = {
+    .name = "stats",
+    .help = "show what the broker counts: memory, hits, loads, faults",
+    .options = {{"format", "FORMAT", "table (default), json or prometheus"}},
+    .show = show,
+    .run = run};

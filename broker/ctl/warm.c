@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* swctl warm: one target, several, or the whole catalog, one after the other on one connection. */
-#include "ctl/warm.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "core/size.h"
-#include "ctl/lib/meter.h"
+#include "ctl/lib/answer.h"
 #include "ctl/lib/text.h"
+#include "ctl/verbs.h"
 
 static json_t *make_request(const char *verb)
 {
@@ -37,9 +37,8 @@ static int ask_all(const struct ctl_call *call, struct ctl_peer *peer, json_t *r
     return exit_code;
 }
 
-/* Names of all models, into targets; also of those with a problem, so that the broker says which.
- * What does not fit the cache together is refused: the last models would push out the first ones.
- */
+/* Appends the names of all models to targets, also of those with a problem, so that the broker reports
+ * them. Refuses models that do not fit the cache together: the last would evict the first. */
 static int list_all(const struct ctl_call *call, struct ctl_peer *peer, json_t *targets)
 {
     json_t *replies[2] = {NULL, NULL};
@@ -61,8 +60,8 @@ static int list_all(const struct ctl_call *call, struct ctl_peer *peer, json_t *
         swi_size_format(bytes, texts[0], sizeof texts[0]);
         swi_size_format(cache, texts[1], sizeof texts[1]);
         (void)fprintf(stderr,
-                      "swctl: warm: the catalog has %s, the cache %s: name the models that are to "
-                      "be loaded, or enlarge it (swctl resize)\n",
+                      "swctl: warm: the catalog has %s, the cache %s: name the models to load, or "
+                      "enlarge the cache (swctl resize)\n",
                       texts[0], texts[1]);
         exit_code = CTL_REFUSED;
     }
@@ -78,20 +77,16 @@ static int warm_one(const struct ctl_call *call, struct ctl_peer *peer, const ch
     bool good = request != NULL;
     if (good && whole_name)
         good = json_object_set_new(request, "model", json_string(target)) == 0;
-    else if (good && !ctl_put_target(request, target)) {
-        json_decref(request);
-        return ctl_usage(target, "is neither MODEL nor MODEL/COMPONENT");
-    }
-    struct ctl_meter meter;
-    struct swi_error error;
-    ctl_meter_begin(&meter, target);
-    int result = good ? ctl_ask(peer, request, call->timeout_ms, &meter.listener, ret, &error)
-                      : swi_fail(&error, -ENOMEM, "out of memory");
+    else if (good)
+        good = ctl_put_target(request, target);
+    if (!good)
+        (void)fprintf(stderr, "swctl: out of memory\n");
+    int exit_code = good ? ctl_ask_with_progress(call, peer, request, target, ret) : CTL_REFUSED;
     json_decref(request);
-    return ctl_meter_end(&meter, result < 0 ? &error : NULL);
+    return exit_code;
 }
 
-/* As JSON: one target's answer as it is, several in a list. */
+/* As JSON: the answer of one target as it is, of several in a list. */
 static void print_all(json_t *replies, bool good, bool single)
 {
     json_t *all = single ? json_incref(json_array_get(replies, 0))
@@ -113,7 +108,7 @@ static int warm_targets(const struct ctl_call *call, struct ctl_peer *peer, cons
         int exit_code = warm_one(call, peer, json_string_value(target), all, &reply);
         if (exit_code != CTL_DONE) {
             json_decref(replies);
-            return exit_code; /* the connection is of no use any more */
+            return exit_code; /* the connection is of no more use */
         }
         if (call->json)
             (void)json_array_append(replies, reply);
@@ -124,31 +119,31 @@ static int warm_targets(const struct ctl_call *call, struct ctl_peer *peer, cons
         json_decref(reply);
     }
     if (json_array_size(targets) == 0 && !call->json)
-        (void)printf("the catalog has no model to load\n");
+        (void)printf("the catalog has no models to load\n");
     if (call->json)
         print_all(replies, worst == CTL_DONE, !all && json_array_size(targets) == 1);
     json_decref(replies);
     return worst;
 }
 
-/* Before anything is asked: a mistyped one does not load those before it. */
+/* Before the first request: a mistyped target must not load those before it. */
 static int check_targets(const struct ctl_call *call)
 {
     int exit_code = CTL_DONE;
     json_t *trial = json_object();
     for (unsigned i = 0; i < call->operand_count && exit_code == CTL_DONE; i++)
         if (!ctl_put_target(trial, call->operands[i]))
-            exit_code = ctl_usage(call->operands[i], "is neither MODEL nor MODEL/COMPONENT");
+            exit_code = ctl_usage("'%s' is neither MODEL nor MODEL/COMPONENT", call->operands[i]);
     json_decref(trial);
     return exit_code;
 }
 
-int ctl_warm(const struct ctl_call *call)
+static int run(const struct ctl_call *call)
 {
     bool all = ctl_value(call, "all") != NULL;
     if (all == (call->operand_count > 0))
-        return ctl_usage("warm",
-                         all ? "takes models or --all, not both" : "needs an argument, or --all");
+        return ctl_usage(all ? "warm takes models or --all, not both"
+                             : "warm needs an operand or --all");
     struct swi_error error;
     struct ctl_peer *peer = NULL;
     json_t *targets = json_array();
@@ -169,3 +164,23 @@ int ctl_warm(const struct ctl_call *call)
     json_decref(targets);
     return exit_code;
 }
+
+static void show(const struct ctl_call *call, const json_t *reply)
+{
+    (void)call;
+    unsigned long long chunks = ctl_count_of(reply, "chunks");
+    (void)printf("%s: loaded %llu chunk%s (%s)\n", ctl_text_of(reply, "model"), chunks,
+                 ctl_plural(chunks), ctl_size_of(reply, "bytes"));
+}
+
+const struct ctl_verb ctl_verb_warm = {
+    .name = "warm",
+    .operands = CTL_TARGET "...",
+    .most = CTL_OPERANDS,
+    .help = "load chunks, and wait until they are resident",
+    .more = "Ctrl-C stops it: chunks being read are finished, the others are not begun.\n",
+    .options = {{"all", NULL, "load every model of the catalog, if together they fit the cache"}},
+    .show = show,
+    .run = run,
+    .patient = true,
+    .progress = "loading"};

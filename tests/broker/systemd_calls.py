@@ -128,7 +128,7 @@ def run_broker(trace, *options):
                        WATCHDOG_USEC="2000000")
     # the process whose number LISTEN_PID has to be is a child of strace
     words = [BUILD / "swbrokerd", "--config", "/dev/null", "--chunks-dir", MODELS, "--cache-size", "32",
-             "--max-cache-size", "64", *options]
+             "--max-cache-size", "64", "--trace", PLACE / f"trace-{trace.stem}", *options]
     process = strace(trace, "sh", "-c", 'exec 3<&"$0"; LISTEN_PID=$$ exec "$@"', listener.fileno(), *words,
                      pass_fds=[listener.fileno()], env=environment, stderr=subprocess.PIPE)
     manager.wait_for("READY=1")
@@ -142,11 +142,10 @@ def work(process, manager, worker_trace=None):
     swctl("warm", "--all")
     swctl("pin", "tiny/layer_0")
     for words in (["ls"], ["models"], ["clients"], ["verify"], ["resize", "48"], ["resize", "16"], ["clear"],
-                  ["trace", "start", PLACE / f"trace{pid}"], ["trace", "status"]):
+                  ["trace", "status"]):
         swctl(*words)
     if worker_trace:
         run_worker(worker_trace)
-    swctl("trace", "stop")
     shutil.copytree(MODELS / "tiny", MODELS / "copy", dirs_exist_ok=True)
     swctl("reload")
     os.kill(pid, signal.SIGHUP)

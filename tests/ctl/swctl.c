@@ -381,7 +381,7 @@ Test(swctl_verbs, warming_all_fails_with_one_model_and_names_it)
     expect_words(result.err, "warm: broken: ");
     expect_words(result.err, "warm: two: ");
     cr_assert_null(strstr(result.err, "warm: one"), "%s", result.err);
-    expect_words(result.out, "one: 6 chunks");
+    expect_words(result.out, "one: loaded 6 chunks");
     cr_assert_eq(sup_stat(&broker, "chunks_resident"), 6 + 3);
     result = expect_exit(1, SUP_ARGS("swctl", "--json", "warm", "--all"));
     json_t *reply = json_loads(result.out, 0, NULL);
@@ -509,68 +509,17 @@ Test(swctl_verbs, ls_and_clients_tell_where_a_pass_is)
 
 /* ---- trace ----------------------------------------------------------------------------------- */
 
-Test(swctl_verbs, records_a_trace_while_it_runs)
+Test(swctl_verbs, shows_whether_a_trace_is_recorded)
 {
-    struct raw raw = raw_attach(&broker, "worker");
-    struct raw_model model = raw_open(&raw, "one");
-    uint32_t slot = raw_pin(&raw, &model, 0);
     expect_words(sup_run_ok(SUP_ARGS("swctl", "trace", "status")), "no trace");
-    (void)expect_exit(1, SUP_ARGS("swctl", "trace", "stop"));
-    const char *path = sup_path("trace");
-    (void)sup_run_ok(SUP_ARGS("swctl", "trace", "start", path));
-    cr_assert(swi_trace_is_on(raw.index));
-    (void)expect_exit(1, SUP_ARGS("swctl", "trace", "start", sup_path("another")));
-    cr_assert_not(sup_exists(sup_path("another")));
-    swi_page_note_hit(raw.page, raw.index, slot, model.ids[0]);
-    const char *status = sup_run_ok(SUP_ARGS("swctl", "trace", "status"));
-    expect_words(status, "recording to");
-    cr_assert_null(strstr(status, "seen from here"), "%s", status);
-    (void)sup_run_ok(SUP_ARGS("swctl", "trace", "stop"));
-    cr_assert_not(swi_trace_is_on(raw.index));
-    const char *text = sup_read(path, NULL);
-    cr_assert_eq(strncmp(text, "surfing-weights-trace 1\n", 24), 0);
-    expect_words(text, "one/embeddings\n");
-    expect_words(text, "\nhit ");
-    expect_words(text, "\nend ");
-    /* a second recording does not tell again what belongs to the first */
-    expect_words(expect_exit(1, SUP_ARGS("swctl", "trace", "start", path)).err, "--force");
-    (void)sup_run_ok(SUP_ARGS("swctl", "trace", "start", "--force", path));
-    (void)sup_run_ok(SUP_ARGS("swctl", "trace", "stop"));
-    cr_assert_null(strstr(sup_read(path, NULL), "\nhit "));
-    /* a file that is not where its path leads swctl, as in a /tmp of the service's own */
-    (void)sup_run_ok(SUP_ARGS("swctl", "trace", "start", "--force", path));
-    cr_assert_eq(unlink(path), 0);
-    expect_words(sup_run_ok(SUP_ARGS("swctl", "trace", "status")), "seen from here");
-    (void)sup_run_ok(SUP_ARGS("swctl", "trace", "stop"));
-    raw_close(&raw);
-}
-
-Test(swctl_verbs, a_trace_overwrites_nothing_by_surprise)
-{
-    const char *victim = sup_path("victim"), *link = sup_path("link"), *pipe = sup_path("pipe");
-    sup_write_text(victim, "precious");
-    cr_assert_eq(symlink(victim, link), 0);
-    cr_assert_eq(mkfifo(pipe, 0600), 0);
-    (void)expect_exit(1, SUP_ARGS("swctl", "trace", "start", victim));
-    (void)expect_exit(1, SUP_ARGS("swctl", "trace", "start", link));
-    (void)expect_exit(1, SUP_ARGS("swctl", "trace", "start", link, "--force"));
-    (void)expect_exit(1, SUP_ARGS("swctl", "trace", "start", pipe, "--force"));
-    (void)expect_exit(1, SUP_ARGS("swctl", "trace", "start", "/dev/null", "--force"));
-    (void)expect_exit(1, SUP_ARGS("swctl", "trace", "start", sup_dir(), "--force"));
-    (void)expect_exit(2, SUP_ARGS("swctl", "trace", "start", "/nowhere/at/all"));
     (void)expect_exit(2, SUP_ARGS("swctl", "trace", "start"));
-    (void)expect_exit(2, SUP_ARGS("swctl", "trace", "stop", "x"));
-    (void)expect_exit(2, SUP_ARGS("swctl", "trace", "dance"));
-    cr_assert_str_eq(sup_read(victim, NULL), "precious");
-    /* through a folder that is a link, as the broker would be led by others */
-    cr_assert_eq(symlink(sup_dir(), sup_path("folder")), 0);
-    struct raw raw = raw_connect(&broker);
-    json_t *reply = raw_control(
-        &raw, sup_format("{\"verb\":\"trace\",\"action\":\"start\",\"path\":\"%s/folder/new\"}",
-                         sup_dir()));
-    cr_assert(json_is_false(json_object_get(reply, "ok")));
-    json_decref(reply);
-    cr_assert_not(sup_exists(sup_path("new")));
-    raw_close(&raw);
-    cr_assert_eq(sup_run(SUP_ARGS("swctl", "ping")).exit_code, 0);
+    stop();
+    const char *path = sup_path("trace");
+    broker = sup_broker_start(models, "32", SUP_ARGS("--trace", path));
+    const char *status = sup_run_ok(SUP_ARGS("swctl", "trace"));
+    expect_words(status, sup_format("recording to %s", path));
+    cr_assert_null(strstr(status, "not visible"), "%s", status);
+    /* as if the service had its own /tmp */
+    cr_assert_eq(unlink(path), 0);
+    expect_words(sup_run_ok(SUP_ARGS("swctl", "trace", "status")), "not visible from here");
 }

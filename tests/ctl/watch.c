@@ -305,7 +305,7 @@ Test(swctl_watch, follows_the_terminals_size_and_waits_for_a_broker)
     cr_assert_eq(ioctl(terminal.fd, TIOCSWINSZ, &small), 0);
     cr_assert(shows(&terminal, "one cell is 412 KiB", 20000), "%s", terminal.text);
     sup_broker_kill(&broker);
-    cr_assert(shows(&terminal, "trying again: no broker", 20000), "%s", terminal.text);
+    cr_assert(shows(&terminal, "retrying: no broker", 20000), "%s", terminal.text);
     pid_t again = sup_spawn(SUP_ARGS("swbrokerd", "--chunks-dir", models, "--cache-size", "16",
                                      "--socket", broker.socket),
                             NULL, NULL);

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* A broker's answer, as swctl prints it: any JSON whatever under any verb comes out as lines of
- * text that cannot steer a terminal. The first byte is the verb, the second tells which of its
- * options are given; the rest is the answer. */
+/* A broker's answer, as swctl prints it: any JSON under any command comes out as lines of text that cannot
+ * control a terminal. The input is the command's name, a line end, a byte whose bits give options, and the
+ * answer. */
 #include <jansson.h>
+#include <string.h>
 
-#include "ctl/verb.h"
+#include "ctl/verbs.h"
 #include "input.h"
 
-/* The stream's place is taken by memory while something prints to it. */
+/* Memory takes the place of the stream meanwhile. */
 struct capture {
     FILE **place, *kept;
     char *text;
@@ -21,7 +22,7 @@ static void begin(struct capture *capture, FILE **place)
     FUZZ_CHECK(*place != NULL);
 }
 
-/* for_people: a terminal may show it. JSON is for programs, and escapes what JSON must. */
+/* for_people: a terminal may show it. JSON is for programs, and escapes only what JSON must. */
 static void end(struct capture *capture, bool for_people)
 {
     FUZZ_CHECK(fclose(*capture->place) == 0);
@@ -37,22 +38,33 @@ static void end(struct capture *capture, bool for_people)
     free(capture->text);
 }
 
+static const struct ctl_verb *find_verb(const uint8_t *name, size_t length)
+{
+    for (size_t i = 0; i < ctl_verb_count; i++)
+        if (strlen(ctl_verbs[i]->name) == length && memcmp(ctl_verbs[i]->name, name, length) == 0)
+            return ctl_verbs[i];
+    return NULL;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static char word[] = "good", *words[] = {word, word};
-    if (size < 2)
+    const uint8_t *line_end = size ? memchr(data, '\n', size) : NULL;
+    const struct ctl_verb *verb = line_end ? find_verb(data, (size_t)(line_end - data)) : NULL;
+    if (!verb || line_end + 1 == data + size)
         return 0;
-    json_t *reply = json_loadb((const char *)data + 2, size - 2, 0, NULL);
-    const struct ctl_verb *verb = &ctl_verbs[data[0] % ctl_verb_count];
+    uint8_t bits = line_end[1];
+    json_t *reply =
+        json_loadb((const char *)line_end + 2, (size_t)(data + size - line_end) - 2, 0, NULL);
     struct ctl_call call = {.verb = verb,
                             .socket_path = "/nowhere",
-                            .json = data[1] & 0x80,
+                            .json = bits & 0x80,
                             .operands = words,
-                            .operand_count = data[1] >> 6 & 1};
+                            .operand_count = bits >> 6 & 1};
     for (unsigned i = 0; i < CTL_OPTIONS && verb->options[i].name; i++)
-        if (data[1] >> i & 1)
+        if (bits >> i & 1)
             call.values[i] = verb->options[i].value ? "size" : "";
-    /* ctl_ask hands on nothing else */
+    /* ctl_ask returns nothing else */
     if (verb->show && json_is_boolean(json_object_get(reply, "ok"))) {
         struct capture out, err;
         begin(&out, &stdout);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Checks of swctl doctor: each looks at one thing, and says what it found and what to do. */
+/* Checks of swctl doctor. Each examines one thing, and states what it found and what to do. */
 #ifndef SWB_CTL_DOCTOR_CHECK_H
 #define SWB_CTL_DOCTOR_CHECK_H
 
@@ -14,16 +14,16 @@ struct ctl_check {
     const char *name; /* static */
     enum ctl_result result;
     char found[256];
-    char remedy[320]; /* "": nothing is to be done */
+    char remedy[320]; /* "": nothing to do */
 };
 
-/* What is known of the broker, or planned for one. */
+/* What is known about the running broker, or planned for one. */
 struct ctl_subject {
     const json_t *stats; /* NULL: no broker answers */
-    const char *why;     /* then: why not */
+    const char *why;     /* no broker: the reason */
     const char *socket_path;
-    const char *chunks_dir; /* NULL: not known */
-    uint64_t cache_bytes;   /* 0: not known */
+    const char *chunks_dir; /* NULL: unknown */
+    uint64_t cache_bytes;   /* 0: unknown */
     pid_t pid;              /* of the broker, or this process */
     uid_t uid;              /* of the broker, or of this process */
 };
@@ -44,9 +44,6 @@ void ctl_check_cgroup(const struct ctl_subject *subject, struct ctl_check *check
 void ctl_check_files(const struct ctl_subject *subject, struct ctl_check *check);
 void ctl_check_memlock(const struct ctl_subject *subject, struct ctl_check *check);
 void ctl_check_processor(const struct ctl_subject *subject, struct ctl_check *check);
-
-/* ctl/doctor/logind.c */
-void ctl_check_logind(const struct ctl_subject *subject, struct ctl_check *check);
 
 /* ctl/doctor/check_broker.c */
 void ctl_check_answer(const struct ctl_subject *subject, struct ctl_check *check);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What doctor looks at of a broker: its answers, its files, its socket. */
+/* Checks of the broker: its answers, its files, its socket. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -13,7 +13,7 @@
 #include "core/layout.h"
 #include "ctl/doctor/check.h"
 
-#define ENTRIES_MOST 4096u /* that are looked at */
+#define ENTRIES_MOST 4096u /* examined */
 
 static uint64_t count(const struct ctl_subject *subject, const char *key)
 {
@@ -21,11 +21,11 @@ static uint64_t count(const struct ctl_subject *subject, const char *key)
     return value > 0 ? (uint64_t)value : 0;
 }
 
-/* Without a broker there is nothing to say. */
+/* Whether there is no broker to check; then fills the check. */
 static bool absent(const struct ctl_subject *subject, struct ctl_check *check)
 {
     if (!subject->stats)
-        ctl_check_set(check, CTL_CHECK_UNKNOWN, NULL, "no broker was asked");
+        ctl_check_set(check, CTL_CHECK_UNKNOWN, NULL, "no broker answers");
     return !subject->stats;
 }
 
@@ -34,7 +34,7 @@ void ctl_check_answer(const struct ctl_subject *subject, struct ctl_check *check
     if (subject->stats)
         ctl_check_set(check, CTL_CHECK_OK, NULL, "pid %d answers", (int)subject->pid);
     else
-        ctl_check_set(check, CTL_CHECK_WARN, "start swbrokerd, or name its socket with --socket",
+        ctl_check_set(check, CTL_CHECK_WARN, "start swbrokerd, or give its socket with --socket",
                       "%s", subject->why);
 }
 
@@ -46,12 +46,13 @@ void ctl_check_release(const struct ctl_subject *subject, struct ctl_check *chec
     uint64_t hash = count(subject, "layout_hash");
     if (hash != SWI_LAYOUT_HASH)
         ctl_check_set(check, CTL_CHECK_FAIL,
-                      "install broker, library and tools of one release, and restart the broker",
-                      "the broker's shared memory is laid out differently (%08llx, here %08x)",
+                      "install the broker, the library and the tools from one release, and restart "
+                      "the broker",
+                      "the broker's shared memory has another layout (%08llx, here %08x)",
                       (unsigned long long)hash, SWI_LAYOUT_HASH);
     else if (!version || strcmp(version, SW_VERSION_STRING) != 0)
-        ctl_check_set(check, CTL_CHECK_WARN, "restart the broker to bring it up to date",
-                      "broker %.40s, swctl " SW_VERSION_STRING "; they fit each other",
+        ctl_check_set(check, CTL_CHECK_WARN, "restart the broker to update it",
+                      "broker %.40s, swctl " SW_VERSION_STRING "; they are compatible",
                       version ? version : "?");
     else
         ctl_check_set(check, CTL_CHECK_OK, NULL, "broker and swctl are %s, layout %08x", version,
@@ -64,15 +65,15 @@ void ctl_check_isolation(const struct ctl_subject *subject, struct ctl_check *ch
         return;
     const char *isolation = json_string_value(json_object_get(subject->stats, "isolation"));
     if (subject->uid == 0)
-        ctl_check_set(check, CTL_CHECK_WARN,
-                      "run the broker as a user of its own, as its unit does",
+        ctl_check_set(check, CTL_CHECK_WARN, "run the broker as a dedicated user, as its unit does",
                       "the broker runs as root");
     else if (!isolation || strcmp(isolation, "uid") != 0)
-        ctl_check_set(check, CTL_CHECK_WARN,
-                      "run workers under other, ordinary users: theirs could write the weights",
-                      "%.200s", isolation ? isolation : "?");
+        ctl_check_set(
+            check, CTL_CHECK_WARN,
+            "run workers as other users without privileges: these could write the weights",
+            "%.200s", isolation ? isolation : "?");
     else
-        ctl_check_set(check, CTL_CHECK_OK, NULL, "uid %u is the broker's alone", subject->uid);
+        ctl_check_set(check, CTL_CHECK_OK, NULL, "only the broker runs as uid %u", subject->uid);
 }
 
 void ctl_check_socket(const struct ctl_subject *subject, struct ctl_check *check)
@@ -92,20 +93,22 @@ void ctl_check_socket(const struct ctl_subject *subject, struct ctl_check *check
     unsigned mode = status.st_mode & 07777;
     if (slash && stat(path, &folder) == 0 && (folder.st_mode & S_IWOTH) &&
         !(folder.st_mode & S_ISVTX))
-        ctl_check_set(check, CTL_CHECK_FAIL, "put the socket in a directory of the broker's own",
-                      "anybody may replace it: %.150s is writable by all", path);
+        ctl_check_set(check, CTL_CHECK_FAIL,
+                      "put the socket in a directory that only the broker can write",
+                      "any user can replace it: %.150s is writable by all", path);
     else if (mode & S_IWOTH)
         ctl_check_set(check, CTL_CHECK_WARN, "--socket-mode 0660 and --socket-group",
-                      "mode %04o: every user of this machine may connect", mode);
+                      "mode %04o: every user of this machine can connect", mode);
     else if (subject->stats && status.st_uid != subject->uid && status.st_uid != 0)
-        ctl_check_set(check, CTL_CHECK_WARN, "let the broker or its socket unit make it",
-                      "it belongs to uid %u, the broker is uid %u", status.st_uid, subject->uid);
+        ctl_check_set(check, CTL_CHECK_WARN, "let the broker or its socket unit create it",
+                      "it belongs to uid %u, but the broker runs as uid %u", status.st_uid,
+                      subject->uid);
     else
         ctl_check_set(check, CTL_CHECK_OK, NULL, "mode %04o, group %s", mode,
                       group ? group->gr_name : "without a name");
 }
 
-/* Who besides root and the broker's user can change what lies at a path; NULL: nobody. */
+/* Who besides root and the broker's user can write a file or directory; NULL: nobody. */
 static const char *writers(const struct stat *status, uid_t broker)
 {
     if (status->st_mode & S_IWOTH)
@@ -135,7 +138,7 @@ static void look(int folder, const char *name, const char *shown, uid_t broker,
     (void)snprintf(finding->path, sizeof finding->path, "%s", shown);
 }
 
-/* The folder, and what lies in it and one level below. */
+/* The entries of a directory, down to depth more levels. */
 static void look_through(int at, const char *name, const char *shown, unsigned depth, uid_t broker,
                          unsigned *left, struct finding *finding)
 {
@@ -162,7 +165,7 @@ static void look_through(int at, const char *name, const char *shown, unsigned d
 void ctl_check_chunks(const struct ctl_subject *subject, struct ctl_check *check)
 {
     if (!subject->chunks_dir) {
-        ctl_check_set(check, CTL_CHECK_UNKNOWN, "--chunks-dir DIR names it", "not known");
+        ctl_check_set(check, CTL_CHECK_UNKNOWN, "give it with --chunks-dir DIR", "unknown");
         return;
     }
     if (access(subject->chunks_dir, R_OK | X_OK) < 0) {
@@ -178,15 +181,15 @@ void ctl_check_chunks(const struct ctl_subject *subject, struct ctl_check *check
                  &finding);
     if (finding.who)
         ctl_check_set(check, finding.everybody ? CTL_CHECK_FAIL : CTL_CHECK_WARN,
-                      "whoever writes there decides what workers compute: chown root, chmod go-w",
-                      "%s may write %.170s", finding.who, finding.path);
+                      "who can write there decides what workers compute: chown root, chmod go-w",
+                      "%s can write %.170s", finding.who, finding.path);
     else
-        ctl_check_set(check, CTL_CHECK_OK, NULL, "only root and the broker's user may write %.160s",
+        ctl_check_set(check, CTL_CHECK_OK, NULL, "only root and the broker's user can write %.160s",
                       subject->chunks_dir);
 }
 
-/* A chunk file of the directory or of a model in it: a descriptor opened past the page cache, -1
- * with errno, or -2 when there is none. */
+/* Opens a chunk file of the directory, or of a model in it, with O_DIRECT. Returns the descriptor, -1 with
+ * errno, or -2 if there is no chunk file. */
 static int open_chunk(int at, const char *name, unsigned depth)
 {
     int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -214,7 +217,7 @@ void ctl_check_direct(const struct ctl_subject *subject, struct ctl_check *check
 {
     int fd = subject->chunks_dir ? open_chunk(AT_FDCWD, subject->chunks_dir, 1) : -2;
     if (fd == -2) {
-        ctl_check_set(check, CTL_CHECK_UNKNOWN, NULL, "no chunk file to try it with");
+        ctl_check_set(check, CTL_CHECK_UNKNOWN, NULL, "there is no chunk file to try it with");
         return;
     }
     void *page = aligned_alloc(4096, 4096);
@@ -224,14 +227,13 @@ void ctl_check_direct(const struct ctl_subject *subject, struct ctl_check *check
     if (fd >= 0)
         (void)close(fd);
     if (size > 0)
-        ctl_check_set(check, CTL_CHECK_OK, NULL, "chunk files can be read past the page cache");
+        ctl_check_set(check, CTL_CHECK_OK, NULL, "chunk files can be read without the page cache");
     else if (code == EACCES)
         ctl_check_set(check, CTL_CHECK_UNKNOWN, "run doctor as root or the broker's user", "%s",
                       strerror(code));
     else
         ctl_check_set(check, CTL_CHECK_WARN,
-                      "keep chunks on ext4, xfs or btrfs; until then reads go through the page "
-                      "cache",
+                      "keep chunks on ext4, xfs or btrfs; until then reads use the page cache",
                       "O_DIRECT: %s", strerror(code));
 }
 
@@ -241,13 +243,14 @@ void ctl_check_catalog(const struct ctl_subject *subject, struct ctl_check *chec
         return;
     uint64_t bad = count(subject, "models_bad"), all = count(subject, "models");
     if (bad)
-        ctl_check_set(check, CTL_CHECK_WARN, "swctl models says what is wrong with them",
-                      "%llu of %llu models cannot be served as they are", (unsigned long long)bad,
+        ctl_check_set(check, CTL_CHECK_WARN, "see swctl models for the reasons",
+                      "%llu of %llu models cannot be served", (unsigned long long)bad,
                       (unsigned long long)all);
     else if (all == 0)
         ctl_check_set(check, CTL_CHECK_WARN, "swchunk import MODEL DIR/NAME", "no models");
     else
-        ctl_check_set(check, CTL_CHECK_OK, NULL, "%llu models in order", (unsigned long long)all);
+        ctl_check_set(check, CTL_CHECK_OK, NULL, "%llu models, all usable",
+                      (unsigned long long)all);
 }
 
 void ctl_check_damage(const struct ctl_subject *subject, struct ctl_check *check)
@@ -257,12 +260,13 @@ void ctl_check_damage(const struct ctl_subject *subject, struct ctl_check *check
     uint64_t digests = count(subject, "digest_errors"), loads = count(subject, "load_errors");
     if (digests)
         ctl_check_set(check, CTL_CHECK_FAIL,
-                      "swctl ls tells which chunk; swchunk verify looks at its file; if files are "
-                      "sound, test the memory",
+                      "find the chunk with swctl ls and check its file with swchunk verify; if the "
+                      "files are intact, test the memory",
                       "%llu digest errors", (unsigned long long)digests);
     else if (loads)
-        ctl_check_set(check, CTL_CHECK_WARN, "swctl ls and the broker's log tell which and why",
+        ctl_check_set(check, CTL_CHECK_WARN,
+                      "see swctl ls and the broker's log for the chunks and the reasons",
                       "%llu loads failed", (unsigned long long)loads);
     else
-        ctl_check_set(check, CTL_CHECK_OK, NULL, "no load failed, no digest was wrong");
+        ctl_check_set(check, CTL_CHECK_OK, NULL, "no load failed, all digests matched");
 }

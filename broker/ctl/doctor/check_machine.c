@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What doctor looks at without a broker: kernel, memory, limits. */
+/* Checks that need no broker: kernel, memory, limits. */
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -23,7 +23,7 @@
 #endif
 #define BLOCK (2u << 20)
 
-/* The first line, or what of it fits; false: there is no such file. */
+/* The first line, cut to size; false: there is no such file. */
 static bool read_line(const char *path, char *text, size_t size)
 {
     FILE *file = fopen(path, "re");
@@ -74,8 +74,8 @@ void ctl_check_kernel(const struct ctl_subject *subject, struct ctl_check *check
     ctl_check_set(check, result,
                   result == CTL_CHECK_OK ? NULL
                   : result == CTL_CHECK_WARN
-                      ? "Linux 6.1 or later can make the arena's memory huge"
-                      : "use Linux 6.1 or later: openat2 and io_uring are needed",
+                      ? "Linux 6.1 or later can put the arena in huge pages"
+                      : "use Linux 6.1 or later: openat2 and io_uring are required",
                   "Linux %s", name.release);
 }
 
@@ -91,18 +91,20 @@ void ctl_check_uring(const struct ctl_subject *subject, struct ctl_check *check)
     const char *engine = json_string_value(json_object_get(subject->stats, "io_engine"));
     if (code == 0 && engine && strcmp(engine, "io_uring") != 0)
         ctl_check_set(check, CTL_CHECK_WARN,
-                      "look whether its service or --io-engine forbids it (SystemCallFilter=)",
-                      "allowed here, but the broker reads with %s", engine);
+                      "check whether its unit (SystemCallFilter=) or --io-engine forbids it",
+                      "available here, but the broker uses %s", engine);
     else if (code == 0)
-        ctl_check_set(check, CTL_CHECK_OK, NULL, "allowed");
+        ctl_check_set(check, CTL_CHECK_OK, NULL, "available");
     else if (code == EPERM && disabled[0] && disabled[0] != '0')
-        ctl_check_set(check, CTL_CHECK_WARN,
-                      "sysctl kernel.io_uring_disabled=0; until then threads read, and slower",
-                      "forbidden: kernel.io_uring_disabled is %s", disabled);
+        ctl_check_set(
+            check, CTL_CHECK_WARN,
+            "sysctl kernel.io_uring_disabled=0; until then the broker reads with threads, "
+            "which is slower",
+            "forbidden: kernel.io_uring_disabled is %s", disabled);
     else
         ctl_check_set(check, CTL_CHECK_WARN,
-                      "allow io_uring_setup in this container's seccomp profile; until then "
-                      "threads read, and slower",
+                      "allow io_uring_setup in this container's seccomp profile; until then the "
+                      "broker reads with threads, which is slower",
                       "refused: %s", strerror(code));
 }
 
@@ -131,7 +133,7 @@ void ctl_check_shm(const struct ctl_subject *subject, struct ctl_check *check)
     }
     uint64_t total = (uint64_t)status.f_blocks * status.f_frsize;
     uint64_t room = (uint64_t)status.f_bavail * status.f_frsize;
-    /* the broker's own part of it is not missing */
+    /* what the broker has reserved counts as available */
     room += (uint64_t)json_integer_value(json_object_get(subject->stats, "reserved_bytes"));
     swi_size_format(total, all, sizeof all);
     swi_size_format(room, left, sizeof left);
@@ -139,9 +141,9 @@ void ctl_check_shm(const struct ctl_subject *subject, struct ctl_check *check)
     shm_options(options, sizeof options);
     if (subject->cache_bytes > room)
         ctl_check_set(check, CTL_CHECK_FAIL,
-                      "mount -o remount,size=SIZE /dev/shm (docker: --shm-size), or a smaller "
+                      "mount -o remount,size=SIZE /dev/shm (docker: --shm-size), or use a smaller "
                       "--cache-size",
-                      "%s, %s for the arena, which wants %s", all, left, need);
+                      "%s, %s for the arena, which needs %s", all, left, need);
     else if (subject->cache_bytes == 0)
         ctl_check_set(check, CTL_CHECK_OK, NULL, "%s, %s free (%s)", all, left, options);
     else
@@ -149,8 +151,8 @@ void ctl_check_shm(const struct ctl_subject *subject, struct ctl_check *check)
                       options);
 }
 
-/* Tries what the broker does: one huge page of a shared object. Returns 0, an errno, or -1 when
- * there is no memory to try it with. */
+/* Tries what the broker does with a shared object of one huge page. Returns 0, an errno, or -1 if there is
+ * no memory to try it with. */
 static int probe_collapse(void)
 {
     char name[64];
@@ -188,21 +190,22 @@ void ctl_check_huge(const struct ctl_subject *subject, struct ctl_check *check)
     int code = probe_collapse();
     if (code == 0 && reserved > 0 && huge < reserved / 2)
         ctl_check_set(check, CTL_CHECK_WARN,
-                      "free memory was in pieces when it started: restart the broker after "
+                      "memory was fragmented when the broker started: restart it after "
                       "sysctl vm.compact_memory=1",
-                      "MADV_COLLAPSE works now; %s of the broker's %s are huge", a, b);
+                      "MADV_COLLAPSE works now; %s of the broker's %s are in huge pages", a, b);
     else if (code == 0 && reserved > 0)
-        ctl_check_set(check, CTL_CHECK_OK, NULL, "MADV_COLLAPSE works; %s of %s are huge", a, b);
+        ctl_check_set(check, CTL_CHECK_OK, NULL, "MADV_COLLAPSE works; %s of %s are in huge pages",
+                      a, b);
     else if (code == 0)
         ctl_check_set(check, CTL_CHECK_OK, NULL, "MADV_COLLAPSE works on /dev/shm");
     else if (code == -1)
-        ctl_check_set(check, CTL_CHECK_UNKNOWN, "make room in /dev/shm",
+        ctl_check_set(check, CTL_CHECK_UNKNOWN, "free some space in /dev/shm",
                       "no memory in /dev/shm to try MADV_COLLAPSE with");
     else if (code == EINVAL)
-        ctl_check_set(check, CTL_CHECK_WARN, "Linux 6.1 or later, with transparent huge pages",
-                      "this kernel does not know MADV_COLLAPSE: pages stay small");
+        ctl_check_set(check, CTL_CHECK_WARN, "use Linux 6.1 or later with transparent huge pages",
+                      "this kernel has no MADV_COLLAPSE: pages stay small");
     else
-        ctl_check_set(check, CTL_CHECK_WARN, "sysctl vm.compact_memory=1, or more free memory",
+        ctl_check_set(check, CTL_CHECK_WARN, "sysctl vm.compact_memory=1, or free some memory",
                       "MADV_COLLAPSE: %s: pages stay small", strerror(code));
 }
 
@@ -210,7 +213,7 @@ void ctl_check_memory(const struct ctl_subject *subject, struct ctl_check *check
 {
     char text[64], left[32], need[32];
     if (!read_field("/proc/meminfo", "MemAvailable", text, sizeof text)) {
-        ctl_check_set(check, CTL_CHECK_UNKNOWN, NULL, "/proc/meminfo does not say");
+        ctl_check_set(check, CTL_CHECK_UNKNOWN, NULL, "/proc/meminfo cannot be read");
         return;
     }
     uint64_t room = strtoull(text, NULL, 10) << 10;
@@ -218,8 +221,8 @@ void ctl_check_memory(const struct ctl_subject *subject, struct ctl_check *check
     swi_size_format(room, left, sizeof left);
     swi_size_format(subject->cache_bytes, need, sizeof need);
     if (subject->cache_bytes > room)
-        ctl_check_set(check, CTL_CHECK_FAIL, "a smaller --cache-size, or more memory",
-                      "%s available, the arena wants %s", left, need);
+        ctl_check_set(check, CTL_CHECK_FAIL, "use a smaller --cache-size, or add memory",
+                      "%s available, the arena needs %s", left, need);
     else
         ctl_check_set(check, CTL_CHECK_OK, NULL, "%s available", left);
 }
@@ -234,23 +237,25 @@ void ctl_check_cgroup(const struct ctl_subject *subject, struct ctl_check *check
         (void)fclose(file);
     text[size] = 0;
     if (size == 0) {
-        ctl_check_set(check, CTL_CHECK_UNKNOWN, "run it as root", "cannot read %s", path);
+        ctl_check_set(check, CTL_CHECK_UNKNOWN, "run doctor as root", "cannot read %s", path);
         return;
     }
     uint64_t limit = cgroup_memory_limit(text, "/sys/fs/cgroup", where, sizeof where);
     swi_size_format(limit, limit_text, sizeof limit_text);
     swi_size_format(subject->cache_bytes, need, sizeof need);
     if (limit == UINT64_MAX)
-        ctl_check_set(check, CTL_CHECK_OK, NULL, "no limit of memory");
+        ctl_check_set(check, CTL_CHECK_OK, NULL, "no memory limit");
     else if (subject->cache_bytes > 0 && limit < subject->cache_bytes + CGROUP_HEADROOM_BYTES)
-        ctl_check_set(check, CTL_CHECK_FAIL,
-                      "MemoryMax= of its service (docker: --memory) must hold the arena and 64 MiB",
-                      "%.160s is %s, the arena wants %s", where, limit_text, need);
+        ctl_check_set(
+            check, CTL_CHECK_FAIL,
+            "raise MemoryMax= of its unit (docker: --memory): the arena and 64 MiB must fit",
+            "%.160s is %s, the arena needs %s", where, limit_text, need);
     else
         ctl_check_set(check, CTL_CHECK_OK, NULL, "%.200s is %s", where, limit_text);
 }
 
-/* The hard limit of a resource of the broker, or of this process; UINT64_MAX: none. */
+/* The hard limit on a resource, of the broker or of this process; UINT64_MAX: none. False: it cannot be
+ * read. */
 static bool hard_limit(const struct ctl_subject *subject, const char *name, uint64_t *ret)
 {
     char path[64], text[128], soft[32], hard[32];
@@ -268,10 +273,11 @@ void ctl_check_files(const struct ctl_subject *subject, struct ctl_check *check)
     uint64_t sessions = most ? (uint64_t)json_integer_value(most) : 256;
     uint64_t need = (sessions + 32) * 2 + 256;
     if (!hard_limit(subject, "Max open files", &limit))
-        ctl_check_set(check, CTL_CHECK_UNKNOWN, "run it as root", "the limit cannot be read");
+        ctl_check_set(check, CTL_CHECK_UNKNOWN, "run doctor as root", "the limit cannot be read");
     else if (limit < need)
-        ctl_check_set(check, CTL_CHECK_WARN, "LimitNOFILE= of its service, or fewer --max-sessions",
-                      "%llu, and %llu sessions may need %llu", (unsigned long long)limit,
+        ctl_check_set(check, CTL_CHECK_WARN,
+                      "raise LimitNOFILE= of its unit, or lower --max-sessions",
+                      "%llu, but %llu sessions can need %llu", (unsigned long long)limit,
                       (unsigned long long)sessions, (unsigned long long)need);
     else
         ctl_check_set(check, CTL_CHECK_OK, NULL, "%llu, enough for %llu sessions",
@@ -283,16 +289,16 @@ void ctl_check_memlock(const struct ctl_subject *subject, struct ctl_check *chec
     uint64_t limit;
     char text[32];
     if (!hard_limit(subject, "Max locked memory", &limit)) {
-        ctl_check_set(check, CTL_CHECK_UNKNOWN, "run it as root", "the limit cannot be read");
+        ctl_check_set(check, CTL_CHECK_UNKNOWN, "run doctor as root", "the limit cannot be read");
         return;
     }
     swi_size_format(limit, text, sizeof text);
     /* before 5.12 the rings of io_uring counted */
     if (!kernel_at_least(5, 12) && limit < (1u << 20))
-        ctl_check_set(check, CTL_CHECK_WARN, "LimitMEMLOCK=8M of its service",
+        ctl_check_set(check, CTL_CHECK_WARN, "set LimitMEMLOCK=8M in its unit",
                       "%s, and this kernel counts io_uring's rings", text);
     else
-        ctl_check_set(check, CTL_CHECK_OK, NULL, "%s; nothing of the broker counts in it",
+        ctl_check_set(check, CTL_CHECK_OK, NULL, "%s; the broker locks no memory",
                       limit == UINT64_MAX ? "no limit" : text);
 }
 
@@ -306,16 +312,16 @@ void ctl_check_processor(const struct ctl_subject *subject, struct ctl_check *ch
                       : __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? "AVX2"
                                                                                         : NULL;
     if (chosen)
-        ctl_check_set(check, CTL_CHECK_WARN, "unset it unless it is meant",
+        ctl_check_set(check, CTL_CHECK_WARN, "unset it unless it is intended",
                       "%s, but %s=%.40s chooses other kernels",
                       isa ? isa : "neither AVX2 nor AVX-512", variable, chosen);
     else if (isa)
         ctl_check_set(check, CTL_CHECK_OK, NULL, "%s", isa);
     else
-        ctl_check_set(check, CTL_CHECK_WARN, "a processor with AVX2 computes several times faster",
-                      "neither AVX2 nor AVX-512: workers use BLIS's kernels");
+        ctl_check_set(check, CTL_CHECK_WARN, "a processor with AVX2 is several times faster",
+                      "neither AVX2 nor AVX-512: workers use the kernels of BLIS");
 #else
     ctl_check_set(check, chosen ? CTL_CHECK_WARN : CTL_CHECK_OK, NULL,
-                  "workers use BLIS's kernels of this processor");
+                  "workers use the kernels of BLIS for this processor");
 #endif
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* swctl doctor: looks at the machine and, where one answers, at the broker. */
+/* swctl doctor: check the machine and, if one answers, the broker. */
 #include "ctl/doctor/doctor.h"
 
 #include <stdarg.h>
@@ -25,7 +25,7 @@ static const struct {
     {"/dev/shm", ctl_check_shm},        {"huge pages", ctl_check_huge},
     {"memory", ctl_check_memory},       {"cgroup", ctl_check_cgroup},
     {"open files", ctl_check_files},    {"memlock", ctl_check_memlock},
-    {"logind", ctl_check_logind},       {"processor", ctl_check_processor},
+    {"processor", ctl_check_processor},
 };
 #define CHECKS (sizeof checks / sizeof checks[0])
 
@@ -46,14 +46,14 @@ static const char *const results[] = {"ok", "unknown", "warn", "fail"};
 static void print_table(const struct ctl_check done[CHECKS])
 {
     static const enum ctl_tone tones[] = {CTL_GOOD, CTL_FAINT, CTL_BUSY, CTL_BAD};
-    struct ctl_table *table = ctl_table_create("CHECK|RESULT|FOUND, AND WHAT TO DO");
+    struct ctl_table *table = ctl_table_create("CHECK|RESULT|FINDING AND REMEDY");
     for (size_t i = 0; i < CHECKS; i++) {
         ctl_table_cell(table, CTL_PLAIN, "%s", done[i].name);
         ctl_table_cell(table, tones[done[i].result], "%s", results[done[i].result]);
         ctl_table_cell(table, CTL_PLAIN, "%s", done[i].found);
         if (!done[i].remedy[0])
             continue;
-        ctl_table_cell(table, CTL_PLAIN, "%s", ""); /* below: side by side they fit no screen */
+        ctl_table_cell(table, CTL_PLAIN, "%s", ""); /* below: side by side they are too wide */
         ctl_table_cell(table, CTL_PLAIN, "%s", "");
         ctl_table_cell(table, CTL_FAINT, "-> %s", done[i].remedy);
     }
@@ -73,7 +73,7 @@ static void print_json(const struct ctl_check done[CHECKS], enum ctl_result wors
     json_decref(all);
 }
 
-/* The broker's stats, or NULL and why. */
+/* The broker's stats; NULL: no answer, error holds the reason. */
 static json_t *ask(const struct ctl_call *call, struct swi_error *error)
 {
     json_t *request = json_pack("{s:s}", "verb", "stats"), *reply = NULL;
@@ -88,7 +88,7 @@ static json_t *ask(const struct ctl_call *call, struct swi_error *error)
     return NULL;
 }
 
-int ctl_doctor(const struct ctl_call *call)
+static int run(const struct ctl_call *call)
 {
     struct ctl_subject subject = {.socket_path = call->socket_path,
                                   .chunks_dir = ctl_value(call, "chunks-dir"),
@@ -96,7 +96,7 @@ int ctl_doctor(const struct ctl_call *call)
                                   .uid = geteuid()};
     const char *size = ctl_value(call, "cache-size");
     if (size && !swi_size_parse(size, &subject.cache_bytes))
-        return ctl_usage("--cache-size", "takes a size, such as 512, 512M or 2G");
+        return ctl_usage("--cache-size takes a size such as 512, 512M or 2G, not '%s'", size);
     struct swi_error error = {.text = "out of memory"};
     json_t *stats = ask(call, &error);
     subject.stats = stats;
@@ -114,7 +114,7 @@ int ctl_doctor(const struct ctl_call *call)
     enum ctl_result worst = CTL_CHECK_OK;
     for (size_t i = 0; i < CHECKS; i++) {
         done[i] = (struct ctl_check){
-            .name = checks[i].name, .result = CTL_CHECK_UNKNOWN, .found = "cannot be told"};
+            .name = checks[i].name, .result = CTL_CHECK_UNKNOWN, .found = "cannot be determined"};
         checks[i].run(&subject, &done[i]);
         worst = done[i].result > worst ? done[i].result : worst;
     }
@@ -125,3 +125,12 @@ int ctl_doctor(const struct ctl_call *call)
     json_decref(stats);
     return worst == CTL_CHECK_FAIL ? CTL_REFUSED : worst == CTL_CHECK_WARN ? CTL_WARNED : CTL_DONE;
 }
+
+const struct ctl_verb ctl_verb_doctor = {
+    .name = "doctor",
+    .help = "check the machine and the broker, and suggest remedies",
+    .more = "It also works without a broker. Exit status: 1 if a check fails, 4 if there are only\n"
+            "warnings.\n",
+    .options = {{"chunks-dir", "DIR", "directory of models to check; default the running broker's"},
+                {"cache-size", "SIZE", "cache size to check for; default the running broker's"}},
+    .run = run};

@@ -3,8 +3,8 @@
 #ifndef SWB_CTL_DOCTOR_DOCTOR_H
 #define SWB_CTL_DOCTOR_DOCTOR_H
 
-#include "ctl/verb.h"
+#include "ctl/lib/call.h"
 
-int ctl_doctor(const struct ctl_call *call);
+extern const struct ctl_verb ctl_verb_doctor;
 
 #endif

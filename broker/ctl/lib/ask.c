@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* swctl's talk with the broker. Whatever answers at the socket is not believed to be one: what it
- * sends is bounded in size and time, and checked before it is used. */
+/* Requests to the broker. The peer at the socket is not trusted to be a broker: its answers are bounded in
+ * size and time, and checked before use. */
 #include "ctl/lib/ask.h"
 
 #include <errno.h>
@@ -23,6 +23,20 @@ struct ctl_peer {
     char *text;   /* of the answer so far */
     size_t size, capacity;
 };
+
+static void interrupt(int number)
+{
+    (void)number;
+    ctl_interrupted = 1;
+}
+
+void ctl_catch_interrupts(void)
+{
+    struct sigaction action = {.sa_handler = interrupt};
+    sigemptyset(&action.sa_mask);
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)sigaction(SIGTERM, &action, NULL);
+}
 
 static int64_t now_ms(void)
 {
@@ -80,7 +94,7 @@ static int send_request(struct ctl_peer *peer, const json_t *request, struct swi
     return 0;
 }
 
-/* Until there is something to read. end_ms 0: as long as it takes. */
+/* Waits until there is something to read. end_ms 0: without limit. */
 static int wait_for(const struct ctl_peer *peer, int64_t end_ms, struct swi_error *error)
 {
     for (;;) {
@@ -89,10 +103,10 @@ static int wait_for(const struct ctl_peer *peer, int64_t end_ms, struct swi_erro
             return swi_fail(error, -EINTR, "interrupted");
         if (rest <= 0)
             return swi_fail(error, -ETIMEDOUT,
-                            "the broker took the request but did not answer in time; it hangs, or "
-                            "is very busy (--timeout SECONDS waits longer)");
+                            "the broker accepted the request but did not answer in time; it hangs "
+                            "or is very busy (--timeout SECONDS waits longer)");
         struct pollfd wait = {.fd = peer->fd, .events = POLLIN};
-        /* in short steps: a signal that comes between the look and the wait ends none */
+        /* in short steps: a signal between the check and the wait does not interrupt the wait */
         int count = poll(&wait, 1, rest > 200 ? 200 : (int)rest);
         if (count > 0)
             return 0;
@@ -101,7 +115,7 @@ static int wait_for(const struct ctl_peer *peer, int64_t end_ms, struct swi_erro
     }
 }
 
-/* Appends one CONTROL_PART. Returns 1 when more follow, 0 when it was the last. */
+/* Appends one CONTROL_PART. Returns 1 if more follow, 0 if it was the last. */
 static int take_part(struct ctl_peer *peer, struct swi_wire_in *in, struct swi_error *error)
 {
     struct swi_wire_text head;
@@ -109,7 +123,7 @@ static int take_part(struct ctl_peer *peer, struct swi_wire_in *in, struct swi_e
     size_t size;
     const char *text = swi_wire_rest(in, &size);
     if (size > ANSWER_MAX - peer->size)
-        return swi_fail(error, SW_EPROTOCOL, "the broker's answer does not end");
+        return swi_fail(error, SW_EPROTOCOL, "the broker's answer is too long");
     if (peer->size + size > peer->capacity) {
         size_t capacity = (peer->size + size) * 2;
         char *larger = realloc(peer->text, capacity);
@@ -124,7 +138,7 @@ static int take_part(struct ctl_peer *peer, struct swi_wire_in *in, struct swi_e
     return head.more != 0;
 }
 
-/* A broker that turns the connection away says why. */
+/* A broker that refuses the connection gives the reason. */
 static int take_refusal(struct swi_wire_in *in, struct swi_error *error)
 {
     struct swi_wire_done done;
@@ -147,15 +161,15 @@ static int take_packet(struct ctl_peer *peer, struct swi_error *error)
     struct swi_wire_in in;
     int result = swi_wire_parse(packet, (size_t)length, &in, error);
     if (result < 0)
-        return swi_fail_within(error, result, "what answers at this socket is no broker: ");
+        return swi_fail_within(error, result, "the peer at this socket is not a broker: ");
     if (in.type == SWI_WIRE_DONE)
         return take_refusal(&in, error);
     if (in.type != SWI_WIRE_CONTROL_PART || in.tag != peer->tag)
-        return swi_fail(error, SW_EPROTOCOL, "the broker sent something that is no answer");
+        return swi_fail(error, SW_EPROTOCOL, "the broker sent a message that is not an answer");
     return take_part(peer, &in, error);
 }
 
-/* One JSON object of the broker's. */
+/* One JSON object. */
 static int take_object(struct ctl_peer *peer, int64_t end_ms, json_t **ret, struct swi_error *error)
 {
     int result;
@@ -171,7 +185,7 @@ static int take_object(struct ctl_peer *peer, int64_t end_ms, json_t **ret, stru
     if (!json_is_object(object)) {
         json_decref(object);
         return swi_fail(error, SW_EPROTOCOL,
-                        "the broker's answer is not what this swctl understands");
+                        "the broker's answer is not in a form that this program knows");
     }
     *ret = object;
     return 0;
@@ -198,7 +212,7 @@ int ctl_ask(struct ctl_peer *peer, json_t *request, int timeout_ms, struct ctl_l
             listener->progress(listener, progress);
         else
             result = swi_fail(error, SW_EPROTOCOL,
-                              "the broker's answer is not what this swctl understands");
+                              "the broker's answer is not in a form that this program knows");
         json_decref(object);
     }
     return result;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* swctl's talk with the broker: JSON requests, JSON answers, over one connection. */
+/* Requests to the broker: JSON requests and JSON answers over one connection. */
 #ifndef SWB_CTL_LIB_ASK_H
 #define SWB_CTL_LIB_ASK_H
 
@@ -10,28 +10,30 @@
 
 struct ctl_peer;
 
-/* Set by whoever catches a signal: every wait then ends with -EINTR. */
+/* A signal handler sets it: every wait then ends with -EINTR. */
 extern volatile sig_atomic_t ctl_interrupted;
+/* From now on SIGINT and SIGTERM set it. */
+void ctl_catch_interrupts(void);
 
-/* timeout_ms: for a broker too busy to accept; 0: as long as it takes. */
+/* timeout_ms: how long a busy broker may take to accept; 0: without limit. */
 int ctl_connect(const char *socket_path, int timeout_ms, struct ctl_peer **ret,
                 struct swi_error *error);
 /* NULL is allowed. */
 void ctl_disconnect(struct ctl_peer *peer);
 
-/* What the broker says before its answer. Borrowed. */
+/* Receives what the broker reports before its answer, borrowed. */
 struct ctl_listener {
     void (*progress)(struct ctl_listener *listener, const json_t *progress);
 };
 
-/* Asks, and waits for the whole answer: timeout_ms, or as long as it takes (0). With a listener,
- * which may be NULL, the request asks for progress and the listener hears it. Returns 0 with *ret
- * (a new reference; an object with a boolean "ok"), or a negative code: of the connection, which is
- * then of no more use, or what a broker said that turned it away. */
+/* Sends a request and waits for the whole answer, timeout_ms at most (0: without limit). With a listener,
+ * which may be NULL, the request asks for progress. Returns 0 with *ret (a new reference; an object with a
+ * boolean "ok"), or a negative code: of the connection, which must then be closed, or the code with which
+ * the broker refused it. */
 int ctl_ask(struct ctl_peer *peer, json_t *request, int timeout_ms, struct ctl_listener *listener,
             json_t **ret, struct swi_error *error);
 
-/* The same over a connection of its own, without progress. */
+/* The same over a new connection, without progress. */
 int ctl_ask_once(const char *socket_path, json_t *request, int timeout_ms, json_t **ret,
                  struct swi_error *error);
 

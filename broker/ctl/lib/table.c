@@ -40,7 +40,7 @@ static void *need(void *memory)
     return memory;
 }
 
-/* Takes text. What could steer a terminal must not reach it. */
+/* Takes text, and removes terminal controls. */
 static void add(struct ctl_table *table, enum ctl_tone tone, char *text)
 {
     ctl_text_clean(text);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Tables for people: columns as wide as their widest cell, numbers to the right. */
+/* Tables for people: columns as wide as their widest cell, numbers right-aligned. */
 #ifndef SWB_CTL_LIB_TABLE_H
 #define SWB_CTL_LIB_TABLE_H
 
@@ -11,8 +11,8 @@ enum ctl_tone { CTL_PLAIN, CTL_GOOD, CTL_BUSY, CTL_BAD, CTL_FAINT };
 
 struct ctl_table;
 
-/* headers: words separated by '|', one for each column; a leading '>' sets the column to the right.
- * Prints nothing before ctl_table_print, which also frees. Out of memory ends the program. */
+/* headers: separated by '|', one per column; a leading '>' aligns the column to the right. Nothing is
+ * printed before ctl_table_print, which also frees the table. Out of memory ends the program. */
 struct ctl_table *ctl_table_create(const char *headers);
 void ctl_table_cell(struct ctl_table *table, enum ctl_tone tone, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -20,7 +20,7 @@ void ctl_table_size(struct ctl_table *table, uint64_t bytes);
 void ctl_table_print(struct ctl_table *table);
 void ctl_table_free(struct ctl_table *table);
 
-/* Whether stdout is to be coloured: a terminal, and no $NO_COLOR. */
+/* Whether to colour standard output: it is a terminal, and $NO_COLOR is not set. */
 bool ctl_colour(void);
 
 #endif

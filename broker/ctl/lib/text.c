@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Text of others on a terminal. */
+/* Untrusted text on a terminal. */
 #include "ctl/lib/text.h"
 
 #include <stdbool.h>
@@ -7,7 +7,7 @@
 #include <string.h>
 #include <utf8proc.h>
 
-/* The next character and its length in bytes; -1 for a byte that is none. */
+/* The next character and its length in bytes; -1 for a byte that is not UTF-8. */
 static utf8proc_int32_t next(const char *text, size_t *ret_length)
 {
     utf8proc_int32_t point;
@@ -79,7 +79,7 @@ void ctl_text_clean(char *text)
 
 static void clean_string(json_t *value)
 {
-    char *text = strdup(json_string_value(value)); /* a zero inside would end it: cut there */
+    char *text = strdup(json_string_value(value)); /* cut at an embedded zero */
     if (!text)
         return;
     ctl_text_clean(text);
@@ -108,8 +108,8 @@ void ctl_json_clean(json_t *value)
     }
 }
 
-/* jansson escapes what is below a space; what it left of that are its own line ends. Whatever else
- * is harmful can only stand in a string, where an escape says the same. */
+/* jansson has escaped control characters below a space; those left are its own line ends. Other harmful
+ * characters only occur in strings, where they can be escaped. */
 static bool is_escaped(utf8proc_int32_t point)
 {
     return point >= 0x7f && is_harmful(point);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Text of others (names are whatever directories and clients are called) on a terminal. */
+/* Untrusted text on a terminal: names come from directories and clients. */
 #ifndef SWB_CTL_LIB_TEXT_H
 #define SWB_CTL_LIB_TEXT_H
 
@@ -7,16 +7,16 @@
 #include <stddef.h>
 #include <stdio.h>
 
-/* Columns of a UTF-8 text on a screen: wide characters two, combining ones none. */
+/* Columns of a UTF-8 text on a screen: two per wide character, none per combining one. */
 size_t ctl_text_width(const char *text);
-/* Bytes of text that fill at most `columns`; *ret_columns, if not NULL, is how many they fill. */
+/* Bytes of text that fit into `columns`; *ret_columns, unless NULL, is how many columns they take. */
 size_t ctl_text_fit(const char *text, size_t columns, size_t *ret_columns);
-/* Replaces, in place, every character that could steer a terminal or reverse what is around it
- * (controls, format characters, line separators), and every byte that is not UTF-8, by '?'. */
+/* Replaces in place by '?': every character that could control a terminal or reorder text (controls, format
+ * characters, line separators), and every byte that is not UTF-8. */
 void ctl_text_clean(char *text);
-/* The same in every string of a JSON value, keys apart. */
+/* The same in every string of a JSON value, except keys. */
 void ctl_json_clean(json_t *value);
-/* A JSON value, indented, and a line's end. Nothing is lost: the same characters are written as
+/* Prints a JSON value, indented, and a line end. Characters that ctl_text_clean would replace are written as
  * \uXXXX. */
 void ctl_json_print(const json_t *value, FILE *out);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What swctl watch shows. */
+/* A frame of swctl watch. */
 #include "ctl/watch/frame.h"
 
 #include <stdio.h>
@@ -9,7 +9,7 @@
 #include "core/size.h"
 #include "ctl/lib/text.h"
 
-#define MODELS_MAX   26u /* with a letter of their own */
+#define MODELS_MAX   26u /* with a letter */
 #define COLOURS      6u
 #define BAR_COLUMNS  16
 #define LEGEND_WIDTH 26u
@@ -31,7 +31,7 @@ static const char *text(const json_t *object, const char *key)
     return value ? value : "";
 }
 
-/* Static storage, used up by the next call but seven. */
+/* In static storage that is reused after seven more calls. */
 static const char *size_text(uint64_t bytes)
 {
     static char texts[8][32];
@@ -51,7 +51,7 @@ struct model {
 
 struct models {
     struct model list[MODELS_MAX];
-    unsigned count, others; /* that have no letter */
+    unsigned count;
 };
 
 static struct model *find(struct models *models, const char *name)
@@ -67,7 +67,7 @@ static bool holds_memory(const json_t *chunk)
     return json_object_get(chunk, "offset") != NULL;
 }
 
-/* Letters go to models in their order, first to those that are in memory. */
+/* Gives letters to models in their order, first to those in memory. */
 static void list_models(struct models *models, const json_t *chunks)
 {
     size_t i;
@@ -79,8 +79,6 @@ static void list_models(struct models *models, const json_t *chunks)
                 continue;
             if (models->count < MODELS_MAX)
                 models->list[models->count++].name = text(chunk, "model");
-            else
-                models->others++; /* counts chunks; only whether there are any matters */
         }
     }
     json_array_foreach(chunks, i, chunk)
@@ -145,7 +143,7 @@ static void draw_chunk(struct ctl_screen *screen, const struct map *map, struct 
         put_cell(screen, map, cell, tone, cell == first ? letter : rest);
 }
 
-/* Whole pages, as few as the map's room allows. */
+/* Bytes per cell: whole pages, as few as show the whole arena. */
 static uint64_t cell_bytes(uint64_t bytes, uint64_t cells)
 {
     uint64_t pages = bytes / cells / 4096 + 1;
@@ -202,9 +200,9 @@ static void draw_legend(struct ctl_screen *screen, unsigned row, unsigned rows,
     }
 }
 
-/* ---- what happens ---------------------------------------------------------------------------- */
+/* ---- figures --------------------------------------------------------------------------------- */
 
-/* Per second since the earlier snapshot, of the same broker; negative: not known. */
+/* Per second since the earlier snapshot of the same broker; negative: unknown. */
 static double rate(const struct ctl_snapshot *now, const struct ctl_snapshot *before,
                    const char *key)
 {
@@ -295,7 +293,7 @@ static const json_t *same_client(const struct ctl_snapshot *before, const json_t
     return NULL;
 }
 
-/* The cursor that moved last. */
+/* The cursor that moved most recently. */
 static const json_t *latest(const json_t *client)
 {
     const json_t *best = NULL;
@@ -326,7 +324,7 @@ static void fit(const char *from, size_t columns, char *to, size_t size)
     to[ctl_text_fit(to, columns, NULL)] = 0;
 }
 
-/* Columns are at fixed places, so that names of any width leave them aligned. */
+/* Columns have fixed places, so that they stay aligned whatever the names' width. */
 static void draw_client(struct ctl_screen *screen, unsigned row, const struct ctl_snapshot *now,
                         const struct ctl_snapshot *before, const json_t *client,
                         struct models *models)
@@ -376,7 +374,7 @@ static void draw_clients(struct ctl_screen *screen, unsigned row, unsigned rows,
         (void)ctl_screen_put(screen, row + 1, 0, CTL_TONE_FAINT, "     no clients");
 }
 
-/* ---- all of it ------------------------------------------------------------------------------- */
+/* ---- the frame ------------------------------------------------------------------------------- */
 
 void ctl_frame_draw(struct ctl_screen *screen, const struct ctl_snapshot *now,
                     const struct ctl_snapshot *before, const char *notice)
@@ -388,7 +386,7 @@ void ctl_frame_draw(struct ctl_screen *screen, const struct ctl_snapshot *now,
     if (!now->stats)
         return;
     draw_numbers(screen, now, before);
-    /* what is left goes to clients first, as many as there are, then to the map */
+    /* the remaining rows go to the clients first, then to the map */
     unsigned a_row = columns / LEGEND_WIDTH ? columns / LEGEND_WIDTH : 1;
     unsigned legend = (models.count + a_row - 1) / a_row;
     unsigned most = rows > 40 ? rows / 6 : 3;

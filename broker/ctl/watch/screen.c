@@ -56,11 +56,11 @@ unsigned ctl_screen_columns(const struct ctl_screen *screen)
     return screen->columns;
 }
 
-/* The next character with what combines with it, as far as a cell holds that. */
+/* Bytes of the next character with its combining characters. */
 static size_t character(const char *text, size_t *ret_width)
 {
     size_t size = ctl_text_fit(text, 1, ret_width);
-    if (*ret_width == 0) /* a wide one, or only combining ones */
+    if (*ret_width == 0) /* a wide character, or only combining ones */
         size = ctl_text_fit(text, 2, ret_width);
     return size;
 }
@@ -75,7 +75,7 @@ unsigned ctl_screen_put(struct ctl_screen *screen, unsigned row, unsigned column
     va_end(arguments);
     if (length < 0 || row >= screen->rows)
         return column;
-    ctl_text_clean(text); /* also a character that the buffer's end cut in two */
+    ctl_text_clean(text); /* the end of the buffer may have cut a character in two */
     const char *from = text;
     while (*from && column < screen->columns) {
         size_t width;
@@ -86,7 +86,7 @@ unsigned ctl_screen_put(struct ctl_screen *screen, unsigned row, unsigned column
         if (width > 0 && size <= CELL_BYTES) {
             *cell = (struct cell){.size = (uint8_t)size, .tone = (uint8_t)tone};
             memcpy(cell->text, from, size);
-        } else if (width > 0) { /* what combines is left out */
+        } else if (width > 0) { /* too many combining characters */
             *cell = (struct cell){.text = "?", .size = 1, .tone = (uint8_t)tone};
         }
         if (width == 2 && cell->size)
@@ -141,7 +141,7 @@ char *ctl_screen_text(const struct ctl_screen *screen, bool terminal, bool colou
         print_row(out, screen, row, terminal && colour);
         if (terminal)
             (void)fputs("\033[K", out);
-        /* none after the last row: the terminal would scroll */
+        /* not after the last row: the terminal would scroll */
         if (!terminal || row + 1 < screen->rows)
             (void)fputs(terminal ? "\r\n" : "\n", out);
     }

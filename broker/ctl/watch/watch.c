@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* swctl watch: asks the broker again and again, and draws what it answers (ctl_frame) on the
- * terminal.
+/* swctl watch: ask the broker at an interval, and draw its answers (ctl/watch/frame.h) on the terminal.
  *
- * The terminal is given back as it was however this ends: by q, by a signal that ends programs, by
- * a crash. A broker that has gone is asked for until it is there again; the last frame stays.
+ * The terminal is restored however this ends: by q, by a signal, by a crash. While the broker is away
+ * the last frame stays, and it is tried again.
  */
 #include "ctl/watch/watch.h"
 
@@ -25,7 +24,7 @@
 
 #define ROWS         24u
 #define COLUMNS      80u
-#define ASK_MS       3000 /* a broker that is busier than this is told to hang */
+#define ASK_MS       3000 /* a broker slower than this counts as hung */
 #define INTERVAL_MIN 0.05
 #define INTERVAL_MAX 3600.0
 #define ENTER        "\033[?1049h\033[?25l\033[2J"
@@ -52,7 +51,7 @@ static void answers_free(struct answers *answers)
     *answers = (struct answers){.replies = {NULL}};
 }
 
-/* Returns 0, or what went wrong; the peer is then closed and NULL. */
+/* Returns 0, or a negative code; the peer is then closed and NULL. */
 static int ask_all(const struct ctl_call *call, struct ctl_peer **peer, struct answers *ret,
                    struct swi_error *error)
 {
@@ -93,7 +92,7 @@ static int ask_all(const struct ctl_call *call, struct ctl_peer **peer, struct a
 static struct termios cooked;
 static volatile sig_atomic_t raw, resized, ended;
 
-/* Only what a signal handler may call. */
+/* Async-signal-safe. */
 static void give_back(void)
 {
     if (!raw)
@@ -126,7 +125,7 @@ static void on_end(int number)
     ctl_interrupted = 1;
 }
 
-/* Its default action follows: SA_RESETHAND. */
+/* The default action follows: SA_RESETHAND. */
 static void on_crash(int number)
 {
     give_back();
@@ -197,7 +196,7 @@ static char *draw(struct size size, const struct answers *now, const struct answ
     return text;
 }
 
-/* Writes all of it, however slow the terminal is. False: it is gone. */
+/* Writes all of text, however slow the terminal is. False: the terminal is gone, or a signal came. */
 static bool show(const char *text)
 {
     const char *const parts[] = {"\033[H", text};
@@ -218,7 +217,7 @@ static bool show(const char *text)
     return true;
 }
 
-/* Waits for the next frame. False: the end was asked for. */
+/* Waits for the next frame. False: the user or a signal ends the program. */
 static bool wait_until(double at_s)
 {
     while (!ended && !resized) {
@@ -226,7 +225,7 @@ static bool wait_until(double at_s)
         if (rest_s <= 0)
             return true;
         struct pollfd keys = {.fd = STDIN_FILENO, .events = POLLIN};
-        /* in short steps: a signal that comes between the look and the wait ends none */
+        /* in short steps: a signal between the check and the wait does not interrupt the wait */
         if (poll(&keys, 1, rest_s > 0.2 ? 200 : (int)(rest_s * 1000) + 1) <= 0)
             continue;
         char key;
@@ -253,7 +252,7 @@ static void watch(const struct ctl_call *call, double interval_s, struct size fi
             before = now;
             now = fresh;
         } else {
-            (void)snprintf(notice, sizeof notice, "trying again: %s", error.text);
+            (void)snprintf(notice, sizeof notice, "retrying: %s", error.text);
             ctl_text_clean(notice);
         }
         do {
@@ -270,8 +269,7 @@ static void watch(const struct ctl_call *call, double interval_s, struct size fi
     answers_free(&before);
 }
 
-/* One frame as text. Two snapshots make rates, but take an interval: it is asked for with
- * --interval. */
+/* One frame as text. With --interval it has rates, which take two snapshots. */
 static int once(const struct ctl_call *call, double interval_s, struct size size)
 {
     struct answers now = {.replies = {NULL}}, before = {.replies = {NULL}};
@@ -319,24 +317,35 @@ static bool parse_size(const char *word, struct size *ret)
            ret->rows <= CTL_SCREEN_ROWS && ret->columns > 0 && ret->columns <= CTL_SCREEN_COLUMNS;
 }
 
-int ctl_watch(const struct ctl_call *call)
+static int run(const struct ctl_call *call)
 {
     double interval_s = 1;
     struct size size = {0, 0};
     const char *interval = ctl_value(call, "interval"), *given = ctl_value(call, "size");
     if (interval && !parse_interval(interval, &interval_s))
-        return ctl_usage("--interval", "takes seconds, from 0.05 to 3600");
+        return ctl_usage("--interval takes seconds from 0.05 to 3600, not '%s'", interval);
     if (given && !parse_size(given, &size))
-        return ctl_usage("--size", "takes columns and rows, such as 80x24, at most 400x200");
+        return ctl_usage("--size takes columns and rows, such as 80x24, at most %ux%u, not '%s'",
+                         CTL_SCREEN_COLUMNS, CTL_SCREEN_ROWS, given);
     if (ctl_value(call, "once"))
         return once(call, interval_s, size);
     if (call->json)
-        return ctl_usage("watch --json", "needs --once");
+        return ctl_usage("watch --json needs --once");
     if (!isatty(STDOUT_FILENO) || tcgetattr(STDIN_FILENO, &cooked) < 0)
-        return ctl_usage("watch", "needs a terminal; --once prints one frame");
+        return ctl_usage("watch needs a terminal; --once prints one frame");
     catch_signals();
     take_terminal();
     watch(call, interval_s, size);
     give_back();
     return ended && ended != SIGINT ? 128 + ended : CTL_DONE;
 }
+
+const struct ctl_verb ctl_verb_watch = {
+    .name = "watch",
+    .help = "show the arena, rates and clients' passes, refreshed",
+    .more =
+        "q or Ctrl-C quits. The view fits 80x24. While the broker is away, it is tried again.\n",
+    .options = {{"interval", "SECONDS", "time between frames; default 1"},
+                {"once", NULL, "print one frame as text; with --interval it has rates"},
+                {"size", "COLSxROWS", "size of the frame; default the terminal's, or 80x24"}},
+    .run = run};

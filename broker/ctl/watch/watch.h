@@ -3,8 +3,8 @@
 #ifndef SWB_CTL_WATCH_WATCH_H
 #define SWB_CTL_WATCH_WATCH_H
 
-#include "ctl/verb.h"
+#include "ctl/lib/call.h"
 
-int ctl_watch(const struct ctl_call *call);
+extern const struct ctl_verb ctl_verb_watch;
 
 #endif

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-# bash completion for swctl: verbs and options from its own --help, models and components from the
-# broker that runs. A broker that does not answer at once costs a second and completes nothing.
+# bash completion for swctl: commands and options from its --help, models and components from the running
+# broker. A broker that does not answer delays completion by a second.
 
-# Candidates, one a line on stdin, that begin with $1. Names come from directories and may hold
-# anything: they are only ever data here, and leave quoted.
+# Offers the candidates on stdin, one per line, that begin with $1. Names come from directories and may
+# hold anything: they are never evaluated, and are quoted on output.
 _swctl_offer() {
     local word
     while IFS= read -r word; do
@@ -11,7 +11,7 @@ _swctl_offer() {
     done
 }
 
-# swctl with the --socket and the program that stand on the command line.
+# Runs swctl with the program and the --socket of the command line.
 _swctl_ask() {
     local i socket=()
     for ((i = 1; i < COMP_CWORD; i++)); do
@@ -55,13 +55,7 @@ _swctl() {
         fi
         ;;
     push) _swctl_offer "$current" < <(_swctl_ask --timeout 1 models --names) ;;
-    trace)
-        if [[ $before == start ]]; then
-            mapfile -t COMPREPLY < <(compgen -f -- "$current")
-        else
-            _swctl_offer "$current" < <(printf '%s\n' start stop status)
-        fi
-        ;;
+    trace) _swctl_offer "$current" < <(echo status) ;;
     esac
 }
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Chunks, printed for people: swctl ls and swctl verify. */
+/* swctl ls. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "ctl/lib/answer.h"
 #include "ctl/lib/table.h"
-#include "ctl/show.h"
+#include "ctl/verbs.h"
 
 /* ---- sorting --------------------------------------------------------------------------------- */
 
@@ -28,17 +29,12 @@ static const struct key *find_key(const char *name)
     return NULL;
 }
 
-bool ctl_show_knows_sort(const char *name)
-{
-    return find_key(name) != NULL;
-}
-
 struct row {
     const json_t *chunk;
-    size_t place; /* in the broker's order, so that equal ones keep it */
+    size_t place; /* in the broker's order, which equal rows keep */
 };
 
-/* What lacks the field comes last. */
+/* Rows without the field come last. */
 static int compare(const void *a, const void *b, void *context)
 {
     const struct row *left = a, *right = b;
@@ -63,7 +59,7 @@ static int compare(const void *a, const void *b, void *context)
     return order;
 }
 
-/* ---- ls -------------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------- */
 
 static enum ctl_tone tone_of(const char *state)
 {
@@ -111,7 +107,7 @@ static void add_chunk(struct ctl_table *table, const json_t *chunk)
     ctl_table_size(table, ctl_count_of(chunk, "bytes"));
     ctl_table_cell(table, CTL_PLAIN, "%s", ctl_text_of(chunk, "layout"));
     ctl_table_cell(table, CTL_PLAIN, "%s", ctl_text_of(chunk, "dtype"));
-    /* the low half tells revisions apart; the high one is this run of the broker */
+    /* the low half tells revisions apart; the high half is this run of the broker */
     ctl_table_cell(table, CTL_PLAIN, "%llu", ctl_count_of(chunk, "revision") & UINT32_MAX);
     ctl_table_cell(table, CTL_PLAIN, "%llu", ctl_count_of(chunk, "hits"));
     ctl_table_cell(table, CTL_PLAIN, "%llu", ctl_count_of(chunk, "pins"));
@@ -128,7 +124,7 @@ static void add_chunk(struct ctl_table *table, const json_t *chunk)
                    old && *problem ? "; " : "", problem);
 }
 
-void ctl_show_chunks(const struct ctl_call *call, const json_t *reply)
+static void show(const struct ctl_call *call, const json_t *reply)
 {
     const json_t *list = json_object_get(reply, "chunks");
     size_t count = json_array_size(list);
@@ -165,59 +161,27 @@ void ctl_show_chunks(const struct ctl_call *call, const json_t *reply)
         ctl_table_print(table);
 }
 
-/* ---- verify ---------------------------------------------------------------------------------- */
-
-static void add_result(struct ctl_table *table, const json_t *chunk)
+static int prepare(const struct ctl_call *call, json_t *request)
 {
-    const char *result = ctl_text_of(chunk, "result");
-    bool bad = strcmp(result, "mismatch") == 0;
-    ctl_table_cell(table, CTL_PLAIN, "%s", ctl_text_of(chunk, "model"));
-    ctl_table_cell(table, CTL_PLAIN, "%s", ctl_text_of(chunk, "component"));
-    ctl_table_size(table, ctl_count_of(chunk, "bytes"));
-    ctl_table_cell(table,
-                   bad                         ? CTL_BAD
-                   : strcmp(result, "ok") == 0 ? CTL_GOOD
-                                               : CTL_FAINT,
-                   "%s", result);
-    char text[256] = "";
-    if (bad) {
-        const json_t *revoked = json_object_get(chunk, "revoked");
-        const char *done = json_is_true(json_object_get(chunk, "reloaded"))
-                               ? "read again from its file"
-                           : json_object_get(chunk, "reason") ? ctl_text_of(chunk, "reason")
-                                                              : ctl_text_of(chunk, "error");
-        size_t used = (size_t)snprintf(text, sizeof text, "%s%s", done,
-                                       json_array_size(revoked) ? "; leases revoked of" : "");
-        size_t i;
-        const json_t *holder;
-        json_array_foreach(revoked, i, holder)
-        {
-            if (used < sizeof text - 1)
-                used +=
-                    (size_t)snprintf(text + used, sizeof text - used, "%s %s/%llu", i ? "," : "",
-                                     ctl_text_of(holder, "name"), ctl_count_of(holder, "pid"));
-        }
-    }
-    if (!bad) /* of one that was passed over */
-        (void)snprintf(text, sizeof text, "%s", ctl_text_of(chunk, "reason"));
-    ctl_table_cell(table, CTL_PLAIN, "%s", text);
+    const char *sort = ctl_value(call, "sort");
+    if (sort && !find_key(sort))
+        return ctl_usage(
+            "--sort takes name, state, size, hits, pins, last, next or place, not '%s'", sort);
+    return ctl_prepare_target(call, request);
 }
 
-void ctl_show_verify(const struct ctl_call *call, const json_t *reply)
-{
-    (void)call;
-    struct ctl_table *table = ctl_table_create("MODEL|COMPONENT|>SIZE|RESULT|WHAT WAS DONE");
-    const json_t *list = json_object_get(reply, "chunks");
-    for (size_t i = 0; i < json_array_size(list); i++)
-        add_result(table, json_array_get(list, i));
-    ctl_table_print(table);
-    unsigned long long verified = ctl_count_of(reply, "chunks_verified");
-    char bytes[32];
-    ctl_size_of(reply, "bytes", bytes, sizeof bytes);
-    unsigned long long passed_over = ctl_count_of(reply, "passed_over");
-    (void)printf("%llu chunk%s (%s) verified, %llu did not match", verified,
-                 verified == 1 ? "" : "s", bytes, ctl_count_of(reply, "mismatches"));
-    if (passed_over)
-        (void)printf("; %llu passed over, above", passed_over);
-    (void)printf("\n");
-}
+const struct ctl_verb ctl_verb_ls = {
+    .name = "ls",
+    .operands = "[" CTL_TARGET "]",
+    .most = 1,
+    .help = "list chunks: state, size, hits, pins, last and next use",
+    .more =
+        "States: resident; loading; queued; absent (known, not in memory); unused (no client\n"
+        "has opened its model). NEXT USE is what the policy expects from the clients' passes: the\n"
+        "time until then, and how many steps that is.\n",
+    .options = {{"sort", "KEY",
+                 "name (default, components in the order of a pass), state, size, hits, pins,\n"
+                 "last, next or place"},
+                {"names", NULL, "print only MODEL/COMPONENT, one per line"}},
+    .prepare = prepare,
+    .show = show};
