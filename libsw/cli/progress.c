@@ -13,7 +13,6 @@
 
 #define REDRAW_NS    100000000u
 #define SETTLE_NS    1000000000u /* before this the rate says little about the time left */
-#define BAR_COLUMNS  20u
 #define ITEM_COLUMNS 24u
 #define COLUMNS      80u /* where the terminal does not say */
 
@@ -47,18 +46,16 @@ void cli_progress_format(const struct cli_progress *progress, uint64_t elapsed_n
     uint64_t done = progress->done_bytes, total = progress->total_bytes;
     double part = total == 0 || done >= total ? 1 : (double)done / (double)total;
     double rate = (double)done * 1e9 / (double)(elapsed_ns ? elapsed_ns : 1);
-    char item[4 * ITEM_COLUMNS + 1], bar[BAR_COLUMNS + 1] = "", left[48] = "", whole[512];
+    char item[4 * ITEM_COLUMNS + 1], left[48] = "", whole[512];
     char done_text[32], total_text[32], rate_text[32];
     clip(progress->item ? progress->item : "", ITEM_COLUMNS, item, sizeof item);
-    for (unsigned i = 0; i < BAR_COLUMNS; i++)
-        bar[i] = i < (unsigned)(part * BAR_COLUMNS) ? '#' : '.';
     swi_size_format(done, done_text, sizeof done_text);
     swi_size_format(total, total_text, sizeof total_text);
     swi_size_format((uint64_t)rate, rate_text, sizeof rate_text);
     if (elapsed_ns >= SETTLE_NS && done > 0 && done < total)
         format_left((uint64_t)((double)(total - done) / rate + 0.5), left, sizeof left);
-    (void)snprintf(whole, sizeof whole, "%s%s%s  [%s] %3.0f%%  %s of %s  %s/s%s", progress->what,
-                   *item ? " " : "", item, bar, 100 * part, done_text, total_text, rate_text, left);
+    (void)snprintf(whole, sizeof whole, "%s%s%s  %3.0f%%  %s of %s  %s/s%s", progress->what,
+                   *item ? " " : "", item, 100 * part, done_text, total_text, rate_text, left);
     clip(whole, columns, text, size);
 }
 

@@ -201,15 +201,16 @@ Test(safety, what_is_written_can_be_read_by_others, .init = make_folder, .timeou
 
 Test(safety, wrong_usage_is_one_line_and_status_2, .init = make_folder, .timeout = 60)
 {
-    fixture_expect_refusal(2, SUP_ARGS(NULL), TEXTS("command is missing", "--help"));
-    fixture_expect_refusal(2, SUP_ARGS("implode"), TEXTS("no command implode", "--help"));
+    fixture_expect_refusal(2, SUP_ARGS(NULL), TEXTS("missing command", "--help"));
+    fixture_expect_refusal(2, SUP_ARGS("implode"), TEXTS("unknown command 'implode'", "--help"));
     static const char *const commands[] = {"import", "synth", "info", "verify", "export"};
     for (size_t i = 0; i < 5; i++) {
         fixture_expect_refusal(2, SUP_ARGS(commands[i]), TEXTS(commands[i], "takes", "--help"));
-        fixture_expect_refusal(2, SUP_ARGS(commands[i], "a", "b", "c"), TEXTS("takes"));
+        fixture_expect_refusal(2, SUP_ARGS(commands[i], "a", "b", "c"),
+                               TEXTS("unexpected argument"));
         fixture_expect_refusal(2, SUP_ARGS(commands[i], "--wrong"),
-                               TEXTS("unknown option --wrong", "--help"));
-        fixture_expect_refusal(2, SUP_ARGS(commands[i], "-x"), TEXTS("unknown option -x"));
+                               TEXTS("unknown option '--wrong'", "--help"));
+        fixture_expect_refusal(2, SUP_ARGS(commands[i], "-x"), TEXTS("unknown option '-x'"));
     }
     fixture_expect_refusal(2, SUP_ARGS("import", "a", "b", "--dtype", "f64"), TEXTS("f64"));
     fixture_expect_refusal(2, SUP_ARGS("import", "a", "b", "--layout", "tiles"), TEXTS("tiles"));
@@ -220,9 +221,9 @@ Test(safety, wrong_usage_is_one_line_and_status_2, .init = make_folder, .timeout
     fixture_expect_refusal(2, SUP_ARGS("synth", "bert-tiny", "b", "--seed", "18446744073709551616"),
                            TEXTS("--seed"));
     fixture_expect_refusal(2, SUP_ARGS("synth", "bert-tiny", "b", "--layers", "0"),
-                           TEXTS("--layers 0"));
+                           TEXTS("--layers", "from 1 to", "'0'"));
     fixture_expect_refusal(2, SUP_ARGS("synth", "bert-tiny", "b", "--hidden", "many"),
-                           TEXTS("--hidden many"));
+                           TEXTS("--hidden", "'many'"));
     fixture_expect_refusal(
         1, SUP_ARGS("synth", "bert-tiny", sup_format("%s/b", folder), "--heads", "3"),
         TEXTS("does not divide"));

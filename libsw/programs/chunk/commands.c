@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the commands share. */
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "programs/chunk/commands.h"
@@ -11,42 +9,26 @@
 
 void command_print(const struct swi_error *error)
 {
-    char text[SWI_ERROR_TEXT];
-    (void)snprintf(text, sizeof text, "%s", error->text);
-    for (char *at = text; *at; at++)
-        if ((unsigned char)*at < 0x20 || *at == 0x7f)
-            *at = '?';
-    (void)fprintf(stderr, "swchunk: %s\n", text);
+    cli_complain("swchunk", "%s", error->text);
 }
 
-int command_usage(const char *command, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    (void)fprintf(stderr, "swchunk %s: ", command);
-    (void)vfprintf(stderr, format, arguments);
-    (void)fprintf(stderr, "; see swchunk %s --help\n", command);
-    va_end(arguments);
-    return EXIT_USAGE;
-}
-
-bool command_layout(const char *text, enum sw_layout *ret)
+bool command_take_layout(const char *text, void *place)
 {
     static const enum sw_layout all[] = {SW_LAYOUT_ROWS, SW_LAYOUT_PANEL};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         if (strcmp(text, sw_layout_name(all[i])) == 0) {
-            *ret = all[i];
+            *(enum sw_layout *)place = all[i];
             return true;
         }
     return false;
 }
 
-bool command_dtype(const char *text, enum sw_dtype *ret)
+bool command_take_dtype(const char *text, void *place)
 {
     static const enum sw_dtype all[] = {SW_DTYPE_F32, SW_DTYPE_F16, SW_DTYPE_BF16};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         if (strcasecmp(text, sw_dtype_name(all[i])) == 0) {
-            *ret = all[i];
+            *(enum sw_dtype *)place = all[i];
             return true;
         }
     return false;
@@ -70,17 +52,17 @@ static int build(struct source *source, struct progress *progress, const char *o
 }
 
 int command_build(struct source *source, const char *verb, const char *out,
-                  struct chunk_format format, bool force, bool drop_extra)
+                  const struct command_options *options, bool drop_extra)
 {
     struct swi_error error = {0};
     struct progress progress = {0};
     struct plan plan = {0};
-    int result = plan_make(&source->config, &source->features, format, &plan, &error);
+    int result = plan_make(&source->config, &source->features, options->format, &plan, &error);
     if (result == 0)
         result = source_check(source, &plan, drop_extra, &error);
-    progress_begin(&progress, verb, plan_bytes(&plan));
+    progress_begin(&progress, verb, plan_bytes(&plan), options->quiet);
     if (result == 0)
-        result = build(source, &progress, out, &plan, force, &error);
+        result = build(source, &progress, out, &plan, options->force, &error);
     progress_end(&progress);
     plan_fini(&plan);
     source_close(source);

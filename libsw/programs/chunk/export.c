@@ -2,7 +2,6 @@
 /* swchunk export: back to one file that Hugging Face's loaders take. */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,21 +11,6 @@
 #include "programs/chunk/source/kinds.h"
 #include "programs/chunk/write/staging.h"
 #include "programs/chunk/write/writer.h"
-
-static const char help[] =
-    "Usage: swchunk export DIR OUT.safetensors [options]\n"
-    "Join the chunks of DIR into one safetensors file with Hugging Face's names and shapes.\n"
-    "Matrices keep the element type of the chunks: what was imported as f32 comes back bit for\n"
-    "bit. Names begin with \"bert.\" where the model has a head, as Hugging Face writes them.\n"
-    "\n"
-    "  --force     replace OUT.safetensors\n"
-    "  -h, --help  show this and exit\n";
-
-static const struct option options[] = {
-    {"force", no_argument, NULL, OPTION_FORCE},
-    {"help", no_argument, NULL, OPTION_HELP},
-    {0},
-};
 
 /* All tensors of the plan in one list under the names that they have in a checkpoint. */
 static int flatten(const struct source *source, const struct plan *plan, struct plan_tensor **ret,
@@ -78,7 +62,7 @@ static int write_file(struct source *source, struct progress *progress, const st
     return staging_commit(&staging, error);
 }
 
-static int export(const char *path, const char *out, bool force)
+static int export(const char *path, const char *out, const struct command_options *options)
 {
     struct swi_error error = {0};
     struct source *source = NULL;
@@ -92,9 +76,9 @@ static int export(const char *path, const char *out, bool force)
     struct plan plan = {0};
     struct progress progress;
     result = plan_make(&source->config, &source->features, format, &plan, &error);
-    progress_begin(&progress, "exporting", plan_bytes(&plan));
+    progress_begin(&progress, "exporting", plan_bytes(&plan), options->quiet);
     if (result == 0)
-        result = write_file(source, &progress, &plan, out, force, &error);
+        result = write_file(source, &progress, &plan, out, options->force, &error);
     progress_end(&progress);
     plan_fini(&plan);
     source_close(source);
@@ -106,19 +90,27 @@ static int export(const char *path, const char *out, bool force)
 
 int command_export(int argc, char **argv)
 {
-    bool force = false;
-    for (int option; (option = getopt_long(argc, argv, ":h", options, NULL)) != -1;)
-        switch (option) {
-        case OPTION_FORCE:
-            force = true;
-            break;
-        case OPTION_HELP:
-            (void)fputs(help, stdout);
-            return EXIT_DONE;
-        default:
-            return command_usage("export", "unknown option %s", argv[optind - 1]);
-        }
-    if (argc - optind != 2)
-        return command_usage("export", "it takes DIR and OUT.safetensors");
-    return export(argv[optind], argv[optind + 1], force);
+    struct command_options given = {0};
+    const struct cli_option options[] = {
+        OPTION_FORCE(given, "OUT.safetensors"),
+        OPTION_QUIET(given),
+        {0},
+    };
+    const struct cli_command command = {.program = "swchunk",
+                                        .name = "export",
+                                        .operands = "DIR OUT.safetensors",
+                                        .least = 2,
+                                        .most = 2,
+                                        .about = "Join the chunks of DIR into one safetensors file "
+                                                 "with Hugging Face's names and shapes.\n"
+                                                 "Matrices keep the element type of the chunks: "
+                                                 "what was imported as f32 comes back bit for\n"
+                                                 "bit. Names begin with \"bert.\" where the model "
+                                                 "has a head, as Hugging Face writes them.",
+                                        .options = options};
+    struct cli_operands paths;
+    int status;
+    if (!cli_parse(&command, argc, argv, &paths, &status))
+        return status;
+    return export(paths.at[0], paths.at[1], &given);
 }

@@ -2,7 +2,6 @@
 /* swchunk info: what is in a chunk directory. */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,22 +11,6 @@
 #include "core/size.h"
 #include "programs/chunk/chunk_directory.h"
 #include "programs/chunk/commands.h"
-
-static const char help[] = "Usage: swchunk info DIR [options]\n"
-                           "Describe the chunk directory DIR: the model, its chunks, their sizes "
-                           "and types. Reads headers\n"
-                           "only; swchunk verify reads everything.\n"
-                           "\n"
-                           "  --json      one JSON object\n"
-                           "  -h, --help  show this and exit\n";
-
-enum { OPTION_JSON = OPTION_OWN };
-
-static const struct option options[] = {
-    {"json", no_argument, NULL, OPTION_JSON},
-    {"help", no_argument, NULL, OPTION_HELP},
-    {0},
-};
 
 static const char *metadata_of(const struct chunk_file *file, const char *key)
 {
@@ -130,18 +113,20 @@ static int info(const char *path, bool json)
 int command_info(int argc, char **argv)
 {
     bool json = false;
-    for (int option; (option = getopt_long(argc, argv, ":h", options, NULL)) != -1;)
-        switch (option) {
-        case OPTION_JSON:
-            json = true;
-            break;
-        case OPTION_HELP:
-            (void)fputs(help, stdout);
-            return EXIT_DONE;
-        default:
-            return command_usage("info", "unknown option %s", argv[optind - 1]);
-        }
-    if (argc - optind != 1)
-        return command_usage("info", "it takes DIR");
-    return info(argv[optind], json);
+    const struct cli_option options[] = {{"json", NULL, "print one JSON object", .flag = &json},
+                                         {0}};
+    const struct cli_command command = {.program = "swchunk",
+                                        .name = "info",
+                                        .operands = "DIR",
+                                        .least = 1,
+                                        .most = 1,
+                                        .about = "Describe the chunk directory DIR: the model, its "
+                                                 "chunks, their sizes and types. Read headers\n"
+                                                 "only; swchunk verify reads everything.",
+                                        .options = options};
+    struct cli_operands paths;
+    int status;
+    if (!cli_parse(&command, argc, argv, &paths, &status))
+        return status;
+    return info(paths.at[0], json);
 }

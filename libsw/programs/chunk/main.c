@@ -5,60 +5,33 @@
  * wrong usage. A command that is stopped by a signal removes what it has begun and dies of that
  * signal. */
 #include <stdio.h>
-#include <string.h>
 
+#include "cli/program.h"
 #include "core/program.h"
 #include "programs/chunk/commands.h"
 
-static const char help[] =
-    "Usage: swchunk COMMAND …\n"
-    "Cut models into the chunk directories that swbrokerd serves.\n"
-    "\n"
-    "  import SRC OUT              from a Hugging Face directory\n"
-    "  synth SHAPE OUT             a model with random weights, for tests and benchmarks\n"
-    "  info DIR                    what a chunk directory holds\n"
-    "  verify DIR                  read everything again and compare\n"
-    "  export DIR OUT.safetensors  back to one file with Hugging Face's names\n"
-    "\n"
-    "  -h, --help                  show this and exit; swchunk COMMAND --help says more\n"
-    "  -V, --version               show the version and exit\n";
-
-static const struct command {
-    const char *name;
-    int (*run)(int argc, char **argv);
-} commands[] = {
-    {"import", command_import}, {"synth", command_synth},   {"info", command_info},
-    {"verify", command_verify}, {"export", command_export},
+static const struct cli_entry commands[] = {
+    {"import", "SRC OUT", "cut a Hugging Face directory into chunks", command_import},
+    {"synth", "SHAPE OUT", "make a model with random weights, for tests and benchmarks",
+     command_synth},
+    {"info", "DIR", "describe a chunk directory", command_info},
+    {"verify", "DIR", "read everything again and compare", command_verify},
+    {"export", "DIR OUT.safetensors", "write one file with Hugging Face's names", command_export},
 };
 
-/* What was printed must have arrived: a full disk behind standard output is a failure too. */
-static int finish(int status)
-{
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        (void)fputs("swchunk: cannot write to standard output\n", stderr);
-        return status == EXIT_DONE ? EXIT_FAILED : status;
-    }
-    return status;
-}
+static const struct cli_program program = {
+    .name = "swchunk",
+    .about = "Cut models into the chunk directories that swbrokerd serves.",
+    .entries = commands,
+    .count = sizeof commands / sizeof commands[0]};
 
 int main(int argc, char **argv)
 {
     swi_program_begin();
-    const char *name = argc > 1 ? argv[1] : "";
-    if (strcmp(name, "-h") == 0 || strcmp(name, "--help") == 0) {
-        (void)fputs(help, stdout);
-        return finish(EXIT_DONE);
-    }
-    if (strcmp(name, "-V") == 0 || strcmp(name, "--version") == 0) {
-        (void)printf("swchunk %s\n", SW_VERSION_STRING);
-        return finish(EXIT_DONE);
-    }
-    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
-        if (strcmp(name, commands[i].name) == 0)
-            return finish(commands[i].run(argc - 1, argv + 1));
-    if (argc < 2)
-        (void)fputs("swchunk: a command is missing; see swchunk --help\n", stderr);
-    else
-        (void)fprintf(stderr, "swchunk: no command %s; see swchunk --help\n", name);
-    return EXIT_USAGE;
+    int status = cli_run(&program, argc, argv);
+    /* What was printed must have arrived: a full disk behind standard output is a failure too. */
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    cli_complain("swchunk", "cannot write to standard output");
+    return status == EXIT_DONE ? EXIT_FAILED : status;
 }

@@ -1,21 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* One line on a terminal, refreshed ten times a second at most; signals between blocks of work. */
+/* The line of progress, and signals between blocks of work. */
 #include "programs/chunk/progress.h"
 
 #include <errno.h>
 #include <signal.h>
-#include <stdio.h>
 #include <time.h>
-#include <unistd.h>
-
-#define REDRAW_NS 100000000u
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 static void stop_signals(sigset_t *ret)
 {
@@ -25,36 +14,23 @@ static void stop_signals(sigset_t *ret)
     (void)sigaddset(ret, SIGHUP);
 }
 
-void progress_begin(struct progress *progress, const char *verb, uint64_t total_bytes)
+void progress_begin(struct progress *progress, const char *what, uint64_t total_bytes, bool quiet)
 {
-    *progress = (struct progress){
-        .terminal = isatty(STDERR_FILENO), .verb = verb, .item = "", .total_bytes = total_bytes};
+    progress->signal = 0;
+    cli_progress_begin(&progress->line, what, total_bytes, quiet);
     sigset_t signals;
     stop_signals(&signals);
     (void)sigprocmask(SIG_BLOCK, &signals, NULL);
 }
 
-static void draw(struct progress *progress)
-{
-    double part =
-        progress->total_bytes ? (double)progress->done_bytes / (double)progress->total_bytes : 1;
-    (void)fprintf(stderr, "\r\033[K%s %s %3.0f%%", progress->verb, progress->item,
-                  100 * (part < 1 ? part : 1));
-    (void)fflush(stderr);
-    progress->drawn = true;
-    progress->drawn_ns = now_ns();
-}
-
 void progress_item(struct progress *progress, const char *item)
 {
-    progress->item = item;
+    progress->line.item = item;
 }
 
 int progress_advance(struct progress *progress, uint64_t bytes)
 {
-    progress->done_bytes += bytes;
-    if (progress->terminal && now_ns() - progress->drawn_ns >= REDRAW_NS)
-        draw(progress);
+    cli_progress_add(&progress->line, bytes);
     if (progress->signal == 0) {
         sigset_t signals;
         stop_signals(&signals);
@@ -67,9 +43,7 @@ int progress_advance(struct progress *progress, uint64_t bytes)
 
 void progress_end(struct progress *progress)
 {
-    if (progress->drawn)
-        (void)fputs("\r\033[K", stderr);
-    progress->drawn = false;
+    cli_progress_clear(&progress->line);
 }
 
 void progress_deliver(const struct progress *progress)

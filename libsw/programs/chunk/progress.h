@@ -1,29 +1,23 @@
 /* SPDX-License-Identifier: MIT */
-/* How far a long command is, on a terminal, and whether a signal asks it to stop.
+/* How far a long command is, and whether a signal asks it to stop.
  *
  * SIGINT, SIGTERM and SIGHUP are blocked while a command runs and looked at here, between two
  * blocks of work: no handler, and every way out passes through the same clean-up. */
 #ifndef SWI_PROGRAMS_CHUNK_PROGRESS_H
 #define SWI_PROGRAMS_CHUNK_PROGRESS_H
 
-#include <stdbool.h>
-#include <stdint.h>
+#include "cli/progress.h"
 
 struct progress {
-    bool terminal;    /* standard error is one */
-    bool drawn;       /* a line is on it */
-    const char *verb; /* borrowed */
-    const char *item; /* what is being worked on; borrowed */
-    uint64_t done_bytes, total_bytes;
-    uint64_t drawn_ns; /* when the line was last drawn */
-    int signal;        /* that asked to stop; 0: none */
+    struct cli_progress line;
+    int signal; /* that asked to stop; 0: none */
 };
 
-/* verb: "importing" … From here on signals wait for progress_advance. */
-void progress_begin(struct progress *progress, const char *verb, uint64_t total_bytes);
-/* Names what comes next. */
+/* what: "importing" … quiet: no line. From here on signals wait for progress_advance. */
+void progress_begin(struct progress *progress, const char *what, uint64_t total_bytes, bool quiet);
+/* Names what comes next; borrowed. */
 void progress_item(struct progress *progress, const char *item);
-/* bytes more are done. Returns 0, or -EINTR once a signal asks to stop. */
+/* So many bytes more are done. Returns 0, or -EINTR once a signal asks to stop. */
 int progress_advance(struct progress *progress, uint64_t bytes);
 /* Wipes the line. */
 void progress_end(struct progress *progress);

@@ -2,7 +2,6 @@
 /* swchunk verify: every chunk re-hashed and held against manifest and config. */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,15 +9,6 @@
 #include "core/size.h"
 #include "programs/chunk/chunk_directory.h"
 #include "programs/chunk/commands.h"
-
-static const char help[] =
-    "Usage: swchunk verify DIR\n"
-    "Read every chunk of DIR again, compare it with its digest, and hold names, shapes and types\n"
-    "of its tensors against config.json. Names each chunk that is bad.\n"
-    "\n"
-    "  -h, --help  show this and exit\n";
-
-static const struct option options[] = {{"help", no_argument, NULL, OPTION_HELP}, {0}};
 
 static void print_within(struct swi_error *error, const char *path)
 {
@@ -64,7 +54,7 @@ static int check_plan(struct chunk_directory *chunks, const char *path)
     return bad;
 }
 
-static int verify(const char *path)
+static int verify(const char *path, bool quiet)
 {
     struct swi_error error = {0};
     struct chunk_directory chunks;
@@ -78,7 +68,7 @@ static int verify(const char *path)
         return EXIT_FAILED;
     }
     struct progress progress;
-    progress_begin(&progress, "verifying", chunks.manifest.total_bytes);
+    progress_begin(&progress, "verifying", chunks.manifest.total_bytes, quiet);
     int bad = check_files(&chunks, path, &progress);
     if (bad == 0)
         bad = check_plan(&chunks, path);
@@ -96,13 +86,21 @@ static int verify(const char *path)
 
 int command_verify(int argc, char **argv)
 {
-    for (int option; (option = getopt_long(argc, argv, ":h", options, NULL)) != -1;) {
-        if (option != OPTION_HELP)
-            return command_usage("verify", "unknown option %s", argv[optind - 1]);
-        (void)fputs(help, stdout);
-        return EXIT_DONE;
-    }
-    if (argc - optind != 1)
-        return command_usage("verify", "it takes DIR");
-    return verify(argv[optind]);
+    struct command_options given = {0};
+    const struct cli_option options[] = {OPTION_QUIET(given), {0}};
+    const struct cli_command command = {
+        .program = "swchunk",
+        .name = "verify",
+        .operands = "DIR",
+        .least = 1,
+        .most = 1,
+        .about = "Read every chunk of DIR again, compare it with its digest, and check the names, "
+                 "shapes and\n"
+                 "types of its tensors against config.json. Name each chunk that is bad.",
+        .options = options};
+    struct cli_operands paths;
+    int status;
+    if (!cli_parse(&command, argc, argv, &paths, &status))
+        return status;
+    return verify(paths.at[0], given.quiet);
 }
