@@ -6,7 +6,7 @@ if(NOT SW_SANITIZE STREQUAL "thread")
                 trace)
     if(TARGET test-${suite})
       get_test_property(${suite} TIMEOUT timeout)
-      add_test(NAME ${suite}-threads COMMAND test-${suite} --jobs ${SW_TEST_JOBS})
+      add_test(NAME ${suite}-threads COMMAND test-${suite} ${SW_CRITERION})
       set_tests_properties(${suite}-threads PROPERTIES
         TIMEOUT ${timeout} ENVIRONMENT SW_TEST_IO_ENGINE=threads)
     endif()

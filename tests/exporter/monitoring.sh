@@ -62,7 +62,7 @@ for panel in panels:
 PYTHON
 
 if ! command -v promtool >/dev/null; then
-    echo "monitoring: no promtool here (apt-get install --no-install-recommends prometheus): its checks are skipped"
+    echo "monitoring: skipped: promtool is not installed (apt-get install --no-install-recommends prometheus)"
     [ $failed = 0 ] && exit 77
     exit 1
 fi

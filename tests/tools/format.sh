@@ -5,13 +5,13 @@
 set -euo pipefail
 cd "$1"
 command -v clang-format >/dev/null || {
-    echo "SKIPPED: clang-format is not installed"
+    echo "format: skipped: clang-format is not installed"
     exit 77
 }
 # Other versions format some constructs differently, and the tree can only follow one.
 version=$(clang-format --version | sed -n 's/.*version \([0-9]*\)\..*/\1/p')
 [ "$version" = 14 ] || {
-    echo "SKIPPED: the tree is formatted by clang-format 14, not by $version"
+    echo "format: skipped: the tree is formatted by clang-format 14, not by $version"
     exit 77
 }
 mapfile -t files < <(find include libsw broker bench tests -name '*.[ch]')
