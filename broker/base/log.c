@@ -11,8 +11,6 @@
 #include "base/log_journal.h"
 #include "base/log_output.h"
 
-#define LINES_A_SECOND 5u /* of one cause */
-
 static enum log_level least_urgent = LOG_LEVEL_INFO;
 static struct log_output output = {.kind = LOG_TO_FILE, .fd = 2, .journal_fd = -1};
 static struct log_counts counts;
@@ -35,8 +33,7 @@ struct log_counts log_get_counts(void)
     return counts;
 }
 
-/* ---- lines -------------------------------------------------------------------------------------
- */
+/* ---- lines ----------------------------------------------------------------------------------- */
 
 static int put_lead(char *line, size_t size, enum log_level level)
 {
@@ -54,7 +51,7 @@ static bool emit(enum log_level level, const struct log_about *about, const char
         int result = log_journal_send(output.journal_fd, level, about, text);
         if (result == 0 || result == -EAGAIN)
             return result == 0;
-        /* stderr still leads there, if only with the level */
+        /* stderr still leads to the journal, without the fields */
     }
     char line[LOG_LINE_BYTES + 64];
     int lead = put_lead(line, sizeof line, level);
@@ -69,12 +66,13 @@ static bool emit(enum log_level level, const struct log_about *about, const char
     return log_output_write(&output, line, size + 1);
 }
 
-/* Lines that were lost before this one come first: the log says itself where it has holes. */
+/* Reports the lines lost before this one first, so that the log shows its own gaps. */
 static void write_line(enum log_level level, const struct log_about *about, const char *text)
 {
     if (counts.dropped > dropped_told) {
         char note[120];
-        (void)snprintf(note, sizeof note, "%llu lines were lost here: nobody took them",
+        (void)snprintf(note, sizeof note,
+                       "%llu lines were lost here: they could not be written in time",
                        (unsigned long long)(counts.dropped - dropped_told));
         if (!emit(LOG_LEVEL_WARNING, NULL, note)) {
             counts.dropped++;
@@ -98,8 +96,7 @@ void log_line(enum log_level level, const struct log_about *about, const char *f
         write_line(level, about, text);
 }
 
-/* ---- limits ------------------------------------------------------------------------------------
- */
+/* ---- limits ---------------------------------------------------------------------------------- */
 
 static int64_t this_second(void)
 {
@@ -108,10 +105,10 @@ static int64_t this_second(void)
     return now.tv_sec;
 }
 
-static void tell_left_out(struct log_limit *limit)
+static void report_left_out(struct log_limit *limit)
 {
     if (limit->left_out)
-        log_warning("left out %u more lines such as: %s", limit->left_out, limit->last);
+        log_warning("suppressed %u more lines like: %s", limit->left_out, limit->last);
     limit->left_out = 0;
 }
 
@@ -125,7 +122,7 @@ void log_limited(struct log_limit *limit, const struct log_about *about, const c
     }
     int64_t second = this_second();
     if (second != limit->second) {
-        tell_left_out(limit);
+        report_left_out(limit);
         limit->second = second;
         limit->lines = 0;
     }
@@ -136,7 +133,7 @@ void log_limited(struct log_limit *limit, const struct log_about *about, const c
     va_end(arguments);
     if (length < 0)
         return;
-    if (limit->lines < LINES_A_SECOND) {
+    if (limit->lines < LOG_LINES_A_SECOND) {
         limit->lines++;
         write_line(LOG_LEVEL_WARNING, about, text);
         return;
@@ -153,6 +150,6 @@ void log_tell_left_out(void)
     SLIST_FOREACH(limit, &limits, link)
     {
         if (limit->second != second)
-            tell_left_out(limit);
+            report_left_out(limit);
     }
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Entries for the journal in its native protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL): a datagram
- * of NAME=VALUE lines. Values hold no line ends here, so that the form with lengths is not needed.
+/* Entries in the journal's native protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL): a datagram of
+ * NAME=VALUE lines. No value contains a line end, so the form with lengths is not needed.
  *
- * Not through sd_journal_send, which waits when the journal does not read: a stuck journal would
- * stop the broker. */
+ * sd_journal_send is not used because it waits for a journal that does not read: a stuck journal
+ * would block the broker. */
 #include "base/log_journal.h"
 
 #include <errno.h>
@@ -13,7 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* Addressed anew for each entry: a journal that was started again is found. */
+/* Addressed with each entry, so that a restarted journal is found. */
 static const struct sockaddr_un journal = {.sun_family = AF_UNIX,
                                            .sun_path = "/run/systemd/journal/socket"};
 
@@ -28,7 +28,7 @@ struct entry {
     size_t size;
 };
 
-/* Fields with nothing to say, or for which there is no room, are left out. */
+/* Leaves out a field without a value, or without room. */
 static void put(struct entry *entry, const char *name, const char *value)
 {
     if (!value)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Where lines of the log go: finding out what stderr is, and writing to it without ever waiting.
+/* Inspects stderr, and writes to it without waiting.
  *
- * stderr's open file is shared with whoever started this process, so it must not be made
- * non-blocking. A pipe and a terminal are opened a second time, through /proc: that open file is
- * our own. Where the kernel refuses that, and for anything else, poll says whether a line fits,
- * which is right unless somebody else writes to the same pipe at that moment. Writing to regular
- * files does not wait for readers.
+ * The open file of stderr is shared with the process that started this one, so it must not be made
+ * non-blocking. A pipe or a terminal is opened a second time, through /proc, which gives an open
+ * file of this process alone. Where the kernel refuses that, and for anything else, poll says
+ * whether a line fits, which is right unless another process writes to the same pipe at that moment.
+ * Writes to regular files do not wait for readers.
  */
 #include "base/log_output.h"
 
@@ -23,7 +23,7 @@
 
 #define STDERR_AGAIN "/proc/self/fd/2"
 
-/* Whether stderr is the stream that the service manager connected to the journal. */
+/* True if stderr is the stream that the service manager connected to the journal. */
 static bool is_journal(const struct stat *status)
 {
     const char *stream = getenv("JOURNAL_STREAM");
@@ -71,7 +71,8 @@ bool log_output_write(const struct log_output *output, const char *text, size_t 
     struct pollfd room = {.fd = output->fd, .events = POLLOUT};
     if (output->fd == STDERR_FILENO && (poll(&room, 1, 0) != 1 || !(room.revents & POLLOUT)))
         return false;
-    /* A line is shorter than PIPE_BUF: all of it or nothing, and not mixed with others' lines. */
+    /* A line is shorter than PIPE_BUF: it is written whole or not at all, and not mixed with lines of
+     * other processes. */
     do
         written = write(output->fd, text, size);
     while (written < 0 && errno == EINTR);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The event loop. Timers are a list sorted by due time: most are armed for a fixed time from now,
- * so that the search from the tail ends at once. */
+/* The event loop. The timers are a list sorted by due time: most are armed for a fixed time from now,
+ * so the search from the tail ends at once. */
 #include "base/loop.h"
 
 #include <assert.h>
@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Few, so that the caller's own work (reads, digests) gets its share under a flood. */
+/* Few, so that the caller's own work (reads, digests) gets its share under a flood of messages. */
 #define EVENTS_A_TURN 32
 
 struct loop {
@@ -36,7 +36,7 @@ int loop_create(struct loop **ret, struct swi_error *error)
     if (loop->epoll_fd < 0) {
         int code = -errno;
         free(loop);
-        return swi_fail(error, code, "cannot make an epoll descriptor: %s", sw_strerror(code));
+        return swi_fail(error, code, "cannot create an epoll descriptor: %s", sw_strerror(code));
     }
     *ret = loop;
     return 0;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* The event loop: descriptors with a function each, and timers.
+/* The event loop: descriptors with a callback each, and timers.
  *
- * Level-triggered epoll. A turn waits once, calls what is ready and what is due, and returns: the
- * caller adds its own work between turns. A function may add and remove any source or timer, its
- * own included: a removed source is not called any more, not even for an event that had already
- * been fetched. Sources and timers live in their owners' structs; the loop allocates nothing for
- * them. One thread.
+ * Level-triggered epoll. A turn waits once, calls the callbacks of what is ready or due, and returns;
+ * the caller does its own work between turns. A callback may add and remove any source or timer,
+ * including the one that called it: a removed source is not called any more, not even for an event
+ * that was already fetched. Sources and timers live in their owners' structs; the loop allocates
+ * nothing for them. Single-threaded.
  */
 #ifndef SWB_BASE_LOOP_H
 #define SWB_BASE_LOOP_H
@@ -23,7 +23,7 @@ struct loop;
 struct loop_source {
     void (*ready)(struct loop_source *source, uint32_t events); /* EPOLLIN … */
     int fd;
-    uint32_t events; /* what it waits for now */
+    uint32_t events; /* it waits for at present */
     bool added;
 };
 
@@ -34,7 +34,7 @@ struct loop_timer {
     TAILQ_ENTRY(loop_timer) link;
 };
 
-/* The struct that a source or timer is a member of. */
+/* The struct that contains a source or timer. */
 #define LOOP_OWNER(pointer, type, member)                                                          \
     ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
@@ -47,19 +47,18 @@ uint64_t loop_now(void);
 int loop_create(struct loop **ret, struct swi_error *error);
 void loop_destroy(struct loop *loop);
 
-/* source->ready and source->fd are set by the caller; the descriptor stays the caller's. Returns 0
- * or -errno. */
+/* The caller has set source->ready and source->fd, and keeps the descriptor. Returns 0 or -errno. */
 int loop_add(struct loop *loop, struct loop_source *source, uint32_t events);
-/* With events 0 only a hang-up or an error calls it. */
+/* Changes the events to wait for. With 0, only a hang-up or an error calls it. */
 void loop_watch(struct loop *loop, struct loop_source *source, uint32_t events);
-/* Before its descriptor is closed. Does nothing when it was not added. */
+/* Call it before closing the descriptor. Does nothing if the source was not added. */
 void loop_remove(struct loop *loop, struct loop_source *source);
 
 /* Arms or re-arms. */
 void loop_arm(struct loop *loop, struct loop_timer *timer, uint64_t due_ns);
 void loop_disarm(struct loop *loop, struct loop_timer *timer);
 
-/* One turn: waits until something is ready or due, at most timeout_ms (-1: as long as it takes). */
+/* One turn: waits until something is ready or due, at most timeout_ms (-1: no limit). */
 void loop_turn(struct loop *loop, int timeout_ms);
 
 #endif

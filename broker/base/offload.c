@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Work that may block, done by a thread of its own. */
+/* Blocking work in a separate thread. */
 #include "base/offload.h"
 
 #include <errno.h>
@@ -11,10 +11,9 @@
 struct offload {
     struct offload_task task;
     struct loop *loop;
-    struct loop_source
-        source; /* its descriptor is the thread's to write to until it has finished */
+    struct loop_source source; /* the thread writes to its descriptor until it has finished */
     pthread_mutex_t lock;
-    bool finished, abandoned; /* whoever comes second frees */
+    bool finished, abandoned; /* the side that comes second frees the struct */
 };
 
 static void offload_free(struct offload *offload)
@@ -48,7 +47,7 @@ static void finished(struct loop_source *source, uint32_t events)
     struct offload *offload = LOOP_OWNER(source, struct offload, source);
     struct offload_task task = offload->task;
     loop_remove(offload->loop, &offload->source);
-    (void)pthread_mutex_lock(&offload->lock); /* the thread has let go of it */
+    (void)pthread_mutex_lock(&offload->lock); /* until the thread has unlocked it */
     (void)pthread_mutex_unlock(&offload->lock);
     offload_free(offload);
     task.over(task.owner, task.data);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The service manager's descriptor store. */
+/* The service manager's fd store. */
 #include "handover/fdstore.h"
 
 #include <errno.h>
@@ -17,7 +17,7 @@
 
 #define CAPACITY_MAX 65536u
 
-/* What $FDSTORE says; 0: nothing is kept. */
+/* Reads $FDSTORE; 0: nothing is kept. */
 static uint32_t read_capacity(void)
 {
     const char *manager = getenv("NOTIFY_SOCKET");
@@ -28,19 +28,20 @@ static uint32_t read_capacity(void)
     errno = 0;
     unsigned long value = strtoul(text, &end, 10);
     if (errno || *end || text[0] < '0' || text[0] > '9') {
-        log_warning("FDSTORE=%s is no number of descriptors; nothing is kept over a restart", text);
+        log_warning("FDSTORE=%s is not a number of descriptors; a restart keeps nothing", text);
         return 0;
     }
     if (value < FDSTORE_SHARED + FDSTORE_SESSION) {
         if (value > 0)
-            log_warning("the service manager keeps %lu descriptors, fewer than one session needs; "
-                        "nothing is kept over a restart: raise FileDescriptorStoreMax=",
-                        value);
+            log_warning(
+                "the service manager keeps %lu descriptors, fewer than one session needs, so a "
+                "restart keeps nothing; raise FileDescriptorStoreMax=",
+                value);
         return 0;
     }
     if (!notify_can_send_fds()) {
-        log_warning("FDSTORE=%s, but this swbrokerd was built without libsystemd: nothing is kept "
-                    "over a restart",
+        log_warning("FDSTORE=%s, but this swbrokerd was built without libsystemd: a restart keeps "
+                    "nothing",
                     text);
         return 0;
     }
@@ -80,8 +81,8 @@ int fdstore_open(struct fdstore *fdstore, struct swi_error *error)
     return 0;
 }
 
-/* Whoever is at the other end of a session's socket learns that nobody reads it any more, although
- * the manager's copy keeps it open a little longer. */
+/* Shuts down a session's socket first, so that the client notices, although the manager's copy keeps
+ * the socket open a little longer. */
 static void close_for_good(const struct fdstore_item *item)
 {
     uint32_t number;
@@ -98,8 +99,7 @@ void fdstore_close(struct fdstore *fdstore, bool forget)
         if (item->fd >= 0 && !forget) {
             close(item->fd);
         } else if (item->fd >= 0) {
-            log_warning("the service manager passed a descriptor \"%s\" that is of no use here; "
-                        "closed it",
+            log_warning("the service manager passed an unknown descriptor \"%s\"; closed it",
                         item->name);
             fdstore_drop(fdstore, item->name);
             close_for_good(item);
@@ -184,7 +184,7 @@ int fdstore_put(const struct fdstore *fdstore, const char *name, const int *fds,
 
 void fdstore_drop(const struct fdstore *fdstore, const char *name)
 {
-    (void)fdstore; /* inactive or not: an earlier broker may have put it there */
+    (void)fdstore; /* active or not: an earlier broker may have put it there */
     char text[300];
     (void)snprintf(text, sizeof text, "FDSTOREREMOVE=1\nFDNAME=%s", name);
     notify_manager(text);
@@ -192,7 +192,7 @@ void fdstore_drop(const struct fdstore *fdstore, const char *name)
 
 int fdstore_barrier(const struct fdstore *fdstore)
 {
-    (void)fdstore; /* inactive or not, as fdstore_drop */
+    (void)fdstore; /* active or not, as fdstore_drop */
     int ends[2];
     if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
         return -errno;

@@ -1,20 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* The service manager's descriptor store: what of the broker outlives its process.
+/* The service manager's fd store: the descriptors that outlive the broker's process.
  *
  * The manager keeps copies of descriptors under names and passes them to the next process of the
- * service (FileDescriptorStoreMax= in systemd.service(5)). It does so when $NOTIFY_SOCKET and
- * $FDSTORE are set; $FDSTORE is how many it keeps (systemd sets it from version 254 on, the unit
- * file before). Anywhere else the store is inactive: nothing is put there, and what an earlier
- * broker has left there is dropped.
+ * service (FileDescriptorStoreMax= in systemd.service(5)). The store is active if $NOTIFY_SOCKET and
+ * $FDSTORE are set; $FDSTORE is its capacity (set by systemd since version 254, and by the unit file
+ * before). An inactive store takes nothing, and drops what an earlier broker has left in it.
  *
  *   name                    descriptors
  *   sw-arena                the arena, read-write
  *   sw-index                the index, read-write
- *   sw-ledger               what of the broker's own state a successor needs (ledger.h)
- *   sw-listen               the listening socket, unless the manager made it
+ *   sw-ledger               the broker's own state that a successor needs (ledger.h)
+ *   sw-listen               the listening socket, unless the manager created it
  *   sw-session-N-EPOCH      the page and the socket of session N
  *
- * It moves descriptors and knows nothing of what is in them.
+ * The store moves descriptors and knows nothing about their contents.
  */
 #ifndef SWB_HANDOVER_FDSTORE_H
 #define SWB_HANDOVER_FDSTORE_H
@@ -24,14 +23,12 @@
 
 #include "core/error.h"
 
-#define FDSTORE_ARENA  "sw-arena"
-#define FDSTORE_INDEX  "sw-index"
-#define FDSTORE_LEDGER "sw-ledger"
-#define FDSTORE_LISTEN "sw-listen"
-#define FDSTORE_PREFIX "sw-"
-#define FDSTORE_SHARED                                                                             \
-    4u /* descriptors that belong to no session: those with the first four names \
-                          */
+#define FDSTORE_ARENA   "sw-arena"
+#define FDSTORE_INDEX   "sw-index"
+#define FDSTORE_LEDGER  "sw-ledger"
+#define FDSTORE_LISTEN  "sw-listen"
+#define FDSTORE_PREFIX  "sw-"
+#define FDSTORE_SHARED  4u /* descriptors that belong to no session: the first four names */
 #define FDSTORE_SESSION 2u /* descriptors of a session */
 #define FDSTORE_NAME    64u
 
@@ -43,40 +40,41 @@ struct fdstore_item {
 struct fdstore {
     bool active;
     uint32_t capacity;          /* descriptors; 0: inactive */
-    struct fdstore_item *items; /* what the manager has passed */
+    struct fdstore_item *items; /* that the manager has passed */
     uint32_t count;
     long passed_to; /* the parent process, which the descriptors were meant for; 0: none were */
 };
 
-/* Takes what the manager passes. Without a manager the store is inactive and empty. */
+/* Takes the descriptors that the manager passes. Without a manager, the store is inactive and empty. */
 int fdstore_open(struct fdstore *fdstore, struct swi_error *error);
-/* Closes what nobody has taken. forget: for good, so it goes out of the manager's store as well. */
+/* Closes the descriptors that were not taken. forget: removes them from the manager's store too. */
 void fdstore_close(struct fdstore *fdstore, bool forget);
 
-/* How many sessions can be stored; UINT32_MAX when the store is inactive. */
+/* How many sessions can be stored; UINT32_MAX if the store is inactive. */
 uint32_t fdstore_sessions(const struct fdstore *fdstore);
 
-/* The descriptor of that name, the caller's from here on; -1: there is none. When there are several
- * the others stay. */
+/* Takes the first descriptor of that name, which the caller then owns; -1 if there is none. */
 int fdstore_take(struct fdstore *fdstore, const char *name);
-/* Closes all of that name, and takes it out of the manager's store. */
+/* Closes all descriptors of that name and removes them from the manager's store. */
 void fdstore_discard(struct fdstore *fdstore, const char *name);
-/* The name of something that nobody has taken and that begins so; NULL: nothing. Valid until it is
- * taken. */
+/* The name of a descriptor that was not taken and whose name begins with prefix; NULL if there is
+ * none. Valid until it is taken. */
 const char *fdstore_find(const struct fdstore *fdstore, const char *prefix);
-/* A listening socket that is not the broker's own, but the manager's; -1: none. */
+/* Takes a listening socket that the manager created; -1 if there is none. */
 int fdstore_take_activation(struct fdstore *fdstore);
 
-/* Copies into the manager's store. 0, or why it could not be sent: the manager does not say whether
- * it had room. */
+/* Sends copies to the manager's store. Returns 0, or why they could not be sent; the manager does not
+ * say whether it had room. */
 int fdstore_put(const struct fdstore *fdstore, const char *name, const int *fds, unsigned count);
-/* Out of the manager's store, whoever has put it there. Nothing is sent without a manager. */
+/* Removes the name from the manager's store, even if an earlier broker put it there. Does nothing
+ * without a manager. */
 void fdstore_drop(const struct fdstore *fdstore, const char *name);
-/* A descriptor that hangs up once the manager has done all that it was told before; or -errno. */
+/* Returns a descriptor that hangs up once the manager has processed all earlier messages; or
+ * -errno. */
 int fdstore_barrier(const struct fdstore *fdstore);
 
 void fdstore_session_name(char name[static FDSTORE_NAME], uint32_t number, uint64_t epoch);
-/* False when it is no such name. */
+/* False if it is not such a name. */
 bool fdstore_parse_session(const char *name, uint32_t *ret_number, uint64_t *ret_epoch);
 
 #endif

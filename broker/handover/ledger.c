@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The ledger of one arena. */
+/* Creating and mapping the ledger, and the order of its stores. */
 #include "handover/ledger.h"
 
 #include <assert.h>
@@ -49,7 +49,8 @@ int ledger_create(uint64_t arena_bytes, struct ledger_file *ret, struct swi_erro
     if (result < 0) {
         if (file.fd >= 0)
             close(file.fd);
-        return swi_fail(error, result, "cannot make the broker's ledger: %s", sw_strerror(result));
+        return swi_fail(error, result, "cannot create the broker's ledger: %s",
+                        sw_strerror(result));
     }
     file.ledger->header = (struct ledger_header){.magic = LEDGER_MAGIC,
                                                  .version = LEDGER_VERSION,
@@ -59,7 +60,7 @@ int ledger_create(uint64_t arena_bytes, struct ledger_file *ret, struct swi_erro
     return 0;
 }
 
-static bool in_order(const struct ledger_file *file)
+static bool is_valid(const struct ledger_file *file)
 {
     const struct ledger_header *header = &file->ledger->header;
     return header->magic == LEDGER_MAGIC && header->version == LEDGER_VERSION &&
@@ -77,15 +78,14 @@ int ledger_open(int fd, struct ledger_file *ret, struct swi_error *error)
     int seals = fcntl(fd, F_GET_SEALS);
     if (seals < 0 || (seals & SEALS) != SEALS || fstat(fd, &status) < 0 ||
         status.st_size < (off_t)sizeof(struct ledger))
-        return swi_fail(error, SW_EVERSION, "the stored ledger is not one of this version's");
+        return swi_fail(error, SW_EVERSION, "the stored ledger is not of this version");
     file.size = (size_t)status.st_size;
     int result = map(&file);
     if (result < 0)
         return swi_fail(error, result, "cannot map the stored ledger: %s", sw_strerror(result));
-    if (!in_order(&file)) {
+    if (!is_valid(&file)) {
         (void)munmap(file.ledger, file.size);
-        return swi_fail(error, SW_EVERSION,
-                        "the stored ledger is of another version or not in order");
+        return swi_fail(error, SW_EVERSION, "the stored ledger is of another version or damaged");
     }
     *ret = file;
     return 0;
@@ -145,12 +145,12 @@ uint32_t ledger_add_load(struct ledger_session *session, uint64_t tag, uint32_t 
 {
     for (uint32_t place = 0; place < LEDGER_LOADS; place++) {
         struct ledger_load *load = &session->load[place];
-        if (load->counts)
+        if (load->valid)
             continue;
         load->tag = tag;
         load->chunk = chunk;
         ledger_settle();
-        load->counts = 1;
+        load->valid = 1;
         ledger_settle();
         return place;
     }
@@ -161,6 +161,6 @@ void ledger_remove_load(struct ledger_session *session, uint32_t place)
 {
     if (place == LEDGER_NOWHERE)
         return;
-    session->load[place].counts = 0;
+    session->load[place].valid = 0;
     ledger_settle();
 }

@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: MIT */
-/* The ledger: what of the broker's own state its successor needs, besides arena, index and pages.
+/* The ledger: the broker's own state that a successor needs, besides arena, index and pages.
  *
- * A memfd that only brokers map. Everything is written as it happens, so that a broker that is
- * killed leaves it as right as one that stops: a process that dies has made its stores in program
- * order up to some point, and no others. So each record has one field that makes it count, which is
- * stored after all its others and cleared before them; what is half-written at a death does not
- * count. (This orders nothing for other processors: there is one reader, later.)
+ * A memfd that only brokers map. Every change is written at once, so that a broker that is killed
+ * leaves a ledger as good as one that stops: a process that dies has made its stores in program
+ * order up to some point, and no others. Each record therefore has one field that validates it; it
+ * is stored after all other fields and cleared before them, so that a record that is half-written
+ * at the death is not valid. (This orders nothing between processors: the one reader comes later.)
  *
- *   header       who may adopt this, how much of the arena is reserved, whether the end was clean
- *   range[]      parts of the arena that nobody may use until the machine boots again
- *   revision[]   models whose chunks have ids: name and incarnation    counts by: incarnation
- *   chunk[]      by chunk id: which component of which revision        counts by: its revision
- *   session[]    by number: who it is, what it has open, what it waits for    counts by: state
- *   huge[]       by block of the arena: whether it is a huge page
+ *   part         contents                                                     valid by
+ *   header       who may adopt it, the reserved size, whether the end was clean
+ *   range[]      parts of the arena that stay unused until the next boot      header.ranges
+ *   revision[]   models whose chunks have ids: name and incarnation           incarnation
+ *   chunk[]      by chunk id: the component of a revision                     its revision
+ *   session[]    by number: the client, its open models, its pending loads    state
+ *   huge[]       by block of the arena: 1 if it is a huge page
  *
- * The index says what is in the arena, the ledger says what it is for. Where they disagree, or
- * either is not in order, a successor believes neither (daemon/takeover.h).
+ * The index describes the contents of the arena, the ledger describes their use. If they disagree,
+ * or if either is invalid, a successor trusts neither (daemon/takeover.h).
  */
 #ifndef SWB_HANDOVER_LEDGER_H
 #define SWB_HANDOVER_LEDGER_H
@@ -43,14 +44,14 @@ struct ledger_header {
     uint64_t magic;
     uint32_t version;
     uint32_t layout_hash; /* LEDGER_HASH: of what clients and broker share, and of this file */
-    uint64_t instance;    /* the index's */
+    uint64_t instance;    /* of the index */
     uint64_t arena_bytes;
-    uint64_t reserved_bytes;                  /* at most what is reserved */
+    uint64_t reserved_bytes;                  /* never more than is reserved */
     uint64_t listener_device, listener_inode; /* of the socket file */
-    uint64_t boots;                           /* brokers that have had it before this one */
-    uint32_t clean; /* LEDGER_CLEAN: its broker stopped, every read had come back; LEDGER_TRY for
-                       each broker that has begun to take it over since one has lived on and hashed
-                       all of it */
+    uint64_t boots;                           /* brokers that owned it before this one */
+    uint32_t clean; /* LEDGER_CLEAN: its broker stopped after every read had completed; plus
+                       LEDGER_TRY for each broker that has begun to take it over since the last one
+                       that survived and hashed everything */
     uint32_t ranges;
 };
 
@@ -66,19 +67,19 @@ struct ledger_revision {
 };
 
 struct ledger_chunk {
-    uint32_t revision; /* place in revision[] */
+    uint32_t revision; /* index in revision[] */
     uint32_t ordinal;
 };
 
-/* A handle that an OPEN with this tag has made. */
+/* The handle that an OPEN with this tag has created. */
 #define LEDGER_OPENED(tag, handle) ((uint32_t)(tag) << 8 | ((uint32_t)(handle) + 1))
-_Static_assert(LEDGER_MODELS < 256, "it has eight bits there");
+_Static_assert(LEDGER_MODELS < 256, "LEDGER_OPENED has eight bits for a handle");
 
-/* A LOAD that was not answered yet. */
+/* A LOAD that has not been answered. */
 struct ledger_load {
     uint64_t tag;
     uint32_t chunk;
-    uint32_t counts;
+    uint32_t valid;
 };
 
 enum ledger_session_state {
@@ -89,12 +90,12 @@ enum ledger_session_state {
 
 struct ledger_session {
     uint32_t state;
-    uint32_t owing;   /* answers wait in the broker's memory: they are lost with it */
+    uint32_t owing;   /* answers wait in the broker's memory and are lost with it */
     uint32_t in_hand; /* how often the message at the head of its socket was begun */
     uint32_t opened;  /* by that message: LEDGER_OPENED; 0: nothing */
     uint64_t epoch;
-    uint64_t page_inode, socket_inode; /* which descriptors these are */
-    uint64_t process_start;            /* of the client's process, as /proc tells; 0: unknown */
+    uint64_t page_inode, socket_inode; /* to recognize its descriptors */
+    uint64_t process_start;            /* of the client's process, from /proc; 0: unknown */
     int32_t pid;
     uint32_t uid;
     char name[SWI_CLIENT_MAX + 1];
@@ -127,26 +128,27 @@ struct ledger_file {
     size_t size;
 };
 
-/* Sealed against resizing, mode 0600. arena_bytes: a multiple of SWI_BLOCK_BYTES. */
+/* Creates a memfd of mode 0600, sealed against resizing. arena_bytes: a multiple of
+ * SWI_BLOCK_BYTES. */
 int ledger_create(uint64_t arena_bytes, struct ledger_file *ret, struct swi_error *error);
-/* Maps a predecessor's after checking length, seals, magic, version and layout. The descriptor is
- * the file's on success. */
+/* Maps a predecessor's ledger after checking length, seals, magic, version and layout. On success
+ * *ret owns the descriptor. */
 int ledger_open(int fd, struct ledger_file *ret, struct swi_error *error);
 void ledger_close(struct ledger_file *file);
 
-/* Keeps the order of stores around it, as one who dies between them leaves it. */
+/* Keeps the stores before it and after it in program order. */
 void ledger_settle(void);
 
-/* False: no room for another; then nothing may be adopted any more. */
+/* False: there is no room for another range, and the memory must not be adopted any more. */
 bool ledger_add_range(struct ledger *ledger, uint64_t from, uint64_t bytes);
 
-/* Returns its place, or LEDGER_NOWHERE when there is no room: such a revision is not adopted. */
+/* Returns its index, or LEDGER_NOWHERE if there is no room: such a revision is not adopted. */
 uint32_t ledger_add_revision(struct ledger *ledger, const char *name, uint64_t incarnation,
                              const uint32_t *ids, uint32_t count);
 /* place may be LEDGER_NOWHERE. */
 void ledger_remove_revision(struct ledger *ledger, uint32_t place);
 
-/* A place in the session's loads; LEDGER_NOWHERE when all are taken. */
+/* Returns an index in the session's loads; LEDGER_NOWHERE if all are taken. */
 uint32_t ledger_add_load(struct ledger_session *session, uint64_t tag, uint32_t chunk);
 void ledger_remove_load(struct ledger_session *session, uint32_t place);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Talking with the service manager, through libsystemd. */
+/* sd_notify.h through libsystemd. */
 #include "handover/sd_notify.h"
 
 #include <errno.h>
@@ -10,13 +10,13 @@
 
 #include "base/log.h"
 
-_Static_assert(NOTIFY_FIRST_FD == SD_LISTEN_FDS_START, "as sd_listen_fds(3) has it");
+_Static_assert(NOTIFY_FIRST_FD == SD_LISTEN_FDS_START, "as in sd_listen_fds(3)");
 
 void notify_manager(const char *state)
 {
     int result = sd_notify(0, state);
     if (result < 0)
-        log_warning("cannot tell the service manager: %s", sw_strerror(result));
+        log_warning("cannot notify the service manager: %s", sw_strerror(result));
 }
 
 bool notify_can_send_fds(void)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Talking with the service manager where libsystemd is not there: datagrams of text to it, and the
- * descriptors that a process of a service starts with. */
+/* sd_notify.h without libsystemd: datagrams of text, and the descriptors that the process of a
+ * service starts with. */
 #include "handover/sd_notify.h"
 
 #include <errno.h>
@@ -31,7 +31,7 @@ void notify_manager(const char *state)
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0 || sendto(fd, state, strlen(state), MSG_NOSIGNAL, (const struct sockaddr *)&address,
                          (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length)) < 0)
-        log_warning("cannot tell the service manager at %s: %s", path, sw_strerror(-errno));
+        log_warning("cannot notify the service manager at %s: %s", path, sw_strerror(-errno));
     if (fd >= 0)
         close(fd);
 }
@@ -62,7 +62,7 @@ static bool parse(const char *text, unsigned long *ret)
     return true;
 }
 
-/* The next of the names, which colons part; "unknown" when there is none. */
+/* The next of the colon-separated names; "unknown" if there is none. */
 static char *take_name(const char **names)
 {
     if (!*names || !**names)

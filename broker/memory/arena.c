@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Runs in address order in a doubly linked list of array elements. Every operation but freeing
- * walks the list: a placement happens once per read of a chunk, which takes at least a hundred
- * times as long.
+/* A doubly linked list of runs in address order, in an array. Every operation walks the list: a
+ * placement happens once per read of a chunk, which takes at least a hundred times as long.
  */
 #include "memory/arena.h"
 
@@ -9,9 +8,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define RUNS_MAX                                                                                   \
-    (2 * SWI_CHUNKS + 2) /* every id owns one run, and a free one lies between any two */
-#define NONE UINT32_MAX
+#define RUNS_MAX (2 * SWI_CHUNKS + 2) /* each id owns one run, with a free run between any two */
+#define NONE     UINT32_MAX
 
 struct run {
     uint64_t offset, bytes;
@@ -39,8 +37,8 @@ struct arena {
     uint32_t *peaks;             /* [RUNS_MAX], scratch: candidates with falling peaks */
     uint32_t first, last;
     uint32_t spare; /* list of unused elements, by next */
-    uint32_t fresh; /* elements from here on were never used */
-    uint64_t limit, end, used;
+    uint32_t fresh; /* the first element that was never used */
+    uint64_t limit, end;
 };
 
 static uint64_t round_up(uint64_t value, uint64_t unit)
@@ -83,9 +81,9 @@ void arena_destroy(struct arena *arena)
     free(arena);
 }
 
-/* ---- the list ------------------------------------------------------- */
+/* ---- the list -------------------------------------------------------------------------------- */
 
-/* A new run behind `previous` (NONE: first). */
+/* Inserts a run after `previous` (NONE: at the front). */
 static uint32_t insert(struct arena *arena, uint32_t previous, uint64_t offset, uint64_t bytes,
                        uint32_t owner)
 {
@@ -117,7 +115,7 @@ static bool is_free(const struct arena *arena, uint32_t at)
     return at != NONE && arena->run[at].owner == ARENA_NOBODY;
 }
 
-/* Moves `end` to where it belongs: at limit, or at the end of the last owned run beyond it. */
+/* Sets `end` to the limit, or to the end of the last owned run if that lies beyond the limit. */
 static void settle_end(struct arena *arena)
 {
     uint64_t owned = 0;
@@ -153,11 +151,6 @@ uint64_t arena_end(const struct arena *arena)
     return arena->end;
 }
 
-uint64_t arena_used(const struct arena *arena)
-{
-    return arena->used;
-}
-
 uint64_t arena_free_tail(const struct arena *arena)
 {
     return arena->end == arena->limit && is_free(arena, arena->last)
@@ -165,7 +158,7 @@ uint64_t arena_free_tail(const struct arena *arena)
                : arena->limit;
 }
 
-/* ---- placement ------------------------------------------------------- */
+/* ---- placement ------------------------------------------------------------------------------- */
 
 /* Cuts [start, start + bytes) out of a free run. */
 static void take(struct arena *arena, uint32_t at, uint64_t start, uint64_t bytes, uint32_t owner)
@@ -180,7 +173,6 @@ static void take(struct arena *arena, uint32_t at, uint64_t start, uint64_t byte
     hole->owner = owner;
     if (after > 0)
         insert(arena, at, start + bytes, after, ARENA_NOBODY);
-    arena->used += bytes;
 }
 
 bool arena_place(struct arena *arena, uint64_t bytes, uint32_t owner, uint64_t *ret_offset)
@@ -225,7 +217,6 @@ void arena_free(struct arena *arena, uint64_t offset)
         at = arena->run[at].next;
     assert(at != NONE && !is_free(arena, at) && "only an owned range can be freed");
     struct run *run = &arena->run[at];
-    arena->used -= run->bytes;
     run->owner = ARENA_NOBODY;
     uint32_t next = run->next;
     if (is_free(arena, next)) {
@@ -240,7 +231,7 @@ void arena_free(struct arena *arena, uint64_t offset)
     settle_end(arena);
 }
 
-/* ---- the window of least regret ------------------------------------------------------- */
+/* ---- the window of least regret -------------------------------------------------------------- */
 
 static void list_candidates(struct arena *arena, arena_regret_fn regret, void *context)
 {
@@ -259,7 +250,7 @@ static void list_candidates(struct arena *arena, arena_regret_fn regret, void *c
         candidate->weight_before = weight;
         if (!candidate->regret.keep)
             weight += candidate->regret.weight;
-        /* A chunk that sticks out over a lowered limit frees only what lies below it. */
+        /* a chunk that crosses a lowered limit frees only its part below */
         candidate->end = min_u64(candidate->end, arena->limit);
     }
     arena->candidates = count;
@@ -270,7 +261,7 @@ static bool better(const struct arena_regret *a, const struct arena_regret *b)
     return a->peak < b->peak || (!(b->peak < a->peak) && a->weight < b->weight);
 }
 
-/* How much a neighbour's place is worth: what is kept, and the ends of the arena, most of all. */
+/* The regret per byte of a neighbour; infinite for a kept one and for the ends of the arena. */
 static double density(const struct arena *arena, uint32_t at)
 {
     if (at >= arena->candidates || arena->candidate[at].regret.keep)
@@ -279,10 +270,10 @@ static double density(const struct arena *arena, uint32_t at)
     return candidate->regret.weight / (double)(candidate->end - candidate->offset);
 }
 
-/* Candidates [first, last) are evictable or free. For each of them as the left end the shortest
- * sufficient window is looked at: a longer one costs at least as much. Both ends only move forward,
- * so this is linear. `peaks` holds the candidates of the window whose peak no later one exceeds:
- * its head is the window's peak. */
+/* Candidates [first, last) are evictable or free. Considers, for each left end, the shortest
+ * sufficient window: a longer one costs at least as much. Both ends only move forward, so this is
+ * linear. `peaks` holds those candidates in the window whose peak no later one exceeds; its head is
+ * the window's peak. */
 static bool search_stretch(struct arena *arena, uint32_t first, uint32_t last, uint64_t bytes,
                            struct found *best)
 {
@@ -300,7 +291,7 @@ static bool search_stretch(struct arena *arena, uint32_t first, uint32_t last, u
             arena->peaks[tail++] = right++;
         }
         if (all[right - 1].end < need)
-            break; /* every further left end needs more */
+            break; /* the windows of later left ends end even further on */
         struct arena_regret regret = {
             .peak = all[arena->peaks[head]].regret.peak,
             .weight = all[right - 1].weight_before + all[right - 1].regret.weight -
@@ -352,26 +343,4 @@ uint32_t arena_owners(const struct arena *arena, uint64_t from, uint64_t to, uin
         count++;
     }
     return count;
-}
-
-bool arena_check(const struct arena *arena)
-{
-    uint64_t at_offset = 0, used = 0;
-    uint32_t previous = NONE;
-    for (uint32_t at = arena->first; at != NONE; at = arena->run[at].next) {
-        const struct run *run = &arena->run[at];
-        if (run->offset != at_offset || run->bytes == 0 || run->bytes % ARENA_UNIT != 0 ||
-            run->previous != previous)
-            return false;
-        if (is_free(arena, at) && is_free(arena, previous))
-            return false;
-        if (!is_free(arena, at))
-            used += run->bytes;
-        at_offset += run->bytes;
-        previous = at;
-    }
-    bool tail_is_needed =
-        arena->end == arena->limit || (arena->last != NONE && !is_free(arena, arena->last));
-    return at_offset == arena->end && previous == arena->last && used == arena->used &&
-           arena->limit <= arena->end && tail_is_needed;
 }

@@ -1,20 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* Placement of chunks in the arena: which contiguous range a chunk gets, and which neighbours must
- * leave for it.
+/* Placement of chunks in the arena: which contiguous range a chunk gets, and which adjacent chunks
+ * must leave for it.
  *
- * Pure: it knows offsets and lengths, never memory. The space [0, end) is a list of runs in address
- * order, each free or owned by one chunk. Invariants (arena_check):
+ * Pure: it works on offsets and lengths and never touches memory. The space [0, end) is a list of
+ * runs in address order, each free or owned by one chunk. Invariants:
  *   - runs cover [0, end) without gap or overlap, every bound is a multiple of ARENA_UNIT;
- *   - no two free runs touch each other; the last run is free or ends at `end`;
- *   - used_bytes is the sum of the owned runs.
- * New chunks are placed below `limit` only; end > limit while chunks beyond a lowered limit have
- * not left.
+ *   - no two free runs touch each other; the last run is free or ends at `end`.
+ * New chunks are placed below `limit` only; end > limit while chunks remain beyond a lowered limit.
  *
  * Chunks are packed without regard to huge-page boundaries: every block of the segment is a huge
- * page whatever lies in it, and gaps would cost hits (a tenth of them, measured on passes through a
- * model in an arena of three quarters its size).
+ * page anyway, and gaps would cost hits (a tenth of them, measured on passes through a model in an
+ * arena of three quarters its size).
  *
- * It does not decide whom to evict: the caller's regret callback does.
+ * The caller's regret callback decides which chunks to evict.
  */
 #ifndef SWB_MEMORY_ARENA_H
 #define SWB_MEMORY_ARENA_H
@@ -29,35 +27,33 @@
 
 struct arena;
 
-/* NULL: out of memory. Starts with limit and end at 0. */
+/* NULL: out of memory. limit and end start at 0. */
 struct arena *arena_create(void);
 void arena_destroy(struct arena *arena);
 
-/* Where chunks may be placed: [0, limit), a multiple of ARENA_UNIT. */
+/* Allows placement in [0, limit); limit is a multiple of ARENA_UNIT. */
 void arena_set_limit(struct arena *arena, uint64_t limit);
 uint64_t arena_limit(const struct arena *arena);
-/* Offset past the last byte that may still be owned; arena_set_limit's value once everything beyond
- * it is free. */
+/* The offset past the last owned byte, or the limit if that is higher. */
 uint64_t arena_end(const struct arena *arena);
-uint64_t arena_used(const struct arena *arena);
-/* Where the free run that touches the limit begins; the limit when it is not free. */
+/* The start of the free run that ends at the limit; the limit itself if there is no such run. */
 uint64_t arena_free_tail(const struct arena *arena);
 
-/* Length of a chunk's range: bytes rounded up to ARENA_UNIT. */
+/* The length of a chunk's range: bytes rounded up to ARENA_UNIT. */
 uint64_t arena_range_bytes(uint64_t bytes);
-/* Best fit among the holes below limit. False when none is large enough. */
+/* Places a chunk in the best-fitting hole below the limit. False if no hole is large enough. */
 bool arena_place(struct arena *arena, uint64_t bytes, uint32_t owner, uint64_t *ret_offset);
-/* The same within one span, after a window was emptied; false when the span is not free or too
- * short. */
+/* The same within one span, for instance an emptied window; false if the span has no sufficient
+ * hole. */
 bool arena_place_within(struct arena *arena, uint64_t from, uint64_t to, uint64_t bytes,
                         uint32_t owner, uint64_t *ret_offset);
-/* Gives back the range that starts at offset; it must be owned. */
+/* Frees the range that starts at offset, which must be owned. */
 void arena_free(struct arena *arena, uint64_t offset);
 
-/* What evicting one chunk costs. Windows are compared by the largest peak in them, then by the sum
- * of weights. */
+/* The cost of evicting one chunk. Windows compare by the largest peak in them, then by the sum of
+ * weights. */
 struct arena_regret {
-    bool keep; /* cannot leave now: pinned, being read, or needed sooner */
+    bool keep; /* not evictable now: pinned, being read, or needed sooner */
     double peak;
     double weight;
 };
@@ -65,21 +61,19 @@ typedef struct arena_regret (*arena_regret_fn)(void *context, uint32_t owner);
 
 struct arena_window {
     uint64_t from, to; /* whole runs; to is at most limit */
-    uint64_t start;    /* of the chunk in it */
+    uint64_t start;    /* where the new chunk goes */
     struct arena_regret regret;
 };
-/* The adjacent free and evictable runs that hold `bytes` with least regret. The first such window
- * in address order wins a tie. The chunk goes to the end whose neighbour is regretted more, so that
- * what is left over can join the other one when that leaves. False when there is no window. */
+/* Finds the window of adjacent free and evictable runs that holds `bytes` with the least regret; the
+ * first one in address order wins a tie. The chunk goes to the end of the window whose neighbour is
+ * regretted more, so that the remainder can merge with the other neighbour when that leaves. False
+ * if there is no window. */
 bool arena_find_window(struct arena *arena, uint64_t bytes, arena_regret_fn regret, void *context,
                        struct arena_window *ret);
 
-/* Owners of the runs that touch [from, to), in address order; returns their number, writes at most
- * capacity. */
+/* Lists the owners of the runs that touch [from, to), in address order. Returns their number;
+ * writes at most capacity. */
 uint32_t arena_owners(const struct arena *arena, uint64_t from, uint64_t to, uint32_t *owners,
                       uint32_t capacity);
-
-/* All invariants above; for tests and assertions. */
-bool arena_check(const struct arena *arena);
 
 #endif

@@ -22,7 +22,7 @@ static bool read_limit(const char *path, uint64_t *ret)
     return known;
 }
 
-/* Takes the smallest limit of directory root/group and of every group above it. */
+/* Lowers *least to the smallest limit of root/group and of every group above it. */
 static void climb(const char *root, const char *group, const char *file, uint64_t *least,
                   char *path, size_t path_size)
 {
@@ -32,7 +32,7 @@ static void climb(const char *root, const char *group, const char *file, uint64_
         char candidate[2048];
         (void)snprintf(candidate, sizeof candidate, "%s%s/%s", root, at, file);
         uint64_t limit;
-        /* cgroup v1 writes a huge number where there is no limit */
+        /* without a limit, cgroup v1 shows a huge number */
         if (read_limit(candidate, &limit) && limit < *least && limit < (UINT64_C(1) << 60)) {
             *least = limit;
             if (path)

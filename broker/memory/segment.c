@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Linux calls behind segment.h. */
+/* The system calls behind segment.h. */
 #include "memory/segment.h"
 
 #include <errno.h>
@@ -40,7 +40,7 @@ static void close_fd(int *fd)
     *fd = -1;
 }
 
-/* The same object, read-only. */
+/* Opens the same object read-only. */
 static int reopen_read_only(int fd, struct swi_error *error)
 {
     char path[64];
@@ -91,7 +91,7 @@ static int open_unnamed_shm(struct swi_error *error)
                     strerror(errno));
 }
 
-/* Maps the whole object at a block-aligned address: only there can a block become a huge page. */
+/* Maps the whole object at a block-aligned address: elsewhere no block could become a huge page. */
 static int map_aligned(struct segment *segment, struct swi_error *error)
 {
     uint64_t padded = segment->max_bytes + SWI_BLOCK_BYTES;
@@ -115,7 +115,7 @@ static int map_aligned(struct segment *segment, struct swi_error *error)
         (void)munmap(room, lead);
     if (SWI_BLOCK_BYTES - lead > 0)
         (void)munmap(base + segment->max_bytes, SWI_BLOCK_BYTES - lead);
-    /* A core dump of the broker should not hold gigabytes of weights. */
+    /* keep gigabytes of weights out of core dumps */
     (void)madvise(base, segment->max_bytes, MADV_DONTDUMP);
     segment->base = base;
     return 0;
@@ -126,7 +126,7 @@ int segment_create(struct segment *segment, uint64_t max_bytes, struct swi_error
     *segment = (struct segment){.fd = -1, .client_fd = -1, .max_bytes = block_round_up(max_bytes)};
     int result = 0;
     if (segment->max_bytes == 0 || segment->max_bytes > INT64_MAX)
-        return swi_fail(error, -EINVAL, "an arena of %llu bytes is impossible",
+        return swi_fail(error, -EINVAL, "cannot create an arena of %llu bytes",
                         (unsigned long long)max_bytes);
     segment->is_huge = calloc(segment->max_bytes / SWI_BLOCK_BYTES, 1);
     if (!segment->is_huge)
@@ -179,18 +179,19 @@ static void set_reserved(struct segment *segment, uint64_t bytes)
         *segment->kept_reserved = bytes;
 }
 
-/* An arena object of that length that this process may write. */
+/* Checks that fd is a writable arena object of that length. */
 static int check_object(int fd, uint64_t max_bytes, struct swi_error *error)
 {
     struct stat status;
     int flags = fcntl(fd, F_GETFL);
     if (flags < 0 || fstat(fd, &status) < 0)
-        return swi_fail(error, -errno, "cannot look at the stored arena: %s", strerror(errno));
+        return swi_fail(error, -errno, "cannot inspect the stored arena: %s", strerror(errno));
     if (!S_ISREG(status.st_mode) || (flags & O_ACCMODE) != O_RDWR || (status.st_mode & 077) != 0 ||
         status.st_uid != geteuid())
-        return swi_fail(error, SW_EVERSION, "the stored arena is not this user's own memory");
+        return swi_fail(error, SW_EVERSION, "the stored arena does not belong to this user alone");
     if ((uint64_t)status.st_size != max_bytes)
-        return swi_fail(error, SW_EVERSION, "the stored arena has %llu bytes, its index says %llu",
+        return swi_fail(error, SW_EVERSION,
+                        "the stored arena has %llu bytes, but its index says %llu",
                         (unsigned long long)status.st_size, (unsigned long long)max_bytes);
     return 0;
 }
@@ -232,7 +233,7 @@ int segment_check_space(const struct segment *segment, uint64_t goal_bytes, stru
     swi_size_format(wanted, want_text, sizeof want_text);
     struct statvfs fs;
     if (fstatvfs(segment->fd, &fs) < 0)
-        return swi_fail(error, -errno, "cannot ask /dev/shm for its size: %s", strerror(errno));
+        return swi_fail(error, -errno, "cannot read the size of /dev/shm: %s", strerror(errno));
     uint64_t available = (uint64_t)fs.f_bavail * fs.f_frsize;
     if (fs.f_blocks > 0 && available < wanted) { /* f_blocks 0: a tmpfs without a limit */
         swi_size_format(available, have_text, sizeof have_text);
@@ -253,7 +254,7 @@ bool segment_fits(const struct segment *segment, uint64_t goal_bytes)
            (fs.f_blocks == 0 || (uint64_t)fs.f_blocks * fs.f_frsize >= goal_bytes);
 }
 
-/* ---- reserving ------------------------------------------------------- */
+/* ---- reserving ------------------------------------------------------------------------------- */
 
 static int allocate(const struct segment *segment, uint64_t from, uint64_t bytes,
                     struct swi_error *error)
@@ -284,7 +285,7 @@ int segment_back(struct segment *segment, uint64_t block, struct swi_error *erro
     return allocate(segment, from, rest < SWI_BLOCK_BYTES ? rest : SWI_BLOCK_BYTES, error);
 }
 
-/* Tries to make one whole block a huge page; its first page is allocated already. */
+/* Tries to make one whole block a huge page. Its first page is allocated already. */
 static bool collapse(struct segment *segment, uint64_t from)
 {
     uint8_t *block = segment->base + from;
@@ -296,7 +297,7 @@ static bool collapse(struct segment *segment, uint64_t from)
     return false;
 }
 
-/* Backs one whole block. */
+/* Backs one whole block with memory, a huge page if possible. */
 static int fill_block(struct segment *segment, uint64_t from, struct swi_error *error)
 {
     int result = allocate(segment, from, SWI_PAGE_BYTES, error);
@@ -313,7 +314,7 @@ static int reserve_block(struct segment *segment, uint64_t goal_bytes, struct sw
 {
     uint64_t from = segment->reserved_bytes / SWI_BLOCK_BYTES * SWI_BLOCK_BYTES;
     uint64_t to = from + SWI_BLOCK_BYTES;
-    if (to > goal_bytes) { /* the budget ends within the block: no more memory than it says */
+    if (to > goal_bytes) { /* the budget ends within the block */
         int result = allocate(segment, from, goal_bytes - from, error);
         if (result == 0)
             set_reserved(segment, goal_bytes);
@@ -361,9 +362,9 @@ void segment_trim(struct segment *segment, uint64_t keep_bytes)
     if (keep >= have)
         return;
     uint64_t before = segment->reserved_bytes;
-    set_reserved(segment, keep); /* first: a note of memory that is not there would be worse */
+    set_reserved(segment, keep); /* first, so that it never exceeds the memory */
     if (punch(segment, keep, have - keep) < 0) {
-        set_reserved(segment, before); /* still reserved, and reported so */
+        set_reserved(segment, before); /* the memory is still reserved */
         return;
     }
     for (uint64_t block = keep / SWI_BLOCK_BYTES; block < have / SWI_BLOCK_BYTES; block++)
@@ -379,12 +380,12 @@ int segment_renew(struct segment *segment, uint64_t block, struct swi_error *err
     forget_huge(segment, block);
     if (from >= segment->reserved_bytes)
         return 0;
-    if (segment->reserved_bytes - from < SWI_BLOCK_BYTES) /* the budget ends within it */
+    if (segment->reserved_bytes - from < SWI_BLOCK_BYTES) /* the budget ends within the block */
         return allocate(segment, from, segment->reserved_bytes - from, error);
     return fill_block(segment, from, error);
 }
 
-/* ---- the index ------------------------------------------------------- */
+/* ---- the index ------------------------------------------------------------------------------- */
 
 int index_segment_create(struct index_segment *segment, struct swi_error *error)
 {
@@ -421,7 +422,7 @@ int index_segment_adopt(struct index_segment *segment, int fd, struct swi_error 
     int seals = fcntl(fd, F_GET_SEALS); /* the kernel may have added F_SEAL_EXEC */
     if (seals < 0 || (seals & INDEX_SEALS) != INDEX_SEALS || (seals & unwritable) != 0 ||
         fstat(fd, &status) < 0 || status.st_size != (off_t)sizeof(struct swi_index))
-        return swi_fail(error, SW_EVERSION, "the stored index is not one of this version's");
+        return swi_fail(error, SW_EVERSION, "the stored index is not of this version");
     struct index_segment adopted = {.fd = fd, .client_fd = reopen_read_only(fd, error)};
     if (adopted.client_fd < 0)
         return adopted.client_fd;

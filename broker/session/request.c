@@ -202,7 +202,7 @@ void request_resume(struct session *session)
 {
     for (uint32_t place = 0; place < LEDGER_LOADS; place++) {
         struct ledger_load load = session->record->load[place];
-        if (!load.counts)
+        if (!load.valid)
             continue;
         bool known = false;
         for (uint32_t i = 0; i < SESSION_MODELS && !known; i++)

@@ -108,7 +108,7 @@ Test(log, leaves_out_what_is_less_urgent)
     cr_assert_eq(size, 0);
 }
 
-Test(log, limits_each_cause_and_says_what_was_left_out)
+Test(log, limits_each_cause_and_reports_what_it_suppressed)
 {
     start(NULL, "warning");
     misbehave(400);
@@ -129,8 +129,8 @@ Test(log, limits_each_cause_and_says_what_was_left_out)
     cr_assert_eq((int64_t)told + left_out, 401, "%zu told, %d left out", told, (int)left_out);
     cr_assert_eq(count(text, "sent 1 descriptors"), 1, "%s", text);
     int64_t sum = 0;
-    for (const char *at = text; (at = strstr(at, "left out "));)
-        sum += strtol(at += strlen("left out "), NULL, 10);
+    for (const char *at = text; (at = strstr(at, "suppressed "));)
+        sum += strtol(at += strlen("suppressed "), NULL, 10);
     cr_assert_eq(sum, left_out, "%s", text);
 }
 
