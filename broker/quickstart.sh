@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# From a fresh clone to several workers computing on one shared copy of a model's weights.
+# Builds a fresh clone and shows several workers computing on one shared copy of a model's weights.
 #
 #   bash broker/quickstart.sh [--model DIR] [--workers N] [--cache-size SIZE]
 #
-#   --model DIR   a Hugging Face directory (config.json, model.safetensors, vocab.txt) or a chunk
-#                 directory; without it a small random model is made
-#   --workers N   worker processes (default 4)
-#   --cache-size  the broker's budget, such as 512M (default: a little more than the model)
+#   --model DIR       a Hugging Face directory (config.json, model.safetensors, vocab.txt) or a chunk
+#                     directory; default: a small model with random weights
+#   --workers N       number of worker processes, 1 to 64; default 4
+#   --cache-size SIZE the broker's memory for weights, such as 512M; default: the size of the model
 #
-# Installs the Debian packages it needs, builds into build/release, starts a broker on a private socket,
-# runs the workers, prints what they computed, the memory they share and the cache's statistics, and stops
-# and removes everything it started.
+# Installs missing Debian packages, builds into build/release, starts a broker on a private socket, runs the
+# workers, prints their results, the memory they share and the cache statistics, and then stops and removes
+# everything it started.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 here=$PWD
@@ -40,14 +40,14 @@ while [ $# -gt 0 ]; do
         usage
         exit 0
         ;;
-    *) fail "unknown argument $1; see --help" ;;
+    *) fail "unknown argument '$1'; see --help" ;;
     esac
 done
-case $workers in '' | *[!0-9]* | 0) fail "--workers takes a number from 1 to 64, not '$workers'" ;; esac
-[ "$workers" -le 64 ] || fail "--workers takes a number from 1 to 64, not '$workers'"
+case $workers in '' | *[!0-9]* | 0) fail "--workers must be 1 to 64, not '$workers'" ;; esac
+[ "$workers" -le 64 ] || fail "--workers must be 1 to 64, not '$workers'"
 if [ -n "$model" ]; then
     [ -d "$model" ] || fail "--model $model is not a directory"
-    [ -f "$model/config.json" ] || fail "--model $model holds no config.json; give a Hugging Face or chunk directory"
+    [ -f "$model/config.json" ] || fail "--model $model has no config.json; give a Hugging Face or chunk directory"
     model=$(cd "$model" && pwd)
 fi
 
@@ -68,12 +68,29 @@ trap 'exit 143' TERM
 
 step() { printf '\n== %s\n' "$*"; }
 
-step "Building"
+# Shows how far ninja has got, on a terminal only; the line disappears at the end.
+show_progress() {
+    if [ -t 2 ]; then
+        awk -F'[][/]' -v start="$(date +%s)" '/^\[[0-9]+\/[0-9]+\]/ {
+            "date +%s" | getline now; close("date +%s"); took = now - start
+            rate = took > 0 ? $2 / took : 0
+            printf "\r\033[Kbuilding: %d of %d files", $2, $3
+            if (rate > 0) printf ", %.1f/s, %d s left", rate, ($3 - $2) / rate
+            fflush()
+        } END { printf "\r\033[K" }' >&2
+    else
+        cat >/dev/null
+    fi
+}
+
+step "Build"
 bash broker/dependencies.sh
-cmake --preset release -DSW_TESTS=OFF >"$scratch/build.log" 2>&1 &&
-    cmake --build --preset release >>"$scratch/build.log" 2>&1 || {
+{
+    cmake --preset release -DSW_TESTS=OFF >"$scratch/build.log" 2>&1 &&
+        cmake --build --preset release 2>&1 | tee -a "$scratch/build.log" | show_progress
+} || {
     tail -n 40 "$scratch/build.log" >&2
-    fail "the build failed; its last lines are above"
+    fail "the build failed; the last lines of its log are above"
 }
 bin=$here/build/release
 echo "programs are in build/release"
@@ -82,7 +99,7 @@ step "Model"
 if [ -n "$model" ] && grep -qs '"format_version"' "$model/chunk_info.json"; then
     catalog=$model
     name=$(basename "$model")
-    echo "$name: taking the chunk directory as it is"
+    echo "$name: a chunk directory, used as it is"
 elif [ -n "$model" ]; then
     catalog=$scratch/catalog
     name=$(basename "$model")
@@ -93,12 +110,13 @@ else
     name=minilm-l6-random
     mkdir "$catalog"
     "$bin/swchunk" synth minilm-l6 "$catalog/$name" --seed 1
-    echo "$name: random weights, so the numbers below mean nothing; --model DIR takes a real one"
+    echo "$name: random weights, so the results below are meaningless; use --model DIR for a real model"
 fi
 chunks=$catalog
 [ -f "$chunks/chunk_info.json" ] || chunks=$catalog/$name
 "$bin/swchunk" info "$chunks"
-[ -n "$cache_size" ] || cache_size=$(du -smL "$chunks" | awk '{print $1 + 16}')M
+# whole blocks of 2 MiB, the unit in which the broker reserves memory
+[ -n "$cache_size" ] || cache_size=$(du -smL "$chunks" | awk '{print $1 + 2 - $1 % 2}')M
 
 step "Broker"
 export SW_SOCKET=$scratch/broker.sock
@@ -108,11 +126,11 @@ for ((tries = 0; ; tries++)); do
     "$bin/swctl" ping >/dev/null 2>&1 && break
     if [ "$tries" -ge 200 ] || ! kill -0 "$broker" 2>/dev/null; then
         cat "$scratch/broker.log" >&2
-        fail "the broker did not become ready; its messages are above"
+        fail "the broker did not start; its messages are above"
     fi
     sleep 0.05
 done
-echo "swbrokerd is process $broker, cache $cache_size, socket $SW_SOCKET"
+echo "swbrokerd: pid $broker, cache size $cache_size, socket $SW_SOCKET"
 
 texts=(
     "The tide comes in twice a day, and the boats rise with it."
@@ -129,7 +147,7 @@ texts=(
     "Many programs can read the same page of memory."
 )
 
-step "$workers workers, each a process of its own"
+step "Workers ($workers processes)"
 for ((w = 0; w < workers; w++)); do
     mkfifo "$scratch/in.$w"
     "$bin/swbert" embed --model "$name" --normalize <"$scratch/in.$w" >"$scratch/out.$w" 2>"$scratch/err.$w" &
@@ -155,23 +173,26 @@ for ((w = 0; w < workers; w++)); do
         "$scratch/out.$w"
 done
 
-step "Memory, while all of them are loaded (PSS: shared pages divided among their users)"
-pss_kb() { awk '/^Pss:/ {print $2}' "/proc/$1/smaps_rollup" 2>/dev/null || echo 0; }
-total=$(pss_kb "$broker")
-printf '  %-8s %8d  %7d KiB\n' broker "$broker" "$total"
-for pid in "${worker_pids[@]}"; do
-    kb=$(pss_kb "$pid")
-    total=$((total + kb))
-    printf '  %-8s %8d  %7d KiB\n' worker "$pid" "$kb"
+step "Memory, with every worker loaded"
+# Of shared memory each process is charged its share, so that the sum is what the machine spends.
+charged_kb() { awk '/^Pss:/ {all = $2} /^Pss_Shmem:/ {shared = $2} END {print shared + 0, all - shared}' "/proc/$1/smaps_rollup"; }
+row() { printf '  %-7s %8s  %14s  %14s\n' "$@"; }
+row "" pid "weights" "own memory"
+weights=0 own=0
+for pid in "$broker" "${worker_pids[@]}"; do
+    read -r share private < <(charged_kb "$pid")
+    weights=$((weights + share)) own=$((own + private))
+    role=worker
+    [ "$pid" != "$broker" ] || role=broker
+    row "$role" "$pid" "$share KiB" "$private KiB"
 done
-resident=$("$bin/swctl" stats --json | sed -nE 's/.*"resident_bytes": *([0-9]+).*/\1/p')
-printf '  %-17s  %7d KiB\n' "sum" "$total"
-printf '  %-17s  %7d KiB, one copy for all of them\n' "weights resident" $((resident / 1024))
+row sum "" "$weights KiB" "$own KiB"
+echo "The weights are in memory once: all processes map the same arena, and each is charged a share of it."
 
-step "Cache"
+step "Cache statistics"
 "$bin/swctl" stats
 
-step "Stopping"
+step "Stop"
 for ((w = 0; w < workers; w++)); do exec {feeds[w]}>&-; done
 for pid in "${worker_pids[@]}"; do wait "$pid" || fail "worker $pid ended with status $?"; done
 worker_pids=()
@@ -179,4 +200,4 @@ kill -TERM "$broker"
 wait "$broker" || fail "the broker ended with status $?"
 broker=
 [ ! -e "$SW_SOCKET" ] || fail "the broker left its socket behind"
-echo "all workers and the broker have ended; nothing is left behind"
+echo "The workers and the broker have stopped, and nothing is left behind."
