@@ -5,13 +5,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <linux/openat2.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -63,10 +60,12 @@ static void __attribute__((format(printf, 2, 3))) line(struct trace *trace, cons
         stop(trace, "it has become too large; record a shorter time");
 }
 
-/* Takes the descriptor, whatever comes of it. */
-static int begin(int fd, const char *path, struct cache *cache, uint64_t now_ns, struct trace **ret,
-                 struct swi_error *error)
+int trace_open(const char *path, struct cache *cache, uint64_t now_ns, struct trace **ret,
+               struct swi_error *error)
 {
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0600);
+    if (fd < 0)
+        return swi_fail(error, -errno, "cannot write the trace %s: %s", path, sw_strerror(-errno));
     struct trace *trace = calloc(1, sizeof *trace);
     char *copy = strdup(path);
     FILE *file = trace && copy ? fdopen(fd, "w") : NULL;
@@ -88,73 +87,6 @@ static int begin(int fd, const char *path, struct cache *cache, uint64_t now_ns,
     swi_trace_switch(cache_index(cache), true);
     *ret = trace;
     return 0;
-}
-
-int trace_open(const char *path, struct cache *cache, uint64_t now_ns, struct trace **ret,
-               struct swi_error *error)
-{
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0600);
-    if (fd < 0)
-        return swi_fail(error, -errno, "cannot write the trace %s: %s", path, sw_strerror(-errno));
-    return begin(fd, path, cache, now_ns, ret, error);
-}
-
-/* A new file, or an own regular one that is emptied. Returns a descriptor or -errno. */
-static int open_safely(const char *path, bool overwrite)
-{
-    struct open_how how = {
-        .flags = O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW,
-        .mode = 0600,
-        .resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
-    };
-    if (!overwrite)
-        how.flags |= O_EXCL;
-    long fd;
-    do
-        fd = syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how);
-    while (fd < 0 && (errno == EINTR || errno == EAGAIN));
-    if (fd < 0)
-        return -errno;
-    struct stat status;
-    int result = fstat((int)fd, &status) < 0 ? -errno : 0;
-    /* not before this is it known what would be emptied */
-    if (result == 0 && (!S_ISREG(status.st_mode) || status.st_uid != geteuid()))
-        result = -EPERM;
-    if (result == 0 && ftruncate((int)fd, 0) < 0)
-        result = -errno;
-    if (result < 0)
-        (void)close((int)fd);
-    return result < 0 ? result : (int)fd;
-}
-
-static const char *what_to_do(int code)
-{
-    switch (code) {
-    case -EEXIST:
-        return "; name another file, or overwrite it with --force";
-    case -ELOOP:
-        return ": a part of the path is a symbolic link; name the place itself";
-    case -EPERM:
-        return ": it is no regular file of the broker's user; name another one";
-    case -EROFS:
-    case -EACCES:
-        return "; name a directory that the broker's user may write (its service may see some "
-               "read-only)";
-    default:
-        return "";
-    }
-}
-
-int trace_open_safely(const char *path, bool overwrite, struct cache *cache, uint64_t now_ns,
-                      struct trace **ret, struct swi_error *error)
-{
-    if (path[0] != '/')
-        return swi_fail(error, -EINVAL, "the trace needs an absolute path, not %.200s", path);
-    int fd = open_safely(path, overwrite);
-    if (fd < 0)
-        return swi_fail(error, fd, "cannot write the trace %.200s: %s%s", path, sw_strerror(fd),
-                        what_to_do(fd));
-    return begin(fd, path, cache, now_ns, ret, error);
 }
 
 void trace_skip(struct trace *trace, uint32_t session, const struct swi_page *page)

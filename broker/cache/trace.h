@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The recorder: what clients do with chunks, written to a file (swbrokerd --trace FILE, or swctl
- * trace start FILE).
+/* The recorder: what clients do with chunks, written to a file (swbrokerd --trace FILE).
  *
  * Hits never reach the broker. While a recorder exists, clients leave a record of every use in
  * their page (core/lease), and the recorder fetches them: every few milliseconds, and once more
@@ -47,11 +46,6 @@ struct trace;
  * borrowed and must outlive the recorder. */
 int trace_open(const char *path, struct cache *cache, uint64_t now_ns, struct trace **ret,
                struct swi_error *error);
-/* The same for a path that an operator named while the broker runs, and that others may be able to
- * write around: absolute, no part of it a symbolic link; the file is new, or with `overwrite` a
- * regular file of the broker's own user. Errors: -EEXIST, -ELOOP, -EPERM …, with what to do. */
-int trace_open_safely(const char *path, bool overwrite, struct cache *cache, uint64_t now_ns,
-                      struct trace **ret, struct swi_error *error);
 /* Passes over what the session's client has noted so far, in an earlier recording. */
 void trace_skip(struct trace *trace, uint32_t session, const struct swi_page *page);
 /* Switches tracing off, writes the end. NULL is allowed. */

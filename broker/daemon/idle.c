@@ -1,68 +1,70 @@
 /* SPDX-License-Identifier: MIT */
-/* Ending by itself. */
+/* --exit-when-idle. */
 #include "daemon/idle.h"
 
 #include <poll.h>
 
 #include "base/log.h"
 #include "core/start_lock.h"
-#include "daemon/broker.h"
 #include "session/session.h"
 
-#define FIRST_CLIENT_NS (10 * LOOP_NS_PER_S) /* whoever started it may be slow to connect */
+#define FIRST_CLIENT_NS (10 * LOOP_NS_PER_S) /* who started the broker may be slow to connect */
 
 void idle_init(struct idle *idle)
 {
     *idle = (struct idle){.busy_ns = loop_now(), .lock = -1};
 }
 
-/* Operators look, and need no weights. Whoever has not said yet what he is may be a client. */
-static bool has_clients(const struct broker *broker)
+/* Operators need no weights. A NEW session may become a client. */
+static bool has_clients(const struct sessions *sessions, const struct listener *listener)
 {
     const struct session *session;
-    TAILQ_FOREACH(session, &broker->connections, link)
-    if (session->state != SESSION_OPERATOR)
-        return true;
-    struct pollfd waiting = {.fd = broker->listener.fd, .events = POLLIN};
+    TAILQ_FOREACH(session, &sessions->connections, link)
+    {
+        if (session->state != SESSION_OPERATOR)
+            return true;
+    }
+    struct pollfd waiting = {.fd = listener->fd, .events = POLLIN};
     return poll(&waiting, 1, 0) > 0;
 }
 
-void idle_check(struct broker *broker, uint64_t now_ns)
+bool idle_check(struct idle *idle, const struct sessions *sessions, const struct listener *listener,
+                uint64_t now_ns)
 {
-    struct idle *idle = &broker->idle;
-    if (broker->options.idle_s == IDLE_NEVER || broker->stopping)
-        return;
-    if (has_clients(broker) || idle->sessions != broker->counters.sessions) {
-        idle->sessions = broker->counters.sessions;
+    uint32_t idle_s = sessions->options->idle_s;
+    if (idle_s == OPTIONS_NEVER_IDLE)
+        return false;
+    if (has_clients(sessions, listener) || idle->sessions != sessions->counters->sessions) {
+        idle->sessions = sessions->counters->sessions;
         idle->busy_ns = now_ns;
-        return;
+        return false;
     }
-    uint64_t patience_ns = broker->options.idle_s * LOOP_NS_PER_S;
+    uint64_t patience_ns = idle_s * LOOP_NS_PER_S;
     if (idle->sessions == 0 && patience_ns < FIRST_CLIENT_NS)
         patience_ns = FIRST_CLIENT_NS;
     if (now_ns - idle->busy_ns < patience_ns)
-        return;
-    if (!broker->listener.borrowed) { /* else whoever connects gets the next broker */
-        idle->lock = swi_start_lock_take(broker->listener.path);
+        return false;
+    if (!listener->borrowed) { /* else the next client starts the next broker */
+        idle->lock = swi_start_lock_take(listener->path);
         if (idle->lock < 0)
-            return; /* somebody is about to connect */
+            return false; /* a client is about to connect */
     }
-    if (has_clients(broker)) { /* and this one was faster */
+    if (has_clients(sessions, listener)) { /* one connected before the lock was taken */
         if (idle->lock >= 0)
             swi_start_lock_release(idle->lock);
         idle->lock = -1;
-        return;
+        return false;
     }
-    log_info("no client for %u seconds", broker->options.idle_s);
-    broker->stopping = true;
+    log_info("no client for %u seconds", idle_s);
+    return true;
 }
 
-void idle_fini(struct broker *broker)
+void idle_fini(const struct idle *idle, const struct broker_options *options,
+               const struct listener *listener)
 {
-    const struct listener *listener = &broker->listener;
-    if (broker->options.idle_s == IDLE_NEVER || listener->borrowed || !listener->path[0])
+    if (options->idle_s == OPTIONS_NEVER_IDLE || listener->borrowed || !listener->path[0])
         return;
-    int lock = broker->idle.lock;
+    int lock = idle->lock;
     if (lock < 0) /* ended by a signal */
         lock = swi_start_lock_take(listener->path);
     if (lock >= 0)

@@ -1,26 +1,23 @@
 /* SPDX-License-Identifier: MIT */
-/* --exit-when-idle: a broker that ends when nobody needs it any more. */
+/* --exit-when-idle: ends the broker when its last client has left. */
 #ifndef SWB_DAEMON_IDLE_H
 #define SWB_DAEMON_IDLE_H
 
-#include <stdint.h>
-
-#define IDLE_NEVER UINT32_MAX
-#define IDLE_MAX_S 86400u /* the longest that may be asked for */
-
-struct broker;
+#include "session/listener.h"
+#include "session/sessions.h"
 
 struct idle {
-    uint64_t busy_ns;  /* when somebody was last seen */
-    uint64_t sessions; /* that had been by then */
-    int lock;          /* held since the decision to end; else -1 */
+    uint64_t busy_ns;  /* when there last was a client */
+    uint64_t sessions; /* that had attached by then */
+    int lock;          /* held from the decision to end on; else -1 */
 };
 
 void idle_init(struct idle *idle);
-/* Called every now and then; stops the broker when its last client has been gone for long enough.
- */
-void idle_check(struct broker *broker, uint64_t now_ns);
-/* When everything else of the broker is gone: removes the lock file beside the socket. */
-void idle_fini(struct broker *broker);
+/* Call it now and then. True: the last client left long enough ago, the broker is to stop. */
+bool idle_check(struct idle *idle, const struct sessions *sessions, const struct listener *listener,
+                uint64_t now_ns);
+/* At the very end of the broker: removes the lock file beside the socket. */
+void idle_fini(const struct idle *idle, const struct broker_options *options,
+               const struct listener *listener);
 
 #endif

@@ -3,7 +3,7 @@
 #include <stdio.h>
 
 #include "core/program.h"
-#include "daemon/broker.h"
+#include "daemon/run.h"
 #include "settings/settings.h"
 
 enum exit_code { EXIT_FAILED = 1, EXIT_USAGE = 2 };

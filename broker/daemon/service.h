@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the service manager hears of the broker: that it is ready, reloading or stopping, one line
- * for systemctl status, and, where the unit has a watchdog, that the event loop turns.
+/* Notifies the service manager: the broker is ready, reloads or stops, one line for systemctl status,
+ * and, if the unit has a watchdog, that the event loop turns.
  *
  *   start ──READY──▶ serving ◀──RELOADING, READY──▶ reloading
  *                       └──STOPPING──▶ the end
@@ -10,27 +10,24 @@
 #ifndef SWB_DAEMON_SERVICE_H
 #define SWB_DAEMON_SERVICE_H
 
-#include <stdbool.h>
-#include <stdint.h>
-
-#include "base/loop.h"
-
-struct broker;
+#include "session/sessions.h"
 
 #define SERVICE_STATUS 160u
 
 struct service {
+    const struct sessions *sessions; /* borrowed */
     struct loop_timer timer;
-    uint64_t every_ns;           /* between two looks */
-    bool watched;                /* the manager expects to hear of every turn of the timer */
-    char status[SERVICE_STATUS]; /* as it was told last */
+    uint64_t every_ns;           /* between two notifications */
+    bool watched;                /* the manager has a watchdog */
+    char status[SERVICE_STATUS]; /* as sent last */
 };
 
-/* The broker serves. The timer needs broker->loop until service_stopping. */
-void service_ready(struct broker *broker);
-/* Around a reload: the manager counts it as one until the second call. */
-void service_reloading(struct broker *broker);
-void service_reloaded(struct broker *broker);
-void service_stopping(struct broker *broker);
+/* The broker serves. The sessions and their loop are needed until service_stopping. */
+void service_ready(struct service *service, const struct sessions *sessions);
+/* Around a reload: the manager shows "reloading" until the second call. Nothing before
+ * service_ready: the first scan belongs to the start. */
+void service_reloading(const struct service *service);
+void service_reloaded(struct service *service);
+void service_stopping(struct service *service);
 
 #endif

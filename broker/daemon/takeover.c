@@ -14,9 +14,10 @@
 #include "base/log.h"
 #include "core/lease.h"
 #include "core/size.h"
+#include "session/attach.h"
 #include "session/client_page.h"
+#include "session/receive.h"
 #include "session/request.h"
-#include "session/session.h"
 
 /* A message is begun again by the next broker once: what ends that as well may be its fault. */
 #define MESSAGE_TRIES  2u
@@ -66,7 +67,7 @@ static int take_ledger(struct broker *broker, struct swi_error *error)
     return 0;
 }
 
-int adopt_listener(struct broker *broker, struct swi_error *error)
+int takeover_listener(struct broker *broker, struct swi_error *error)
 {
     const struct broker_options *options = &broker->options;
     int result = take_ledger(broker, error);
@@ -90,7 +91,7 @@ int adopt_listener(struct broker *broker, struct swi_error *error)
             "this one; start swbrokerd with exec there",
             broker->fdstore.passed_to);
     /* one that is taken over may belong to a group that may not use it any more */
-    if (result == 0 && (taken || options->socket_gid != BROKER_NO_GROUP))
+    if (result == 0 && (taken || options->socket_gid != OPTIONS_NO_GROUP))
         result = listener_set_access(&broker->listener, options->socket_mode, options->socket_gid,
                                      error);
     if (result == 0 && !taken)
@@ -234,8 +235,8 @@ static int create_memory(struct broker *broker, const struct cache_options *opti
     return 0;
 }
 
-int adopt_memory(struct broker *broker, const struct cache_options *options,
-                 struct swi_error *error)
+int takeover_memory(struct broker *broker, const struct cache_options *options,
+                    struct swi_error *error)
 {
     int result = take_memory(broker, options, error);
     if (result == 0)
@@ -373,7 +374,7 @@ static const char *judge(struct broker *broker, const struct pair *pair, uint32_
                          uint64_t epoch)
 {
     const struct ledger_session *record = &broker->ledger.ledger->session[number];
-    if (broker->sessions[number])
+    if (broker->sessions.by_number[number])
         return "another one has its number";
     if (record->epoch != epoch || swi_session_epoch(cache_index(broker->cache), number) != epoch)
         return "its epoch is over";
@@ -397,7 +398,7 @@ static const char *take_session(struct broker *broker, struct pair *pair, uint32
         broker->counters.page_garbage++;
         return "its page is not in order";
     }
-    struct session *session = session_create(broker, pair->socket);
+    struct session *session = session_create(&broker->sessions, pair->socket);
     if (session)
         pair->socket = -1;
     if (!session || session_adopt(session, number, page, name) < 0) {
@@ -409,7 +410,7 @@ static const char *take_session(struct broker *broker, struct pair *pair, uint32
         session_doom(session, "its process is another");
         return "its process has ended";
     }
-    broker->adopted_sessions++;
+    broker->sessions.adopted_count++;
     session_watch(session);
     log_detail("%s taken over", session_describe(session));
     return NULL;
@@ -446,14 +447,14 @@ static void resume_session(struct broker *broker, const char *stored_name)
 static void revoke_others(struct broker *broker)
 {
     for (uint32_t number = 0; number < SWI_SESSIONS; number++) {
-        if (broker->sessions[number])
+        if (broker->sessions.by_number[number])
             continue;
         (void)swi_session_revoke(cache_index(broker->cache), number);
         broker->ledger.ledger->session[number].state = LEDGER_NONE;
     }
 }
 
-int adopt_resume(struct broker *broker, struct swi_error *error)
+int takeover_resume(struct broker *broker, struct swi_error *error)
 {
     struct ledger_header *header = &broker->ledger.ledger->header;
     bool clean = header->clean % LEDGER_TRY == LEDGER_CLEAN;
@@ -467,22 +468,23 @@ int adopt_resume(struct broker *broker, struct swi_error *error)
     header->clean -= header->clean % LEDGER_TRY;
     header->boots++;
     ledger_settle();
-    result = cache_settle(broker->cache, clean, loop_now(), &broker->adopted, error);
+    struct cache_adopted adopted;
+    result = cache_settle(broker->cache, clean, loop_now(), &adopted, error);
     if (result < 0)
         return result;
+    broker->control.adopted_chunks = adopted.resident;
     broker->settled = true;
     for (uint32_t number = 0; number < SWI_SESSIONS; number++) {
-        struct session *session = broker->sessions[number];
+        struct session *session = broker->sessions.by_number[number];
         if (session && session->state == SESSION_ATTACHED) /* an answer that fails dooms it */
             request_resume(session);
     }
-    const struct cache_adopted *adopted = &broker->adopted;
     log_info("took over %u chunks and %u sessions from a broker that %s; %u wait for their hash",
-             adopted->resident, broker->adopted_sessions, clean ? "stopped" : "was killed",
-             adopted->withheld);
-    if (adopted->cut_off)
+             adopted.resident, broker->sessions.adopted_count, clean ? "stopped" : "was killed",
+             adopted.withheld);
+    if (adopted.cut_off)
         log_info("%u reads had been cut off: %u chunks beside them were dropped, %u parts of the "
                  "arena stay unused until the machine boots again",
-                 adopted->cut_off, adopted->dropped, adopted->quarantined);
+                 adopted.cut_off, adopted.dropped, adopted.quarantined);
     return 0;
 }

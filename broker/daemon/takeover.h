@@ -61,11 +61,11 @@
 #include "daemon/broker.h"
 
 /* From the store or new; and into the store what is new. The ledger comes with the socket. */
-int adopt_listener(struct broker *broker, struct swi_error *error);
+int takeover_listener(struct broker *broker, struct swi_error *error);
 /* broker->settled afterwards: it is new, and there is nothing to resume. */
-int adopt_memory(struct broker *broker, const struct cache_options *options,
-                 struct swi_error *error);
+int takeover_memory(struct broker *broker, const struct cache_options *options,
+                    struct swi_error *error);
 /* After the first scan of the catalog: revisions, sessions, then the rest. */
-int adopt_resume(struct broker *broker, struct swi_error *error);
+int takeover_resume(struct broker *broker, struct swi_error *error);
 
 #endif

@@ -1,35 +1,57 @@
 /* SPDX-License-Identifier: MIT */
-/* The operator's verbs: a JSON request, a JSON answer.
- *
- *   anyone who may connect:
- *   {"verb":"ping"} {"verb":"stats"} {"verb":"models"} {"verb":"clients"}
- *   {"verb":"ls","model":"m","component":"c"}            both optional
- *
- *   root, the broker's own user and the admin group:
- *   {"verb":"clear","model":"m","component":"c"}         both optional
- *   {"verb":"warm","model":"m","component":"c"}          component optional; answered when loaded
- *   {"verb":"pin","model":"m","component":"c"}           the same, and it stays
- *   {"verb":"unpin","model":"m","component":"c"}         component optional
- *   {"verb":"verify","model":"m","component":"c"}        both optional; answered when done
- *   {"verb":"resize","bytes":N}
- *   {"verb":"reload"}
- *
- *   root and the broker's own user only, for the broker writes a file:
- *   {"verb":"trace","action":"start|stop|status","path":"/…","force":true}
- *
- * An answer is {"ok":true,…} or {"ok":false,"code":…,"error":"…"}. Before the answer of warm, pin,
- * push and verify, a request with "progress":true gets
- * {"progress":{"chunks":N,"of_chunks":N,"bytes":N, "of_bytes":N}} now and then.
- */
+/* What the operator's verbs work with. One thread: the loop's. */
 #ifndef SWB_OPERATOR_CONTROL_H
 #define SWB_OPERATOR_CONTROL_H
 
+#include <jansson.h>
+
 #include "session/session.h"
 
-/* Answers now or, for warm, later. text is not zero-terminated. */
-void control_handle(struct session *session, uint64_t tag, const char *text, size_t size);
+struct pinned;
+struct push;
+struct redis_tier;
+struct verify;
+struct where;
 
-/* {"ok":false,…}; new reference. */
-json_t *control_failure(int code, const char *message);
+/* What a reload changed. */
+struct control_reloaded {
+    json_t *settings; /* new reference, as in daemon/reload.h; NULL: they could not be read */
+    struct catalog_changes catalog;
+    uint32_t pins_ended;
+};
+
+struct control {
+    /* Borrowed. The daemon sets these before the first request. */
+    struct loop *loop;
+    struct cache *cache;
+    struct catalog *catalog;
+    struct sessions *sessions;
+    struct redis_tier *redis; /* NULL: none */
+    /* Reads the settings and the catalog again. On failure ret may hold the settings still. */
+    int (*reload)(void *context, struct control_reloaded *ret, struct swi_error *error);
+    void *reload_context;
+    uint64_t started_ns;
+    uint32_t adopted_chunks; /* from an earlier broker */
+
+    TAILQ_HEAD(, pinned) pins;
+    uint64_t pinned_bytes; /* by pins, as ranges of the arena */
+    uint32_t pinned_chunks;
+    TAILQ_HEAD(, verify) verifies; /* under way; the first one has its turn */
+    struct push *push;             /* under way; NULL: none */
+    TAILQ_HEAD(, where) wheres;    /* under way */
+    uint32_t where_count;
+};
+
+void control_init(struct control *control);
+
+/* One request. */
+struct control_call {
+    struct control *control;
+    struct session *session;
+    uint64_t tag;
+    const char *model, *component; /* the target; NULL: not given */
+    bool progress;                 /* wants progress before the answer */
+    const json_t *request;         /* borrowed, during the call */
+};
 
 #endif

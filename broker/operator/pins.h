@@ -1,43 +1,43 @@
 /* SPDX-License-Identifier: MIT */
-/* The operator's pins: chunks that stay resident because swctl pin said so.
+/* The operator's pins: chunks that stay resident because of swctl pin.
  *
- * A pin is a wish by name, kept across reloads: when a model is replaced, its pins move to the new
- * revision (a model pinned as a whole with all its new components, single components where the new
- * revision has them); when it leaves the catalog, they end. A pinned chunk that is not resident,
- * because a resize pushed it out or its bytes turned out wrong, is loaded again.
+ * A pin goes by name and survives reloads. When a model is replaced, its pins move to the new
+ * revision: a model pinned as a whole takes all new components along, single components move if the
+ * new revision has them. When a model leaves the catalog, its pins end. A pinned chunk that is not
+ * resident, because a resize evicted it or its bytes proved damaged, is loaded again.
  *
  * Pins may take half of the cache, so that something can always be evicted. Pinning a model makes
- * the broker a user of its revision.
+ * the operator a user of its revision.
  */
 #ifndef SWB_OPERATOR_PINS_H
 #define SWB_OPERATOR_PINS_H
 
-#include "daemon/broker.h"
+#include "operator/control.h"
 
-/* The most that pins may take of a cache of this size. */
+/* How much of a cache of this size pins may take. */
 uint64_t pins_limit(uint64_t cache_bytes);
 
-/* Whether a cache of this size has room for what is pinned. Errors: SW_EQUOTA. */
-int pins_check_size(const struct broker *broker, uint64_t cache_bytes, struct swi_error *error);
+/* Whether a cache of this size has room for the pins. Errors: SW_EQUOTA. */
+int pins_check_size(const struct control *control, uint64_t cache_bytes, struct swi_error *error);
 
-/* Pins one component of a model's current revision, or all when ordinal is negative.
- * fresh[ordinal], of as many flags as the revision has components, is set for each that was not
- * pinned before. Loads nothing. Errors: SW_EQUOTA over the limit, with nothing done; -ENOMEM. */
-int pins_add(struct broker *broker, struct revision *revision, int ordinal, bool *fresh,
+/* Pins one component of a model's current revision, or all of them if ordinal is negative. Sets
+ * fresh[i], of one flag per component, for each component that was not pinned before. Loads nothing.
+ * Errors: SW_EQUOTA over the limit, with nothing done; -ENOMEM. */
+int pins_add(struct control *control, struct revision *revision, int ordinal, bool *fresh,
              struct swi_error *error);
 
 struct pins_removed {
     uint32_t chunks;
     uint64_t bytes;
 };
-/* component NULL: all of the model. What is not pinned counts nothing. */
-struct pins_removed pins_remove(struct broker *broker, const char *model, const char *component);
+/* component NULL: the whole model. Counts only what was pinned. */
+struct pins_removed pins_remove(struct control *control, const char *model, const char *component);
 
-/* Moves pins whose revision has been superseded, by a look through the catalog or by what a Redis
- * says, and loads what is pinned and not resident; to be called after either, and now and then.
- * Returns how many have ended. */
-uint32_t pins_follow(struct broker *broker);
-/* Before the catalog goes. */
-void pins_end(struct broker *broker);
+/* Moves pins whose revision was superseded, and loads pinned chunks that are not resident. Call it
+ * after each scan of the catalog, and now and then: a remote may supersede a revision at any time.
+ * Returns how many pins have ended. */
+uint32_t pins_follow(struct control *control);
+/* Removes all pins, before the catalog is destroyed. */
+void pins_end(struct control *control);
 
 #endif

@@ -13,7 +13,6 @@
 #include "base/log.h"
 #include "base/offload.h"
 #include "catalog/bundle_gather.h"
-#include "operator/control.h"
 #include "operator/report.h"
 #include "remote/redis/tier_internal.h"
 
@@ -27,10 +26,10 @@ struct reading {
 };
 
 struct push {
-    struct session *session;
+    struct control *control;
+    struct session_job job;
     struct redis_tier *tier;
     struct revision *revision;
-    uint64_t tag;
     uint32_t at; /* chunk */
     uint32_t written;
     uint64_t done_bytes, written_bytes;
@@ -55,8 +54,7 @@ static void step(struct push *push);
 
 static void push_free(struct push *push)
 {
-    struct session *session = push->session;
-    struct broker *broker = session->broker;
+    struct control *control = push->control;
     if (push->is_writing)
         redis_tier_forget_writing(push->tier, &push->writing);
     if (push->call) {
@@ -67,25 +65,19 @@ static void push_free(struct push *push)
         offload_abandon(push->gathering);
     if (push->reading) { /* its done frees it */
         push->reading->push = NULL;
-        cache_cancel_apart(broker->cache, &push->reading->load);
+        cache_cancel_apart(control->cache, &push->reading->load);
     }
     free(push->chunk);
     free(push->bundle);
-    catalog_release(broker->catalog, push->revision);
-    broker->push = NULL;
+    catalog_release(control->catalog, push->revision);
+    control->push = NULL;
+    session_job_end(&push->job);
     free(push);
-    session_watch(session); /* nothing is owed any more */
 }
 
-bool push_awaited(const struct session *session)
+static void cancel(struct session_job *job)
 {
-    return session->broker->push && session->broker->push->session == session;
-}
-
-void push_cancel(struct session *session)
-{
-    if (push_awaited(session))
-        push_free(session->broker->push);
+    push_free(LOOP_OWNER(job, struct push, job));
 }
 
 static void fail(struct push *push, int code, const char *text)
@@ -95,7 +87,7 @@ static void fail(struct push *push, int code, const char *text)
                    "%.150s: %.400s; what was pushed stays; push again when it can be",
                    push->revision->name, text);
     log_warning("push %s", whole);
-    session_reply(push->session, push->tag, control_failure(code, whole));
+    session_reply(push->job.session, push->job.tag, report_failure(code, whole));
     push_free(push);
 }
 
@@ -104,7 +96,7 @@ static void succeed(struct push *push)
     char revision[SWI_DIGEST_HEX];
     swi_digest_format(push->current.revision, revision);
     log_info("pushed model %s: %u chunks written", push->revision->name, push->written);
-    session_reply(push->session, push->tag,
+    session_reply(push->job.session, push->job.tag,
                   json_pack("{s:b, s:o, s:s, s:I, s:I, s:I}", "ok", 1, "model",
                             stats_text(push->revision->name), "revision", revision,
                             "chunks_written", (json_int_t)push->written, "bytes_written",
@@ -117,7 +109,7 @@ static void tell(struct push *push)
 {
     if (!push->progress)
         return;
-    session_progress(push->session, push->tag, &push->progress_ns,
+    session_progress(push->job.session, push->job.tag, &push->progress_ns,
                      (struct session_progress){
                          .chunks = push->at,
                          .of_chunks = (uint32_t)push->revision->manifest.count,
@@ -299,7 +291,7 @@ static void start_gathering(struct push *push)
     const struct offload_task task = {
         .work = gather, .over = gathered_all, .dispose = dispose, .owner = push, .data = gathered};
     if (result == 0)
-        result = offload_start(push->session->broker->loop, &task, &push->gathering);
+        result = offload_start(push->control->loop, &task, &push->gathering);
     if (result < 0) {
         if (gathered)
             dispose(gathered);
@@ -418,21 +410,21 @@ static void step(struct push *push)
     redis_tier_write(push->tier, &push->writing);
 }
 
-int push_start(struct session *session, uint64_t tag, const char *model, bool progress,
-               struct swi_error *error)
+int push_start(const struct control_call *call, struct swi_error *error)
 {
-    struct broker *broker = session->broker;
-    if (!broker->redis)
+    struct control *control = call->control;
+    struct redis_tier *tier = control->redis;
+    if (!tier)
         return swi_fail(error, SW_EUNSUPPORTED,
                         "this broker has no Redis; start it with --redis-url");
-    if (!broker->redis->writes)
+    if (!tier->writes)
         return swi_fail(error, -EPERM, "this broker's --redis-mode is read-only");
-    if (broker->push)
+    if (control->push)
         return swi_fail(error, SW_EQUOTA, "another push is under way; wait for it");
-    if (!redis_link_usable(broker->redis->writes))
-        return swi_fail(error, SW_ELOAD, "%s", redis_link_problem(broker->redis->writes));
+    if (!redis_link_usable(tier->writes))
+        return swi_fail(error, SW_ELOAD, "%s", redis_link_problem(tier->writes));
     struct revision *revision;
-    int result = catalog_acquire(broker->catalog, model, loop_now(), &revision, error);
+    int result = catalog_acquire(control->catalog, call->model, loop_now(), &revision, error);
     if (result < 0)
         return result;
     struct push *push = revision->stored ? NULL : calloc(1, sizeof *push);
@@ -440,17 +432,17 @@ int push_start(struct session *session, uint64_t tag, const char *model, bool pr
         result = revision->stored
                      ? swi_fail(error, SW_EUNSUPPORTED,
                                 "model %s comes from the Redis itself; push it where its files are",
-                                model)
+                                call->model)
                      : swi_fail(error, -ENOMEM, "out of memory");
-        catalog_release(broker->catalog, revision);
+        catalog_release(control->catalog, revision);
         return result;
     }
-    push->session = session;
-    push->tag = tag;
-    push->tier = broker->redis;
+    push->control = control;
+    push->tier = tier;
     push->revision = revision;
-    push->progress = progress;
-    broker->push = push;
+    push->progress = call->progress;
+    session_job_begin(call->session, &push->job, SESSION_VERB, call->tag, cancel);
+    control->push = push;
     redis_tier_end_pause(push->tier); /* whoever asks for it may have made room */
     step(push);
     return 0;

@@ -15,15 +15,9 @@
 #ifndef SWB_OPERATOR_PUSH_H
 #define SWB_OPERATOR_PUSH_H
 
-#include "session/session.h"
+#include "operator/control.h"
 
-/* The answer goes to the session with that tag, perhaps before this returns. On failure nothing was
- * sent. */
-int push_start(struct session *session, uint64_t tag, const char *model, bool progress,
-               struct swi_error *error);
-/* Whether the session waits for one. */
-bool push_awaited(const struct session *session);
-/* Nobody waits for it any more. */
-void push_cancel(struct session *session);
+/* The answer goes to the call's session, perhaps before this returns. On failure nothing was sent. */
+int push_start(const struct control_call *call, struct swi_error *error);
 
 #endif

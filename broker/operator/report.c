@@ -9,7 +9,9 @@
 
 #include "core/lease.h"
 #include "operator/pins.h"
-#include "session/session.h"
+#include "remote/redis/tier.h"
+#include "session/attach.h"
+#include "session/quota.h"
 #include "stats/stats.h"
 
 void report_put(json_t *object, const char *key, uint64_t value)
@@ -28,13 +30,18 @@ json_t *report_list(const char *key, json_t *list)
     return reply;
 }
 
+json_t *report_failure(int code, const char *message)
+{
+    return json_pack("{s:b, s:i, s:o}", "ok", 0, "code", code, "error", stats_text(message));
+}
+
 /* ---- stats ----------------------------------------------------------------------------------- */
 
-static uint64_t count_hits(const struct broker *broker)
+static uint64_t count_hits(const struct control *control)
 {
-    uint64_t hits = broker->counters.departed_hits;
+    uint64_t hits = control->sessions->counters->departed_hits;
     struct session *session;
-    TAILQ_FOREACH(session, &broker->connections, link)
+    TAILQ_FOREACH(session, &control->sessions->connections, link)
     {
         if (session->state == SESSION_ATTACHED)
             hits += session_hits(session);
@@ -44,12 +51,12 @@ static uint64_t count_hits(const struct broker *broker)
 
 /* Clients under root or the broker's own uid can write what they map, whatever the descriptor's
  * mode says. */
-static void describe_isolation(const struct broker *broker, char *text, size_t size)
+static void describe_isolation(const struct control *control, char *text, size_t size)
 {
     uint32_t shared = 0, root = 0;
     uid_t own = geteuid();
     const struct session *session;
-    TAILQ_FOREACH(session, &broker->connections, link)
+    TAILQ_FOREACH(session, &control->sessions->connections, link)
     {
         if (session->state == SESSION_ATTACHED) {
             shared += session->peer.uid == own;
@@ -75,56 +82,57 @@ static uint64_t count_bad_models(const struct catalog *catalog)
     return bad;
 }
 
-json_t *report_stats(struct broker *broker)
+json_t *report_stats(struct control *control)
 {
-    struct stats stats = {.counters = broker->counters, .has_redis = broker->redis != NULL};
-    cache_get_stats(broker->cache, &stats.cache);
-    if (broker->redis)
-        redis_tier_get_stats(broker->redis, &stats.redis);
+    struct stats stats = {.counters = *control->sessions->counters,
+                          .has_redis = control->redis != NULL};
+    cache_get_stats(control->cache, &stats.cache);
+    if (control->redis)
+        redis_tier_get_stats(control->redis, &stats.redis);
     const struct log_counts lines = log_get_counts();
     char isolation[80];
-    describe_isolation(broker, isolation, sizeof isolation);
-    stats.max_bytes = cache_max_bytes(broker->cache);
-    stats.hits = count_hits(broker);
+    describe_isolation(control, isolation, sizeof isolation);
+    stats.max_bytes = cache_max_bytes(control->cache);
+    stats.hits = count_hits(control);
     double asked = (double)stats.hits + (double)stats.cache.misses;
     stats.hit_rate = asked > 0 ? (double)stats.hits / asked : 0;
-    stats.clients = broker->session_count;
-    stats.connections = broker->connection_count;
-    stats.sessions_max = broker->options.max_sessions;
-    stats.operator_pinned_bytes = broker->pinned_bytes;
-    stats.operator_pinned_chunks = broker->pinned_chunks;
+    stats.clients = control->sessions->attached_count;
+    stats.connections = control->sessions->connection_count;
+    stats.sessions_max = control->sessions->options->max_sessions;
+    stats.operator_pinned_bytes = control->pinned_bytes;
+    stats.operator_pinned_chunks = control->pinned_chunks;
     stats.operator_pin_limit_bytes = pins_limit(stats.cache.arena_bytes);
     stats.revoked = stats.counters.quota_revoked + stats.counters.damage_revoked;
     stats.log_lines_dropped = lines.dropped;
     stats.log_lines_left_out = lines.left_out;
-    stats.restarts = broker->ledger.ledger->header.boots;
-    stats.adopted_sessions = broker->adopted_sessions;
-    stats.adopted_chunks = broker->adopted.resident;
-    stats.store_descriptors = broker->fdstore.capacity;
-    stats.models = broker->catalog->count;
-    stats.models_bad = count_bad_models(broker->catalog);
+    stats.restarts = control->sessions->ledger->header.boots;
+    stats.adopted_sessions = control->sessions->adopted_count;
+    stats.adopted_chunks = control->adopted_chunks;
+    stats.store_descriptors = control->sessions->fdstore->capacity;
+    stats.models = control->catalog->count;
+    stats.models_bad = count_bad_models(control->catalog);
     stats.isolation = isolation;
-    stats.chunks_dir = broker->catalog->path;
+    stats.chunks_dir = control->catalog->path;
     stats.version = sw_version();
-    stats.uptime_s = (double)((loop_now() - broker->started_ns) / LOOP_NS_PER_MS) / 1000;
+    stats.uptime_s = (double)((loop_now() - control->started_ns) / LOOP_NS_PER_MS) / 1000;
     stats.pid = (uint64_t)getpid();
     stats.uid = geteuid();
     stats.layout_version = SWI_LAYOUT_VERSION;
     stats.layout_hash = SWI_LAYOUT_HASH;
-    stats.tracing = broker->trace && trace_alive(broker->trace);
+    stats.tracing = control->sessions->trace && trace_alive(control->sessions->trace);
     return stats_report(&stats);
 }
 
 /* ---- models ---------------------------------------------------------------------------------- */
 
-static json_t *describe_revision(struct broker *broker, const struct revision *revision)
+static json_t *describe_revision(struct control *control, const struct revision *revision)
 {
     const struct swi_manifest *manifest = &revision->manifest;
     uint64_t resident_bytes = 0;
     uint32_t resident = 0;
     for (uint32_t i = 0; i < revision->registered; i++) {
         struct cache_chunk_view view;
-        if (cache_view(broker->cache, revision->ids[i], &view) &&
+        if (cache_view(control->cache, revision->ids[i], &view) &&
             view.entry.state == SWI_RESIDENT) {
             resident++;
             resident_bytes += view.entry.bytes;
@@ -140,15 +148,15 @@ static json_t *describe_revision(struct broker *broker, const struct revision *r
                      (int)revision->superseded);
 }
 
-json_t *report_models(struct broker *broker)
+json_t *report_models(struct control *control)
 {
     json_t *list = json_array();
     if (!list)
         return NULL;
     const struct catalog_model *model;
-    TAILQ_FOREACH(model, &broker->catalog->models, link)
+    TAILQ_FOREACH(model, &control->catalog->models, link)
     {
-        json_t *row = model->current ? describe_revision(broker, model->current)
+        json_t *row = model->current ? describe_revision(control, model->current)
                                      : json_pack("{s:o}", "model", stats_text(model->name));
         if (row && model->current)
             (void)json_object_set_new(row, "origin",
@@ -160,8 +168,8 @@ json_t *report_models(struct broker *broker)
         (void)json_array_append_new(list, row);
     }
     const struct revision *revision;
-    TAILQ_FOREACH(revision, &broker->catalog->superseded, link)
-    (void)json_array_append_new(list, describe_revision(broker, revision));
+    TAILQ_FOREACH(revision, &control->catalog->superseded, link)
+    (void)json_array_append_new(list, describe_revision(control, revision));
     return report_list("models", list);
 }
 
@@ -170,7 +178,7 @@ json_t *report_models(struct broker *broker)
 /* Where the client's passes are, as it says: what is written in its page is shown, not believed. */
 static json_t *describe_cursors(const struct session *session)
 {
-    const struct swi_index *index = cache_index(session->broker->cache);
+    const struct swi_index *index = cache_index(session->sessions->cache);
     json_t *list = json_array();
     for (unsigned lane = 0; list && lane < SW_CURSOR_LANES; lane++) {
         struct swi_cursor_value cursor = swi_cursor_get(session->page, lane);
@@ -205,19 +213,19 @@ static json_t *describe_client(struct session *session, uint64_t now_ns)
                      (int)session->peer.pid, "uid", (int)session->peer.uid, "models", names,
                      "pinned_chunks", (int)pins.chunks, "pinned_bytes", (json_int_t)pins.bytes,
                      "hits", (json_int_t)(session_hits(session) + session->hits_before), "waiting",
-                     (int)session->request_count, "age_s",
+                     (int)session->job_count[SESSION_LOAD], "age_s",
                      (double)((now_ns - session->since_ns) / LOOP_NS_PER_MS) / 1000, "rate_limited",
                      session->resume.armed ? 1 : 0, "cursors", describe_cursors(session));
 }
 
-json_t *report_clients(struct broker *broker)
+json_t *report_clients(struct control *control)
 {
     json_t *list = json_array();
     if (!list)
         return NULL;
     uint64_t now_ns = loop_now();
     struct session *session;
-    TAILQ_FOREACH(session, &broker->connections, link)
+    TAILQ_FOREACH(session, &control->sessions->connections, link)
     {
         if (session->state == SESSION_ATTACHED)
             (void)json_array_append_new(list, describe_client(session, now_ns));

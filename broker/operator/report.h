@@ -6,17 +6,19 @@
 
 #include <jansson.h>
 
-#include "daemon/broker.h"
+#include "operator/control.h"
 #include "stats/stats.h"
 
-json_t *report_stats(struct broker *broker);
+json_t *report_stats(struct control *control);
 /* model and component NULL: all. */
-json_t *report_chunks(struct broker *broker, const char *model, const char *component);
-json_t *report_models(struct broker *broker);
-json_t *report_clients(struct broker *broker);
+json_t *report_chunks(struct control *control, const char *model, const char *component);
+json_t *report_models(struct control *control);
+json_t *report_clients(struct control *control);
 
 /* {KEY:value} more; out of memory leaves it out. */
 void report_put(json_t *object, const char *key, uint64_t value);
+/* {"ok":false,"code":…,"error":"…"} */
+json_t *report_failure(int code, const char *message);
 /* {"ok":true,KEY:list}; takes the list. */
 json_t *report_list(const char *key, json_t *list);
 

@@ -29,12 +29,13 @@ static int compare(const void *a, const void *b)
 }
 
 /* Every pin of every client. Out of memory: none. */
-static struct holds collect(const struct broker *broker)
+static struct holds collect(const struct control *control)
 {
     struct holds holds = {0};
-    holds.list = calloc((size_t)broker->session_count * SWI_SLOTS + 1, sizeof *holds.list);
+    holds.list =
+        calloc((size_t)control->sessions->attached_count * SWI_SLOTS + 1, sizeof *holds.list);
     const struct session *session;
-    TAILQ_FOREACH(session, &broker->connections, link)
+    TAILQ_FOREACH(session, &control->sessions->connections, link)
     {
         if (!holds.list || session->state != SESSION_ATTACHED)
             continue;
@@ -62,7 +63,7 @@ static size_t find(const struct holds *holds, uint32_t id)
     return low;
 }
 
-static void put_holders(json_t *row, const struct broker *broker, const struct holds *holds,
+static void put_holders(json_t *row, const struct control *control, const struct holds *holds,
                         uint32_t id)
 {
     size_t at = find(holds, id);
@@ -71,7 +72,7 @@ static void put_holders(json_t *row, const struct broker *broker, const struct h
     json_t *list = json_array();
     uint32_t named = 0;
     while (at < holds->count && holds->list[at].id == id && named < HOLDERS_NAMED) {
-        const struct session *session = broker->sessions[holds->list[at].session];
+        const struct session *session = control->sessions->by_number[holds->list[at].session];
         int pins = 0;
         for (uint32_t number = holds->list[at].session;
              at < holds->count && holds->list[at].id == id && holds->list[at].session == number;
@@ -97,8 +98,8 @@ static void put_ms(json_t *row, const char *key, double ns)
     (void)json_object_set_new(row, key, json_real(floor(ns / 1e5) / 10));
 }
 
-static void put_state(json_t *row, const struct broker *broker, const struct cache_chunk_view *view,
-                      uint64_t now_ns)
+static void put_state(json_t *row, const struct control *control,
+                      const struct cache_chunk_view *view, uint64_t now_ns)
 {
     (void)json_object_set_new(row, "state",
                               json_string(view->queued ? "queued" : state_name(view->entry.state)));
@@ -110,7 +111,7 @@ static void put_state(json_t *row, const struct broker *broker, const struct cac
     report_put(row, "uses", view->uses);
     if (view->last_use_tick)
         report_put(row, "last_use_ticks_ago",
-                   swi_tick(cache_index(broker->cache)) - view->last_use_tick);
+                   swi_tick(cache_index(control->cache)) - view->last_use_tick);
     if (view->last_use_ns)
         put_ms(row, "last_use_ms_ago",
                now_ns > view->last_use_ns ? (double)(now_ns - view->last_use_ns) : 0);
@@ -122,7 +123,7 @@ static void put_state(json_t *row, const struct broker *broker, const struct cac
         (void)json_object_set_new(row, "error", json_string(sw_strerror(view->last_error)));
 }
 
-static void append(json_t *list, struct broker *broker, const struct revision *revision,
+static void append(json_t *list, struct control *control, const struct revision *revision,
                    const char *component, const struct holds *holds)
 {
     const struct swi_manifest *manifest = &revision->manifest;
@@ -138,10 +139,10 @@ static void append(json_t *list, struct broker *broker, const struct revision *r
         if (!row)
             return;
         struct cache_chunk_view view;
-        if (revision->registered && cache_view(broker->cache, revision->ids[i], &view)) {
+        if (revision->registered && cache_view(control->cache, revision->ids[i], &view)) {
             report_put(row, "id", revision->ids[i]);
-            put_state(row, broker, &view, loop_now());
-            put_holders(row, broker, holds, revision->ids[i]);
+            put_state(row, control, &view, loop_now());
+            put_holders(row, control, holds, revision->ids[i]);
         } else {
             (void)json_object_set_new(row, "state", json_string("unused"));
         }
@@ -149,24 +150,24 @@ static void append(json_t *list, struct broker *broker, const struct revision *r
     }
 }
 
-json_t *report_chunks(struct broker *broker, const char *model, const char *component)
+json_t *report_chunks(struct control *control, const char *model, const char *component)
 {
     json_t *list = json_array();
     if (!list)
         return NULL;
-    struct holds holds = collect(broker);
-    cache_look_ahead(broker->cache, loop_now());
+    struct holds holds = collect(control);
+    cache_look_ahead(control->cache, loop_now());
     const struct catalog_model *known;
-    TAILQ_FOREACH(known, &broker->catalog->models, link)
+    TAILQ_FOREACH(known, &control->catalog->models, link)
     {
         if (known->current && (!model || strcmp(known->name, model) == 0))
-            append(list, broker, known->current, component, &holds);
+            append(list, control, known->current, component, &holds);
     }
     const struct revision *revision;
-    TAILQ_FOREACH(revision, &broker->catalog->superseded, link)
+    TAILQ_FOREACH(revision, &control->catalog->superseded, link)
     {
         if (!model || strcmp(revision->name, model) == 0)
-            append(list, broker, revision, component, &holds);
+            append(list, control, revision, component, &holds);
     }
     free(holds.list);
     return report_list("chunks", list);

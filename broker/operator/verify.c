@@ -9,8 +9,8 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "operator/control.h"
 #include "operator/report.h"
+#include "session/attach.h"
 
 #define REVOKE_MOST 8u /* rounds of revoking in one turn: new clients may come between them */
 
@@ -24,8 +24,8 @@ struct item {
 
 struct verify {
     TAILQ_ENTRY(verify) link;
-    struct session *session;
-    uint64_t tag;
+    struct control *control;
+    struct session_job job;
     struct cache_rehash rehash; /* of the item under way */
     bool hashing;
     bool condemned; /* it does not match; it leaves as soon as nobody pins it */
@@ -45,25 +45,22 @@ struct verify {
 
 static void verify_free(struct verify *verify)
 {
-    struct session *session = verify->session;
-    struct broker *broker = session->broker;
+    struct control *control = verify->control;
     if (verify->hashing)
-        cache_rehash_cancel(broker->cache, &verify->rehash);
+        cache_rehash_cancel(control->cache, &verify->rehash);
     if (verify->reading)
-        cache_cancel(broker->cache, &verify->waiter);
-    TAILQ_REMOVE(&broker->verifies, verify, link);
-    session->verify = NULL;
+        cache_cancel(control->cache, &verify->waiter);
+    TAILQ_REMOVE(&control->verifies, verify, link);
+    session_job_end(&verify->job);
     json_decref(verify->rows);
     json_decref(verify->row);
     free(verify->names);
     free(verify);
-    session_watch(session); /* nothing is owed any more */
 }
 
-void verify_cancel(struct session *session)
+static void cancel(struct session_job *job)
 {
-    if (session->verify)
-        verify_free(session->verify);
+    verify_free(LOOP_OWNER(job, struct verify, job));
 }
 
 static void finish(struct verify *verify)
@@ -83,7 +80,7 @@ static void finish(struct verify *verify)
     }
     log_info("verified %u chunks: %u did not match", verify->count - verify->passed_over,
              verify->bad);
-    session_reply(verify->session, verify->tag, reply);
+    session_reply(verify->job.session, verify->job.tag, reply);
     verify_free(verify);
 }
 
@@ -91,8 +88,7 @@ static void finish(struct verify *verify)
 
 static bool still_there(const struct verify *verify, const struct item *item)
 {
-    struct swi_entry_value entry =
-        swi_entry_get(cache_index(verify->session->broker->cache), item->id);
+    struct swi_entry_value entry = swi_entry_get(cache_index(verify->control->cache), item->id);
     return entry.state == SWI_RESIDENT && entry.generation == item->generation;
 }
 
@@ -100,7 +96,7 @@ static bool still_there(const struct verify *verify, const struct item *item)
 static const char *why_gone(const struct verify *verify, const struct item *item)
 {
     struct cache_chunk_view view;
-    if (!cache_view(verify->session->broker->cache, item->id, &view) ||
+    if (!cache_view(verify->control->cache, item->id, &view) ||
         view.chunk->incarnation != item->incarnation)
         return "its model's revision has gone meanwhile";
     if (view.entry.state == SWI_RESIDENT || view.entry.state == SWI_LOADING)
@@ -152,10 +148,10 @@ static void read_again(struct cache_waiter *waiter, int status, const char *mess
 static uint32_t revoke_holders(struct verify *verify, uint32_t id, const char *model,
                                const char *component)
 {
-    struct broker *broker = verify->session->broker;
+    struct control *control = verify->control;
     uint32_t count = 0;
     for (uint32_t i = 0; i < SWI_SESSIONS; i++) {
-        struct session *session = broker->sessions[i];
+        struct session *session = control->sessions->by_number[i];
         if (!session || !session->page || swi_page_pins(session->page, id) == 0)
             continue;
         char text[400];
@@ -166,7 +162,7 @@ static uint32_t revoke_holders(struct verify *verify, uint32_t id, const char *m
         (void)json_array_append_new(
             verify->revoked, json_pack("{s:i, s:o, s:i}", "session", (int)session->number, "name",
                                        stats_text(session->name), "pid", (int)session->peer.pid));
-        broker->counters.damage_revoked++;
+        control->sessions->counters->damage_revoked++;
         session_refuse(session, 0, SW_EREVOKED, text);
         session_detach(session); /* now, not at the end of the turn: its pins must not count */
         count++;
@@ -190,27 +186,27 @@ static void condemn(struct verify *verify, const struct cache_chunk *chunk)
  * turn. */
 static bool withdraw(struct verify *verify)
 {
-    struct broker *broker = verify->session->broker;
+    struct control *control = verify->control;
     const struct item *item = &verify->items[verify->at];
     uint32_t id = item->id;
     struct cache_chunk_view view;
-    if (!still_there(verify, item) || !cache_view(broker->cache, id, &view)) {
+    if (!still_there(verify, item) || !cache_view(control->cache, id, &view)) {
         (void)json_object_set_new(verify->row, "reason", json_string(why_gone(verify, item)));
         next_item(verify); /* it has left by itself */
         return true;
     }
-    bool left = cache_withdraw(broker->cache, id);
+    bool left = cache_withdraw(control->cache, id);
     for (unsigned i = 0; i < REVOKE_MOST && !left; i++) {
         (void)revoke_holders(verify, id, view.chunk->model, view.chunk->name);
-        left = cache_withdraw(broker->cache, id);
+        left = cache_withdraw(control->cache, id);
     }
     if (!left)
         return true;
-    if (verify->session->state == SESSION_DOOMED)
+    if (verify->job.session->state == SESSION_DOOMED)
         return false; /* it held the chunk itself; reaping ends this */
     verify->reading = true;
     verify->waiter = (struct cache_waiter){.done = read_again, .session = SWI_SESSIONS};
-    cache_request(broker->cache, id, CACHE_WARM, &verify->waiter, loop_now());
+    cache_request(control->cache, id, CACHE_WARM, &verify->waiter, loop_now());
     return !verify->reading;
 }
 
@@ -222,7 +218,7 @@ static void start_item(struct verify *verify)
         pass_over(verify);
         return;
     }
-    cache_rehash_start(verify->session->broker->cache, item->id, &verify->rehash);
+    cache_rehash_start(verify->control->cache, item->id, &verify->rehash);
     verify->hashing = true;
 }
 
@@ -233,7 +229,7 @@ static void conclude(struct verify *verify)
     struct cache_chunk_view view;
     verify->hashing = false;
     if (verify->rehash.state == CACHE_REHASH_LEFT ||
-        !cache_view(verify->session->broker->cache, item->id, &view)) {
+        !cache_view(verify->control->cache, item->id, &view)) {
         pass_over(verify);
         return;
     }
@@ -268,7 +264,7 @@ static void tell_progress(struct verify *verify)
     if (!verify->progress)
         return;
     session_progress(
-        verify->session, verify->tag, &verify->progress_ns,
+        verify->job.session, verify->job.tag, &verify->progress_ns,
         (struct session_progress){.chunks = verify->at,
                                   .of_chunks = verify->count,
                                   .bytes = verify->done_bytes +
@@ -276,16 +272,16 @@ static void tell_progress(struct verify *verify)
                                   .of_bytes = verify->all_bytes});
 }
 
-bool verify_step(struct broker *broker)
+bool verify_step(struct control *control)
 {
-    struct verify *verify = TAILQ_FIRST(&broker->verifies);
-    if (!verify || verify->reading || verify->session->state == SESSION_DOOMED)
+    struct verify *verify = TAILQ_FIRST(&control->verifies);
+    if (!verify || verify->reading || verify->job.session->state == SESSION_DOOMED)
         return false;
     bool more = advance(verify);
     tell_progress(verify);
-    if (verify->at == verify->count && verify->session->state != SESSION_DOOMED)
+    if (verify->at == verify->count && verify->job.session->state != SESSION_DOOMED)
         finish(verify);
-    return more && !TAILQ_EMPTY(&broker->verifies);
+    return more && !TAILQ_EMPTY(&control->verifies);
 }
 
 /* ---- start ----------------------------------------------------------------------------------- */
@@ -319,8 +315,8 @@ static bool collect(struct verify *verify, uint32_t most, const char *model, con
     bool good = names != NULL;
     for (uint32_t id = 0; good && id < SWI_CHUNKS && verify->count < most; id++) {
         struct cache_chunk_view view;
-        if (cache_view(verify->session->broker->cache, id, &view) &&
-            view.entry.state == SWI_RESIDENT && matches(view.chunk, model, component))
+        if (cache_view(verify->control->cache, id, &view) && view.entry.state == SWI_RESIDENT &&
+            matches(view.chunk, model, component))
             good = add_item(verify, names, id, &view);
     }
     if (names && fclose(names) != 0)
@@ -328,25 +324,21 @@ static bool collect(struct verify *verify, uint32_t most, const char *model, con
     return good;
 }
 
-int verify_start(struct session *session, uint64_t tag, const char *model, const char *component,
-                 bool progress, struct swi_error *error)
+int verify_start(const struct control_call *call, struct swi_error *error)
 {
-    struct broker *broker = session->broker;
-    if (session->verify)
-        return swi_fail(error, SW_EQUOTA, "this connection verifies already; wait for it");
+    struct control *control = call->control;
     struct cache_stats stats;
-    cache_get_stats(broker->cache, &stats);
+    cache_get_stats(control->cache, &stats);
     uint32_t most = (uint32_t)stats.chunks_resident;
     struct verify *verify = calloc(1, sizeof *verify + most * sizeof verify->items[0]);
     if (!verify)
         return swi_fail(error, -ENOMEM, "out of memory");
-    verify->session = session;
-    verify->tag = tag;
-    verify->progress = progress;
-    session->verify = verify;
-    TAILQ_INSERT_TAIL(&broker->verifies, verify, link);
+    verify->control = control;
+    verify->progress = call->progress;
+    session_job_begin(call->session, &verify->job, SESSION_VERB, call->tag, cancel);
+    TAILQ_INSERT_TAIL(&control->verifies, verify, link);
     verify->rows = json_array();
-    if (!verify->rows || !collect(verify, most, model, component)) {
+    if (!verify->rows || !collect(verify, most, call->model, call->component)) {
         verify_free(verify);
         return swi_fail(error, -ENOMEM, "out of memory");
     }

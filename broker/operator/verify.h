@@ -10,15 +10,12 @@
 #ifndef SWB_OPERATOR_VERIFY_H
 #define SWB_OPERATOR_VERIFY_H
 
-#include "session/session.h"
+#include "operator/control.h"
 
-/* model and component NULL: everything. The answer goes to the session with that tag. On failure
- * nothing was sent. */
-int verify_start(struct session *session, uint64_t tag, const char *model, const char *component,
-                 bool progress, struct swi_error *error);
-void verify_cancel(struct session *session);
+/* No target: everything. The answer goes to the call's session. On failure nothing was sent. */
+int verify_start(const struct control_call *call, struct swi_error *error);
 
 /* One step of the verification whose turn it is. True: there is more to do at once. */
-bool verify_step(struct broker *broker);
+bool verify_step(struct control *control);
 
 #endif

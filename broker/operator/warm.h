@@ -1,22 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* Warm-ups and pins that an operator asked for: loads of a whole model or one component, answered
- * when all are done. A pin is there before its chunks are loaded, so that they stay; it is taken
- * back when one of them cannot be loaded, or when whoever asked has gone before the answer. */
+/* swctl warm and pin: loads a whole model or one component, and answers when all chunks are loaded.
+ *
+ * A pin is in force before its chunks are loaded, so that they stay. It is undone if one of them
+ * cannot be loaded, or if the session ends before the answer. */
 #ifndef SWB_OPERATOR_WARM_H
 #define SWB_OPERATOR_WARM_H
 
-#include "session/session.h"
+#include "operator/control.h"
 
-struct warm_options {
-    bool pin;      /* the operator's, see pins.h */
-    bool progress; /* tell the session how far it is */
-};
-/* component NULL: all of the model. The answer goes to the session with that tag, perhaps before
- * this returns. On failure nothing was sent. */
-int warm_start(struct session *session, uint64_t tag, const char *model, const char *component,
-               struct warm_options options, struct swi_error *error);
-/* Nobody waits any more; what is being read becomes resident all the same, what is queued for
- * nobody else is not read. */
-void warm_cancel_all(struct session *session);
+/* The call names a model; no component: all of it. pin: the operator's, see pins.h. The answer goes
+ * to the session, perhaps before this returns. On failure nothing was sent.
+ *
+ * If the session ends first, a chunk that is being read still becomes resident; a chunk that is
+ * only queued, and that nobody else waits for, is not read. */
+int warm_start(const struct control_call *call, bool pin, struct swi_error *error);
 
 #endif

@@ -4,15 +4,11 @@
 #ifndef SWB_OPERATOR_WHERE_H
 #define SWB_OPERATOR_WHERE_H
 
-#include "session/session.h"
+#include "operator/control.h"
 
-/* reply: what report_models made; taken. The answer goes to the session with that tag, perhaps
- * before this returns: the reply, each row of it with "redis": {"pushed": …}, or without where that
- * is not known. */
-void where_start(struct session *session, uint64_t tag, json_t *reply);
-/* Whether the session waits for one. */
-bool where_awaited(const struct session *session);
-/* The session does not wait any longer. */
-void where_cancel(struct session *session);
+/* reply: from report_models; taken. The answer goes to the call's session, perhaps before this
+ * returns: the reply, each row of it with "redis": {"pushed": …}, or without where that is not
+ * known. */
+void where_start(const struct control_call *call, json_t *reply);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What clients ask for, message by message. */
+/* Handles a client's messages. */
 #include "session/request.h"
 
 #include <errno.h>
@@ -9,19 +9,19 @@
 #include <unistd.h>
 
 #include "core/lease.h"
-#include "operator/control.h"
+#include "session/attach.h"
 
 /* Costs in tokens, roughly in units of 10 µs of the loop's time. */
 enum { COST_SIMPLE = 1, COST_OPEN = 5, COST_TABLE = 5, COST_FILE = 5, COST_CONTROL = 20 };
 #define PREFETCH_IDS_A_TOKEN 32u
 
-/* A client that broke the protocol: told, counted, closed. */
+/* Counts and refuses a client that broke the protocol. */
 static void break_off(struct session *session, uint64_t tag, int code, const char *message)
 {
     if (code == SW_EVERSION && session->state == SESSION_NEW)
-        session->broker->counters.sessions_refused++;
+        session->sessions->counters->sessions_refused++;
     else
-        session->broker->counters.protocol_errors++;
+        session->sessions->counters->protocol_errors++;
     session_refuse(session, tag, code, message);
 }
 
@@ -31,11 +31,11 @@ static struct revision *handle(struct session *session, uint64_t tag, uint32_t m
     struct revision *revision = model < SESSION_MODELS ? session->models[model] : NULL;
     if (!revision && model < SESSION_MODELS && (session->stale >> model & 1)) {
         session_done(session, tag, SW_ESTALE,
-                     "the broker was restarted and does not serve this revision any more; close "
-                     "the model and open it again");
+                     "the broker was restarted and no longer serves this revision; close the model "
+                     "and open it again");
     } else if (!revision) {
         char text[80];
-        session->broker->counters.ids_refused++;
+        session->sessions->counters->ids_refused++;
         (void)snprintf(text, sizeof text, "model handle %u is not open in this session", model);
         session_done(session, tag, -EBADF, text);
     }
@@ -56,8 +56,8 @@ static void forget_handle(struct session *session, uint32_t model)
     session->record->model[model] = 0;
 }
 
-/* The handle that this very message has made already, for a broker that ended before the message
- * was done; SESSION_MODELS: none. */
+/* The handle that this very message opened under an earlier broker, which ended before the message
+ * was done. SESSION_MODELS: none. */
 static uint32_t opened_before(struct session *session, uint64_t tag, const char *name)
 {
     uint32_t opened = session->record->opened;
@@ -67,7 +67,7 @@ static uint32_t opened_before(struct session *session, uint64_t tag, const char 
         return SESSION_MODELS;
     if (session->models[model] && strcmp(session->models[model]->name, name) == 0)
         return model;
-    if (session->stale >> model & 1) /* what it opened is not served any more */
+    if (session->stale >> model & 1) /* the revision it opened is no longer served */
         forget_handle(session, model);
     return SESSION_MODELS;
 }
@@ -75,19 +75,22 @@ static uint32_t opened_before(struct session *session, uint64_t tag, const char 
 /* A new handle, or SESSION_MODELS after having answered. */
 static uint32_t open_handle(struct session *session, uint64_t tag, const char *name)
 {
-    struct broker *broker = session->broker;
+    struct sessions *sessions = session->sessions;
     uint32_t model = 0;
     while (model < SESSION_MODELS && (session->models[model] || (session->stale >> model & 1)))
         model++;
     if (model == SESSION_MODELS) {
-        broker->counters.requests_refused++;
-        session_done(session, tag, SW_EQUOTA,
-                     "64 models are open in this session; close one first");
+        char text[80];
+        sessions->counters->requests_refused++;
+        (void)snprintf(text, sizeof text,
+                       "this session has %u models open, the most allowed; close one first",
+                       SESSION_MODELS);
+        session_done(session, tag, SW_EQUOTA, text);
         return SESSION_MODELS;
     }
     struct swi_error error = {0};
     struct revision *revision;
-    int result = catalog_acquire(broker->catalog, name, loop_now(), &revision, &error);
+    int result = catalog_acquire(sessions->catalog, name, loop_now(), &revision, &error);
     if (result < 0) {
         session_done(session, tag, result, error.text);
         return SESSION_MODELS;
@@ -117,7 +120,7 @@ static void handle_open(struct session *session, uint64_t tag, const struct swi_
     session_send(session, packet, swi_wire_end(&out), NULL, 0);
 }
 
-/* Never answered. Loads of the model that are under way are answered still. */
+/* Never answered. Loads of the model that are under way are still answered. */
 static void handle_close(struct session *session, const struct swi_wire_close *close_it)
 {
     if (close_it->model >= SESSION_MODELS)
@@ -125,7 +128,7 @@ static void handle_close(struct session *session, const struct swi_wire_close *c
     forget_handle(session, close_it->model);
     if (!session->models[close_it->model])
         return;
-    catalog_release(session->broker->catalog, session->models[close_it->model]);
+    catalog_release(session->sessions->catalog, session->models[close_it->model]);
     session->models[close_it->model] = NULL;
 }
 
@@ -171,15 +174,30 @@ static void handle_file(struct session *session, uint64_t tag, const struct swi_
 
 /* ---- chunks ---------------------------------------------------------------------------------- */
 
+/* A LOAD that waits for its chunk. */
+struct request {
+    struct cache_waiter waiter;
+    struct session_job job;
+    uint32_t place; /* in the session's record */
+};
+
 static void loaded(struct cache_waiter *waiter, int status, const char *message)
 {
     struct request *request = LOOP_OWNER(waiter, struct request, waiter);
-    struct session *session = request->session;
-    TAILQ_REMOVE(&session->requests, request, link);
-    session->request_count--;
-    session_done(session, request->tag, status, status ? message : NULL);
-    /* in this order: who is killed in between has it answered twice, and the second is ignored */
+    struct session *session = request->job.session;
+    session_job_end(&request->job);
+    session_done(session, request->job.tag, status, status ? message : NULL);
+    /* In this order: if the broker is killed in between, the successor answers again, and the
+     * client ignores that. */
     ledger_remove_load(session->record, request->place);
+    free(request);
+}
+
+static void cancel(struct session_job *job)
+{
+    struct request *request = LOOP_OWNER(job, struct request, job);
+    cache_cancel(job->session->sessions->cache, &request->waiter);
+    session_job_end(job);
     free(request);
 }
 
@@ -188,13 +206,10 @@ static int start_request(struct session *session, uint64_t tag, uint32_t chunk, 
     struct request *request = calloc(1, sizeof *request);
     if (!request)
         return -ENOMEM;
-    *request = (struct request){.waiter = {.done = loaded, .session = session->number},
-                                .session = session,
-                                .tag = tag,
-                                .place = place};
-    TAILQ_INSERT_TAIL(&session->requests, request, link);
-    session->request_count++;
-    cache_request(session->broker->cache, chunk, CACHE_DEMAND, &request->waiter, loop_now());
+    *request =
+        (struct request){.waiter = {.done = loaded, .session = session->number}, .place = place};
+    session_job_begin(session, &request->job, SESSION_LOAD, tag, cancel);
+    cache_request(session->sessions->cache, chunk, CACHE_DEMAND, &request->waiter, loop_now());
     return 0;
 }
 
@@ -222,22 +237,25 @@ static void handle_load(struct session *session, uint64_t tag, const struct swi_
         return;
     if (load->incarnation != revision->incarnation) {
         session_done(session, tag, SW_ESTALE,
-                     "the request names another revision than the one that "
-                     "this session has open; open the model again");
+                     "the request names a revision that this session does not have open; open the "
+                     "model again");
         return;
     }
     if (!belongs(revision, load->chunk)) {
         char text[SWI_NAME_MAX + 80];
-        session->broker->counters.ids_refused++;
-        (void)snprintf(text, sizeof text, "chunk %u is none of model %s", load->chunk,
+        session->sessions->counters->ids_refused++;
+        (void)snprintf(text, sizeof text, "chunk %u does not belong to model %s", load->chunk,
                        revision->name);
         session_done(session, tag, SW_ENOCOMPONENT, text);
         return;
     }
-    if (session->request_count >= SESSION_REQUESTS) {
-        session->broker->counters.requests_refused++;
-        session_done(session, tag, SW_EQUOTA,
-                     "256 loads of this session are waiting; wait for some");
+    if (!session_may_wait(session, SESSION_LOAD)) {
+        char text[80];
+        session->sessions->counters->requests_refused++;
+        (void)snprintf(text, sizeof text,
+                       "this session waits for %u loads, the most allowed; wait for some of them",
+                       SESSION_LOADS);
+        session_done(session, tag, SW_EQUOTA, text);
         return;
     }
     uint32_t place = ledger_add_load(session->record, tag, load->chunk);
@@ -247,18 +265,8 @@ static void handle_load(struct session *session, uint64_t tag, const struct swi_
     }
 }
 
-void request_cancel_all(struct session *session)
-{
-    for (struct request *request; (request = TAILQ_FIRST(&session->requests));) {
-        TAILQ_REMOVE(&session->requests, request, link);
-        session->request_count--;
-        cache_cancel(session->broker->cache, &request->waiter);
-        free(request);
-    }
-}
-
-/* Never answered: a hint for a handle that has just been closed, or a revision that was replaced,
- * is no fault. */
+/* Never answered: a hint for a handle that was just closed, or a revision that was just replaced, is
+ * not an error. */
 static void handle_prefetch(struct session *session, const struct swi_wire_prefetch *prefetch,
                             struct swi_wire_in *in)
 {
@@ -270,10 +278,10 @@ static void handle_prefetch(struct session *session, const struct swi_wire_prefe
     uint32_t chunk;
     while (swi_wire_get(in, &chunk, sizeof chunk))
         if (belongs(revision, chunk))
-            cache_request(session->broker->cache, chunk, CACHE_PREFETCH, NULL, now_ns);
+            cache_request(session->sessions->cache, chunk, CACHE_PREFETCH, NULL, now_ns);
 }
 
-/* ---- all of it ------------------------------------------------------------------------------- */
+/* ---- dispatch ------------------------------------------------------------------------------- */
 
 static int64_t handle_control(struct session *session, struct swi_wire_in *in)
 {
@@ -282,16 +290,17 @@ static int64_t handle_control(struct session *session, struct swi_wire_in *in)
     size_t size;
     const char *text = swi_wire_rest(in, &size);
     if (head.more) {
-        break_off(session, in->tag, SW_EPROTOCOL, "a CONTROL request comes in one message");
+        break_off(session, in->tag, SW_EPROTOCOL, "a CONTROL request must fit into one message");
         return COST_CONTROL;
     }
     if (session->state != SESSION_ATTACHED)
         session_operate(session);
-    control_handle(session, in->tag, text, size);
+    struct sessions *sessions = session->sessions;
+    sessions->control(sessions->control_context, session, in->tag, text, size);
     return COST_CONTROL;
 }
 
-/* A body of a type whose fixed part is a struct. swi_wire_parse has checked that it is there. */
+/* Reads a body whose fixed part is a struct. swi_wire_parse has checked that it is there. */
 #define BODY(type, name)                                                                           \
     struct type name;                                                                              \
     (void)swi_wire_get(in, &name, sizeof name)
@@ -300,7 +309,8 @@ static int64_t handle_hello(struct session *session, struct swi_wire_in *in)
 {
     BODY(swi_wire_hello, hello);
     if (session->state != SESSION_NEW)
-        break_off(session, in->tag, SW_EPROTOCOL, "HELLO comes once, and first");
+        break_off(session, in->tag, SW_EPROTOCOL,
+                  "HELLO must be the first message, and comes once");
     else
         session_attach(session, in->tag, &hello);
     return COST_OPEN;
@@ -340,7 +350,7 @@ static int64_t handle_attached(struct session *session, struct swi_wire_in *in)
         return COST_SIMPLE;
     }
     default:
-        break_off(session, in->tag, SW_EPROTOCOL, "this type of message is the broker's to send");
+        break_off(session, in->tag, SW_EPROTOCOL, "only the broker sends messages of this type");
         return COST_SIMPLE;
     }
 }
@@ -359,7 +369,7 @@ int64_t request_handle(struct session *session, const void *packet, size_t lengt
     if (in.type == SWI_WIRE_HELLO)
         return handle_hello(session, &in);
     if (session->state != SESSION_ATTACHED) {
-        break_off(session, in.tag, SW_EPROTOCOL, "a client begins with HELLO");
+        break_off(session, in.tag, SW_EPROTOCOL, "the first message must be HELLO");
         return COST_SIMPLE;
     }
     return handle_attached(session, &in);

@@ -10,7 +10,6 @@
 
 #include "core/size.h"
 #include "core/socket.h"
-#include "daemon/reload.h"
 
 /* ---- values ---------------------------------------------------------------------------------- */
 
@@ -56,7 +55,7 @@ static bool parse_idle(const struct setting *setting, const char *text, void *me
 {
     if (text)
         return parse_number(setting, text, member);
-    *(uint32_t *)member = IDLE_NEVER;
+    *(uint32_t *)member = OPTIONS_NEVER_IDLE;
     return true;
 }
 
@@ -82,9 +81,9 @@ static bool parse_choice(const struct setting *setting, const char *text, void *
 
 static bool parse_group(const struct setting *setting, const char *text, void *member)
 {
-    gid_t gid = BROKER_NO_GROUP;
+    gid_t gid = OPTIONS_NO_GROUP;
     uint64_t number;
-    if (text && read_number(text, 10, &number) && number < BROKER_NO_GROUP) {
+    if (text && read_number(text, 10, &number) && number < OPTIONS_NO_GROUP) {
         gid = (gid_t)number;
     } else if (text) {
         const struct group *group = getgrnam(text);
@@ -122,15 +121,13 @@ const struct setting settings_table[] = {
              "nothing else"},
     {"cache", "cache-size", .argument = "SIZE", .parse = parse_size, INTO(cache_bytes),
      .least = 1 << 20, .expected = "a size of at least 1 MB, such as 512, 512M or 2G",
-     .fallback = "1G", .apply = reload_cache_size,
-     .help = "memory for weights: MB, or with a unit (512M, 2G); default 1G"},
+     .fallback = "1G", .help = "memory for weights: MB, or with a unit (512M, 2G); default 1G"},
     {"cache", "max-cache-size", .argument = "SIZE", .parse = parse_size, INTO(max_cache_bytes),
      .expected = A_SIZE, .otherwise = "four times the cache size, at most the machine's memory",
      .help = "what swctl resize may grow it to; default four times the cache size,\n"
              "at most this machine's memory"},
     {"cache", "policy", .argument = "POLICY", .parse = parse_choice, INTO(policy),
      .choices = policies, .expected = "lru or next-use", .fallback = "next-use",
-     .apply = reload_policy,
      .help = "lru, or next-use (default): evict what is needed furthest in the future"},
     {"cache", "io-engine", .argument = "ENGINE", .parse = parse_choice, INTO(engine),
      .choices = engines, .expected = "auto, uring or threads", .fallback = "auto",
@@ -143,25 +140,25 @@ const struct setting settings_table[] = {
      .help = "default $SW_SOCKET, else " SWI_DEFAULT_SOCKET},
     {"socket", "socket-mode", .argument = "MODE", .parse = parse_mode, INTO(socket_mode),
      .most = 0777, .expected = "an octal mode, such as 0660", .fallback = "0660",
-     .apply = reload_socket, .help = "permissions of the socket, octal; default 0660"},
+     .help = "permissions of the socket, octal; default 0660"},
     {"socket", "socket-group", .argument = "GROUP", .parse = parse_group, INTO(socket_gid),
-     .expected = A_GROUP, .otherwise = "the broker's own group", .apply = reload_socket,
+     .expected = A_GROUP, .otherwise = "the broker's own group",
      .help = "group of the socket: its members may use the cache and the reading verbs\n"
              "of swctl; default the broker's own group"},
     {"socket", "admin-group", .argument = "GROUP", .parse = parse_group, INTO(admin_gid),
-     .expected = A_GROUP, .otherwise = "none", .apply = reload_value,
+     .expected = A_GROUP, .otherwise = "none",
      .help = "whose members may change things with swctl, beside root and the\n"
              "broker's own user; default none"},
     {"clients", "max-sessions", .argument = "N", .parse = parse_number, INTO(max_sessions),
      .least = 1, .most = SWI_SESSIONS, .expected = "a number from 1 to 1024", .fallback = "256",
-     .apply = reload_value, .help = "clients at once, 1 to 1024; default 256"},
+     .help = "clients at once, 1 to 1024; default 256"},
     {"clients", "max-pinned", .argument = "SIZE", .parse = parse_size, INTO(max_pinned_bytes),
-     .expected = A_SIZE, .otherwise = "half of the cache", .apply = reload_max_pinned,
+     .expected = A_SIZE, .otherwise = "half of the cache",
      .help = "what one client may pin before its leases are revoked; default half\n"
              "of the cache"},
     {"clients", "exit-when-idle", .argument = "SECONDS", .parse = parse_idle, INTO(idle_s),
-     .most = IDLE_MAX_S, .expected = "a number of seconds up to 86400", .otherwise = "never",
-     .apply = reload_value, .help = "end when the last client has been gone for so long"},
+     .most = OPTIONS_IDLE_MAX_S, .expected = "a number of seconds up to 86400",
+     .otherwise = "never", .help = "end when the last client has been gone for so long"},
     {"redis", "redis-url", .environment = "SW_REDIS_URL", .argument = "URL", .parse = parse_text,
      INTO(redis.url), .expected = "a URL", .otherwise = "none", .secret = true,
      .help =
@@ -195,14 +192,13 @@ const struct setting settings_table[] = {
      .help = "the key of that certificate, without a passphrase"},
     {"log", "log-level", .argument = "LEVEL", .parse = parse_choice, INTO(log_level),
      .choices = levels, .expected = "error, warning, info or debug", .fallback = "info",
-     .apply = reload_log_level,
      .help = "error, warning, info (default) or debug, which tells of every client\n"
              "and model"},
 };
 const size_t settings_count = sizeof settings_table / sizeof settings_table[0];
 _Static_assert(sizeof settings_table / sizeof settings_table[0] <= SETTINGS_MAX, "");
 _Static_assert(SWI_SESSIONS == 1024 && REDIS_TIMEOUT_MS_MAX == 60000 &&
-                   REDIS_TIMEOUT_MS_DEFAULT == 500 && IDLE_MAX_S == 86400,
+                   REDIS_TIMEOUT_MS_DEFAULT == 500 && OPTIONS_IDLE_MAX_S == 86400,
                "the help says so");
 
 int settings_find(const char *name)

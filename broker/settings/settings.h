@@ -16,7 +16,8 @@
 
 #include <stdio.h>
 
-#include "daemon/broker.h"
+#include "core/error.h"
+#include "settings/options.h"
 
 #define SETTINGS_MAX  32u
 #define SETTINGS_FILE "/etc/swbroker/swbrokerd.conf"
@@ -36,12 +37,8 @@ struct setting {
     size_t offset;              /* of that member */
     uint64_t least, most;       /* numbers and sizes */
     const char *const *choices; /* in the order of their enumeration; ends with NULL */
-    /* Makes a running broker heed the new value, which its options hold once this returns 0. NULL:
-     * it counts from the next start on. */
-    int (*apply)(struct broker *broker, const struct broker_options *wanted,
-                 struct swi_error *error);
-    bool required; /* unless models come from a Redis */
-    bool secret;   /* its value is not shown anywhere */
+    bool required;              /* unless models come from a Redis */
+    bool secret;                /* its value is not shown anywhere */
 };
 
 enum settings_origin {

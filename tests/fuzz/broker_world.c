@@ -11,12 +11,13 @@
 #include <unistd.h>
 
 #include "core/manifest.h"
+#include "daemon/run.h"
 #include "daemon/takeover.h"
 #include "fuzz.h"
 #include "operator/pins.h"
 #include "operator/verify.h"
 #include "replay/trace_file.h"
-#include "settings/settings.h"
+#include "session/accept.h"
 
 #define SETTLING_TURNS 20000
 
@@ -109,20 +110,12 @@ static void start(void)
                                                 .policy = POLICY_NEXT_USE,
                                                 .engine = LOADER_AUTO,
                                                 .session_bytes = WORLD_BUDGET / 2};
-    broker = (struct broker){.options = {.socket_path = socket_path,
-                                         .cache_bytes = WORLD_BUDGET,
-                                         .max_cache_bytes = 4 * WORLD_BUDGET,
-                                         .max_sessions = 3},
-                             .settings = &settings,
-                             .listener = {.fd = -1},
-                             .signal_source = {.fd = -1},
-                             .started_ns = loop_now()};
-    TAILQ_INIT(&broker.connections);
-    TAILQ_INIT(&broker.doomed);
-    TAILQ_INIT(&broker.wheres);
-    TAILQ_INIT(&broker.pins);
-    TAILQ_INIT(&broker.verifies);
     int result = settings_load(5, arguments, &settings, &action, &error);
+    broker_init(&broker, &settings);
+    broker.options = (struct broker_options){.socket_path = socket_path,
+                                             .cache_bytes = WORLD_BUDGET,
+                                             .max_cache_bytes = 4 * WORLD_BUDGET,
+                                             .max_sessions = 3};
     if (result == 0)
         result = loop_create(&broker.loop, &error);
     if (result == 0)
@@ -130,13 +123,13 @@ static void start(void)
     if (result == 0)
         result = listener_open(socket_path, 0600, &broker.listener, &error);
     if (result == 0)
-        result = adopt_memory(&broker, &cache_options, &error);
+        result = takeover_memory(&broker, &cache_options, &error);
     if (result == 0) {
-        broker.catalog->cache = broker.cache;
+        broker_connect(&broker);
         result = catalog_scan(broker.catalog, &changes, &error);
     }
     if (result == 0)
-        result = sessions_start(&broker, &error);
+        result = sessions_start(&broker.sessions, broker.listener.fd, &error);
     if (result < 0)
         (void)fprintf(stderr, "no broker: %s\n", error.text);
     FUZZ_CHECK(result == 0 && broker.catalog->count == 2);
@@ -166,8 +159,8 @@ bool world_turn(int timeout_ms)
     static bool more;
     loop_turn(broker.loop, more ? 0 : timeout_ms);
     more = cache_dispatch(broker.cache, loop_now());
-    more = verify_step(&broker) || more;
-    sessions_reap(&broker);
+    more = verify_step(&broker.control) || more;
+    sessions_reap(&broker.sessions);
     return more;
 }
 
@@ -180,45 +173,26 @@ bool world_busy(void)
 
 /* ---- recording ------------------------------------------------------------------------------- */
 
-static int open_recorder(struct cache *cache, struct trace **ret, struct swi_error *error)
+void world_trace_start(void)
 {
     char path[64];
-    FUZZ_CHECK(trace_fd < 0);
+    struct swi_error error = {0};
+    if (broker.sessions.trace)
+        return;
     trace_fd = memfd_create("trace", MFD_CLOEXEC);
     FUZZ_CHECK(trace_fd >= 0);
     (void)snprintf(path, sizeof path, "/proc/self/fd/%d", trace_fd);
-    return trace_open(path, cache, loop_now(), ret, error);
-}
-
-/* An operator's request names a file, and the broker would write it: whatever it is called, the
- * recording goes where a fuzzer may write. */
-int __wrap_trace_open_safely(const char *path, bool overwrite, struct cache *cache, uint64_t now_ns,
-                             struct trace **ret, struct swi_error *error);
-int __wrap_trace_open_safely(const char *path, bool overwrite, struct cache *cache, uint64_t now_ns,
-                             struct trace **ret, struct swi_error *error)
-{
-    (void)path;
-    (void)overwrite;
-    (void)now_ns;
-    if (trace_fd >= 0)
-        return swi_fail(error, -EEXIST, "one recording an input");
-    return open_recorder(cache, ret, error);
-}
-
-void world_trace_start(void)
-{
-    struct swi_error error = {0};
-    if (!broker.trace && trace_fd < 0)
-        FUZZ_CHECK(open_recorder(broker.cache, &broker.trace, &error) == 0);
+    FUZZ_CHECK(trace_open(path, broker.cache, loop_now(), &broker.sessions.trace, &error) == 0);
 }
 
 void world_trace_end(void)
 {
     struct trace_log log;
     struct swi_error error = {0};
-    broker_trace_stop(&broker);
     if (trace_fd < 0)
         return;
+    trace_close(broker.sessions.trace, loop_now());
+    broker.sessions.trace = NULL;
     FUZZ_CHECK(lseek(trace_fd, 0, SEEK_SET) == 0);
     FILE *file = fdopen(trace_fd, "re");
     FUZZ_CHECK(file != NULL);
@@ -235,7 +209,8 @@ void world_trace_end(void)
 
 static bool settled(void)
 {
-    return broker.connection_count == 0 && TAILQ_EMPTY(&broker.doomed) && !world_busy();
+    return broker.sessions.connection_count == 0 && TAILQ_EMPTY(&broker.sessions.doomed) &&
+           !world_busy();
 }
 
 void world_settle(void)
@@ -244,10 +219,11 @@ void world_settle(void)
     struct cache_stats stats;
     for (int i = 0; !settled() && i < SETTLING_TURNS; i++)
         (void)world_turn(1);
-    FUZZ_CHECK(settled() && broker.session_count == 0 && TAILQ_EMPTY(&broker.verifies));
+    FUZZ_CHECK(settled() && broker.sessions.attached_count == 0 &&
+               TAILQ_EMPTY(&broker.control.verifies));
     for (int i = 0; i < 2; i++)
-        (void)pins_remove(&broker, world_models[i], NULL);
-    FUZZ_CHECK(TAILQ_EMPTY(&broker.pins));
+        (void)pins_remove(&broker.control, world_models[i], NULL);
+    FUZZ_CHECK(TAILQ_EMPTY(&broker.control.pins));
     FUZZ_CHECK(cache_resize(broker.cache, WORLD_BUDGET, &error) == 0);
     (void)cache_clear(broker.cache, NULL, NULL);
     cache_get_stats(broker.cache, &stats);

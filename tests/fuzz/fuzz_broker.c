@@ -18,6 +18,7 @@
 #include "core/socket.h"
 #include "core/wire.h"
 #include "input.h"
+#include "session/quota.h"
 
 #define CLIENTS   4u
 #define DEEDS_MAX 200
@@ -299,11 +300,11 @@ static void poke_raw(struct client *client, struct fuzz_input *input)
 
 static void drain(void)
 {
-    struct broker *broker = world_broker();
+    struct sessions *sessions = &world_broker()->sessions;
     world_trace_start();
-    for (uint32_t i = 0; broker->trace && i < broker->options.max_sessions; i++)
-        if (broker->sessions[i])
-            trace_drain(broker->trace, i, broker->sessions[i]->page, loop_now());
+    for (uint32_t i = 0; sessions->trace && i < sessions->options->max_sessions; i++)
+        if (sessions->by_number[i])
+            trace_drain(sessions->trace, i, sessions->by_number[i]->page, loop_now());
 }
 
 static void wait_a_little(void)
@@ -359,7 +360,7 @@ static void act(struct fuzz_input *input)
         poke_raw(client, input);
         break;
     case CHECK:
-        sessions_check(world_broker());
+        sessions_check(&world_broker()->sessions);
         break;
     case DRAIN:
         drain();

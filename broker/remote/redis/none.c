@@ -2,8 +2,6 @@
 /* The Redis tier of a build without hiredis: it says so to whoever asks for it. */
 #include <assert.h>
 
-#include "operator/push.h"
-#include "operator/where.h"
 #include "remote/redis/models.h"
 #include "remote/redis/tier.h"
 
@@ -63,41 +61,4 @@ void redis_models_ask(struct redis_models *models)
 {
     assert(!models);
     (void)models;
-}
-
-int push_start(struct session *session, uint64_t tag, const char *model, bool progress,
-               struct swi_error *error)
-{
-    (void)session;
-    (void)tag;
-    (void)model;
-    (void)progress;
-    return redis_tier_check(NULL, error);
-}
-
-bool push_awaited(const struct session *session)
-{
-    (void)session;
-    return false;
-}
-
-void push_cancel(struct session *session)
-{
-    (void)session;
-}
-
-void where_start(struct session *session, uint64_t tag, json_t *reply)
-{
-    session_reply(session, tag, reply);
-}
-
-bool where_awaited(const struct session *session)
-{
-    (void)session;
-    return false;
-}
-
-void where_cancel(struct session *session)
-{
-    (void)session;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The daemon as a whole: puts the parts together, runs the loop, takes them apart. */
-#include "daemon/broker.h"
+/* Puts the parts of the daemon together, runs the loop, takes them apart. */
+#include "daemon/run.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -13,41 +13,24 @@
 #include "daemon/reload.h"
 #include "daemon/takeover.h"
 #include "operator/pins.h"
+#include "operator/verbs.h"
 #include "operator/verify.h"
-#include "session/session.h"
-#include "settings/settings.h"
+#include "session/accept.h"
+#include "session/quota.h"
 
 #define CHECK_EVERY_NS     (LOOP_NS_PER_S / 2)
 #define TRACE_EVERY_NS     (10 * LOOP_NS_PER_MS)
 #define FILES_A_SESSION    2u   /* its socket and its process */
 #define FILES_FOR_THE_REST 256u /* directories, reads, the loop's own */
 
-int broker_reload(struct broker *broker, struct catalog_changes *ret, struct swi_error *error)
-{
-    service_reloading(broker);
-    int result = catalog_scan(broker->catalog, ret, error);
-    if (broker->redis_models)
-        redis_models_ask(broker->redis_models);
-    service_reloaded(broker);
-    if (result < 0)
-        log_error("%s", error->text);
-    else
-        log_info("catalog: %u models added, %u replaced, %u removed, %u unchanged, %u bad",
-                 ret->added, ret->replaced, ret->removed, ret->unchanged, ret->bad);
-    broker->pins_ended = pins_follow(broker); /* a scan that failed may have replaced some */
-    return result;
-}
-
 /* ---- signals, timers, the cache -------------------------------------------------------------- */
 
 static void hang_up(struct broker *broker)
 {
+    struct control_reloaded reloaded = {.settings = NULL};
     struct swi_error error = {0};
-    struct catalog_changes changes;
-    json_t *report = NULL;
-    if (reload_settings(broker, &report, &error) == 0)
-        (void)broker_reload(broker, &changes, &error);
-    json_decref(report);
+    (void)reload(broker, &reloaded, &error); /* logs what is wrong */
+    json_decref(reloaded.settings);
 }
 
 static void signal_ready(struct loop_source *source, uint32_t events)
@@ -72,11 +55,11 @@ static void watch_shortage(struct broker *broker)
     if (stats.reserved_bytes < stats.arena_bytes)
         return;
     broker->short_of_memory = false;
-    log_info("all of the cache is reserved now");
+    log_info("the whole cache is reserved now");
 }
 
-/* Once it has lived on, and looked at every byte of what it took over: not before, or what ends
- * those who look at it would do so for ever. */
+/* Once this broker has run for a while and has hashed all that it took over. Not before: bytes that
+ * end every broker which hashes them would do so forever. */
 static void forget_tries(struct broker *broker)
 {
     struct ledger_header *header = &broker->ledger.ledger->header;
@@ -89,77 +72,45 @@ static void check_due(struct loop_timer *timer, uint64_t now_ns)
     struct broker *broker = LOOP_OWNER(timer, struct broker, check_timer);
     forget_tries(broker);
     watch_shortage(broker);
-    sessions_check(broker);
-    idle_check(broker, now_ns);
+    sessions_check(&broker->sessions);
+    if (!broker->stopping)
+        broker->stopping = idle_check(&broker->idle, &broker->sessions, &broker->listener, now_ns);
     log_tell_left_out();
-    (void)pins_follow(broker);
+    (void)pins_follow(&broker->control);
     loop_arm(broker->loop, timer, now_ns + CHECK_EVERY_NS);
 }
 
 static void trace_due(struct loop_timer *timer, uint64_t now_ns)
 {
     struct broker *broker = LOOP_OWNER(timer, struct broker, trace_timer);
-    trace_budget(broker->trace, now_ns);
+    struct trace *trace = broker->sessions.trace;
+    trace_budget(trace, now_ns);
     for (uint32_t i = 0; i < SWI_SESSIONS; i++)
-        if (broker->sessions[i])
-            trace_drain(broker->trace, i, broker->sessions[i]->page, now_ns);
-    if (trace_alive(broker->trace))
+        if (broker->sessions.by_number[i])
+            trace_drain(trace, i, broker->sessions.by_number[i]->page, now_ns);
+    if (trace_alive(trace))
         loop_arm(broker->loop, timer, now_ns + TRACE_EVERY_NS);
-}
-
-/* From now on: what the pages still hold is another trace's, perhaps another broker's. */
-static void follow_trace(struct broker *broker)
-{
-    for (uint32_t i = 0; i < SWI_SESSIONS; i++)
-        if (broker->sessions[i])
-            trace_skip(broker->trace, i, broker->sessions[i]->page);
-    broker->trace_timer.fire = trace_due;
-    loop_arm(broker->loop, &broker->trace_timer, loop_now() + TRACE_EVERY_NS);
 }
 
 static int start_trace(struct broker *broker, struct swi_error *error)
 {
     if (!broker->options.trace_path)
         return 0;
-    int result =
-        trace_open(broker->options.trace_path, broker->cache, loop_now(), &broker->trace, error);
-    if (result == 0)
-        follow_trace(broker);
-    return result;
-}
-
-int broker_trace_start(struct broker *broker, const char *path, bool overwrite,
-                       struct swi_error *error)
-{
-    if (broker->trace && trace_alive(broker->trace))
-        return swi_fail(error, -EBUSY,
-                        "a trace is being recorded already, to %.200s; swctl trace "
-                        "stop ends it",
-                        trace_get_status(broker->trace).path);
-    struct trace *trace = NULL;
-    int result = trace_open_safely(path, overwrite, broker->cache, loop_now(), &trace, error);
+    struct trace *trace;
+    int result = trace_open(broker->options.trace_path, broker->cache, loop_now(), &trace, error);
     if (result < 0)
         return result;
-    broker_trace_stop(broker); /* one that has ended by itself */
-    broker->trace = trace;
-    follow_trace(broker);
-    log_info("recording a trace to %s", path);
+    broker->sessions.trace = trace;
+    /* pages of sessions that were taken over hold records of the earlier broker's trace */
+    for (uint32_t i = 0; i < SWI_SESSIONS; i++)
+        if (broker->sessions.by_number[i])
+            trace_skip(trace, i, broker->sessions.by_number[i]->page);
+    broker->trace_timer.fire = trace_due;
+    loop_arm(broker->loop, &broker->trace_timer, loop_now() + TRACE_EVERY_NS);
     return 0;
 }
 
-void broker_trace_stop(struct broker *broker)
-{
-    if (!broker->trace)
-        return;
-    loop_disarm(broker->loop, &broker->trace_timer);
-    for (uint32_t i = 0; trace_alive(broker->trace) && i < SWI_SESSIONS; i++)
-        if (broker->sessions[i])
-            trace_drain(broker->trace, i, broker->sessions[i]->page, loop_now());
-    trace_close(broker->trace, loop_now());
-    broker->trace = NULL;
-}
-
-/* Its descriptor only ends the wait: every turn calls cache_dispatch. */
+/* The descriptor only ends the wait: every turn calls cache_dispatch. */
 static void cache_ready(struct loop_source *source, uint32_t events)
 {
     (void)source;
@@ -168,7 +119,7 @@ static void cache_ready(struct loop_source *source, uint32_t events)
 
 /* ---- start ----------------------------------------------------------------------------------- */
 
-/* Before any thread starts, so that all of them leave signals to the loop. */
+/* Before any thread starts, so that all threads leave signals to the loop. */
 static int take_signals(struct broker *broker, struct swi_error *error)
 {
     sigset_t wanted;
@@ -185,7 +136,7 @@ static int take_signals(struct broker *broker, struct swi_error *error)
     return 0;
 }
 
-/* Sessions cost descriptors; the soft limit is often 1024 where the hard one is far higher. */
+/* Sessions cost descriptors. The soft limit is often 1024, the hard limit far higher. */
 static void raise_file_limit(struct broker *broker)
 {
     struct rlimit limit;
@@ -201,7 +152,7 @@ static void raise_file_limit(struct broker *broker)
             (unsigned long long)limit.rlim_max, broker->options.max_sessions);
 }
 
-/* Clients can ask for a bad chunk as often as they like. */
+/* Limited: clients can ask for a bad chunk as often as they like. */
 static void load_failed(void *context, const struct cache_chunk *chunk, int code,
                         const char *message)
 {
@@ -213,6 +164,28 @@ static void load_failed(void *context, const struct cache_chunk *chunk, int code
                 chunk->name, message ? message : sw_strerror(code));
 }
 
+void broker_connect(struct broker *broker)
+{
+    struct sessions *sessions = &broker->sessions;
+    broker->catalog->cache = broker->cache;
+    sessions->loop = broker->loop;
+    sessions->cache = broker->cache;
+    sessions->catalog = broker->catalog;
+    sessions->fdstore = &broker->fdstore;
+    sessions->ledger = broker->ledger.ledger;
+    sessions->options = &broker->options;
+    sessions->counters = &broker->counters;
+    sessions->control = verbs_handle;
+    sessions->control_context = &broker->control;
+    struct control *control = &broker->control;
+    control->loop = broker->loop;
+    control->cache = broker->cache;
+    control->catalog = broker->catalog;
+    control->sessions = sessions;
+    control->reload = reload;
+    control->reload_context = broker;
+}
+
 static int start_cache(struct broker *broker, struct swi_error *error)
 {
     const struct broker_options *options = &broker->options;
@@ -222,31 +195,31 @@ static int start_cache(struct broker *broker, struct swi_error *error)
                                                 .engine = options->engine,
                                                 .failed = load_failed,
                                                 .session_bytes = options->max_pinned_bytes};
-    int result = adopt_memory(broker, &cache_options, error);
+    int result = takeover_memory(broker, &cache_options, error);
     if (result < 0)
         return result;
-    broker->catalog->cache = broker->cache;
+    broker_connect(broker);
     broker->cache_source =
         (struct loop_source){.ready = cache_ready, .fd = cache_poll_fd(broker->cache)};
     return loop_add(broker->loop, &broker->cache_source, EPOLLIN);
 }
 
-/* What there is to serve, and what of it an earlier broker served already. */
+/* Scans the catalog, then takes over what an earlier broker served of it. */
 static int start_catalog(struct broker *broker, struct swi_error *error)
 {
-    struct catalog_changes changes;
-    int result = broker_reload(broker, &changes, error);
+    struct control_reloaded reloaded;
+    int result = reload_catalog(broker, &reloaded, error);
     if (result == 0 && !broker->settled)
-        result = adopt_resume(broker, error);
+        result = takeover_resume(broker, error);
     return result;
 }
 
 int broker_check(const struct broker_options *options, struct swi_error *error)
 {
     if (options->models && !options->redis.url)
-        return swi_fail(error, -EINVAL, "--models needs a --redis-url to have them from");
+        return swi_fail(error, -EINVAL, "--models needs --redis-url");
     if (options->models && options->redis.mode == REDIS_WRITE_ONLY)
-        return swi_fail(error, -EINVAL, "--models does not go with --redis-mode write-only");
+        return swi_fail(error, -EINVAL, "--models and --redis-mode write-only exclude each other");
     int result = options->redis.url ? redis_tier_check(&options->redis, error) : 0;
     if (result == 0 && options->models)
         result = redis_models_check(options->models, error);
@@ -259,13 +232,14 @@ static int start_redis(struct broker *broker, struct swi_error *error)
     if (!options->url)
         return 0;
     int result = redis_tier_create(options, broker->loop, broker->cache, &broker->redis, error);
+    broker->control.redis = broker->redis;
     if (result == 0 && broker->options.models)
         result = redis_models_create(broker->options.models, broker->redis, broker->catalog,
                                      broker->loop, &broker->redis_models, error);
     return result;
 }
 
-/* The cheap checks first: a second broker on the same socket ends before it reserves an arena. */
+/* Cheap checks come first: a second broker on the same socket ends before it reserves an arena. */
 static int broker_start(struct broker *broker, struct swi_error *error)
 {
     const struct broker_options *options = &broker->options;
@@ -282,7 +256,7 @@ static int broker_start(struct broker *broker, struct swi_error *error)
     if (result == 0)
         result = fdstore_open(&broker->fdstore, error);
     if (result == 0)
-        result = adopt_listener(broker, error);
+        result = takeover_listener(broker, error);
     if (result == 0)
         result = start_cache(broker, error);
     if (result == 0)
@@ -292,7 +266,7 @@ static int broker_start(struct broker *broker, struct swi_error *error)
     if (result == 0)
         result = start_trace(broker, error);
     if (result == 0)
-        result = sessions_start(broker, error);
+        result = sessions_start(&broker->sessions, broker->listener.fd, error);
     if (result < 0)
         return result;
     fdstore_close(&broker->fdstore, true);
@@ -301,25 +275,25 @@ static int broker_start(struct broker *broker, struct swi_error *error)
     return 0;
 }
 
-/* Whatever of it was started, in the opposite order. Where the service manager keeps it the arena
- * stays as it is, with those who use it. */
+/* Stops what was started, in the opposite order. Where the service manager keeps the arena, it stays
+ * as it is, and so do its clients. */
 static void broker_stop(struct broker *broker)
 {
     bool keep = broker->fdstore.active && broker->cache;
     if (keep)
         cache_leave(broker->cache);
     if (broker->loop) {
-        sessions_stop(broker, keep);
+        sessions_stop(&broker->sessions, keep);
         loop_disarm(broker->loop, &broker->check_timer);
         loop_disarm(broker->loop, &broker->trace_timer);
         loop_remove(broker->loop, &broker->cache_source);
         loop_remove(broker->loop, &broker->signal_source);
     }
     listener_close(&broker->listener, keep || broker->left_alone);
-    trace_close(broker->trace, loop_now());
+    trace_close(broker->sessions.trace, loop_now());
     redis_models_destroy(broker->redis_models);
     redis_tier_destroy(broker->redis);
-    pins_end(broker);
+    pins_end(&broker->control);
     if (!keep)
         catalog_destroy(broker->catalog);
     if (broker->cache)
@@ -329,7 +303,7 @@ static void broker_stop(struct broker *broker)
         catalog_destroy(broker->catalog);
         ledger_settle();
         struct ledger_header *header = &broker->ledger.ledger->header;
-        /* Every read has come back. A start that resumed nothing leaves it as clean as it was. */
+        /* No read is under way. A start that resumed nothing leaves the flag as it was. */
         if (broker->settled)
             header->clean = LEDGER_CLEAN;
     }
@@ -338,13 +312,13 @@ static void broker_stop(struct broker *broker)
     if (broker->signal_source.fd >= 0)
         close(broker->signal_source.fd);
     loop_destroy(broker->loop);
-    idle_fini(broker);
+    idle_fini(&broker->idle, &broker->options, &broker->listener);
 }
 
 /* ---- running --------------------------------------------------------------------------------- */
 
-/* Loads get as much of the loop's time as messages do: one dispatch hashes at most 1 MiB, and a
- * flood of messages between any two of them would make a large chunk wait for its digest. */
+/* Loads get as much of the loop's time as messages do: one dispatch hashes at most 1 MiB, and with a
+ * flood of messages between two dispatches a large chunk would wait for its digest. */
 static bool dispatch(struct broker *broker, uint64_t spent_ns)
 {
     uint64_t began_ns = loop_now();
@@ -363,28 +337,30 @@ static void run(struct broker *broker)
     while (!broker->stopping) {
         uint64_t began_ns = loop_now();
         loop_turn(broker->loop, more ? 0 : cache_timeout_ms(broker->cache, began_ns));
-        /* a turn that may have waited says nothing about work */
+        /* the length of a turn that may have waited says nothing about work */
         more = dispatch(broker, more ? loop_now() - began_ns : 0);
-        more = verify_step(broker) || more;
-        sessions_reap(broker);
+        more = verify_step(&broker->control) || more;
+        sessions_reap(&broker->sessions);
     }
+}
+
+void broker_init(struct broker *broker, struct settings *settings)
+{
+    *broker = (struct broker){.options = settings->options,
+                              .settings = settings,
+                              .listener = {.fd = -1},
+                              .ledger = {.fd = -1},
+                              .signal_source = {.fd = -1},
+                              .control = {.started_ns = loop_now()}};
+    idle_init(&broker->idle);
+    sessions_init(&broker->sessions);
+    control_init(&broker->control);
 }
 
 int broker_run(struct settings *settings, struct swi_error *error)
 {
-    const struct broker_options *options = &settings->options;
-    struct broker broker = {.options = *options,
-                            .settings = settings,
-                            .listener = {.fd = -1},
-                            .ledger = {.fd = -1},
-                            .signal_source = {.fd = -1},
-                            .started_ns = loop_now()};
-    idle_init(&broker.idle);
-    TAILQ_INIT(&broker.connections);
-    TAILQ_INIT(&broker.doomed);
-    TAILQ_INIT(&broker.wheres);
-    TAILQ_INIT(&broker.pins);
-    TAILQ_INIT(&broker.verifies);
+    struct broker broker;
+    broker_init(&broker, settings);
     int result = broker_start(&broker, error);
     if (result == 0) {
         char size[32];
@@ -393,9 +369,9 @@ int broker_run(struct settings *settings, struct swi_error *error)
         log_line(LOG_LEVEL_INFO, &about, "serving %u models from %s with %s of cache on %s",
                  broker.catalog->count, broker.catalog->path ? broker.catalog->path : "Redis", size,
                  broker.listener.path);
-        service_ready(&broker);
+        service_ready(&broker.service, &broker.sessions);
         run(&broker);
-        service_stopping(&broker);
+        service_stopping(&broker.service);
         log_info("stopping");
     }
     broker_stop(&broker);
