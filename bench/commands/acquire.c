@@ -54,13 +54,14 @@ static struct settings parse(int argc, char **argv)
 {
     struct settings settings = {
         .stage = {.shape = "minilm-l6"}, .component = "layer_0", .rounds = 25};
-    const struct bench_option table[] = {
+    const struct cli_option table[] = {
         {"model", "DIR", "a chunk directory (default: a synthetic minilm-l6)",
          .text = &settings.stage.model},
         {"component", "NAME", "which chunk (default: layer_0)", .text = &settings.component},
-        {"socket", "PATH", "a running broker that serves the model (default: an own one)",
+        {"socket", "PATH", "a running broker that serves the model (default: start one)",
          .text = &settings.stage.socket},
-        {"rounds", "N", "(default: 25)", .count = &settings.rounds, .most = 100000},
+        {"rounds", "N", "how many (default: 25)", .number = &settings.rounds, .least = 1,
+         .most = 100000},
         {"loop", NULL, "only lease and release, a million times, for strace or perf",
          .flag = &settings.loop},
         {0},

@@ -28,18 +28,19 @@ static struct settings parse(int argc, char **argv)
                                 .cells = "1x16,1x128,8x128,1x512",
                                 .threads = 1,
                                 .rounds = 15};
-    const struct bench_option table[] = {
+    const struct cli_option table[] = {
         {"model", "DIR", "a chunk directory (default: a synthetic model of --shape)",
          .text = &settings.stage.model},
         {"shape", "NAME", "of swchunk synth (default: minilm-l6)", .text = &settings.stage.shape},
         {"dtype", "T", "of the synthetic model: f32, f16 or bf16 (default: f16)",
          .text = &settings.stage.synth[1]},
-        {"socket", "PATH", "a running broker that serves the model (default: an own one)",
+        {"socket", "PATH", "a running broker that serves the model (default: start one)",
          .text = &settings.stage.socket},
-        {"threads", "N", "(default: 1)", .count = &settings.threads, .most = 64},
+        {"threads", "N", "computing threads (default: 1)", .number = &settings.threads, .least = 1,
+         .most = 64},
         {"cells", "A,B,...", "batch x length (default: 1x16,1x128,8x128,1x512)",
          .text = &settings.cells},
-        {"rounds", "N", "passes of each cell (default: 15)", .count = &settings.rounds,
+        {"rounds", "N", "passes of each cell (default: 15)", .number = &settings.rounds, .least = 1,
          .most = 100000},
         {0},
     };

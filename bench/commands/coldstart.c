@@ -34,11 +34,11 @@ static struct settings parse(int argc, char **argv)
                                 .text =
                                     "The tide comes in twice a day, and the boats rise with it.",
                                 .rounds = 15};
-    const struct bench_option table[] = {
+    const struct cli_option table[] = {
         {"model", "DIR", "a chunk directory (default: a synthetic bert-base, f16)",
          .text = &settings.stage.model},
         {"text", "TEXT", "what it embeds (default: a sentence)", .text = &settings.text},
-        {"rounds", "N", "(default: 15)", .count = &settings.rounds, .most = 10000},
+        {"rounds", "N", "(default: 15)", .number = &settings.rounds, .least = 1, .most = 10000},
         {0},
     };
     bench_parse(argc, argv, "coldstart",

@@ -42,12 +42,13 @@ struct settings {
 static struct settings parse(int argc, char **argv)
 {
     struct settings settings = {.stage = {.shape = "bert-base"}, .clients = 200, .rounds = 8};
-    const struct bench_option table[] = {
+    const struct cli_option table[] = {
         {"model", "DIR", "a chunk directory (default: a synthetic bert-base, f16)",
          .text = &settings.stage.model},
-        {"clients", "N", "that flood (default: 200)", .count = &settings.clients, .most = 240},
-        {"rounds", "N", "of an idle and a flooded phase (default: 8)", .count = &settings.rounds,
-         .most = 1000},
+        {"clients", "N", "that flood (default: 200)", .number = &settings.clients, .least = 1,
+         .most = 240},
+        {"rounds", "N", "of an idle and a flooded phase (default: 8)", .number = &settings.rounds,
+         .least = 1, .most = 1000},
         {0},
     };
     bench_parse(argc, argv, "flood",

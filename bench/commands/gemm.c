@@ -42,13 +42,13 @@ static struct settings parse(int argc, char **argv)
 {
     struct settings settings = {
         .shape = "bert-base", .layout = "panel", .tokens = "1,16,128,512", .rounds = 5};
-    const struct bench_option table[] = {
+    const struct cli_option table[] = {
         {"shape", "NAME", "minilm-l6, bert-base or bert-large (default: bert-base)",
          .text = &settings.shape},
         {"dtype", "T", "f32, f16 or bf16 (default: f32 and f16)", .text = &settings.dtype},
         {"layout", "L", "rows or panel (default: panel)", .text = &settings.layout},
         {"tokens", "A,B,...", "(default: 1,16,128,512)", .text = &settings.tokens},
-        {"rounds", "N", "(default: 5)", .count = &settings.rounds, .most = 10000},
+        {"rounds", "N", "(default: 5)", .number = &settings.rounds, .least = 1, .most = 10000},
         {0},
     };
     bench_parse(argc, argv, "gemm",

@@ -51,13 +51,14 @@ static bool take_engine(const char *text, void *place)
 static struct settings parse(int argc, char **argv)
 {
     struct settings settings = {.pairs = 15, .mebibytes = 256, .directory = "/tmp"};
-    const struct bench_option table[] = {
-        {"pairs", "N", "measurements of each kind (default: 15)", .count = &settings.pairs,
-         .most = 10000},
-        {"size", "MIB", "of the chunk (default: 256)", .count = &settings.mebibytes, .most = 65536},
+    const struct cli_option table[] = {
+        {"pairs", "N", "measurements of each kind (default: 15)", .number = &settings.pairs,
+         .least = 1, .most = 10000},
+        {"size", "MIB", "of the chunk (default: 256)", .number = &settings.mebibytes, .least = 1,
+         .most = 65536},
         {"directory", "DIR", "on the disk to measure (default: /tmp)", .text = &settings.directory},
         {"io-engine", "E", "auto, uring or threads (default: auto)", .take = take_engine,
-         .place = &settings.engine, .wanted = "auto, uring or threads"},
+         .place = &settings.engine, .expected = "auto, uring or threads"},
         {0},
     };
     bench_parse(argc, argv, "load", "Load and verify a cold chunk, beside fio, mmap and read().",

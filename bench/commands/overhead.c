@@ -41,13 +41,13 @@ static struct settings parse(int argc, char **argv)
 {
     struct settings settings = {
         .stage = {.shape = "minilm-l6"}, .sequences = 1, .length = 16, .rounds = 1000};
-    const struct bench_option table[] = {
+    const struct cli_option table[] = {
         {"model", "DIR", "a chunk directory (default: a synthetic model of --shape)",
          .text = &settings.stage.model},
         {"shape", "NAME", "of swchunk synth (default: minilm-l6)", .text = &settings.stage.shape},
         {"cell", "BxL", "batch x length (default: 1x16)", .take = take_cell, .place = &settings,
-         .wanted = "a cell is BATCHxLENGTH, such as 1x16"},
-        {"rounds", "N", "pairs of passes (default: 1000)", .count = &settings.rounds,
+         .expected = "BATCHxLENGTH, such as 1x16"},
+        {"rounds", "N", "pairs of passes (default: 1000)", .number = &settings.rounds, .least = 1,
          .most = 1000000},
         {0},
     };

@@ -3,7 +3,6 @@
  * sizes, beside a bound that no policy can exceed.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 #include "core/layout.h"
 #include "core/size.h"
 #include "lib/bench.h"
+#include "lib/options.h"
 #include "replay/bound.h"
 #include "replay/simulate.h"
 
@@ -20,59 +20,42 @@ struct settings {
     const char *path;
     uint64_t budget[BUDGETS_MAX];
     size_t budgets;
-    size_t from;
+    uint64_t from;
     bool json;
 };
 
-static void usage(void)
+static bool take_budget(const char *text, void *place)
 {
-    printf("Usage: swbench policy TRACE [OPTIONS]\n"
-           "Replay a trace of swbrokerd --trace under each eviction policy.\n\n"
-           "      --budget SIZE  of the arena: MB, or 512M, 2G; may be repeated\n"
-           "                     (default: the recorded one, and 25, 50 and 75 %% of the chunks)\n"
-           "      --from N       leave the first N uses out of the figures (default: 0)\n"
-           "      --json         one object instead of a table\n"
-           "  -h, --help         show this and exit\n");
+    struct settings *settings = place;
+    if (settings->budgets == BUDGETS_MAX)
+        bench_die("--budget may be given %d times", BUDGETS_MAX);
+    return swi_size_parse(text, &settings->budget[settings->budgets++]);
 }
 
 static struct settings parse(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"budget", required_argument, NULL, 'b'},
-        {"from", required_argument, NULL, 'f'},
-        {"json", no_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},
+    struct settings settings = {.path = NULL};
+    const struct cli_option options[] = {
+        {"budget", "SIZE",
+         "of the arena, such as 512M or 2G; may be repeated\n"
+         "(default: the recorded one, and 25, 50 and 75 % of the chunks)",
+         .take = take_budget, .place = &settings, .expected = "a size such as 512M or 2G"},
+        {"from", "N", "leave the first N uses out of the figures (default: 0)",
+         .large = &settings.from},
+        {"json", NULL, "print one object instead of a table", .flag = &settings.json},
         {0},
     };
-    struct settings settings = {.path = NULL};
-    for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
-        char *end;
-        switch (option) {
-        case 'b':
-            if (settings.budgets == BUDGETS_MAX)
-                bench_die("--budget may be given %d times", BUDGETS_MAX);
-            if (!swi_size_parse(optarg, &settings.budget[settings.budgets++]))
-                bench_die("--budget takes a size such as 512, 512M or 2G, not %s", optarg);
-            break;
-        case 'f':
-            errno = 0;
-            settings.from = strtoul(optarg, &end, 10);
-            if (errno || *end || optarg[0] < '0' || optarg[0] > '9')
-                bench_die("--from takes a number of uses, not %s", optarg);
-            break;
-        case 'j':
-            settings.json = true;
-            break;
-        case 'h':
-            usage();
-            exit(0);
-        default:
-            bench_die("swbench policy --help lists the options");
-        }
-    }
-    if (optind + 1 != argc)
-        bench_die("policy takes one trace, as swbrokerd --trace wrote it");
-    settings.path = argv[optind];
+    const struct cli_command command = {
+        .program = "swbench",
+        .name = "policy",
+        .operands = "TRACE",
+        .least = 1,
+        .most = 1,
+        .about = "Replay a trace of swbrokerd --trace under each eviction policy.",
+        .options = options};
+    struct cli_operands operands;
+    bench_read(argc, argv, &command, &operands);
+    settings.path = operands.at[0];
     return settings;
 }
 

@@ -28,10 +28,10 @@ struct settings {
 static struct settings parse(int argc, char **argv)
 {
     struct settings settings = {.stage = {.shape = "bert-base"}, .rounds = 7};
-    const struct bench_option table[] = {
+    const struct cli_option table[] = {
         {"model", "DIR", "a chunk directory (default: a synthetic bert-base, f16)",
          .text = &settings.stage.model},
-        {"rounds", "N", "(default: 7)", .count = &settings.rounds, .most = 10000},
+        {"rounds", "N", "(default: 7)", .number = &settings.rounds, .least = 1, .most = 10000},
         {0},
     };
     bench_parse(argc, argv, "redis",

@@ -62,12 +62,12 @@ struct window {
 static struct settings parse(int argc, char **argv)
 {
     struct settings settings = {.stage = {.shape = "minilm-l6"}, .restarts = 20};
-    const struct bench_option table[] = {
+    const struct cli_option table[] = {
         {"model", "DIR", "a chunk directory (default: a synthetic minilm-l6, f16)",
          .text = &settings.stage.model},
-        {"restarts", "N", "(default: 20)", .count = &settings.restarts, .most = 1000},
+        {"restarts", "N", "(default: 20)", .number = &settings.restarts, .least = 1, .most = 1000},
         {"clients", "N", "more clients that hold a lease each (default: 0)",
-         .count = &settings.clients, .most = CREW_MAX - 1},
+         .number = &settings.clients, .least = 1, .most = CREW_MAX - 1},
         {"cache-size", "SIZE", "of the arena (default: the model and some room)",
          .text = &settings.stage.cache_size},
         {"kill", NULL, "end the broker with SIGKILL instead of SIGTERM", .flag = &settings.kill},

@@ -12,7 +12,6 @@
  * A request that cannot be served is answered with {"error":…}. Only last_hidden_state is computed,
  * and nothing but sw_encoder_forward is inside the clocks. */
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +20,7 @@
 #include <sw/sw.h>
 
 #include "lib/bench.h"
+#include "lib/options.h"
 
 #define SEQUENCES_MAX 4096
 #define PASSES_MAX    100000
@@ -40,51 +40,23 @@ struct settings {
     uint32_t threads;
 };
 
-static void usage(void)
-{
-    printf(
-        "Usage: swbench serve [OPTIONS]\n"
-        "Keep a BERT model open and time passes on request, for comparisons in alternation.\n"
-        "Reads lines: 'batch LENGTH…', 'run COUNT', 'quit'; answers each with a line of JSON.\n\n"
-        "      --model DIR    a chunk directory (default: a synthetic minilm-l6)\n"
-        "      --socket PATH  a running broker that serves the model (default: an own one)\n"
-        "      --threads N    (default: 1)\n"
-        "  -h, --help         show this and exit\n");
-}
-
 static struct settings parse(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"model", required_argument, NULL, 'm'},
-        {"socket", required_argument, NULL, 's'},
-        {"threads", required_argument, NULL, 't'},
-        {"help", no_argument, NULL, 'h'},
+    struct settings settings = {.stage = {.shape = "minilm-l6"}, .threads = 1};
+    const struct cli_option table[] = {
+        {"model", "DIR", "a chunk directory (default: a synthetic minilm-l6)",
+         .text = &settings.stage.model},
+        {"socket", "PATH", "a running broker that serves the model (default: start one)",
+         .text = &settings.stage.socket},
+        {"threads", "N", "computing threads (default: 1)", .number = &settings.threads, .least = 1,
+         .most = 1024},
         {0},
     };
-    struct settings settings = {.stage = {.shape = "minilm-l6"}, .threads = 1};
-    for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
-        char *end;
-        switch (option) {
-        case 'm':
-            settings.stage.model = optarg;
-            break;
-        case 's':
-            settings.stage.socket = optarg;
-            break;
-        case 't':
-            settings.threads = (uint32_t)strtoul(optarg, &end, 10);
-            if (*end || settings.threads == 0 || settings.threads > 1024)
-                bench_die("--threads takes a number from 1 to 1024, not %s", optarg);
-            break;
-        case 'h':
-            usage();
-            exit(0);
-        default:
-            bench_die("swbench serve --help lists the options");
-        }
-    }
-    if (optind < argc)
-        bench_die("serve takes no argument %s", argv[optind]);
+    bench_parse(
+        argc, argv, "serve",
+        "Keep a BERT model open and time passes on request, for comparisons in alternation.\n"
+        "Read lines: 'batch LENGTH…', 'run COUNT', 'quit'; answer each with a line of JSON.",
+        table, NULL);
     return settings;
 }
 

@@ -46,15 +46,16 @@ static struct settings parse(int argc, char **argv)
 {
     struct settings settings = {
         .stage = {.shape = "bert-base"}, .tokens = 128, .passes = 5, .rounds = 3};
-    const struct bench_option table[] = {
+    const struct cli_option table[] = {
         {"model", "DIR", "a chunk directory (default: a synthetic bert-base, f16)",
          .text = &settings.stage.model},
-        {"tokens", "N", "of a pass (default: 128)", .count = &settings.tokens, .most = 4096},
-        {"passes", "N", "of each worker in a round (default: 5)", .count = &settings.passes,
-         .most = 1000},
-        {"rounds", "N", "(default: 3)", .count = &settings.rounds, .most = 100},
+        {"tokens", "N", "of a pass (default: 128)", .number = &settings.tokens, .least = 1,
+         .most = 4096},
+        {"passes", "N", "of each worker in a round (default: 5)", .number = &settings.passes,
+         .least = 1, .most = 1000},
+        {"rounds", "N", "(default: 3)", .number = &settings.rounds, .least = 1, .most = 100},
         {"prefetch", "N", "layers asked for ahead (default: the library's own)",
-         .count = &settings.prefetch, .most = 16},
+         .number = &settings.prefetch, .least = 1, .most = 16},
         {0},
     };
     bench_parse(argc, argv, "stream",

@@ -53,18 +53,20 @@ static struct settings parse(int argc, char **argv)
                                 .tokens = 16,
                                 .requests = 100,
                                 .rounds = 5};
-    const struct bench_option table[] = {
+    const struct cli_option table[] = {
         {"model", "DIR", "a chunk directory, of which copies are made (default: a synthetic one)",
          .text = &settings.stage.model},
         {"shape", "NAME", "of swchunk synth (default: minilm-l6)", .text = &settings.stage.shape},
-        {"models", "N", "(default: 8)", .count = &settings.models, .most = MODELS_MAX},
-        {"threads", "N", "of the executor (default: 1)", .count = &settings.threads, .most = 64},
-        {"depth", "N", "requests in flight of each model (default: 4)", .count = &settings.depth,
+        {"models", "N", "(default: 8)", .number = &settings.models, .least = 1, .most = MODELS_MAX},
+        {"threads", "N", "of the executor (default: 1)", .number = &settings.threads, .least = 1,
          .most = 64},
-        {"tokens", "N", "of a request (default: 16)", .count = &settings.tokens, .most = 512},
-        {"requests", "N", "of each model in a round (default: 100)", .count = &settings.requests,
-         .most = 1000000},
-        {"rounds", "N", "(default: 5)", .count = &settings.rounds, .most = 1000},
+        {"depth", "N", "requests in flight of each model (default: 4)", .number = &settings.depth,
+         .least = 1, .most = 64},
+        {"tokens", "N", "of a request (default: 16)", .number = &settings.tokens, .least = 1,
+         .most = 512},
+        {"requests", "N", "of each model in a round (default: 100)", .number = &settings.requests,
+         .least = 1, .most = 1000000},
+        {"rounds", "N", "(default: 5)", .number = &settings.rounds, .least = 1, .most = 1000},
         {0},
     };
     bench_parse(argc, argv, "submit",

@@ -36,15 +36,15 @@ struct bytes {
 static struct settings parse(int argc, char **argv)
 {
     struct settings settings = {.rounds = 15, .megabytes = 4};
-    const struct bench_option table[] = {
+    const struct cli_option table[] = {
         {"vocab", "FILE", "a vocab.txt (default: that of swchunk synth)", .text = &settings.vocab},
         {"config", "FILE", "its tokenizer_config.json (default: uncased)",
          .text = &settings.config},
         {"text", "FILE", "text, one a line (default: made from the vocabulary)",
          .text = &settings.text},
-        {"megabytes", "N", "how much text to make (default: 4)", .count = &settings.megabytes,
-         .most = 1000},
-        {"rounds", "N", "(default: 15)", .count = &settings.rounds, .most = 1000},
+        {"megabytes", "N", "how much text to make (default: 4)", .number = &settings.megabytes,
+         .least = 1, .most = 1000},
+        {"rounds", "N", "(default: 15)", .number = &settings.rounds, .least = 1, .most = 1000},
         {0},
     };
     bench_parse(argc, argv, "tokenize", "Measure WordPiece on one thread.", table, &settings.json);

@@ -33,10 +33,10 @@ static struct settings parse(int argc, char **argv)
 {
     struct settings settings = {.stage = {.shape = "bert-base", .synth = {"--dtype", "f32"}},
                                 .rounds = 15};
-    const struct bench_option table[] = {
+    const struct cli_option table[] = {
         {"model", "DIR", "a chunk directory (default: a synthetic bert-base, f32)",
          .text = &settings.stage.model},
-        {"rounds", "N", "(default: 15)", .count = &settings.rounds, .most = 10000},
+        {"rounds", "N", "(default: 15)", .number = &settings.rounds, .least = 1, .most = 10000},
         {0},
     };
     bench_parse(argc, argv, "touch",

@@ -39,10 +39,10 @@ struct settings {
 static struct settings parse(int argc, char **argv)
 {
     struct settings settings = {.stage = {.shape = "bert-base"}, .rounds = 3};
-    const struct bench_option table[] = {
+    const struct cli_option table[] = {
         {"model", "DIR", "a chunk directory (default: a synthetic bert-base, f16)",
          .text = &settings.stage.model},
-        {"rounds", "N", "(default: 3)", .count = &settings.rounds, .most = 1000},
+        {"rounds", "N", "(default: 3)", .number = &settings.rounds, .least = 1, .most = 1000},
         {0},
     };
     bench_parse(argc, argv, "workers", "Measure the memory of 1, 2, 4 and 8 workers on one model.",

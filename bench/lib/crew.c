@@ -194,13 +194,3 @@ uint64_t stage_model_bytes(const struct stage *stage)
     json_decref(manifest);
     return (uint64_t)bytes;
 }
-
-unsigned bench_number(const char *option, const char *text, unsigned most)
-{
-    char *end;
-    errno = 0;
-    unsigned long value = strtoul(text, &end, 10);
-    if (errno || *end || text[0] < '0' || text[0] > '9' || value == 0 || value > most)
-        bench_die("--%s takes a number from 1 to %u, not %s", option, most, text);
-    return (unsigned)value;
-}

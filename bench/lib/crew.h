@@ -54,7 +54,4 @@ int64_t bench_pss_kb(pid_t pid);
 /* Sum of the bytes of the model's chunks. */
 uint64_t stage_model_bytes(const struct stage *stage);
 
-/* "--rounds 5": a number from 1 to most, or dies. */
-unsigned bench_number(const char *option, const char *text, unsigned most);
-
 #endif

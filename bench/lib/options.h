@@ -1,31 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* Options of a subcommand as a table: one line is what --help says of an option and where its value
- * goes. Two read theirs by themselves: policy, which takes an operand, and serve, which has no
- * --json. */
+/* Command lines of subcommands. */
 #ifndef SWBENCH_LIB_OPTIONS_H
 #define SWBENCH_LIB_OPTIONS_H
 
-#include <stdbool.h>
+#include "cli/options.h"
 
-#define BENCH_OPTIONS_MAX 16u
-
-/* With exactly one place. A table ends with one without a name. */
-struct bench_option {
-    const char *name;  /* without "--" */
-    const char *value; /* what help calls its value; NULL: a flag */
-    const char *help;  /* one line, the default included */
-    const char **text; /* as it is given */
-    unsigned *count;   /* 1 … most */
-    unsigned most;
-    bool *flag;                         /* becomes true */
-    bool (*take)(const char *, void *); /* reads it into place; false: it is wrong, dies */
-    void *place;
-    const char *wanted; /* by take: "a cell is BATCHxLENGTH, such as 1x16" */
-};
-
-/* Reads the command line of `swbench NAME` by the table and --json, prints --help and exits, and
- * dies of what is wrong. */
+/* Reads the command line of `swbench NAME` by the table and, unless json is NULL, --json. Exits
+ * after --help, and with CLI_USAGE after saying what is wrong. */
 void bench_parse(int argc, char **argv, const char *name, const char *about,
-                 const struct bench_option *table, bool *json);
+                 const struct cli_option *table, bool *json);
+/* The same for any command; operands may be NULL where it takes none. */
+void bench_read(int argc, char **argv, const struct cli_command *command,
+                struct cli_operands *operands);
 
 #endif

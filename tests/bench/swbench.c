@@ -161,23 +161,25 @@ Test(swbench, bad_input_gets_one_line)
 {
     static const struct {
         const char *argv[5], *part;
+        int status;
     } bad[] = {
-        {{"swbench", "policy", NULL}, "one trace"},
-        {{"swbench", "policy", "/nonexistent", NULL}, "/nonexistent"},
-        {{"swbench", "policy", "/etc/passwd", NULL}, "no trace"},
-        {{"swbench", "policy", "x", "--budget", "many"}, "--budget"},
-        {{"swbench", "stream", "--rounds", "0", NULL}, "--rounds"},
-        {{"swbench", "workers", "--model", "/etc", NULL}, "chunk_info.json"},
-        {{"swbench", "touch", "much", NULL}, "much"},
-        {{"swbench", "submit", "--models", "65", NULL}, "--models"},
-        {{"swbench", "overhead", "--cell", "0x4", NULL}, "0x4"},
-        {{"swbench", "flood", "--clients", "1000", NULL}, "--clients"},
+        {{"swbench", "policy", NULL}, "TRACE", 2},
+        {{"swbench", "policy", "/nonexistent", NULL}, "/nonexistent", 1},
+        {{"swbench", "policy", "/etc/passwd", NULL}, "no trace", 1},
+        {{"swbench", "policy", "x", "--budget", "many"}, "--budget", 2},
+        {{"swbench", "stream", "--rounds", "0", NULL}, "--rounds", 2},
+        {{"swbench", "workers", "--model", "/etc", NULL}, "chunk_info.json", 1},
+        {{"swbench", "touch", "much", NULL}, "much", 2},
+        {{"swbench", "submit", "--models", "65", NULL}, "--models", 2},
+        {{"swbench", "overhead", "--cell", "0x4", NULL}, "0x4", 2},
+        {{"swbench", "flood", "--clients", "1000", NULL}, "--clients", 2},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         const char *argv[6] = {NULL};
         memcpy(argv, bad[i].argv, sizeof bad[i].argv);
         struct sup_result result = sup_run(argv);
-        cr_expect_eq(result.exit_code, 1, "case %zu exits with %d", i, result.exit_code);
+        cr_expect_eq(result.exit_code, bad[i].status, "case %zu exits with %d", i,
+                     result.exit_code);
         cr_expect(strstr(result.err, bad[i].part), "case %zu says: %s", i, result.err);
         cr_expect_eq(strchr(result.err, '\n'), result.err + result.err_size - 1,
                      "case %zu says more than a line: %s", i, result.err);
