@@ -184,10 +184,8 @@ struct cache_remote {
     bool first; /* tried before the chunk's file, instead of after it */
     /* why: filled unless the remote is ready. */
     enum cache_remote_state (*state)(void *context, struct swi_error *why);
-    /* Supplies the load's bytes from now on (loader_want, loader_brought …). elsewhere: the chunk's
-     * file may have them too, so the remote may give up early; if the file turns out to be useless,
-     * the load comes once more, with elsewhere false. */
-    void (*fetch)(void *context, struct load *load, bool elsewhere);
+    /* Supplies the load's bytes from now on (loader_want, loader_brought …). */
+    void (*fetch)(void *context, struct load *load);
     /* Returns what it still wants of the load, which is about to end. */
     void (*cancel)(void *context, struct load *load);
     /* The load has ended with load->status. Returns true if it failed only because the remote was

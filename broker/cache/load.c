@@ -39,13 +39,6 @@ static void fail_chunk(struct cache *cache, struct chunk *chunk)
 
 static void load_done(struct load *load);
 
-/* True if the chunk's file is likely to be readable. */
-static bool file_may_do(const struct attempt *attempt)
-{
-    const struct chunk *chunk = attempt->chunk;
-    return chunk->info.source.open && !attempt->tried_file && chunk->failure.code == 0;
-}
-
 /* The range belongs to the chunk, whose entry says loading. fd -1: the remote supplies the bytes. */
 static void start_read(struct cache *cache, struct attempt *attempt, int fd)
 {
@@ -67,10 +60,9 @@ static void start_read(struct cache *cache, struct attempt *attempt, int fd)
         loader_start(cache->loader, &attempt->load);
     } else {
         attempt->tried_remote = true;
-        attempt->given_up = false;
         cache->remote_loading++;
         loader_start_brought(cache->loader, &attempt->load);
-        cache->remote.fetch(cache->remote.context, &attempt->load, file_may_do(attempt));
+        cache->remote.fetch(cache->remote.context, &attempt->load);
     }
 }
 
@@ -256,7 +248,6 @@ static bool note_failure(struct cache *cache, struct attempt *attempt, bool unre
         (void)swi_fail(&error, SW_EDIGEST,
                        "the bytes in Redis do not match its digest; swctl push replaces them");
     }
-    attempt->given_up = unreachable && file_may_do(attempt);
     cache_remote_failed(attempt, &error);
     return unreachable;
 }

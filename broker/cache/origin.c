@@ -121,8 +121,7 @@ enum origin cache_choose_origin(struct cache *cache, struct attempt *attempt, in
         if (*ret_fd >= 0)
             return ORIGIN_FILE;
     }
-    /* a remote that gave up in favour of a useless file may now take as long as it needs */
-    if (ask || (state == CACHE_REMOTE_READY && attempt->given_up))
+    if (ask)
         return ORIGIN_REMOTE;
     if (!has_file && !attempt->tried_remote) {
         if (state == CACHE_REMOTE_SOON) {

@@ -43,7 +43,6 @@ struct attempt {
     struct load load;    /* the read under way */
     bool remote;         /* its bytes come from the remote */
     bool tried_file, tried_remote;
-    bool given_up; /* by the remote, in favour of a file that may be useless */
     char *file_problem, *remote_problem; /* why those origins failed; NULL: they did not */
     int file_code;                       /* of file_problem */
     struct load_identity identity;       /* of the file being read */

@@ -23,11 +23,9 @@ struct redis_tier_stats {
     uint64_t misses;   /* not there, or incomplete */
     uint64_t wrong;    /* of another length or digest */
     uint64_t failures; /* the server could not be asked, or answered with an error */
-    uint64_t slow;     /* of failures: given up for the file, because the whole took too long */
     uint64_t hit_bytes;
     uint64_t stores, store_bytes; /* written */
     uint64_t store_present;       /* not written: already there */
-    uint64_t store_elsewhere;     /* not written: another broker was writing it */
     uint64_t store_dropped;       /* evicted, or crowded out of the queue, before its turn */
     uint64_t store_failures;
     /* errors that the server answered with */

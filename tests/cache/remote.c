@@ -20,9 +20,8 @@ struct remote {
     enum manner manner;
     enum cache_remote_state state;
     struct load *stalled;
-    bool away;      /* the load under way fails so */
-    bool elsewhere; /* what the last fetch was told */
-    bool give_up;   /* a stalled load, in the next turn */
+    bool away;    /* the load under way fails so */
+    bool give_up; /* a stalled load, in the next turn */
     unsigned fetches, overs, cancels, reads, wrong_reads;
 };
 
@@ -46,14 +45,13 @@ static const char *name_of(const struct remote *remote, const struct load *load)
     return NULL;
 }
 
-static void fetch(void *context, struct load *load, bool elsewhere)
+static void fetch(void *context, struct load *load)
 {
     struct remote *remote = context;
     struct swi_error error;
     uint64_t offset;
     uint32_t bytes;
     remote->fetches++;
-    remote->elsewhere = elsewhere;
     remote->away = remote->manner == AWAY;
     if (remote->manner == MISS || remote->manner == AWAY) {
         cr_assert(loader_want(load, &offset, &bytes));
@@ -338,22 +336,5 @@ Test(cache_remote, a_load_that_it_gives_up_in_its_turn_goes_on_at_once)
     fx_settle(fx);
     cr_assert_eq(waiter.status, 0, "%s", waiter.message);
     fx_check_bytes(fx, chunk);
-    fx_destroy(fx);
-}
-
-Test(cache_remote, it_is_told_whether_a_chunk_may_be_had_elsewhere)
-{
-    struct fx *fx = create(SERVE, true);
-    cr_assert_eq(fx_demand(fx, fx_add(fx, "layer_0", FX_MIB)), 0);
-    cr_assert(remote.elsewhere);
-    cr_assert_eq(fx_demand(fx, add_fileless(fx, "layer_1", FX_MIB)), 0);
-    cr_assert_not(remote.elsewhere);
-    fx_destroy(fx);
-    fx = create(SERVE, false);
-    uint32_t gone = fx_add(fx, "layer_0", FX_MIB);
-    cr_assert_eq(unlink(fx->file[gone].path), 0);
-    cr_assert_eq(fx_demand(fx, gone), 0);
-    cr_assert_eq(remote.fetches, 1);
-    cr_assert_not(remote.elsewhere, "its file was tried");
     fx_destroy(fx);
 }

@@ -72,15 +72,13 @@ Test(redis_fake, a_well_behaved_one_gets_everything_written)
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }
 
-/* The lock of the writing that was cut off is the broker's own: nobody else would write it. */
 Test(redis_fake, a_writing_that_was_cut_off_is_done_again)
 {
-    struct sup_fake fake = sup_fake_start(FAKE_LOCKS);
+    struct sup_fake fake = sup_fake_start(FAKE_HANG_UP_ONCE);
     struct sup_broker broker = redis_broker(fake.url, NULL);
     redis_expect_all(&broker);
     redis_wait_for(&broker, "stores", REDIS_CHUNKS);
     cr_assert_eq(redis_stat(&broker, "store_failures"), 1);
-    cr_assert_eq(redis_stat(&broker, "store_elsewhere"), 0);
     cr_assert_eq(redis_link_stat(&broker, "writes", "closed"), 1);
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }
@@ -198,75 +196,6 @@ Test(redis_fake, a_question_without_a_subject_closes_no_breaker)
     cr_assert_eq(json_array_size(json_object_get(reply, "models")), 0);
     json_decref(reply);
     cr_assert_str_eq(redis_breaker(&broker), "half-open");
-    cr_assert_eq(sup_broker_stop(&broker), 0);
-}
-
-/* Each stripe comes in time; all of them would take ten seconds and more. */
-Test(redis_fake, a_load_that_takes_too_long_in_all_comes_from_its_file)
-{
-    struct sup_fake fake = sup_fake_start(FAKE_NIL);
-    struct sup_broker broker =
-        redis_broker(fake.url, SUP_ARGS("--redis-order", "redis-first", "--redis-timeout", "1500"));
-    sup_fake_set(&fake, FAKE_SLOW);
-    struct raw raw = raw_attach(&broker, "test");
-    struct raw_model model = raw_open(&raw, "mini");
-    (void)raw_pin(&raw, &model, raw_find(&model, "embeddings_words_0"));
-    cr_assert_eq(redis_stat(&broker, "slow"), 1);
-    cr_assert_eq(redis_stat(&broker, "failures"), 1);
-    cr_assert_eq(redis_stat(&broker, "fallbacks"), 1);
-    cr_assert_eq(redis_link_stat(&broker, "reads", "timeouts"), 0);
-    cr_assert_eq(redis_link_stat(&broker, "reads", "connects"), 1);
-    const char *log = sup_read(broker.log, NULL);
-    cr_assert_not_null(strstr(log, "it is slow"), "%s", log);
-    raw_close(&raw);
-    cr_assert_eq(sup_broker_stop(&broker), 0);
-}
-
-/* Three loads stand in one queue: that it is slow is held against the server once, not by each. */
-Test(redis_fake, loads_that_are_given_up_together_count_once)
-{
-    struct sup_fake fake = sup_fake_start(FAKE_NIL);
-    struct sup_broker broker =
-        redis_broker(fake.url, SUP_ARGS("--redis-order", "redis-first", "--redis-timeout", "1200"));
-    sup_fake_set(&fake, FAKE_SLOW);
-    struct raw raw = raw_attach(&broker, "test");
-    struct raw_model model = raw_open(&raw, "mini");
-    static const char *const layers[] = {"layer_0", "layer_1", "layer_2"};
-    for (size_t i = 0; i < sizeof layers / sizeof layers[0]; i++) {
-        const struct swi_wire_load load = {.incarnation = model.opened.incarnation,
-                                           .model = model.opened.model,
-                                           .chunk = model.ids[raw_find(&model, layers[i])]};
-        cr_assert(raw_send(&raw, SWI_WIRE_LOAD, &load, sizeof load, NULL, 0));
-    }
-    for (size_t i = 0; i < sizeof layers / sizeof layers[0]; i++)
-        cr_assert_eq(raw_done(&raw, NULL), 0);
-    cr_assert_eq(redis_disk_loads(&broker), 3);
-    cr_assert_eq(redis_link_stat(&broker, "reads", "breaker_opened"), 0);
-    raw_close(&raw);
-    cr_assert_eq(sup_broker_stop(&broker), 0);
-}
-
-/* It is given up for a file that is not there: neither that nor the next try may fail by it. */
-Test(redis_fake, a_slow_load_whose_file_is_gone_goes_on)
-{
-    struct sup_fake fake = sup_fake_start(FAKE_KEEP);
-    struct sup_broker broker =
-        redis_broker(fake.url, SUP_ARGS("--redis-order", "redis-first", "--redis-timeout", "1200"));
-    redis_expect_all(&broker);
-    redis_wait_for(&broker, "stores", REDIS_CHUNKS);
-    cr_assert_eq(remove(sup_format("%s/mini/layer_1.safetensors", redis_models())), 0);
-    sup_fake_set(&fake, FAKE_SLOW);
-    for (int round = 0; round < 2; round++) {
-        redis_clear(&broker);
-        struct raw raw = raw_attach(&broker, "test");
-        struct raw_model model = raw_open(&raw, "mini");
-        const char *text;
-        cr_assert_eq(raw_load(&raw, &model, raw_find(&model, "layer_1"), &text), 0, "%s", text);
-        raw_close(&raw);
-        cr_assert_eq(redis_stat(&broker, "hits"), round + 1);
-        cr_assert_leq(redis_stat(&broker, "slow"), 1, "the second time the file is known for none");
-    }
-    cr_assert_eq(redis_link_stat(&broker, "reads", "breaker_opened"), 0);
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }
 

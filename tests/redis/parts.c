@@ -129,7 +129,6 @@ Test(redis_parts, keys_are_named_by_content)
     struct redis_key key = redis_key_stripe("sw", digest, 17);
     cr_assert_str_eq(key.text, "sw:chunk:" HEX ":17");
     cr_assert_eq(key.length, strlen(key.text));
-    cr_assert_str_eq(redis_key_lock("sw", digest).text, "sw:lock:" HEX);
     cr_assert_str_eq(redis_key_model("a-b", "bert").text, "a-b:model:bert");
     cr_assert_str_eq(redis_key_revision("sw", "bert", digest).text, "sw:model:bert:" HEX);
 }

@@ -12,15 +12,6 @@
 #include "redis.h"
 
 #define COUNTED_MAX 16
-#define LOCKS_MAX   16
-
-/* What FAKE_KEEP was given. */
-struct kept {
-    struct kept *next; /* older ones are never taken out again */
-    char key[256];
-    char *bytes;
-    size_t size;
-};
 
 struct fake {
     int listener;
@@ -30,11 +21,7 @@ struct fake {
         char word[16];
         unsigned count;
     } counted[COUNTED_MAX];
-    struct {
-        char key[256], token[256];
-    } locks[LOCKS_MAX];
     bool has_hung_up;
-    struct kept *kept;
 };
 
 /* ---- what it was sent -------------------------------------------------------------------------
@@ -57,40 +44,30 @@ static long read_head(struct peer *peer, char sign)
 }
 
 struct words {
-    char first[16], second[256], third[256];
-    char *value; /* the third word of a SET, whole; whoever takes it sets it to NULL */
-    size_t value_size;
+    char first[16], second[256];
 };
 
-/* One command: its first three words, each cut to fit. False: the broker hung up. */
+/* One command: its first two words, each cut to fit. False: the broker hung up. */
 static bool read_command(struct peer *peer, struct words *words)
 {
     static char rest[1];
-    char *const places[] = {words->first, words->second, words->third, rest};
-    static const size_t rooms[] = {sizeof words->first - 1, sizeof words->second - 1,
-                                   sizeof words->third - 1, 0};
+    char *const places[] = {words->first, words->second, rest};
+    static const size_t rooms[] = {sizeof words->first - 1, sizeof words->second - 1, 0};
     long count = read_head(peer, '*');
     if (count < 1)
         return false;
-    free(words->value);
     *words = (struct words){.first = ""};
     for (long i = 0; i < count; i++) {
         long length = read_head(peer, '$');
         if (length < 0)
             return false;
-        size_t part = i < 3 ? (size_t)i : 3, room = rooms[part], used = 0;
-        if (i == 2 && strcmp(words->first, "SET") == 0) {
-            words->value = malloc((size_t)length + 1);
-            words->value_size = (size_t)length;
-        }
+        size_t part = i < 2 ? (size_t)i : 2, room = rooms[part], used = 0;
         for (long j = 0; j < length + 2; j++) {
             int byte = fgetc(peer->in);
             if (byte == EOF)
                 return false;
             if (j < length && used < room)
                 places[part][used++] = (char)byte;
-            if (i == 2 && j < length && words->value)
-                words->value[j] = (char)byte;
         }
         places[part][used] = 0;
     }
@@ -162,36 +139,6 @@ static bool say_zeros(struct peer *peer, size_t promised, size_t sent)
     return good && promised == sent && say(peer, "\r\n");
 }
 
-static void keep(struct fake *fake, struct words *words)
-{
-    struct kept *kept = calloc(1, sizeof *kept);
-    memcpy(kept->key, words->second, sizeof kept->key);
-    kept->bytes = words->value;
-    kept->size = words->value_size;
-    words->value = NULL;
-    (void)pthread_mutex_lock(&fake->lock);
-    kept->next = fake->kept;
-    fake->kept = kept;
-    (void)pthread_mutex_unlock(&fake->lock);
-}
-
-static const struct kept *find_kept(struct fake *fake, const char *key)
-{
-    (void)pthread_mutex_lock(&fake->lock);
-    const struct kept *kept = fake->kept;
-    while (kept && strcmp(kept->key, key) != 0)
-        kept = kept->next;
-    (void)pthread_mutex_unlock(&fake->lock);
-    return kept;
-}
-
-static bool say_kept(struct peer *peer, const struct kept *kept)
-{
-    char head[32];
-    (void)snprintf(head, sizeof head, "$%zu\r\n", kept->size);
-    return say(peer, head) && say_bytes(peer, kept->bytes, kept->size) && say(peer, "\r\n");
-}
-
 static const char loading[] = "-LOADING Redis is loading the dataset in memory\r\n";
 
 static bool say_secret(struct peer *peer)
@@ -204,7 +151,6 @@ static bool say_secret(struct peer *peer)
 static bool answer_get(struct peer *peer, const char *key, enum fake_manner manner)
 {
     static char many[65536];
-    const struct kept *kept = find_kept(peer->fake, key);
     switch (manner) {
     case FAKE_NO_PROTOCOL:
         return say(peer, "HTTP/1.1 400 Bad Request\r\n\r\n");
@@ -238,11 +184,6 @@ static bool answer_get(struct peer *peer, const char *key, enum fake_manner mann
         return false;
     case FAKE_FIRST_ONLY:
         return strcmp(strrchr(key, ':'), ":0") != 0 || say_zeros(peer, 1048576, 1048576);
-    case FAKE_SLOW:
-        sup_sleep_ms(600);
-        return kept ? say_kept(peer, kept) : say_zeros(peer, 1048576, 1048576);
-    case FAKE_KEEP:
-        return kept ? say_kept(peer, kept) : say(peer, "$-1\r\n");
     case FAKE_SILENT:
         return true;
     case FAKE_UNASKED:
@@ -256,29 +197,6 @@ static bool answer_get(struct peer *peer, const char *key, enum fake_manner mann
     }
 }
 
-/* SET NX and GET of a lock. */
-static bool answer_lock(struct peer *peer, bool set, const char *key, const char *token)
-{
-    struct fake *fake = peer->fake;
-    char reply[300] = "$-1\r\n";
-    (void)pthread_mutex_lock(&fake->lock);
-    size_t at = 0;
-    while (fake->locks[at].key[0] && strcmp(fake->locks[at].key, key) != 0)
-        at++;
-    cr_assert_lt(at, LOCKS_MAX);
-    bool held = fake->locks[at].key[0] != 0;
-    if (set && !held) {
-        (void)snprintf(fake->locks[at].key, sizeof fake->locks[at].key, "%s", key);
-        (void)snprintf(fake->locks[at].token, sizeof fake->locks[at].token, "%s", token);
-        (void)snprintf(reply, sizeof reply, "+OK\r\n");
-    } else if (!set && held) {
-        (void)snprintf(reply, sizeof reply, "$%zu\r\n%s\r\n", strlen(fake->locks[at].token),
-                       fake->locks[at].token);
-    }
-    (void)pthread_mutex_unlock(&fake->lock);
-    return say(peer, reply);
-}
-
 static bool hangs_up_now(struct fake *fake)
 {
     (void)pthread_mutex_lock(&fake->lock);
@@ -288,7 +206,7 @@ static bool hangs_up_now(struct fake *fake)
     return now;
 }
 
-static bool answer(struct peer *peer, struct words *words, enum fake_manner manner)
+static bool answer(struct peer *peer, const struct words *words, enum fake_manner manner)
 {
     const char *word = words->first, *second = words->second;
     bool greeting =
@@ -308,9 +226,7 @@ static bool answer(struct peer *peer, struct words *words, enum fake_manner mann
         return say(peer, "+OK\r\n");
     if (strcmp(word, "EXISTS") == 0)
         return say(peer, ":0\r\n");
-    if (manner == FAKE_LOCKS && strstr(second, ":lock:"))
-        return answer_lock(peer, strcmp(word, "SET") == 0, second, words->third);
-    if (manner == FAKE_LOCKS && strcmp(word, "SET") == 0 && hangs_up_now(peer->fake))
+    if (manner == FAKE_HANG_UP_ONCE && strcmp(word, "SET") == 0 && hangs_up_now(peer->fake))
         return false;
     if (strcmp(word, "SET") == 0 && manner == FAKE_REFUSE_OOM)
         return say(peer, "-OOM command not allowed when used memory > 'maxmemory'.\r\n");
@@ -318,8 +234,6 @@ static bool answer(struct peer *peer, struct words *words, enum fake_manner mann
         return say(peer, ":1\r\n");
     if (strcmp(word, "SET") == 0 && manner == FAKE_REFUSE_LOADING)
         return say(peer, loading);
-    if (strcmp(word, "SET") == 0 && manner == FAKE_KEEP && strstr(second, ":chunk:"))
-        keep(peer->fake, words);
     if (strcmp(word, "SET") == 0)
         return say(peer, "+OK\r\n");
     return answer_get(peer, second, manner);
@@ -332,7 +246,6 @@ static void *serve_peer(void *argument)
     while (read_command(peer, &words))
         if (!answer(peer, &words, note(peer->fake, words.first)))
             break;
-    free(words.value);
     (void)fclose(peer->in); /* and its descriptor */
     free(peer);
     return NULL;

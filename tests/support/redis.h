@@ -47,8 +47,6 @@ enum fake_manner {
     FAKE_HANG_UP,      /* at once */
     FAKE_SILENT,       /* never answers */
     FAKE_FIRST_ONLY,   /* the first stripe of each chunk (of 1 MiB, zeros), and no other */
-    FAKE_KEEP,         /* keeps what is SET under PREFIX:chunk:, and gives it back */
-    FAKE_SLOW,         /* each value (what was kept, else 1 MiB of zeros) after 600 ms */
     FAKE_UNASKED,      /* two answers for one question */
     FAKE_LOADING,      /* -LOADING … */
     FAKE_SILENT_GREETING,
@@ -56,7 +54,7 @@ enum fake_manner {
     FAKE_ECHO_AUTH,      /* refuses AUTH, repeating what it was sent */
     FAKE_ECHO_PING,      /* takes AUTH, and refuses PING with what AUTH was sent */
     FAKE_ECHO_GET,       /* the same for a value */
-    FAKE_LOCKS,          /* SET of a lock only where it is not held; hangs up at the first stripe */
+    FAKE_HANG_UP_ONCE,   /* at the first SET, and never again */
     FAKE_REFUSE_OOM,     /* SET: -OOM … */
     FAKE_REFUSE_ODDLY,   /* SET: :1 */
     FAKE_REFUSE_LOADING, /* SET: -LOADING … */

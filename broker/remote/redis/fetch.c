@@ -21,11 +21,8 @@ struct fetch {
     struct redis_tier *tier;
     struct load *load;
     enum outcome outcome;
-    bool elsewhere;  /* its file has it too */
-    uint64_t due_ns; /* when it is given up for the file; 0: not asked for yet, or there is none */
-    bool excused;    /* its time was up once, when the broker had stood still */
-    bool full;       /* wanted nothing in this turn */
-    bool admitted;   /* by the breaker, which has not heard of its end yet */
+    bool full;     /* wanted nothing in this turn */
+    bool admitted; /* by the breaker, which has not heard of its end yet */
     unsigned outstanding;
     struct redis_call *calls[FETCH_PIECES_MAX];
 };
@@ -168,78 +165,6 @@ static struct fetch *next_to_ask(struct redis_tier *tier, uint64_t *ret_offset, 
     }
 }
 
-static uint64_t first_due(const struct redis_tier *tier)
-{
-    uint64_t first_ns = UINT64_MAX;
-    const struct fetch *fetch;
-    TAILQ_FOREACH(fetch, &tier->fetches, link)
-    {
-        if (fetch->due_ns != 0 && fetch->outcome == FETCH_RUNNING && fetch->due_ns < first_ns)
-            first_ns = fetch->due_ns;
-    }
-    return first_ns;
-}
-
-/* Arms the timer for whichever is due first. */
-static void watch_time(struct redis_tier *tier)
-{
-    uint64_t first_ns = tier->slower_than_files ? loop_now() : first_due(tier);
-    if (first_ns == UINT64_MAX)
-        loop_disarm(tier->loop, &tier->slow_timer);
-    else
-        loop_arm(tier->loop, &tier->slow_timer, first_ns);
-}
-
-static void start_time(struct fetch *fetch)
-{
-    struct redis_tier *tier = fetch->tier;
-    if (!fetch->elsewhere || fetch->due_ns != 0)
-        return;
-    uint64_t parts = (fetch->load->bytes + FETCH_TIMEOUT_BYTES - 1) / FETCH_TIMEOUT_BYTES;
-    fetch->due_ns = loop_now() + tier->timeout_ns * (FETCH_TIMEOUTS + parts);
-    watch_time(tier);
-}
-
-/* Also a server that answers each question just in time is one that is in the way. What the broker
- * itself keeps waiting is not held against the server: a load that it asks nothing for now, since
- * more urgent ones go first (its time begins anew with its next stripe), and one whose answers lay
- * unread while the broker stood still (which shows in a timer that is late). Nor is it worse than
- * nothing: the breaker hears of it once a file has been read instead, and once for all that were
- * given up by then. */
-void redis_tier_slow(struct loop_timer *timer, uint64_t now_ns)
-{
-    struct redis_tier *tier = LOOP_OWNER(timer, struct redis_tier, slow_timer);
-    bool tell = tier->slower_than_files;
-    tier->slower_than_files = false;
-    uint64_t first_ns = first_due(tier);
-    bool late = first_ns <= now_ns && now_ns - first_ns >= tier->timeout_ns / FETCH_LATE_PART;
-    struct fetch *fetch;
-    TAILQ_FOREACH(fetch, &tier->fetches, link)
-    {
-        if (fetch->due_ns == 0 || fetch->due_ns > now_ns || fetch->outcome != FETCH_RUNNING)
-            continue;
-        fetch->due_ns = 0;
-        if (fetch->outstanding == 0 || fetch->load->status != 0)
-            continue;
-        if (late && !fetch->excused) {
-            fetch->excused = true;
-            start_time(fetch);
-            continue;
-        }
-        struct swi_error error;
-        (void)swi_fail(&error, SW_ELOAD, "Redis at %s is too slow for it",
-                       redis_link_name(tier->reads));
-        tier->stats.slow++;
-        tier->gave_up = true;
-        fail(fetch, FETCH_UNREACHABLE, &error);
-    }
-    if (tell) /* after the walk: it may end the connection, and all that is on it */
-        redis_link_disappointed(tier->reads,
-                                "it is slow: a chunk took many times --redis-timeout in all");
-    (void)redis_tier_turn(tier);
-    watch_time(tier);
-}
-
 static bool ask(struct fetch *fetch, uint64_t offset, uint32_t bytes)
 {
     struct redis_tier *tier = fetch->tier;
@@ -258,7 +183,6 @@ static bool ask(struct fetch *fetch, uint64_t offset, uint32_t bytes)
     call->into_bytes = bytes;
     fetch->calls[fetch->outstanding++] = call;
     tier->pieces++;
-    start_time(fetch);
     return true;
 }
 
@@ -304,7 +228,7 @@ enum cache_remote_state redis_tier_state(void *context, struct swi_error *why)
                                                                             : CACHE_REMOTE_DOWN;
 }
 
-void redis_tier_fetch(void *context, struct load *load, bool elsewhere)
+void redis_tier_fetch(void *context, struct load *load)
 {
     struct redis_tier *tier = context;
     struct swi_error error;
@@ -314,7 +238,7 @@ void redis_tier_fetch(void *context, struct load *load, bool elsewhere)
         loader_refuse(load, &error);
         return;
     }
-    *fetch = (struct fetch){.tier = tier, .load = load, .elsewhere = elsewhere};
+    *fetch = (struct fetch){.tier = tier, .load = load};
     TAILQ_INSERT_TAIL(&tier->fetches, fetch, link);
     fetch->admitted = redis_link_admit(tier->reads);
     if (!fetch->admitted) {
@@ -354,15 +278,6 @@ static void complain_of_value(const struct redis_tier *tier, const struct load *
              redis_link_name(tier->reads), hex);
 }
 
-void redis_tier_file_did(struct redis_tier *tier)
-{
-    if (!tier->gave_up)
-        return;
-    tier->gave_up = false;
-    tier->slower_than_files = true;
-    watch_time(tier); /* not from in here: the cache is at work */
-}
-
 bool redis_tier_over(void *context, struct load *load)
 {
     struct redis_tier *tier = context;
@@ -371,7 +286,6 @@ bool redis_tier_over(void *context, struct load *load)
         return false;
     assert(fetch->outstanding == 0);
     if (load->status == 0) {
-        tier->gave_up = false;
         tier->stats.hits++;
         tier->stats.hit_bytes += load->bytes;
     } else if (load->status == -ECANCELED) {

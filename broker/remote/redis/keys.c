@@ -35,13 +35,6 @@ struct redis_key redis_key_stripe(const char *prefix, struct swi_digest digest, 
     return make("%s:chunk:%s:%u", prefix, hex, stripe);
 }
 
-struct redis_key redis_key_lock(const char *prefix, struct swi_digest digest)
-{
-    char hex[SWI_DIGEST_HEX];
-    swi_digest_format(digest, hex);
-    return make("%s:lock:%s", prefix, hex);
-}
-
 struct redis_key redis_key_model(const char *prefix, const char *name)
 {
     return make("%s:model:%s", prefix, name);

@@ -2,9 +2,8 @@
 /* Names and pieces of what is kept in a Redis. Pure.
  *
  *   PREFIX:chunk:XXH3:STRIPE      bytes STRIPE × 1 MiB … of the chunk file that hashes to XXH3
- *   PREFIX:lock:XXH3              somebody is writing that chunk (short-lived)
- *   PREFIX:model:NAME             "REVISION BYTES": the model's current revision, and how long it
- * is PREFIX:model:NAME:REVISION    its bundle: manifest and small files; REVISION is its XXH3
+ *   PREFIX:model:NAME             "REVISION BYTES": the model's current revision, and its length
+ *   PREFIX:model:NAME:REVISION    its bundle: manifest and small files; REVISION is its XXH3
  *
  * XXH3 and REVISION are 32 hex digits. Chunks and bundles are named by what they hold, so nothing
  * is ever invalidated: a changed file has another name. Only PREFIX:model:NAME is overwritten, and
@@ -29,7 +28,6 @@ struct redis_key {
 bool redis_prefix_ok(const char *prefix);
 
 struct redis_key redis_key_stripe(const char *prefix, struct swi_digest digest, uint32_t stripe);
-struct redis_key redis_key_lock(const char *prefix, struct swi_digest digest);
 struct redis_key redis_key_model(const char *prefix, const char *name);
 struct redis_key redis_key_revision(const char *prefix, const char *name, struct swi_digest digest);
 

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "base/log.h"
 #include "remote/redis/tier_internal.h"
@@ -87,7 +86,6 @@ int redis_tier_create(const struct redis_options *options, struct loop *loop, st
     int result = check(options, &address, error);
     if (result < 0)
         return result;
-    uint64_t token;
     struct redis_tier *tier = calloc(1, sizeof *tier);
     if (!tier)
         return swi_fail(error, -ENOMEM, "out of memory for the Redis tier");
@@ -96,18 +94,13 @@ int redis_tier_create(const struct redis_options *options, struct loop *loop, st
     tier->mode = options->mode;
     tier->order = options->order;
     tier->pause_timer.fire = redis_tier_pause_over;
-    tier->slow_timer.fire = redis_tier_slow;
     tier->timeout_ns = options->timeout_ms * LOOP_NS_PER_MS;
     TAILQ_INIT(&tier->fetches);
     TAILQ_INIT(&tier->writings);
     (void)snprintf(tier->prefix, sizeof tier->prefix, "%s", options->prefix);
     if (options->ttl_s > 0)
         (void)snprintf(tier->ttl, sizeof tier->ttl, "%u", options->ttl_s);
-    if (getrandom(&token, sizeof token, 0) != (ssize_t)sizeof token)
-        result = swi_fail(error, -EIO, "the kernel gives no random numbers");
-    else
-        (void)snprintf(tier->token, sizeof tier->token, "%016llx", (unsigned long long)token);
-    if (result == 0 && address.transport == REDIS_TLS)
+    if (address.transport == REDIS_TLS)
         result = redis_tls_context_create(&options->tls, &tier->tls, error);
     if (result == 0 && tier->mode != REDIS_WRITE_ONLY)
         result = open_link(tier, &address, true, error);
@@ -136,7 +129,6 @@ void redis_tier_destroy(struct redis_tier *tier)
     if (!tier)
         return;
     cache_set_remote(tier->cache, NULL);
-    loop_disarm(tier->loop, &tier->slow_timer);
     redis_tier_stop_writing(tier);
     redis_link_destroy(tier->reads);
     redis_link_destroy(tier->writes);

@@ -8,17 +8,14 @@
  *                    urgent load first; each reply is copied from hiredis's buffer to its place in
  *                    the arena (1 MiB = one segment of the loader), and the loader hashes it in the
  *                    same turns as segments of files.
- *             (A load that has a file is given up when the whole of it takes too long, however
- *             regularly its stripes come in; when the file turns out to be none it is asked for once
- *             more, without that limit.)
  *             A stripe that is missing, wrong or late fails the load here: what it still waits for
  *             is forgotten (nothing can write into the arena but that copy, so the range is free of
  *             it at once), and the cache goes on with the file, in the same range and for the same
  *             waiters. Nothing becomes resident before the whole chunk has its digest.
  *   writing   cache: a chunk was read from its file ─▶ queued here by id, no bytes kept
- *             here:  EXISTS its stripes? SET lock TOKEN NX PX: nobody else, or the lock is this
- *                    broker's own of a writing that was cut off? then SET stripe by stripe, copied
- *                    from the arena when its turn comes, 2 under way. Evicted by then: dropped.
+ *             here:  EXISTS its stripes? else SET stripe by stripe, copied from the arena when its
+ *                    turn comes, 2 under way. Evicted by then: dropped. Brokers that write the same
+ *                    chunk at once write the same bytes under the same names.
  *
  * Reads and writes have a connection and a breaker each, so that no load stands behind a write.
  * "OOM command not allowed", a read-only replica and the like stop writing for a while (1 s,

@@ -16,16 +16,9 @@
 #define WRITE_PIECES_MAX     2u
 #define FDSTORE_QUEUE_MAX    1024u
 #define FDSTORE_TRIES_MAX    3u
-#define FDSTORE_LOCK_MS      "10000"
 #define FDSTORE_PAUSE_MIN_NS LOOP_NS_PER_S
 #define FDSTORE_PAUSE_MAX_NS (60 * LOOP_NS_PER_S)
 #define REMOTE_PATIENCE_NS   (5 * LOOP_NS_PER_S) /* away for longer: nobody waits for it any more */
-/* A whole load that has a file may take so many times the timeout, and once more for so much of it.
- */
-#define FETCH_TIMEOUTS      2u
-#define FETCH_TIMEOUT_BYTES (8u << 20)
-#define FETCH_LATE_PART     4u /* by such a part of the timeout is late */
-
 struct fetch;
 TAILQ_HEAD(fetch_list, fetch);
 
@@ -34,10 +27,9 @@ struct redis_writing {
     struct swi_digest digest;
     uint64_t bytes;
     bool anyway; /* without asking whether it is there */
-    bool alone;  /* only if nobody else is at it */
     /* The bytes at offset, readable up to the next call into the cache; NULL: they are gone. */
     const uint8_t *(*stripe)(struct redis_writing *writing, uint64_t offset);
-    /* status: 0 written; 1 it was there or somebody else is at it; -ENODATA its bytes are gone;
+    /* status: 0 written; 1 it was there; -ENODATA its bytes are gone;
      * SW_ELOAD the server refused, -EAGAIN the connection was lost; both with a sentence.
      * May start or queue others. */
     void (*over)(struct redis_writing *writing, int status, const char *why);
@@ -64,8 +56,7 @@ struct redis_tier {
     struct loop *loop;
     struct cache *cache;
     char prefix[REDIS_PREFIX_MAX + 1];
-    char token[24]; /* this broker's, in locks */
-    char ttl[16];   /* seconds; empty: none */
+    char ttl[16]; /* seconds; empty: none */
     enum redis_mode mode;
     enum redis_order order;
     struct redis_link *reads, *writes; /* NULL: not in this mode */
@@ -76,9 +67,6 @@ struct redis_tier {
     uint64_t timeout_ns;
     struct fetch_list fetches;
     unsigned pieces;
-    struct loop_timer slow_timer; /* for the load that is given up next */
-    bool gave_up;                 /* a load for its file, and it is open whether that does better */
-    bool slower_than_files;       /* it did, and the breaker is to hear of it */
 
     struct writing_list writings; /* the first is the one being written */
     bool writing;
@@ -103,13 +91,10 @@ void redis_tier_tell_error(struct redis_tier *tier, struct redis_link *link, enu
 
 /* remote/redis/fetch.c: the cache_remote's functions */
 enum cache_remote_state redis_tier_state(void *context, struct swi_error *why);
-void redis_tier_fetch(void *context, struct load *load, bool elsewhere);
+void redis_tier_fetch(void *context, struct load *load);
 void redis_tier_cancel(void *context, struct load *load);
 bool redis_tier_over(void *context, struct load *load);
 bool redis_tier_turn(void *context);
-void redis_tier_slow(struct loop_timer *timer, uint64_t now_ns);
-/* A chunk was read from its file. */
-void redis_tier_file_did(struct redis_tier *tier);
 void redis_tier_stop_fetching(struct redis_tier *tier);
 
 /* remote/redis/writeback.c */

@@ -182,63 +182,6 @@ static bool ask(struct redis_writing *writing, uint32_t count)
     return send(writing, &exists, counted) != NULL;
 }
 
-/* ---- does anybody else write it? --------------------------------------------------------------
- */
-
-/* Whose lock is it? This broker's own when a writing was cut off with its connection. */
-static void holder_came(struct redis_call *call, const struct redis_reply *reply)
-{
-    struct redis_writing *writing = call->context;
-    drop_call(writing, call);
-    if (ended_by(writing, reply))
-        return;
-    if (reply->type == REDIS_VALUE && strcmp(reply->text, writing->tier->token) != 0) {
-        writing->tier->stats.store_elsewhere++;
-        finish_answered(writing, 1, "another broker is writing it");
-        return;
-    }
-    writing->alone = false;
-    write_step(writing);
-}
-
-static bool ask_holder(struct redis_writing *writing)
-{
-    const struct redis_key key = redis_key_lock(writing->tier->prefix, writing->digest);
-    struct redis_command get = {.count = 0};
-    redis_command_text(&get, "GET");
-    redis_command_add(&get, key.text, key.length);
-    return send(writing, &get, holder_came) != NULL;
-}
-
-static void locked(struct redis_call *call, const struct redis_reply *reply)
-{
-    struct redis_writing *writing = call->context;
-    drop_call(writing, call);
-    if (ended_by(writing, reply))
-        return;
-    if (reply->type != REDIS_NIL) {
-        writing->alone = false;
-        write_step(writing);
-    } else if (ask_holder(writing)) {
-        redis_link_flush(writing->tier->writes);
-    } else {
-        finish_abandoned(writing, -EAGAIN, redis_link_problem(writing->tier->writes));
-    }
-}
-
-static bool lock(struct redis_writing *writing)
-{
-    const struct redis_key key = redis_key_lock(writing->tier->prefix, writing->digest);
-    struct redis_command set = {.count = 0};
-    redis_command_text(&set, "SET");
-    redis_command_add(&set, key.text, key.length);
-    redis_command_text(&set, writing->tier->token);
-    redis_command_text(&set, "NX");
-    redis_command_text(&set, "PX");
-    redis_command_text(&set, FDSTORE_LOCK_MS);
-    return send(writing, &set, locked) != NULL;
-}
-
 /* ---- the bytes --------------------------------------------------------------------------------
  */
 
@@ -306,13 +249,11 @@ static void write_step(struct redis_writing *writing)
         while (problem == 0 && writing->outstanding < WRITE_PIECES_MAX && writing->asked < count)
             problem = ask(writing, count) ? 0 : -EAGAIN;
     } else if (writing->outstanding > 0 && writing->next == 0) {
-        return; /* an answer about presence or the lock is still to come */
+        return; /* an answer about presence is still to come */
     } else if (!writing->anyway && writing->present >= count) {
         tier->stats.store_present++;
         finish_answered(writing, 1, "it is there");
         return;
-    } else if (writing->alone) {
-        problem = lock(writing) ? 0 : -EAGAIN;
     } else if (writing->next == count && writing->outstanding == 0) {
         finish_answered(writing, 0, "");
         return;
@@ -373,7 +314,6 @@ static void start_store(struct redis_tier *tier)
         tier->store = (struct redis_writing){.digest = tier->storing.digest,
                                              .bytes = tier->storing.bytes,
                                              .anyway = tier->storing.wrong,
-                                             .alone = true,
                                              .stripe = resident_stripe,
                                              .over = store_over};
         tier->fdstore_busy = true;
@@ -421,7 +361,6 @@ void redis_tier_write_more(struct redis_tier *tier)
 void redis_tier_was_read(void *context, uint32_t id, const struct cache_chunk *chunk, bool wrong)
 {
     struct redis_tier *tier = context;
-    redis_tier_file_did(tier);
     if (!tier->writes)
         return;
     const struct queued_store item = {
