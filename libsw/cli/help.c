@@ -71,12 +71,21 @@ static void print_options(const struct cli_option *own, const struct cli_option 
     print_option(&version_option, "  -V, ", width, stream);
 }
 
+static void print_required(const struct cli_option *table, FILE *stream)
+{
+    for (; table && (table->name || table->help); table++)
+        if (table->required)
+            (void)fprintf(stream, " --%s %s", table->name, table->argument);
+}
+
 void cli_print_help(const struct cli_command *command, FILE *stream)
 {
-    (void)fprintf(stream, "Usage: %s%s%s [OPTION]...%s%s\n%s\n", command->program,
-                  command->name ? " " : "", command->name ? command->name : "",
-                  command->operands ? " " : "", command->operands ? command->operands : "",
-                  command->about);
+    (void)fprintf(stream, "Usage: %s%s%s", command->program, command->name ? " " : "",
+                  command->name ? command->name : "");
+    print_required(command->options, stream);
+    print_required(command->common, stream);
+    (void)fprintf(stream, " [OPTION]...%s%s\n%s\n", command->operands ? " " : "",
+                  command->operands ? command->operands : "", command->about);
     print_options(command->options, command->common, stream);
     if (command->more)
         (void)fprintf(stream, "\n%s\n", command->more);

@@ -136,23 +136,6 @@ Test(options, says_what_is_wrong_and_what_would_be_right, .timeout = 10)
     expect_wrong(WORDS("a", "b", "c"), "unexpected argument 'c'" SEE);
 }
 
-Test(options, misses_what_is_required, .timeout = 10)
-{
-    const struct cli_option table[] = {{"model", "NAME", "", .text = &text, .required = true}, {0}};
-    struct cli_command needy = {.program = "prog", .options = table};
-    cr_assert_eq(read_words(&needy, (const char *const[]){"prog", NULL}), CLI_WRONG);
-    cr_assert_str_eq(error.text, "--model NAME is missing; see prog --help");
-    cr_assert_eq(read_words(&needy, WORDS("--model", "m")), CLI_RUN);
-}
-
-Test(options, answers_help_and_version_before_anything_else_is_missing, .timeout = 10)
-{
-    cr_assert_eq(read_words(&command, WORDS("-h")), CLI_HELP);
-    cr_assert_eq(read_words(&command, WORDS("--help", "--wrong")), CLI_HELP);
-    cr_assert_eq(read_words(&command, WORDS("-V")), CLI_VERSION);
-    cr_assert_eq(read_words(&command, WORDS("--version")), CLI_VERSION);
-}
-
 static char *printed(void (*print)(const void *, FILE *), const void *what)
 {
     char *buffer = NULL;
@@ -171,6 +154,27 @@ static void print_command(const void *what, FILE *stream)
 static void print_program(const void *what, FILE *stream)
 {
     cli_print_program_help(what, stream);
+}
+
+Test(options, misses_what_is_required, .timeout = 10)
+{
+    const struct cli_option table[] = {{"model", "NAME", "", .text = &text, .required = true}, {0}};
+    struct cli_command needy = {.program = "prog", .options = table};
+    cr_assert_eq(read_words(&needy, (const char *const[]){"prog", NULL}), CLI_WRONG);
+    cr_assert_str_eq(error.text, "--model NAME is missing; see prog --help");
+    cr_assert_eq(read_words(&needy, WORDS("--model", "m")), CLI_RUN);
+    needy.about = "Do.";
+    char *help = printed(print_command, &needy);
+    cr_assert_eq(strncmp(help, "Usage: prog --model NAME [OPTION]...\n", 37), 0, "%s", help);
+    free(help);
+}
+
+Test(options, answers_help_and_version_before_anything_else_is_missing, .timeout = 10)
+{
+    cr_assert_eq(read_words(&command, WORDS("-h")), CLI_HELP);
+    cr_assert_eq(read_words(&command, WORDS("--help", "--wrong")), CLI_HELP);
+    cr_assert_eq(read_words(&command, WORDS("-V")), CLI_VERSION);
+    cr_assert_eq(read_words(&command, WORDS("--version")), CLI_VERSION);
 }
 
 Test(help, lists_options_in_columns, .timeout = 10)

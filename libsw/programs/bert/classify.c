@@ -7,27 +7,6 @@
 
 #include "programs/bert/command.h"
 
-static const char help[] =
-    "Usage: swbert classify --model NAME [options] <TEXTS\n"
-    "Print {\"text\":…, \"label\":…, \"scores\":{LABEL:…}} for each line of standard input. For a "
-    "model of\n"
-    "several labels at once, \"labels\" lists those that score 0.5 or more; for a regression there "
-    "is\n"
-    "no label.\n"
-    "\n"
-    "  --pairs             each line is two texts with a tab between them\n"
-    "  --max-tokens N      cut texts to N tokens; default: what the model is made "
-    "for\n" COMMON_HELP;
-
-enum { OPTION_PAIRS = OPTION_OWN, OPTION_MAX_TOKENS };
-
-static const struct option options[] = {
-    COMMON_OPTIONS,
-    {"pairs", no_argument, NULL, OPTION_PAIRS},
-    {"max-tokens", required_argument, NULL, OPTION_MAX_TOKENS},
-    {0},
-};
-
 struct classify {
     bool pairs;
     struct worker worker;
@@ -38,16 +17,6 @@ struct classify {
     struct lines lines;
     float *scores; /* [classes] */
 };
-
-static int take(void *context, int option, const char *value)
-{
-    struct classify *classify = context;
-    if (option == OPTION_MAX_TOKENS)
-        return command_number("classify", "--max-tokens", value, 3, INT32_MAX,
-                              &classify->encode.max_tokens);
-    classify->pairs = true;
-    return EXIT_DONE;
-}
 
 static int begin(struct classify *classify)
 {
@@ -161,14 +130,29 @@ static int classify_lines(struct classify *classify)
 
 int command_classify(int argc, char **argv)
 {
-    static const struct command command = {
-        .name = "classify", .help = help, .options = options, .take = take};
     struct command_options common = {.threads = 1};
     struct classify classify = {.encode = SW_INIT(struct sw_encode_options),
                                 .classes = SW_INIT(struct sw_classes),
                                 .lines = {.fd = STDIN_FILENO}};
+    const struct cli_option options[] = {
+        {"pairs", NULL, "read two texts from each line, with a tab between them",
+         .flag = &classify.pairs},
+        {"max-tokens", "N", "cut texts to N tokens (default: what the model is made for)",
+         .number = &classify.encode.max_tokens, .least = 3, .most = INT32_MAX},
+        {0},
+    };
+    const struct cli_command command = {.program = "swbert",
+                                        .name = "classify",
+                                        .operands = "<TEXTS",
+                                        .about =
+                                            "Print {\"text\":…, \"label\":…, \"scores\":{LABEL:…}} "
+                                            "for each line of standard input. For a\n"
+                                            "model of several labels at once, \"labels\" lists "
+                                            "those that score 0.5 or more; a regression has\n"
+                                            "no label.",
+                                        .options = options};
     int status;
-    if (!command_parse(&command, argc, argv, &common, &classify, &status))
+    if (!command_parse(&command, argc, argv, &common, &status))
         return status;
     status = worker_open("classify", &common, &classify.worker);
     if (status == EXIT_DONE)

@@ -7,16 +7,16 @@
 #ifndef SWI_PROGRAMS_BERT_COMMAND_H
 #define SWI_PROGRAMS_BERT_COMMAND_H
 
-#include <getopt.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include <sw/sw.h>
 
+#include "cli/options.h"
 #include "programs/bert/lines.h"
 
-enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+enum { EXIT_DONE = 0, EXIT_FAILED = 1 };
 
 int command_classify(int argc, char **argv);
 int command_embed(int argc, char **argv);
@@ -24,15 +24,14 @@ int command_fill(int argc, char **argv);
 int command_forward(int argc, char **argv);
 int command_tokenize(int argc, char **argv);
 
-/* ---- messages
- * ------------------------------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------------------------- */
 
 /* "swbert COMMAND: MESSAGE" on one line, control characters made harmless. Returns EXIT_FAILED. */
 int command_fail(const char *command, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-/* "swbert COMMAND: MESSAGE; see swbert COMMAND --help". Returns EXIT_USAGE. */
-int command_usage(const char *command, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+/* "swbert COMMAND: MESSAGE; see swbert COMMAND --help". The value is CLI_USAGE. */
+#define command_usage(command, ...)                                                                \
+    cli_usage(&(const struct cli_command){.program = "swbert", .name = (command)}, __VA_ARGS__)
 
 /* Sends what is buffered for standard output on its way. False: it did not get there, and there is
  * no point in going on. */
@@ -41,32 +40,7 @@ bool command_flush(void);
  * when its reader has gone: that is the reader's business. */
 int command_finish(const char *command, int status);
 
-/* ---- options
- * ------------------------------------------------------------------------------------- */
-
-enum {
-    OPTION_HELP = 'h',
-    OPTION_MODEL = 256,
-    OPTION_SOCKET,
-    OPTION_THREADS,
-    OPTION_STATS,
-    OPTION_OWN
-};
-
-#define COMMON_OPTIONS                                                                             \
-    {"model", required_argument, NULL, OPTION_MODEL},                                              \
-        {"socket", required_argument, NULL, OPTION_SOCKET},                                        \
-        {"threads", required_argument, NULL, OPTION_THREADS},                                      \
-        {"stats", no_argument, NULL, OPTION_STATS},                                                \
-    {                                                                                              \
-        "help", no_argument, NULL, OPTION_HELP                                                     \
-    }
-#define COMMON_HELP                                                                                \
-    "  --model NAME        the model, as swctl ls shows it\n"                                      \
-    "  --socket PATH       the broker's socket; default $SW_SOCKET\n"                              \
-    "  --threads N         compute with N threads; default 1\n"                                    \
-    "  --stats             print what it took to standard error at the end\n"                      \
-    "  -h, --help          show this and exit\n"
+/* ---- options --------------------------------------------------------------------------------- */
 
 struct command_options {
     const char *model, *socket;
@@ -74,29 +48,16 @@ struct command_options {
     bool stats;
 };
 
-struct command {
-    const char *name, *help;
-    const struct option *options;
-    /* Takes one option of the command's own; returns EXIT_DONE or, having said why, EXIT_USAGE. */
-    int (*take)(void *context, int option, const char *value);
-};
-
-/* Parses the command line. Returns true when the command should run; else *ret_status is what to
- * exit with: help was shown or the usage was wrong. */
-bool command_parse(const struct command *command, int argc, char **argv,
-                   struct command_options *options, void *context, int *ret_status);
-
-/* A number from lowest to highest; otherwise says so and returns EXIT_USAGE. */
-int command_number(const char *command, const char *option, const char *value, uint32_t lowest,
-                   uint32_t highest, uint32_t *ret);
+/* cli_parse with the options that all commands have. */
+bool command_parse(const struct cli_command *command, int argc, char **argv,
+                   struct command_options *options, int *ret_status);
 
 /* The next text. With wait, what was printed is flushed before waiting for more input. An output
  * whose reader has gone counts as the end of the input. Says so when reading fails. */
 enum lines_next command_next_line(const char *command, struct lines *lines, bool wait,
                                   const char **line, size_t *size);
 
-/* ---- the model
- * ---------------------------------------------------------------------------------------- */
+/* ---- the model ------------------------------------------------------------------------------- */
 
 struct worker {
     const char *command;
@@ -121,8 +82,7 @@ void worker_close(struct worker *worker);
  * where its tokenizer_config.json or sentence_bert_config.json says so. */
 uint32_t worker_token_limit(struct worker *worker);
 
-/* ---- output
- * ---------------------------------------------------------------------------------------------- */
+/* ---- output ---------------------------------------------------------------------------------- */
 
 /* A JSON string, quotes included; invalid UTF-8 becomes U+FFFD. False: no memory. */
 bool print_string(const char *text, size_t size);

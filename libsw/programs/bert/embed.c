@@ -9,37 +9,6 @@
 #include "programs/bert/command.h"
 #include "programs/bert/npy.h"
 
-static const char help[] =
-    "Usage: swbert embed --model NAME [options] <TEXTS\n"
-    "Print one vector for each line of standard input.\n"
-    "\n"
-    "  --pooling KIND      cls, mean, max or pooler; default: as the model's 1_Pooling says,\n"
-    "                      mean without one\n"
-    "  --normalize         scale vectors to length 1\n"
-    "  --format FORMAT     jsonl: a line {\"text\":…, \"embedding\":[…]} each (default)\n"
-    "                      npy: one float32 array of NumPy's at the end\n"
-    "  --batch-size N      compute up to N texts at once; default 32\n"
-    "  --max-tokens N      cut texts to N tokens; default: what the model is made "
-    "for\n" COMMON_HELP;
-
-enum {
-    OPTION_POOLING = OPTION_OWN,
-    OPTION_NORMALIZE,
-    OPTION_FORMAT,
-    OPTION_BATCH,
-    OPTION_MAX_TOKENS
-};
-
-static const struct option options[] = {
-    COMMON_OPTIONS,
-    {"pooling", required_argument, NULL, OPTION_POOLING},
-    {"normalize", no_argument, NULL, OPTION_NORMALIZE},
-    {"format", required_argument, NULL, OPTION_FORMAT},
-    {"batch-size", required_argument, NULL, OPTION_BATCH},
-    {"max-tokens", required_argument, NULL, OPTION_MAX_TOKENS},
-    {0},
-};
-
 struct embed {
     enum sw_pooling pooling;
     int normalize;
@@ -56,7 +25,7 @@ struct embed {
     uint64_t texts, cut;
 };
 
-static int take_pooling(struct embed *embed, const char *value)
+static bool take_pooling(const char *value, void *place)
 {
     static const struct {
         const char *name;
@@ -67,33 +36,11 @@ static int take_pooling(struct embed *embed, const char *value)
                  {"pooler", SW_POOLING_POOLER}};
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         if (strcmp(value, kinds[i].name) == 0) {
-            embed->pooling = kinds[i].pooling;
-            return EXIT_DONE;
+            *(enum sw_pooling *)place = kinds[i].pooling;
+            return true;
         }
     }
-    return command_usage("embed", "--pooling %s: it is cls, mean, max or pooler", value);
-}
-
-static int take(void *context, int option, const char *value)
-{
-    struct embed *embed = context;
-    switch (option) {
-    case OPTION_POOLING:
-        return take_pooling(embed, value);
-    case OPTION_NORMALIZE:
-        embed->normalize = 1;
-        return EXIT_DONE;
-    case OPTION_FORMAT:
-        embed->npy_format = strcmp(value, "npy") == 0;
-        if (!embed->npy_format && strcmp(value, "jsonl") != 0)
-            return command_usage("embed", "--format %s: it is jsonl or npy", value);
-        return EXIT_DONE;
-    case OPTION_BATCH:
-        return command_number("embed", "--batch-size", value, 1, 4096, &embed->batch_size);
-    default:
-        return command_number("embed", "--max-tokens", value, 2, INT32_MAX,
-                              &embed->encode.max_tokens);
-    }
+    return false;
 }
 
 static int begin(struct embed *embed)
@@ -229,16 +176,41 @@ static int finish(struct embed *embed)
 
 int command_embed(int argc, char **argv)
 {
-    static const struct command command = {
-        .name = "embed", .help = help, .options = options, .take = take};
     struct command_options common = {.threads = 1};
     struct embed embed = {.batch_size = 32,
                           .encode = SW_INIT(struct sw_encode_options),
                           .lines = {.fd = STDIN_FILENO},
                           .npy = {.fd = -1}};
+    static const char *const formats[] = {"jsonl", "npy", NULL};
+    bool normalize = false;
+    unsigned format = 0;
+    const struct cli_option options[] = {
+        {"pooling", "KIND",
+         "cls, mean, max or pooler (default: as the model's 1_Pooling says, mean\n"
+         "without one)",
+         .take = take_pooling, .place = &embed.pooling, .expected = "cls, mean, max or pooler"},
+        {"normalize", NULL, "scale vectors to length 1", .flag = &normalize},
+        {"format", "FORMAT",
+         "jsonl: a line {\"text\":…, \"embedding\":[…]} each (default)\n"
+         "npy: one float32 array of NumPy's at the end",
+         .choice = &format, .choices = formats},
+        {"batch-size", "N", "compute up to N texts at once (default: 32)",
+         .number = &embed.batch_size, .least = 1, .most = 4096},
+        {"max-tokens", "N", "cut texts to N tokens (default: what the model is made for)",
+         .number = &embed.encode.max_tokens, .least = 2, .most = INT32_MAX},
+        {0},
+    };
+    const struct cli_command command = {.program = "swbert",
+                                        .name = "embed",
+                                        .operands = "<TEXTS",
+                                        .about =
+                                            "Print one vector for each line of standard input.",
+                                        .options = options};
     int status;
-    if (!command_parse(&command, argc, argv, &common, &embed, &status))
+    if (!command_parse(&command, argc, argv, &common, &status))
         return status;
+    embed.normalize = normalize;
+    embed.npy_format = format == 1;
     status = worker_open("embed", &common, &embed.worker);
     if (status == EXIT_DONE)
         status = begin(&embed);

@@ -8,22 +8,7 @@
 
 #include "programs/bert/command.h"
 
-static const char help[] =
-    "Usage: swbert fill --model NAME [options] <TEXTS\n"
-    "Print {\"text\":…, \"masks\":[[{\"token\":…, \"id\":…, \"score\":…}…]…]} for each line of "
-    "standard\n"
-    "input: for each [MASK] in it the likeliest tokens, with their probabilities.\n"
-    "\n"
-    "  --top N             print N tokens for each mask, 1 to 100; default 5\n" COMMON_HELP;
-
-enum { OPTION_TOP = OPTION_OWN };
 #define MASK_TOKEN "[MASK]"
-
-static const struct option options[] = {
-    COMMON_OPTIONS,
-    {"top", required_argument, NULL, OPTION_TOP},
-    {0},
-};
 
 struct fill {
     uint32_t top;
@@ -37,13 +22,6 @@ struct fill {
     float *logits;   /* [capacity, vocab] */
     uint32_t capacity;
 };
-
-static int take(void *context, int option, const char *value)
-{
-    struct fill *fill = context;
-    (void)option;
-    return command_number("fill", "--top", value, 1, 100, &fill->top);
-}
 
 static int begin(struct fill *fill)
 {
@@ -156,13 +134,25 @@ static int fill_lines(struct fill *fill)
 
 int command_fill(int argc, char **argv)
 {
-    static const struct command command = {
-        .name = "fill", .help = help, .options = options, .take = take};
     struct command_options common = {.threads = 1};
     struct fill fill = {
         .top = 5, .encode = SW_INIT(struct sw_encode_options), .lines = {.fd = STDIN_FILENO}};
+    const struct cli_option options[] = {
+        {"top", "N", "print N tokens for each mask (default: 5)", .number = &fill.top, .least = 1,
+         .most = 100},
+        {0},
+    };
+    const struct cli_command command = {
+        .program = "swbert",
+        .name = "fill",
+        .operands = "<TEXTS",
+        .about =
+            "Print {\"text\":…, \"masks\":[[{\"token\":…, \"id\":…, \"score\":…}…]…]} for each "
+            "line of\n"
+            "standard input: for each [MASK] in it the likeliest tokens, with their probabilities.",
+        .options = options};
     int status;
-    if (!command_parse(&command, argc, argv, &common, &fill, &status))
+    if (!command_parse(&command, argc, argv, &common, &status))
         return status;
     status = worker_open("fill", &common, &fill.worker);
     if (status == EXIT_DONE)

@@ -7,41 +7,9 @@
 
 #include "programs/bert/command.h"
 
-static const char help[] =
-    "Usage: swbert forward --model NAME --ids \"101 7592 102\" [options]\n"
-    "Print {\"last_hidden_state\":[[…]…], \"pooler_output\":[…]} for one sequence of token ids.\n"
-    "Numbers are separated by spaces or commas. pooler_output is null when the model has none.\n"
-    "\n"
-    "  --ids IDS           the token ids\n"
-    "  --type-ids TYPES    0 or 1 for each; default: all 0\n"
-    "  --mask BITS         1 or 0 for each: 0 hides a token from the others; default: all "
-    "1\n" COMMON_HELP;
-
-enum { OPTION_IDS = OPTION_OWN, OPTION_TYPE_IDS, OPTION_MASK };
-
-static const struct option options[] = {
-    COMMON_OPTIONS,
-    {"ids", required_argument, NULL, OPTION_IDS},
-    {"type-ids", required_argument, NULL, OPTION_TYPE_IDS},
-    {"mask", required_argument, NULL, OPTION_MASK},
-    {0},
-};
-
 struct request {
     const char *ids, *type_ids, *mask;
 };
-
-static int take(void *context, int option, const char *value)
-{
-    struct request *request = context;
-    if (option == OPTION_IDS)
-        request->ids = value;
-    else if (option == OPTION_TYPE_IDS)
-        request->type_ids = value;
-    else
-        request->mask = value;
-    return EXIT_DONE;
-}
 
 struct list {
     int32_t *values;
@@ -183,15 +151,27 @@ static int forward(struct worker *worker, const struct request *request, struct 
 
 int command_forward(int argc, char **argv)
 {
-    static const struct command command = {
-        .name = "forward", .help = help, .options = options, .take = take};
     struct command_options common = {.threads = 1};
     struct request request = {0};
+    const struct cli_option options[] = {
+        {"ids", "IDS", "the token ids, such as \"101 7592 102\"", .text = &request.ids,
+         .required = true},
+        {"type-ids", "TYPES", "0 or 1 for each (default: all 0)", .text = &request.type_ids},
+        {"mask", "BITS", "1 or 0 for each: 0 hides a token from the others (default: all 1)",
+         .text = &request.mask},
+        {0},
+    };
+    const struct cli_command command = {
+        .program = "swbert",
+        .name = "forward",
+        .about =
+            "Print {\"last_hidden_state\":[[…]…], \"pooler_output\":[…]} for one sequence of token "
+            "ids.\n"
+            "Separate numbers by spaces or commas. pooler_output is null when the model has none.",
+        .options = options};
     int status;
-    if (!command_parse(&command, argc, argv, &common, &request, &status))
+    if (!command_parse(&command, argc, argv, &common, &status))
         return status;
-    if (!request.ids)
-        return command_usage("forward", "--ids is missing");
     struct worker worker;
     struct sequence sequence = {0};
     status = worker_open("forward", &common, &worker);

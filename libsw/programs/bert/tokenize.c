@@ -6,31 +6,6 @@
 
 #include "programs/bert/command.h"
 
-static const char help[] =
-    "Usage: swbert tokenize --model NAME [options] <TEXTS\n"
-    "Print {\"ids\":[…], \"tokens\":[…]} for each line of standard input.\n"
-    "\n"
-    "  --max-tokens N      cut texts to N tokens, special tokens included; default: never\n"
-    "  --no-special-tokens leave out [CLS] and [SEP]\n" COMMON_HELP;
-
-enum { OPTION_MAX_TOKENS = OPTION_OWN, OPTION_NO_SPECIAL };
-
-static const struct option options[] = {
-    COMMON_OPTIONS,
-    {"max-tokens", required_argument, NULL, OPTION_MAX_TOKENS},
-    {"no-special-tokens", no_argument, NULL, OPTION_NO_SPECIAL},
-    {0},
-};
-
-static int take(void *context, int option, const char *value)
-{
-    struct sw_encode_options *encode = context;
-    if (option == OPTION_MAX_TOKENS)
-        return command_number("tokenize", "--max-tokens", value, 1, INT32_MAX, &encode->max_tokens);
-    encode->without_special_tokens = 1;
-    return EXIT_DONE;
-}
-
 static int print_encoding(const sw_tokenizer *tokenizer, const struct sw_encoding *encoding)
 {
     (void)fputs("{\"ids\":", stdout);
@@ -67,13 +42,25 @@ static int tokenize_lines(const sw_tokenizer *tokenizer, const struct sw_encode_
 
 int command_tokenize(int argc, char **argv)
 {
-    static const struct command command = {
-        .name = "tokenize", .help = help, .options = options, .take = take};
     struct command_options common = {.threads = 1};
     struct sw_encode_options encode = SW_INIT(struct sw_encode_options);
+    bool bare = false;
+    const struct cli_option options[] = {
+        {"max-tokens", "N", "cut texts to N tokens, special tokens included (default: never)",
+         .number = &encode.max_tokens, .least = 1, .most = INT32_MAX},
+        {"no-special-tokens", NULL, "leave out [CLS] and [SEP]", .flag = &bare},
+        {0},
+    };
+    const struct cli_command command = {
+        .program = "swbert",
+        .name = "tokenize",
+        .operands = "<TEXTS",
+        .about = "Print {\"ids\":[…], \"tokens\":[…]} for each line of standard input.",
+        .options = options};
     int status;
-    if (!command_parse(&command, argc, argv, &common, &encode, &status))
+    if (!command_parse(&command, argc, argv, &common, &status))
         return status;
+    encode.without_special_tokens = bare;
     if (encode.max_tokens == 1 && !encode.without_special_tokens)
         return command_usage("tokenize", "--max-tokens 1 leaves no room for [CLS] and [SEP]");
     struct worker worker;
