@@ -4,6 +4,7 @@
 # and static, by pkg-config and by CMake's find_package.
 #   package.sh BUILD_DIR SOURCE_DIR CC CXX VERSION
 set -euo pipefail
+shopt -s extglob
 build=$(cd "$1" && pwd) source=$(cd "$2" && pwd) cc=$3 cxx=$4 version=$5
 work=$(mktemp -d /tmp/sw-package.XXXXXX)
 trap 'rm -rf "$work"' EXIT
@@ -15,8 +16,25 @@ fail() {
 cmake --install "$build" --prefix "$work/first" >/dev/null
 outside=$(grep -v "^$work/first/" "$build/install_manifest.txt" || true)
 [ -z "$outside" ] || fail "installed outside the prefix: $outside"
-unpacked=$(grep -rl --include=cmake_install.cmake 'INSTALL_COMPONENT STREQUAL "Unspecified"' "$build" || true)
-[ -z "$unpacked" ] || fail "files without a COMPONENT, which no Debian package would hold: $unpacked"
+
+# ---- every file is in exactly one Debian package, whose patterns know only /usr and /etc
+declare -A packages
+for list in "$source"/broker/deploy/debian/*.install; do
+    while read -r pattern _; do
+        packages[${pattern/#usr\/lib\/\*/usr\/lib}]+=" ${list##*/}"
+    done <"$list"
+done
+while read -r file; do
+    path=${file#"$work/first/"}
+    [[ $path == etc/* ]] || path=usr/${path/#lib\/*-linux-*([!\/])\//lib\/}
+    found=
+    for pattern in "${!packages[@]}"; do
+        # shellcheck disable=SC2053 # a pattern
+        if [[ $path == $pattern || $path == $pattern/* ]]; then found+=" ${packages[$pattern]}"; fi
+    done
+    [ "$(wc -w <<<"$found")" -eq 1 ] || fail "$path must be in one .install file of Debian's, and is in:${found:- none}"
+done < <(grep . "$build/install_manifest.txt")
+
 mv "$work/first" "$work/prefix" # nothing may remember where it was installed
 pc=$(find "$work/prefix" -name sw.pc)
 export PKG_CONFIG_PATH=${pc%/*}
