@@ -49,7 +49,7 @@ static int bad(struct swi_error *error, const char *what)
     return swi_fail(error, SW_EFORMAT, "the model's bundle is damaged: %s", what);
 }
 
-/* Takes size bytes off the front of what is left. */
+/* Takes the next size bytes. */
 static bool take(const uint8_t **at, size_t *left, void *ret, size_t size)
 {
     if (size > *left)
@@ -68,12 +68,12 @@ static int parse_entry(const uint8_t **at, size_t *left, struct bundle *bundle,
     if (!take(at, left, &length, sizeof length) ||
         !take(at, left, &file->size, sizeof file->size) || length > SWI_NAME_MAX ||
         !take(at, left, file->name, length))
-        return bad(error, "its list of files is cut short");
+        return bad(error, "its list of files is truncated");
     file->name[length] = 0;
     if (strlen(file->name) != length || !bundle_name_ok(file->name))
-        return bad(error, "a file has no plain name");
+        return bad(error, "a file name is not plain");
     if (bundle_find(bundle, file->name))
-        return bad(error, "a file is in it twice");
+        return bad(error, "it contains a file twice");
     bundle->count++;
     return 0;
 }
@@ -86,7 +86,7 @@ int bundle_parse(const void *data, size_t size, struct bundle *ret, struct swi_e
     uint32_t count;
     if (!take(&at, &left, head, sizeof head) || memcmp(head, magic, sizeof magic) != 0 ||
         !take(&at, &left, &count, sizeof count) || count > BUNDLE_FILES_MAX)
-        return bad(error, "it does not begin as one does");
+        return bad(error, "it does not start with the header of a bundle");
     struct bundle bundle = {.files = calloc(count + 1, sizeof *bundle.files)};
     if (!bundle.files)
         return swi_fail(error, -ENOMEM, "out of memory");
@@ -96,7 +96,7 @@ int bundle_parse(const void *data, size_t size, struct bundle *ret, struct swi_e
     for (uint32_t i = 0; result == 0 && i < count; i++) {
         struct bundle_file *file = &bundle.files[i];
         if (file->size > left) {
-            result = bad(error, "its files are cut short");
+            result = bad(error, "its files are truncated");
             break;
         }
         file->bytes = at;
@@ -104,7 +104,7 @@ int bundle_parse(const void *data, size_t size, struct bundle *ret, struct swi_e
         left -= file->size;
     }
     if (result == 0 && left > 0)
-        result = bad(error, "something follows its files");
+        result = bad(error, "it has bytes after its last file");
     if (result == 0 && !bundle_find(&bundle, SWI_MANIFEST_FILE))
         result = bad(error, "it has no " SWI_MANIFEST_FILE);
     if (result < 0) {
@@ -127,13 +127,14 @@ int bundle_render(const struct bundle *bundle, uint8_t **ret_data, size_t *ret_s
 {
     size_t size = HEAD_BYTES;
     if (bundle->count > BUNDLE_FILES_MAX)
-        return swi_fail(error, SW_EFORMAT, "it has over %u small files", BUNDLE_FILES_MAX);
+        return swi_fail(error, SW_EFORMAT, "it has more than %u small files", BUNDLE_FILES_MAX);
     if (!bundle_find(bundle, SWI_MANIFEST_FILE))
         return swi_fail(error, SW_EFORMAT, "it has no " SWI_MANIFEST_FILE);
     for (uint32_t i = 0; i < bundle->count; i++) {
         const struct bundle_file *file = &bundle->files[i];
         if (!bundle_name_ok(file->name) || bundle_find(bundle, file->name) != file)
-            return swi_fail(error, SW_EFORMAT, "%.64s: no plain name, or twice", file->name);
+            return swi_fail(error, SW_EFORMAT, "%.64s: the name is not plain, or not unique",
+                            file->name);
         if (__builtin_add_overflow(size, ENTRY_BYTES + strlen(file->name), &size) ||
             __builtin_add_overflow(size, file->size, &size))
             return swi_fail(error, -ENOMEM, "its small files are too large");

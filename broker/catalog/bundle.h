@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A model's manifest and small files in one piece, as a Redis holds them under
- * PREFIX:model:NAME:REVISION. Pure.
+/* A model's manifest and small files in one value, stored in Redis as PREFIX:model:NAME:REVISION.
+ * Pure.
  *
  *   "SWBUND1\n"                     8 bytes
  *   count                           4 bytes, little-endian
@@ -9,7 +9,8 @@
  *             name }                "config.json", "1_Pooling/config.json" …
  *   the files' bytes, in that order, to the end
  *
- * One of the files is chunk_info.json. The chunks are not in it: the manifest names them by digest.
+ * One of the files is chunk_info.json. The bundle does not contain the chunks: the manifest lists
+ * their digests.
  */
 #ifndef SWB_CATALOG_BUNDLE_H
 #define SWB_CATALOG_BUNDLE_H
@@ -34,18 +35,18 @@ struct bundle {
     uint32_t count;
 };
 
-/* A relative path of plain names: none empty, none with a dot in front. */
+/* True for a relative path of plain names: none empty, none starting with a dot. */
 bool bundle_name_ok(const char *name);
 
-/* Checks all of it: names plain and each once, lengths that add up to size, a chunk_info.json. The
+/* Checks everything: plain and unique names, lengths that add up to size, a chunk_info.json. The
  * files point into data. Errors: SW_EFORMAT, -ENOMEM. */
 int bundle_parse(const void *data, size_t size, struct bundle *ret, struct swi_error *error);
 void bundle_fini(struct bundle *bundle);
-/* NULL: not in it. */
+/* NULL if there is no such file. */
 const struct bundle_file *bundle_find(const struct bundle *bundle, const char *name);
 
-/* *ret_data is malloc'd. What it makes of a valid bundle parses to the same. Errors: SW_EFORMAT (a
- * name, a missing manifest, too many), -ENOMEM. */
+/* *ret_data is malloc'd; bundle_parse turns it into the same bundle. Errors: SW_EFORMAT (a bad name, a
+ * missing manifest, too many files), -ENOMEM. */
 int bundle_render(const struct bundle *bundle, uint8_t **ret_data, size_t *ret_size,
                   struct swi_error *error);
 

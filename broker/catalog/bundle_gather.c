@@ -37,8 +37,8 @@ static int add(struct gathering *gathering, const char *name, uint8_t *bytes, si
     if (bundle->count == BUNDLE_FILES_MAX || gathering->bytes > gathering->most_bytes) {
         free(bytes);
         return swi_fail(gathering->error, SW_EQUOTA,
-                        "its files beside the chunks are over %zu MiB or over %u; take out what "
-                        "the model does not need",
+                        "its files besides the chunks exceed %zu MiB or number more than %u; "
+                        "remove those that the model does not need",
                         gathering->most_bytes >> 20, BUNDLE_FILES_MAX);
     }
     struct bundle_file *file = &bundle->files[bundle->count++];
@@ -64,7 +64,7 @@ static int read_file(struct gathering *gathering, int fd, const char *name, size
             int code = got < 0 ? -errno : -EIO;
             free(bytes);
             return swi_fail(gathering->error, code, "cannot read %s: %s", name,
-                            got < 0 ? sw_strerror(code) : "it became shorter");
+                            got < 0 ? sw_strerror(code) : "it was truncated");
         }
         done += (size_t)got;
     }
@@ -126,7 +126,7 @@ static int visit_folder(struct gathering *gathering, const char *path, unsigned 
     return result;
 }
 
-/* So that the same files are the same bundle, in whatever order a directory lists them. */
+/* Makes the bundle independent of the order in which a directory lists its files. */
 static int by_name(const void *left, const void *right)
 {
     return strcmp(((const struct bundle_file *)left)->name,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The catalog of models. */
+/* Scans, lookups and the life of revisions. */
 #include "catalog/catalog.h"
 
 #include <assert.h>
@@ -18,7 +18,7 @@
 #include "catalog/revision_remote.h"
 #include "core/wire.h"
 
-/* Lookups of unknown names: some at once, then some a second, whoever asks. */
+/* Lookups of unknown names, over all clients: a burst, then a few a second. */
 #define LOOKUPS_AT_ONCE  20u
 #define LOOKUPS_A_SECOND 5u
 
@@ -46,7 +46,7 @@ static int open_root(const struct catalog *catalog, struct swi_error *error)
     return swi_fail(
         error, -errno,
         "cannot read the chunks directory %s: %s; --chunks-dir names a model's directory "
-        "as swchunk wrote it, or a folder of such",
+        "as written by swchunk, or a folder of them",
         catalog->path, sw_strerror(-errno));
 }
 
@@ -67,16 +67,16 @@ int catalog_create(const char *path, struct catalog **ret, struct swi_error *err
         if (root >= 0)
             close(root);
     }
-    /* Incarnations start at random, so that no two runs of the broker share one. 0 means none. */
+    /* incarnations start at random, so that no two runs of the broker share one; 0 means none */
     if (result == 0 && getrandom(&catalog->next_incarnation, sizeof catalog->next_incarnation, 0) !=
                            sizeof catalog->next_incarnation)
-        result = swi_fail(error, -EIO, "the kernel gives no random numbers");
+        result = swi_fail(error, -EIO, "cannot get random numbers from the kernel");
     if (result < 0) {
         free(catalog->path);
         free(catalog);
         return result;
     }
-    /* Positive as a signed number too, for JSON; the low half counts. */
+    /* positive as a signed number too, for JSON; the low half counts up */
     catalog->next_incarnation = (catalog->next_incarnation >> 33 | 1u << 30) << 32;
     *ret = catalog;
     return 0;
@@ -150,7 +150,7 @@ struct catalog_model *catalog_find(struct catalog *catalog, const char *name)
     return NULL;
 }
 
-/* ---- looking at one directory ---------------------------------------------------------------- */
+/* ---- one directory --------------------------------------------------------------------------- */
 
 static struct catalog_model *add_model(struct catalog *catalog, const char *name)
 {
@@ -185,14 +185,13 @@ static void set_problem(struct catalog_model *model, int problem, const char *te
                     strcmp(model->problem_text, text) != 0))
         log_line(LOG_LEVEL_WARNING, &(struct log_about){.model = model->name}, "model %s: %s%s",
                  model->name, text,
-                 model->current ? "; its last good revision goes on being served" : "");
+                 model->current ? "; its last good revision is still served" : "");
     free(model->problem_text);
     model->problem = problem;
     model->problem_text = problem ? strdup(text) : NULL;
 }
 
-/* Opens and reads one directory. Returns 0 with *ret_revision, 1 when it is no model at all, or
- * what is wrong. */
+/* Opens and reads one directory. Returns 0 with *ret_revision, 1 if it is not a model, or an error. */
 static int read_directory(struct catalog *catalog, int root, const char *directory_name,
                           const char *name, struct revision **ret_revision, struct swi_error *error)
 {
@@ -211,7 +210,7 @@ static int read_directory(struct catalog *catalog, int root, const char *directo
     return result == -ENOENT ? 1 : result;
 }
 
-/* Brings one name up to date. directory_name is "." when the root itself is the model. */
+/* Updates one name. directory_name is "." if the root itself is the model. */
 static int look_at(struct catalog *catalog, int root, const char *directory_name, const char *name,
                    struct catalog_changes *changes)
 {
@@ -255,9 +254,9 @@ static int look_at(struct catalog *catalog, int root, const char *directory_name
     return 0;
 }
 
-/* ---- looking at all of it -------------------------------------------------------------------- */
+/* ---- the whole directory --------------------------------------------------------------------- */
 
-/* Whether the chunks directory is itself a model's; then *ret_name is that model's (malloc'd). */
+/* True if the chunks directory is itself a model; *ret_name is its name then (malloc'd). */
 static bool root_is_model(const struct catalog *catalog, int root, char **ret_name)
 {
     if (faccessat(root, SWI_MANIFEST_FILE, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
@@ -291,7 +290,7 @@ static int scan_folder(struct catalog *catalog, int root, struct catalog_changes
     int result = 0;
     errno = 0;
     for (struct dirent *entry; result == 0 && (entry = readdir(folder)); errno = 0)
-        if (plausible_name(entry->d_name)) /* swchunk's unfinished directories begin with a dot */
+        if (plausible_name(entry->d_name)) /* unfinished directories of swchunk begin with a dot */
             result = look_at(catalog, root, entry->d_name, entry->d_name, changes);
     if (result == 0 && errno)
         result = -errno;
@@ -299,7 +298,7 @@ static int scan_folder(struct catalog *catalog, int root, struct catalog_changes
     return result;
 }
 
-/* The directory of a model that is also wanted from a Redis is gone. */
+/* The directory of a model is gone, but the model is also wanted from the remote. */
 static void drop_directory(struct catalog *catalog, struct catalog_model *model,
                            struct catalog_changes *changes)
 {
@@ -307,7 +306,7 @@ static void drop_directory(struct catalog *catalog, struct catalog_model *model,
         changes->removed++;
         supersede(catalog, model->current);
         model->current = NULL;
-        set_problem(model, SW_ENOMODEL, "its directory is gone; Redis is being asked");
+        set_problem(model, SW_ENOMODEL, "its directory is gone; asking Redis for it");
     }
 }
 
@@ -351,9 +350,11 @@ int catalog_scan(struct catalog *catalog, struct catalog_changes *ret, struct sw
         result = name ? look_at(catalog, root, ".", name, &changes) : -ENOMEM;
     free(name);
     close(root);
+    if (result == -ENOSPC)
+        return swi_fail(error, result, "%s has more models than the %u that a catalog may hold",
+                        catalog->path, CATALOG_MODELS_MAX);
     if (result < 0)
-        return swi_fail(error, result, "cannot look through %s: %s%s", catalog->path,
-                        sw_strerror(result), result == -ENOSPC ? " (4096 models at most)" : "");
+        return swi_fail(error, result, "cannot scan %s: %s", catalog->path, sw_strerror(result));
     drop_unseen(catalog, &changes);
     *ret = changes;
     return 0;
@@ -361,7 +362,7 @@ int catalog_scan(struct catalog *catalog, struct catalog_changes *ret, struct sw
 
 /* ---- use ------------------------------------------------------------------------------------- */
 
-/* A bucket that fills with time, so that asking for nonsense does not keep the broker reading
+/* A bucket that refills with time: requests for unknown names must not keep the broker busy reading
  * directories. */
 static bool may_look_up(struct catalog *catalog, uint64_t now_ns)
 {

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* The catalog: which models the chunks directory holds, by name.
+/* The catalog: the models in the chunks directory, by name.
  *
  * The directory is one model's chunk directory (its base name is the model's name) or a folder of
- * them. It is looked through at start and at each reload; a name that is not known is looked up
- * once more when somebody asks for it, so that a model imported later is found. What is wrong with
- * one model does not touch the others.
+ * them. It is scanned at start and at each reload. An unknown name is looked up once more on
+ * request, so that a model imported later is found. A fault in one model does not affect the others.
  *
- * Models may also come from a Redis, without a directory (remote/redis/models.h); a directory of that name
- * goes before. There need not be a chunks directory then.
+ * Models may also come from a remote, without a directory (remote/redis/models.h); a directory of
+ * the same name takes precedence. The chunks directory is optional then.
  */
 #ifndef SWB_CATALOG_CATALOG_H
 #define SWB_CATALOG_CATALOG_H
@@ -17,11 +16,11 @@
 struct catalog_model {
     TAILQ_ENTRY(catalog_model) link;
     char *name;
-    struct revision *current; /* NULL: never was in order */
-    int problem;              /* what the last look found wrong; 0: nothing */
+    struct revision *current; /* NULL: none was ever valid */
+    int problem;              /* found by the last scan; 0: none */
     char *problem_text;
-    bool seen;   /* by the scan that is under way */
-    bool wanted; /* also from a Redis: stays in the catalog without a directory */
+    bool seen;   /* by the scan under way */
+    bool wanted; /* from a remote as well: stays in the catalog without a directory */
 };
 
 TAILQ_HEAD(catalog_models, catalog_model);
@@ -34,42 +33,42 @@ struct catalog {
     struct catalog_models models;        /* by name */
     struct catalog_revisions superseded; /* that still have users */
     uint32_t count;
-    uint32_t lookups; /* of unknown names that may be made now */
+    uint32_t lookups; /* of unknown names, still allowed */
     uint64_t lookups_since_ns;
 };
 
 #define CATALOG_MODELS_MAX 4096u
 
-/* path NULL: no chunks directory. Fails when it is not a readable directory. Nothing is scanned yet: the owner sets ->cache
- * before that. */
+/* path NULL: no chunks directory. Fails if path is not a readable directory. Scans nothing yet: the
+ * owner sets ->cache first. */
 int catalog_create(const char *path, struct catalog **ret, struct swi_error *error);
-/* Lets go of every revision, used or not, and leaves its chunks in the index for the next broker.
- * Before catalog_destroy, when the cache is gone already. */
+/* Releases every revision, used or not, and leaves its chunks in the index for the next broker. Call
+ * it before catalog_destroy if the cache is already gone. */
 void catalog_leave(struct catalog *catalog);
-/* Nobody uses a revision any more. */
+/* No revision may have users. */
 void catalog_destroy(struct catalog *catalog);
 
 struct catalog_changes {
     uint32_t added, replaced, removed, unchanged, bad;
 };
-/* Looks through the directory again; on failure nothing leaves the catalog. */
+/* Scans the directory again; on failure the catalog does not change. */
 int catalog_scan(struct catalog *catalog, struct catalog_changes *ret, struct swi_error *error);
 
-/* The current revision of a model, with the caller as its user. Errors: SW_ENOMODEL, the model's
- * own problem, and those of revision_acquire. */
+/* Returns the current revision of a model and makes the caller its user. Errors: SW_ENOMODEL, the
+ * model's problem, and those of revision_acquire. */
 int catalog_acquire(struct catalog *catalog, const char *name, uint64_t now_ns,
                     struct revision **ret, struct swi_error *error);
 void catalog_release(struct catalog *catalog, struct revision *revision);
 
-/* ---- models from a Redis ---- */
+/* ---- models from a remote -------------------------------------------------------------------- */
 
-/* The model is wanted from there and cannot be had: why, for whoever asks for it. One that is served
- * goes on being served. */
+/* The model is wanted from the remote but not available: records why, for later requests. A revision
+ * that is served continues to be served. */
 void catalog_miss_stored(struct catalog *catalog, const char *name, int code, const char *text);
-/* A bundle of the model's, verified by its digest. Errors: those of revision_create_stored. */
+/* Takes a bundle of the model, verified by its digest. Errors: those of revision_create_stored. */
 int catalog_offer_stored(struct catalog *catalog, const char *name, const void *data, size_t size,
                          struct swi_digest digest, struct swi_error *error);
-/* Whether a revision from there is of no use: it is the one that is served, or a directory is. */
+/* True if that revision is not needed: it is served already, or a directory is. */
 bool catalog_has_stored(struct catalog *catalog, const char *name, struct swi_digest digest);
 
 /* By incarnation; NULL: none. */

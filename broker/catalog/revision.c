@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* One revision of one model. */
+/* Registering a revision's chunks, and the files of a directory. */
 #include "catalog/revision.h"
 
 #include <assert.h>
@@ -13,8 +13,6 @@
 
 #include "catalog/open_beneath.h"
 #include "handover/ledger.h"
-
-#define FILE_MAX_BYTES (64u << 20)
 
 static void revision_free(struct revision *revision)
 {
@@ -89,7 +87,7 @@ bool revision_equal(const struct revision *a, const struct revision *b)
     return true;
 }
 
-/* ---- the chunks' files ----------------------------------------------------------------------- */
+/* ---- files of chunks ------------------------------------------------------------------------- */
 
 static bool directory_was_removed(const struct revision *revision)
 {
@@ -97,9 +95,9 @@ static bool directory_was_removed(const struct revision *revision)
     return fstat(revision->directory, &status) == 0 && status.st_nlink == 0;
 }
 
-/* By name while the directory is what the catalog shows, so that a repaired file is found. Once it
- * was replaced or removed the name leads nowhere, or to the next revision's file: then by what was
- * there at the first use. */
+/* Opens by name while the directory is the catalog's current one, so that a repaired file is found.
+ * Once the directory was replaced or removed, the name leads nowhere or to the next revision's file;
+ * then opens the file that was there at the first use. */
 static int open_chunk_file(const struct revision *revision, uint32_t ordinal)
 {
     int held = revision->files[ordinal];
@@ -111,7 +109,7 @@ static int open_chunk_file(const struct revision *revision, uint32_t ordinal)
     return fd < 0 ? -errno : open_settle(fd);
 }
 
-/* struct cache_source: one load's descriptor. */
+/* For struct cache_source. */
 static int open_chunk(void *context, uint32_t ordinal, struct swi_error *error)
 {
     const struct revision *revision = context;
@@ -142,9 +140,9 @@ static int open_chunk(void *context, uint32_t ordinal, struct swi_error *error)
     return fd;
 }
 
-/* Best effort: without it, users of a replaced and deleted directory hear SW_ESTALE at their next
- * miss. Only the lower half of the descriptors that the process may have: the rest is for sessions
- * and reads, which cannot do without. */
+/* Best effort: without these, users of a deleted directory receive SW_ESTALE at their next miss. Uses
+ * only the lower half of the descriptors that the process may have; sessions and reads need the
+ * rest. */
 static void hold_files(struct revision *revision)
 {
     struct rlimit limit;
@@ -189,10 +187,11 @@ static int register_chunks(struct revision *revision, struct swi_error *error)
         int result = cache_register(revision->cache, &chunk, &revision->ids[i]);
         if (result < 0) {
             unregister_chunks(revision);
-            return swi_fail(error, result,
-                            "%s: cannot register its %zu chunks: %s; the broker keeps track of at "
-                            "most %u",
-                            revision->name, manifest->count, sw_strerror(result), SWI_CHUNKS);
+            return swi_fail(
+                error, result,
+                "%s: cannot register its %zu chunks: %s; the broker can serve at most %u "
+                "chunks",
+                revision->name, manifest->count, sw_strerror(result), SWI_CHUNKS);
         }
         revision->registered = i + 1;
     }
@@ -205,7 +204,7 @@ static int register_chunks(struct revision *revision, struct swi_error *error)
     return 0;
 }
 
-/* Whether each entry is of that chunk of this revision. */
+/* True if each entry is that of the revision's chunk. */
 static bool same_chunks(const struct revision *revision, uint64_t incarnation, const uint32_t *ids)
 {
     for (uint32_t i = 0; i < revision->manifest.count; i++) {
@@ -229,7 +228,7 @@ int revision_restore(struct revision *revision, uint64_t incarnation, const uint
         const struct cache_chunk chunk = describe_chunk(revision, i);
         int result = cache_restore(revision->cache, ids[i], &chunk);
         if (result < 0)
-            return result; /* the broker does not start */
+            return result; /* and the broker does not start */
         revision->ids[i] = ids[i];
         revision->registered = i + 1;
     }
@@ -301,10 +300,10 @@ static int open_file(const struct revision *revision, const char *path, uint64_t
     else if (!S_ISREG(status.st_mode))
         result =
             swi_fail(error, SW_ENOCOMPONENT, "%s: %s is not a regular file", revision->name, path);
-    else if (status.st_size > (off_t)FILE_MAX_BYTES)
-        result = swi_fail(error, SW_EQUOTA,
-                          "%s: %s is over %u MiB; the broker passes on small files only",
-                          revision->name, path, FILE_MAX_BYTES >> 20);
+    else if (status.st_size > (off_t)REVISION_FILE_MAX_BYTES)
+        result =
+            swi_fail(error, SW_EQUOTA, "%s: %s is over %u MiB; the broker serves only small files",
+                     revision->name, path, REVISION_FILE_MAX_BYTES >> 20);
     if (result < 0) {
         close(fd);
         return result;

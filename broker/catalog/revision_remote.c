@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A revision without a directory. */
+/* The small files of revisions without a directory. */
 #include "catalog/revision_remote.h"
 
 #include <errno.h>
@@ -29,7 +29,7 @@ struct revision_stored {
     struct stored_file files[];
 };
 
-/* What all revisions have; the loop is one thread. */
+/* Of all revisions; used by the loop's thread only. */
 static struct stored_usage usage;
 
 int revision_stored_check(const struct stored_usage *now, const struct stored_usage *more,
@@ -50,7 +50,7 @@ int revision_stored_check(const struct stored_usage *now, const struct stored_us
     swi_size_format(now->bytes, have, sizeof have);
     swi_size_format(STORED_BYTES_MAX, most, sizeof most);
     return swi_fail(error, SW_EQUOTA,
-                    "its small files in Redis have %s, and those of other models %s of at most %s; "
+                    "its small files in Redis take %s, and those of other models %s of at most %s; "
                     "name fewer in --models",
                     need, have, most);
 }
@@ -92,8 +92,8 @@ static int fill(int fd, const struct bundle_file *file)
     return 0;
 }
 
-/* Sessions take descriptors too, so that half of all may be more than are left: a number is the
- * lowest that is free, and a high one says that the rest is what the sessions live on. */
+/* Sessions take descriptors too, so fewer than half may be left. The kernel assigns the lowest free
+ * number: a high one means that the sessions need the rest. */
 static int keep_file(struct stored_file *ret, const struct bundle_file *file, uint64_t descriptors,
                      struct swi_error *error)
 {
@@ -105,9 +105,9 @@ static int keep_file(struct stored_file *ret, const struct bundle_file *file, ui
     int result = !ret->name ? -ENOMEM : ret->fd < 0 ? ret->fd : 0;
     if (result == 0 && (uint64_t)ret->fd >= descriptors / 4 * 3)
         return swi_fail(error, SW_EQUOTA,
-                        "its small files in Redis need a descriptor each, and of %llu too few are "
-                        "free; raise the limit of open files, or see who holds connections (swctl "
-                        "clients)",
+                        "its small files in Redis need a descriptor each, and too few of %llu are "
+                        "free; raise the limit of open files, or close connections (swctl clients "
+                        "lists them)",
                         (unsigned long long)descriptors);
     if (result == 0)
         result = fill(ret->fd, file);
@@ -148,7 +148,7 @@ static int open_file(const struct revision *revision, const char *path, uint64_t
         const struct stored_file *file = &stored->files[i];
         if (strcmp(file->name, path) != 0)
             continue;
-        char link[40]; /* a description of the client's own, which cannot write */
+        char link[40]; /* opens the file again, read-only, for the client alone */
         (void)snprintf(link, sizeof link, "/proc/self/fd/%d", file->fd);
         int fd = open(link, O_RDONLY | O_CLOEXEC);
         if (fd < 0)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A revision without a directory: made of a bundle (bundle.h) that came from a Redis. Its chunks
- * have no files and come from the cache's remote; its small files are sealed memory. */
+/* A revision without a directory, made of a bundle (bundle.h) from a remote. Its chunks have no files
+ * and come from the cache's remote; its small files are sealed memory. */
 #ifndef SWB_CATALOG_REVISION_REMOTE_H
 #define SWB_CATALOG_REVISION_REMOTE_H
 
@@ -8,18 +8,18 @@
 
 struct revision_stored;
 
-/* Small files of all revisions from a Redis, which are memory and a descriptor each: whoever writes
- * to that Redis may not have all of either. */
+/* Bounds the small files of all such revisions. Each takes memory and a descriptor, and the writers of
+ * the remote must not exhaust either. */
 #define STORED_BYTES_MAX (UINT64_C(1) << 30)
 struct stored_usage {
     uint64_t files, bytes;
 };
-/* Whether so much more fits, with half of `descriptors` for it. SW_EQUOTA and a sentence. Pure. */
+/* Checks that `more` fits, within half of `descriptors`; SW_EQUOTA with a message otherwise. Pure. */
 int revision_stored_check(const struct stored_usage *now, const struct stored_usage *more,
                           uint64_t descriptors, struct swi_error *error);
 
-/* digest: of the bundle, whose bytes are not needed any more afterwards. SW_EQUOTA: no room for its
- * small files. */
+/* digest: of the bundle, whose bytes are not needed afterwards. SW_EQUOTA: no room for its small
+ * files. */
 int revision_create_stored(struct cache *cache, const char *name, const void *data, size_t size,
                            struct swi_digest digest, uint64_t incarnation, struct revision **ret,
                            struct swi_error *error);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What an engine of the loader does: hands reads to the kernel and reports them completed, in any
- * order. */
+/* The interface of the loader's engines, which pass reads to the kernel and report their completion,
+ * in any order. */
 #ifndef SWB_LOADER_ENGINE_H
 #define SWB_LOADER_ENGINE_H
 
@@ -9,10 +9,10 @@
 struct loader_read {
     struct load *load;
     uint64_t offset;  /* in the file and in the target */
-    uint32_t length;  /* still wanted */
+    uint32_t length;  /* of the rest */
     uint32_t retries; /* without progress */
     int fd;
-    bool direct; /* what the file was set to when it was submitted */
+    bool direct; /* O_DIRECT was set when it was submitted */
     uint8_t *buffer;
     int64_t result; /* bytes, 0 at end of file, or -errno */
     STAILQ_ENTRY(loader_read) link;
@@ -22,19 +22,19 @@ STAILQ_HEAD(loader_reads, loader_read);
 struct loader_engine_ops {
     const char *name;
     int (*create)(unsigned depth, void **ret, struct swi_error *error);
-    /* All submitted reads have completed by now. */
+    /* All submitted reads have completed. */
     void (*destroy)(void *engine);
     int (*poll_fd)(void *engine);
     /* Queues a read; at most `depth` are under way at once. It starts at the next flush. */
     void (*submit)(void *engine, struct loader_read *read);
-    /* True when it must be called again without waiting for poll_fd: a read could not be started,
-     * or was refused and can be reaped. */
+    /* Returns true if it must be called again without waiting for poll_fd: a read could not be
+     * started, or was refused and can be reaped. */
     bool (*flush)(void *engine);
     /* Appends completed reads. wait: blocks until there is at least one. */
     void (*reap)(void *engine, struct loader_reads *completed, bool wait);
 };
 
-/* A loader on an engine of one's own: loader_create for tests that inject faults. */
+/* loader_create with a given engine, for instance one that injects faults. */
 int loader_create_on(const struct loader_engine_ops *ops, struct loader **ret,
                      struct swi_error *error);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Segmentation, verification and error handling; the engines only move bytes. */
+/* Segments, verification and error handling. The engines only move bytes. */
 #include "loader/loader.h"
 
 #include <assert.h>
@@ -11,7 +11,7 @@
 
 #include "loader/engine.h"
 
-#define RETRIES_MAX 100u /* of one read that makes no progress: EINTR, EAGAIN */
+#define RETRIES_MAX 100u /* of one read without progress: EINTR, EAGAIN */
 #define ALIGNMENT   4096u
 
 TAILQ_HEAD(load_list, load);
@@ -22,7 +22,7 @@ struct loader {
     struct loader_read slot[LOADER_DEPTH];
     struct loader_reads free_slots;
     struct load_list loads; /* in order of arrival */
-    struct load *hash_next; /* whose turn it is to be hashed; NULL: the first */
+    struct load *hash_next; /* the next to be hashed; NULL: the first */
     unsigned active;
 };
 
@@ -71,12 +71,12 @@ unsigned loader_active(const struct loader *loader)
     return loader->active;
 }
 
-/* ---- one load ------------------------------------------------------- */
+/* ---- one load -------------------------------------------------------------------------------- */
 
 static void fail_load(struct load *load, int code)
 {
     if (load->status == 0)
-        load->status = code; /* the first failure is the one to report */
+        load->status = code; /* the first failure is reported */
 }
 
 static int64_t timespec_ns(const struct timespec *time)
@@ -100,9 +100,10 @@ int loader_check_file(int fd, uint64_t bytes, struct load_identity *ret_identity
     if (!S_ISREG(st.st_mode))
         return swi_fail(error, SW_ELOAD, "not a regular file; import the model again");
     if ((uint64_t)st.st_size != bytes)
-        return swi_fail(error, SW_ELOAD,
-                        "the file holds %llu bytes, its manifest says %llu; import the model again",
-                        (unsigned long long)st.st_size, (unsigned long long)bytes);
+        return swi_fail(
+            error, SW_ELOAD,
+            "the file has %llu bytes, but its manifest says %llu; import the model again",
+            (unsigned long long)st.st_size, (unsigned long long)bytes);
     return 0;
 }
 
@@ -159,9 +160,9 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-/* ---- reads ------------------------------------------------------- */
+/* ---- reads ----------------------------------------------------------------------------------- */
 
-/* Hands a slot's remaining range to the engine. With O_DIRECT the length is rounded up: it stays
+/* Passes a slot's remaining range to the engine. With O_DIRECT the length is rounded up, which stays
  * inside the target's last page. */
 static void submit(struct loader *loader, struct loader_read *read)
 {
@@ -178,7 +179,7 @@ static void submit(struct loader *loader, struct loader_read *read)
     loader->ops->submit(loader->engine, read);
 }
 
-/* Whether another segment is to be asked for, from its file or from who brings it. */
+/* True if another segment should be read or supplied. */
 static bool wants(const struct load *load)
 {
     return load->status == 0 && load->issued < load->bytes &&
@@ -195,7 +196,7 @@ static bool goes_before(const struct load *a, const struct load *b)
     return a->priority < b->priority || (a->priority == b->priority && a->order < b->order);
 }
 
-/* The load whose next segment is to be read. */
+/* The load whose next segment is read next. */
 static struct load *next_to_issue(struct loader *loader)
 {
     struct load *best = NULL;
@@ -224,8 +225,7 @@ static void issue_reads(struct loader *loader)
     }
 }
 
-/* From now on this file is read through the page cache. Reads that are under way may still come
- * back refused. */
+/* Reads this file through the page cache from now on. Reads under way may still be refused. */
 static bool stop_direct(struct load *load)
 {
     if (load->direct)
@@ -233,12 +233,12 @@ static bool stop_direct(struct load *load)
     return !load->direct;
 }
 
-/* A read came back without having failed for good: true when the rest must be asked for. */
+/* Handles a completed read. Returns true if the rest of its segment must be read. */
 static bool wants_more(struct load *load, struct loader_read *read)
 {
     uint64_t end = min_u64((segment_of(read->offset) + 1) * LOADER_SEGMENT_BYTES, load->bytes);
     int64_t result = read->result;
-    /* Some file systems accept O_DIRECT at open and refuse the read. */
+    /* some file systems accept O_DIRECT at open and refuse the read */
     if (result == -EINVAL && read->direct && stop_direct(load))
         return true;
     if ((result == -EINTR || result == -EAGAIN) && read->retries++ < RETRIES_MAX)
@@ -251,7 +251,7 @@ static bool wants_more(struct load *load, struct loader_read *read)
     if (result == 0) {
         fail_load(load,
                   swi_fail(&load->error, SW_ELOAD,
-                           "the file ends at byte %llu of %llu: it was cut while it was read",
+                           "the file ends at byte %llu of %llu: it was truncated while it was read",
                            (unsigned long long)read->offset, (unsigned long long)load->bytes));
         return false;
     }
@@ -265,7 +265,7 @@ static bool wants_more(struct load *load, struct loader_read *read)
     read->offset += (uint64_t)result;
     if (read->offset >= end)
         return false;
-    /* A direct read may stop short only on a boundary that the next one can start from. */
+    /* the next direct read can only start on an aligned boundary */
     if (load->direct && read->offset % ALIGNMENT != 0 && !stop_direct(load)) {
         fail_load(load, swi_fail(&load->error, SW_ELOAD, "a read stopped at byte %llu",
                                  (unsigned long long)read->offset));
@@ -293,7 +293,7 @@ static void take_completed(struct loader *loader, bool wait)
     }
 }
 
-/* ---- segments that are brought ------------------------------------------------------- */
+/* ---- supplied segments ----------------------------------------------------------------------- */
 
 bool loader_want(struct load *load, uint64_t *ret_offset, uint32_t *ret_bytes)
 {
@@ -329,7 +329,7 @@ void loader_not_brought(struct load *load, const struct swi_error *error)
     loader_refuse(load, error);
 }
 
-/* ---- hashing and finishing ------------------------------------------------------- */
+/* ---- hashing and finishing ------------------------------------------------------------------- */
 
 static bool can_hash(const struct load *load)
 {
@@ -357,12 +357,12 @@ static void hash_segment(struct load *load)
     swi_digest_format(digest, found);
     swi_digest_format(load->digest, wanted);
     fail_load(load, swi_fail(&load->error, SW_EDIGEST,
-                             "its bytes hash to %s, its manifest says %s; the file is damaged: "
+                             "its bytes hash to %s, but its manifest says %s; the file is damaged: "
                              "import the model again",
                              found, wanted));
 }
 
-/* Hashes one segment of the next load in turn that has one ready. */
+/* Hashes one segment of the next load that has one ready. */
 static void hash_some(struct loader *loader)
 {
     struct load *start = loader->hash_next ? loader->hash_next : TAILQ_FIRST(&loader->loads);
@@ -394,12 +394,12 @@ static void finish(struct loader *loader, struct load *load)
     swi_hasher_destroy(load->hasher);
     load->hasher = NULL;
     uint64_t rest = load->bytes % ALIGNMENT;
-    if (load->status == 0 && rest != 0) /* no bytes of an earlier chunk behind the last one */
+    if (load->status == 0 && rest != 0) /* leave no bytes of an earlier chunk behind the last one */
         memset(load->target + load->bytes, 0, ALIGNMENT - rest);
     load->done(load);
 }
 
-/* done may start another load, so the list is walked from the front again after each. */
+/* done may start another load, so the walk starts from the front again after each. */
 static void finish_all(struct loader *loader)
 {
     struct load *load = TAILQ_FIRST(&loader->loads);

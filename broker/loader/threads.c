@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The loader's engine for places where io_uring is forbidden: a few threads calling pread.
+/* The loader's engine for machines where io_uring is forbidden: a few threads that call pread.
  *
- * Everything shared between them and the loop is under one mutex. An eventfd tells the loop that
- * something completed.
+ * One mutex protects everything that they share with the loop. An eventfd tells the loop about
+ * completions.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -83,7 +83,7 @@ static int pool_create(unsigned depth, void **ret, struct swi_error *error)
     (void)pthread_mutex_init(&pool->lock, NULL);
     (void)pthread_cond_init(&pool->work, NULL);
     (void)pthread_cond_init(&pool->finished, NULL);
-    /* Signals are the loop's. */
+    /* leave all signals to the loop */
     sigset_t all, before;
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -95,7 +95,7 @@ static int pool_create(unsigned depth, void **ret, struct swi_error *error)
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (pool->threads == 0) {
         pool_destroy(pool);
-        return swi_fail(error, -result, "cannot start reading threads: %s", strerror(result));
+        return swi_fail(error, -result, "cannot start the reading threads: %s", strerror(result));
     }
     *ret = pool;
     return 0;
@@ -118,7 +118,7 @@ static void pool_submit(void *engine, struct loader_read *read)
 
 static bool pool_flush(void *engine)
 {
-    (void)engine; /* submitting has started it */
+    (void)engine; /* submit has started the read */
     return false;
 }
 

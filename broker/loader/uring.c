@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The loader's io_uring engine: plain reads, since registered buffers would keep the arena's blocks
- * from becoming huge pages. The ring's own descriptor is what the broker's loop polls.
+/* The loader's io_uring engine. It uses plain reads, because registered buffers would keep the
+ * arena's blocks from becoming huge pages. The broker's loop polls the ring's descriptor.
  */
 #include <assert.h>
 #include <errno.h>
@@ -13,11 +13,11 @@
 struct uring {
     struct io_uring ring;
     struct loader_reads unsubmitted; /* prepared, not yet seen by the kernel */
-    struct loader_reads refused;     /* never to be seen by it */
-    int broken; /* -errno once a submission was refused for good; the ring is not entered again */
+    struct loader_reads refused;     /* never passed to the kernel */
+    int broken; /* -errno of a permanent refusal: the ring is not entered again */
 };
 
-/* Some sandboxes allow io_uring_setup and refuse io_uring_enter: one round trip tells. */
+/* Some sandboxes allow io_uring_setup and refuse io_uring_enter: tries one round trip. */
 static int probe(struct io_uring *ring)
 {
     struct io_uring_sqe *sqe = io_uring_get_sqe(ring);
@@ -49,7 +49,7 @@ static int uring_create(unsigned depth, void **ret, struct swi_error *error)
         free(uring);
         return swi_fail(
             error, result,
-            "io_uring cannot be used here: %s; allow it (sysctl kernel.io_uring_disabled, "
+            "io_uring is not available here: %s; allow it (sysctl kernel.io_uring_disabled, "
             "seccomp profile) or use --io-engine threads",
             strerror(-result));
     }
@@ -100,7 +100,7 @@ static bool uring_flush(void *engine)
         if (result == -EINTR)
             continue;
         if (result == -EAGAIN || result == -EBUSY || result == 0)
-            return true; /* they stay in the ring until the next flush */
+            return true; /* the rest stays in the ring until the next flush */
         if (result < 0)
             uring->broken = result;
         for (int i = 0; (i < result || uring->broken) && !STAILQ_EMPTY(&uring->unsubmitted); i++) {

@@ -64,7 +64,7 @@ Test(cache_failures, a_file_of_zero_length, .timeout = 60)
         struct fx *fx = fx_create(8 * FX_MIB, 0, engines[e], POLICY_LRU);
         uint32_t chunk = fx_add(fx, "empty", BYTES);
         cr_assert_eq(truncate(fx->file[chunk].path, 0), 0);
-        demand_fails(fx, chunk, SW_ELOAD, "holds 0 bytes");
+        demand_fails(fx, chunk, SW_ELOAD, "has 0 bytes");
         repair_and_load(fx, chunk);
         fx_destroy(fx);
     }

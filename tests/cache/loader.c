@@ -220,7 +220,7 @@ Test(loader, checks_what_the_inode_tells, .timeout = 60)
     cr_assert_eq(loader_check_file(job->load.fd, 1000, &identity, &error), 0);
     cr_assert_eq(identity.size, 1000);
     cr_assert_eq(loader_check_file(job->load.fd, 999, &identity, &error), SW_ELOAD);
-    cr_assert_not_null(strstr(error.text, "holds 1000 bytes"), "%s", error.text);
+    cr_assert_not_null(strstr(error.text, "has 1000 bytes"), "%s", error.text);
     cr_assert_eq(loader_check_file(job->load.fd, 1001, &identity, &error), SW_ELOAD);
     int directory = open("/tmp", O_RDONLY | O_DIRECTORY);
     cr_assert_eq(loader_check_file(directory, 4096, &identity, &error), SW_ELOAD);

@@ -36,7 +36,7 @@ Test(broker_restart, refuses_descriptors_that_it_does_not_know)
     cr_assert_eq(sup_run(SUP_ARGS("swctl", "ping")).exit_code, 0);
     cr_assert_eq(managed_count(&managed, "sw-other"), 0);
     cr_assert_eq(managed_count(&managed, "stored"), 0);
-    cr_assert_not_null(strstr(sup_read(managed.broker.log, NULL), "of no use"));
+    cr_assert_not_null(strstr(sup_read(managed.broker.log, NULL), "unknown descriptor"));
     managed_end(&managed);
 }
 

@@ -267,7 +267,7 @@ Test(broker_restart_start, a_start_that_fails_before_it_resumes_leaves_a_clean_e
     link_program("swbrokerd");
     uint64_t generation = scene_hold_and_stop(&scene);
     fill_catalog(true);
-    fails_to_start(&scene, "", "models at most");
+    fails_to_start(&scene, "", "more models than the 4096");
     fill_catalog(false);
     goes_on(&scene, generation);
 }
