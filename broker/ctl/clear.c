@@ -25,6 +25,6 @@ const struct ctl_verb ctl_verb_clear = {
     .operands = "[" CTL_TARGET "]",
     .most = 1,
     .help = "evict chunks that are not pinned",
-    .more = "Without an operand: all of them. Pinned chunks stay, and the answer says how many.\n",
+    .more = "Without an operand: all of them. Pinned chunks stay, and the answer says how many.",
     .prepare = ctl_prepare_target,
     .show = show};

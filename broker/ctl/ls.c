@@ -10,24 +10,21 @@
 
 /* ---- sorting --------------------------------------------------------------------------------- */
 
+static bool names_only;
+static unsigned sort; /* index into sort_names and keys */
+
+static const char *const sort_names[] = {"name", "state", "size",  "hits", "pins",
+                                         "last", "next",  "place", NULL};
+
 static const struct key {
-    const char *name;  /* of --sort */
-    const char *field; /* of a chunk */
+    const char *field; /* of a chunk; NULL: the broker's order */
     bool descending;
 } keys[] = {
-    {"name", NULL, false},          {"state", "state", false},  {"size", "bytes", true},
-    {"hits", "hits", true},         {"pins", "pins", true},     {"last", "last_use_ms_ago", false},
-    {"next", "next_use_ms", false}, {"place", "offset", false},
+    {NULL, false},  {"state", false},           {"bytes", true},        {"hits", true},
+    {"pins", true}, {"last_use_ms_ago", false}, {"next_use_ms", false}, {"offset", false},
 };
-#define KEYS (sizeof keys / sizeof keys[0])
-
-static const struct key *find_key(const char *name)
-{
-    for (size_t i = 0; i < KEYS; i++)
-        if (strcmp(keys[i].name, name) == 0)
-            return &keys[i];
-    return NULL;
-}
+_Static_assert(sizeof keys / sizeof keys[0] + 1 == sizeof sort_names / sizeof sort_names[0],
+               "each has a name");
 
 struct row {
     const json_t *chunk;
@@ -128,12 +125,9 @@ static void show(const struct ctl_call *call, const json_t *reply)
 {
     const json_t *list = json_object_get(reply, "chunks");
     size_t count = json_array_size(list);
-    bool names = ctl_value(call, "names") != NULL;
-    const char *sort = ctl_value(call, "sort");
-    const struct key *key = find_key(sort ? sort : "name");
     struct row *rows = calloc(count + 1, sizeof *rows);
-    if (!rows || !key) {
-        free(rows);
+    (void)call;
+    if (!rows) {
         (void)fprintf(stderr, "swctl: out of memory\n");
         return;
     }
@@ -142,33 +136,33 @@ static void show(const struct ctl_call *call, const json_t *reply)
     union {
         const struct key *given;
         void *wanted;
-    } context = {.given = key};
+    } context = {.given = &keys[sort]};
     qsort_r(rows, count, sizeof *rows, compare, context.wanted);
     struct ctl_table *table =
         ctl_table_create("MODEL|COMPONENT|STATE|>SIZE|LAYOUT|DTYPE|>REV|>HITS|>PINS|PINNED BY|"
                          ">LAST USE|>NEXT USE|NOTE");
     for (size_t i = 0; i < count; i++) {
-        if (!names)
+        if (!names_only)
             add_chunk(table, rows[i].chunk);
         else if (!json_is_true(json_object_get(rows[i].chunk, "superseded")))
             (void)printf("%s/%s\n", ctl_text_of(rows[i].chunk, "model"),
                          ctl_text_of(rows[i].chunk, "component"));
     }
     free(rows);
-    if (names)
+    if (names_only)
         ctl_table_free(table);
     else
         ctl_table_print(table);
 }
 
-static int prepare(const struct ctl_call *call, json_t *request)
-{
-    const char *sort = ctl_value(call, "sort");
-    if (sort && !find_key(sort))
-        return ctl_usage(
-            "--sort takes name, state, size, hits, pins, last, next or place, not '%s'", sort);
-    return ctl_prepare_target(call, request);
-}
+static const struct cli_option options[] = {
+    {"sort", "KEY",
+     "name (default, components in the order of a pass), state, size,\n"
+     "hits, pins, last, next or place",
+     .choice = &sort, .choices = sort_names},
+    {"names", NULL, "print only MODEL/COMPONENT, one per line", .flag = &names_only},
+    {0},
+};
 
 const struct ctl_verb ctl_verb_ls = {
     .name = "ls",
@@ -178,10 +172,7 @@ const struct ctl_verb ctl_verb_ls = {
     .more =
         "States: resident; loading; queued; absent (known, not in memory); unused (no client\n"
         "has opened its model). NEXT USE is what the policy expects from the clients' passes: the\n"
-        "time until then, and how many steps that is.\n",
-    .options = {{"sort", "KEY",
-                 "name (default, components in the order of a pass), state, size, hits, pins,\n"
-                 "last, next or place"},
-                {"names", NULL, "print only MODEL/COMPONENT, one per line"}},
-    .prepare = prepare,
+        "time until then, and how many steps that is.",
+    .options = options,
+    .prepare = ctl_prepare_target,
     .show = show};

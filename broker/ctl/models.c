@@ -16,6 +16,8 @@ static void print_names(const json_t *models)
     }
 }
 
+static bool names_only;
+
 /* Where a model's chunks are: "disk", "redis", "disk, redis". A model without files whose manifest is no
  * longer in the Redis is "redis?". */
 static void show_where(struct ctl_table *table, const json_t *row)
@@ -33,7 +35,8 @@ static void show_where(struct ctl_table *table, const json_t *row)
 
 static void show(const struct ctl_call *call, const json_t *reply)
 {
-    if (ctl_value(call, "names")) {
+    (void)call;
+    if (names_only) {
         print_names(json_object_get(reply, "models"));
         return;
     }
@@ -59,8 +62,13 @@ static void show(const struct ctl_call *call, const json_t *reply)
     ctl_table_print(table);
 }
 
-const struct ctl_verb ctl_verb_models = {
-    .name = "models",
-    .help = "list the catalog, and what is wrong with which model",
-    .options = {{"names", NULL, "print only the names, one per line"}},
-    .show = show};
+static const struct cli_option options[] = {
+    {"names", NULL, "print only the names, one per line", .flag = &names_only},
+    {0},
+};
+
+const struct ctl_verb ctl_verb_models = {.name = "models",
+                                         .help =
+                                             "list the catalog, and what is wrong with which model",
+                                         .options = options,
+                                         .show = show};

@@ -28,7 +28,7 @@ const struct ctl_verb ctl_verb_pin = {
     .most = 1,
     .help = "load chunks, and keep them until they are unpinned",
     .more = "The operator's pins may take half of the cache. They end with the broker, and when\n"
-            "their model leaves the catalog; they follow a model to its new revision.\n",
+            "their model leaves the catalog; they follow a model to its new revision.",
     .prepare = ctl_prepare_target,
     .show = show_pin,
     .patient = true,

@@ -21,7 +21,7 @@ const struct ctl_verb ctl_verb_push = {
     .most = 1,
     .help = "write a model from its files to the broker's Redis",
     .more = "Chunks that are already there are written again, which repairs damaged ones. Brokers\n"
-            "without the files can serve the model then. Ctrl-C stops it.\n",
+            "without the files can serve the model then. Ctrl-C stops it.",
     .prepare = ctl_prepare_target,
     .show = show,
     .patient = true,

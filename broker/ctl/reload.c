@@ -40,5 +40,5 @@ const struct ctl_verb ctl_verb_reload = {
     .help = "read the settings and scan the chunks directory again",
     .more = "Prints which settings changed and which need a restart. If any setting is wrong,\n"
             "nothing is reloaded. A replaced model becomes a new revision: workers that have the\n"
-            "old one open finish on it.\n",
+            "old one open finish on it.",
     .show = show};

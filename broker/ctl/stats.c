@@ -4,7 +4,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "core/size.h"
 #include "ctl/lib/answer.h"
@@ -13,6 +12,10 @@
 #include "stats/metrics.h"
 
 #define LABEL_COLUMNS 30
+
+enum { FORMAT_TABLE, FORMAT_JSON, FORMAT_PROMETHEUS };
+static const char *const formats[] = {"table", "json", "prometheus", NULL};
+static unsigned format; /* index into formats */
 
 /* The bound of the bucket that holds the given part of all durations: "<= 10 ms". */
 static void quantile(const json_t *histogram, double part, json_int_t total, char *text,
@@ -104,8 +107,8 @@ static void print_table(const json_t *reply)
 
 static void show(const struct ctl_call *call, const json_t *reply)
 {
-    const char *format = ctl_value(call, "format");
-    if (!format || strcmp(format, "prometheus") != 0) {
+    (void)call;
+    if (format != FORMAT_PROMETHEUS) {
         print_table(reply);
         return;
     }
@@ -117,17 +120,19 @@ static void show(const struct ctl_call *call, const json_t *reply)
 static int run(const struct ctl_call *call)
 {
     struct ctl_call mine = *call;
-    const char *format = ctl_value(call, "format");
-    if (format && strcmp(format, "table") != 0 && strcmp(format, "json") != 0 &&
-        strcmp(format, "prometheus") != 0)
-        return ctl_usage("--format takes table, json or prometheus, not '%s'", format);
-    mine.json = call->json || (format && strcmp(format, "json") == 0);
+    mine.json = call->json || format == FORMAT_JSON;
     return ctl_run(&mine);
 }
+
+static const struct cli_option options[] = {
+    {"format", "FORMAT", "table (default), json or prometheus", .choice = &format,
+     .choices = formats},
+    {0},
+};
 
 const struct ctl_verb ctl_verb_stats = {
     .name = "stats",
     .help = "show what the broker counts: memory, hits, loads, faults",
-    .options = {{"format", "FORMAT", "table (default), json or prometheus"}},
+    .options = options,
     .show = show,
     .run = run};

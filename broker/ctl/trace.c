@@ -11,7 +11,8 @@
 static int prepare(const struct ctl_call *call, json_t *request)
 {
     if (call->operand_count == 1 && strcmp(call->operands[0], "status") != 0)
-        return ctl_usage("'%s' is not status; swbrokerd --trace FILE records a trace",
+        return cli_usage(call->command,
+                         "'%.200s' is not status; swbrokerd --trace FILE records a trace",
                          call->operands[0]);
     return json_object_set_new(request, "action", json_string("status")) == 0 ? CTL_DONE
                                                                               : CTL_REFUSED;
@@ -42,6 +43,6 @@ const struct ctl_verb ctl_verb_trace = {
     .operands = "[status]",
     .most = 1,
     .help = "show whether a trace is being recorded, and where",
-    .more = "swbrokerd --trace FILE records one, for swbench policy.\n",
+    .more = "swbrokerd --trace FILE records one, for swbench policy.",
     .prepare = prepare,
     .show = show};

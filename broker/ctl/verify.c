@@ -70,7 +70,7 @@ const struct ctl_verb ctl_verb_verify = {
     .help = "hash resident chunks again",
     .more =
         "Without an operand: all of them. A chunk that does not match is withdrawn: clients that\n"
-        "hold it are revoked, and it is read again from its file. The exit status is then 1.\n",
+        "hold it are revoked, and it is read again from its file. The exit status is then 1.",
     .prepare = ctl_prepare_target,
     .show = show,
     .patient = true,

@@ -10,6 +10,8 @@
 #include "ctl/lib/text.h"
 #include "ctl/verbs.h"
 
+static bool whole_catalog;
+
 static json_t *make_request(const char *verb)
 {
     return json_pack("{s:s}", "verb", verb);
@@ -95,8 +97,7 @@ static void print_all(json_t *replies, bool good, bool single)
     json_decref(all);
 }
 
-static int warm_targets(const struct ctl_call *call, struct ctl_peer *peer, const json_t *targets,
-                        bool all)
+static int warm_targets(const struct ctl_call *call, struct ctl_peer *peer, const json_t *targets)
 {
     json_t *replies = json_array();
     int worst = CTL_DONE;
@@ -105,7 +106,7 @@ static int warm_targets(const struct ctl_call *call, struct ctl_peer *peer, cons
     json_array_foreach(targets, i, target)
     {
         json_t *reply = NULL;
-        int exit_code = warm_one(call, peer, json_string_value(target), all, &reply);
+        int exit_code = warm_one(call, peer, json_string_value(target), whole_catalog, &reply);
         if (exit_code != CTL_DONE) {
             json_decref(replies);
             return exit_code; /* the connection is of no more use */
@@ -121,7 +122,7 @@ static int warm_targets(const struct ctl_call *call, struct ctl_peer *peer, cons
     if (json_array_size(targets) == 0 && !call->json)
         (void)printf("the catalog has no models to load\n");
     if (call->json)
-        print_all(replies, worst == CTL_DONE, !all && json_array_size(targets) == 1);
+        print_all(replies, worst == CTL_DONE, !whole_catalog && json_array_size(targets) == 1);
     json_decref(replies);
     return worst;
 }
@@ -133,17 +134,17 @@ static int check_targets(const struct ctl_call *call)
     json_t *trial = json_object();
     for (unsigned i = 0; i < call->operand_count && exit_code == CTL_DONE; i++)
         if (!ctl_put_target(trial, call->operands[i]))
-            exit_code = ctl_usage("'%s' is neither MODEL nor MODEL/COMPONENT", call->operands[i]);
+            exit_code = ctl_not_a_target(call, call->operands[i]);
     json_decref(trial);
     return exit_code;
 }
 
 static int run(const struct ctl_call *call)
 {
-    bool all = ctl_value(call, "all") != NULL;
-    if (all == (call->operand_count > 0))
-        return ctl_usage(all ? "warm takes models or --all, not both"
-                             : "warm needs an operand or --all");
+    if (whole_catalog == (call->operand_count > 0))
+        return cli_usage(call->command, whole_catalog ? "give targets or --all, not both"
+                                                      : "missing argument: it takes " CTL_TARGET
+                                                        "... or --all");
     struct swi_error error;
     struct ctl_peer *peer = NULL;
     json_t *targets = json_array();
@@ -156,10 +157,10 @@ static int run(const struct ctl_call *call)
     }
     if (ctl_connect(call->socket_path, call->timeout_ms, &peer, &error) < 0)
         exit_code = ctl_no_answer(&error);
-    else if (all)
+    else if (whole_catalog)
         exit_code = list_all(call, peer, targets);
     if (exit_code == CTL_DONE)
-        exit_code = warm_targets(call, peer, targets, all);
+        exit_code = warm_targets(call, peer, targets);
     ctl_disconnect(peer);
     json_decref(targets);
     return exit_code;
@@ -173,13 +174,19 @@ static void show(const struct ctl_call *call, const json_t *reply)
                  ctl_plural(chunks), ctl_size_of(reply, "bytes"));
 }
 
+static const struct cli_option options[] = {
+    {"all", NULL, "load every model of the catalog, if together they fit the cache",
+     .flag = &whole_catalog},
+    {0},
+};
+
 const struct ctl_verb ctl_verb_warm = {
     .name = "warm",
     .operands = CTL_TARGET "...",
     .most = CTL_OPERANDS,
     .help = "load chunks, and wait until they are resident",
-    .more = "Ctrl-C stops it: chunks being read are finished, the others are not begun.\n",
-    .options = {{"all", NULL, "load every model of the catalog, if together they fit the cache"}},
+    .more = "Ctrl-C stops it: chunks being read are finished, the others are not begun.",
+    .options = options,
     .show = show,
     .run = run,
     .patient = true,

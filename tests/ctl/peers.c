@@ -175,10 +175,11 @@ Test(swctl_peers, says_what_is_at_the_path_and_what_is_missing)
                                             file));
     result = sup_run(SUP_ARGS("swctl", "warm", ""));
     cr_assert_eq(result.exit_code, 2);
-    cr_assert_not_null(strstr(result.err, "swctl: '' is neither"), "%s", result.err);
+    cr_assert_not_null(strstr(result.err, "swctl warm: '' is neither"), "%s", result.err);
     result = sup_run(SUP_ARGS("swctl", "pin"));
     cr_assert_eq(result.exit_code, 2);
-    cr_assert_not_null(strstr(result.err, "swctl: pin needs MODEL[/COMPONENT]"), "%s", result.err);
+    cr_assert_not_null(strstr(result.err, "swctl pin: missing argument: it takes MODEL"), "%s",
+                       result.err);
 }
 
 /* ---- completion ------------------------------------------------------------------------------ */

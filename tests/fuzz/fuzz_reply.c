@@ -46,6 +46,18 @@ static const struct ctl_verb *find_verb(const uint8_t *name, size_t length)
     return NULL;
 }
 
+/* Gives an option, or takes it back. */
+static void give(const struct cli_option *option, bool given)
+{
+    unsigned count = 0;
+    while (option->choices && option->choices[count])
+        count++;
+    if (option->flag)
+        *option->flag = given;
+    else if (option->choice)
+        *option->choice = given ? count - 1 : 0;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static char word[] = "good", *words[] = {word, word};
@@ -56,14 +68,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint8_t bits = line_end[1];
     json_t *reply =
         json_loadb((const char *)line_end + 2, (size_t)(data + size - line_end) - 2, 0, NULL);
+    static const struct cli_command command = {.program = "swctl"};
     struct ctl_call call = {.verb = verb,
+                            .command = &command,
                             .socket_path = "/nowhere",
                             .json = bits & 0x80,
                             .operands = words,
                             .operand_count = bits >> 6 & 1};
-    for (unsigned i = 0; i < CTL_OPTIONS && verb->options[i].name; i++)
-        if (bits >> i & 1)
-            call.values[i] = verb->options[i].value ? "size" : "";
+    for (unsigned i = 0; verb->options && verb->options[i].name; i++)
+        give(&verb->options[i], bits >> i & 1);
     /* ctl_ask returns nothing else */
     if (verb->show && json_is_boolean(json_object_get(reply, "ok"))) {
         struct capture out, err;

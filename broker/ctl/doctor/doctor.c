@@ -29,6 +29,10 @@ static const struct {
 };
 #define CHECKS (sizeof checks / sizeof checks[0])
 
+/* of the command line; NULL and 0: not given */
+static const char *chunks_dir;
+static uint64_t cache_bytes;
+
 void ctl_check_set(struct ctl_check *check, enum ctl_result result, const char *remedy,
                    const char *format, ...)
 {
@@ -91,12 +95,10 @@ static json_t *ask(const struct ctl_call *call, struct swi_error *error)
 static int run(const struct ctl_call *call)
 {
     struct ctl_subject subject = {.socket_path = call->socket_path,
-                                  .chunks_dir = ctl_value(call, "chunks-dir"),
+                                  .chunks_dir = chunks_dir,
+                                  .cache_bytes = cache_bytes,
                                   .pid = getpid(),
                                   .uid = geteuid()};
-    const char *size = ctl_value(call, "cache-size");
-    if (size && !swi_size_parse(size, &subject.cache_bytes))
-        return ctl_usage("--cache-size takes a size such as 512, 512M or 2G, not '%s'", size);
     struct swi_error error = {.text = "out of memory"};
     json_t *stats = ask(call, &error);
     subject.stats = stats;
@@ -104,7 +106,7 @@ static int run(const struct ctl_call *call)
     if (stats) {
         subject.pid = (pid_t)json_integer_value(json_object_get(stats, "pid"));
         subject.uid = (uid_t)json_integer_value(json_object_get(stats, "uid"));
-        if (!size)
+        if (!cache_bytes)
             subject.cache_bytes =
                 (uint64_t)json_integer_value(json_object_get(stats, "arena_bytes"));
         if (!subject.chunks_dir)
@@ -126,11 +128,18 @@ static int run(const struct ctl_call *call)
     return worst == CTL_CHECK_FAIL ? CTL_REFUSED : worst == CTL_CHECK_WARN ? CTL_WARNED : CTL_DONE;
 }
 
+static const struct cli_option options[] = {
+    {"chunks-dir", "DIR", "directory of models to check; default the running broker's",
+     .text = &chunks_dir},
+    {"cache-size", "SIZE", "cache size to check for; default the running broker's",
+     .bytes = &cache_bytes},
+    {0},
+};
+
 const struct ctl_verb ctl_verb_doctor = {
     .name = "doctor",
     .help = "check the machine and the broker, and suggest remedies",
     .more = "It also works without a broker. Exit status: 1 if a check fails, 4 if there are only\n"
-            "warnings.\n",
-    .options = {{"chunks-dir", "DIR", "directory of models to check; default the running broker's"},
-                {"cache-size", "SIZE", "cache size to check for; default the running broker's"}},
+            "warnings.",
+    .options = options,
     .run = run};

@@ -2,9 +2,7 @@
 /* What commands have in common. */
 #include "ctl/lib/call.h"
 
-#include <assert.h>
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -12,28 +10,7 @@
 #include "core/wire.h"
 #include "ctl/lib/text.h"
 
-const char *ctl_value(const struct ctl_call *call, const char *option)
-{
-    for (size_t i = 0; i < CTL_OPTIONS && call->verb->options[i].name; i++)
-        if (strcmp(call->verb->options[i].name, option) == 0)
-            return call->values[i];
-    assert(false); /* every caller asks for an option of its command */
-    return NULL;
-}
-
 /* ---- errors ---------------------------------------------------------------------------------- */
-
-int ctl_usage(const char *format, ...)
-{
-    char text[512];
-    va_list arguments;
-    va_start(arguments, format);
-    (void)vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    ctl_text_clean(text);
-    (void)fprintf(stderr, "swctl: %s; see swctl --help\n", text);
-    return CTL_USAGE;
-}
 
 int ctl_no_answer(const struct swi_error *error)
 {
@@ -74,11 +51,16 @@ bool ctl_put_target(json_t *request, const char *target)
     return json_object_set_new(request, "model", json_stringn(target, length)) == 0;
 }
 
+int ctl_not_a_target(const struct ctl_call *call, const char *operand)
+{
+    return cli_usage(call->command, "'%.200s' is neither MODEL nor MODEL/COMPONENT", operand);
+}
+
 int ctl_prepare_target(const struct ctl_call *call, json_t *request)
 {
     if (call->operand_count == 0 || ctl_put_target(request, call->operands[0]))
         return CTL_DONE;
-    return ctl_usage("'%s' is neither MODEL nor MODEL/COMPONENT", call->operands[0]);
+    return ctl_not_a_target(call, call->operands[0]);
 }
 
 /* ---- one question, one answer ---------------------------------------------------------------- */

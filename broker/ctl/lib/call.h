@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "cli/options.h"
 #include "core/error.h"
 #include "ctl/lib/ask.h"
 
@@ -25,24 +26,17 @@ enum ctl_exit {
     CTL_CANCELLED = 130, /* Ctrl-C, as shells count it */
 };
 
-#define CTL_OPTIONS  6u
 #define CTL_OPERANDS 1024u /* of one call */
 
 struct ctl_call;
 
-struct ctl_option {
-    const char *name;  /* without "--" */
-    const char *value; /* what help calls its value; NULL: a flag */
-    const char *help;
-};
-
 struct ctl_verb {
     const char *name;
-    const char *operands;                   /* as help writes them; NULL: none */
-    unsigned least, most;                   /* how many */
-    const char *help;                       /* one line of swctl --help, in the imperative */
-    const char *more;                       /* whole lines of swctl COMMAND --help; NULL: none */
-    struct ctl_option options[CTL_OPTIONS]; /* ends at the first without a name */
+    const char *operands;             /* as help writes them; NULL: none */
+    unsigned least, most;             /* how many */
+    const char *help;                 /* one line of swctl --help, in the imperative */
+    const char *more;                 /* more lines of swctl COMMAND --help; NULL: none */
+    const struct cli_option *options; /* into static variables; NULL: none */
     /* Puts operands and options into the request {"verb":NAME}; NULL: there are none. Returns 0, or the
      * exit code after an error message. */
     int (*prepare)(const struct ctl_call *call, json_t *request);
@@ -57,20 +51,15 @@ struct ctl_verb {
 
 struct ctl_call {
     const struct ctl_verb *verb;
-    const char *socket_path; /* resolved */
+    const struct cli_command *command; /* for errors of usage */
+    const char *socket_path;           /* resolved */
     bool json;
-    bool quiet;                      /* no line of progress */
-    int timeout_ms;                  /* for a whole answer; 0: as long as it takes */
-    const char *values[CTL_OPTIONS]; /* by place in verb->options; NULL: not given; "": a flag */
+    bool quiet;     /* no line of progress */
+    int timeout_ms; /* for a whole answer; 0: as long as it takes */
     char *const *operands;
     unsigned operand_count;
 };
 
-/* The value of an option of the command; NULL: not given. */
-const char *ctl_value(const struct ctl_call *call, const char *option);
-
-/* "swctl: MESSAGE; see swctl --help" on standard error. Returns CTL_USAGE. */
-int ctl_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Prints why there is no answer. Returns the exit code. */
 int ctl_no_answer(const struct swi_error *error);
 
@@ -90,6 +79,8 @@ int ctl_judge(const struct ctl_call *call, const char *about, const json_t *repl
 #define CTL_TARGET "MODEL[/COMPONENT]"
 /* Puts MODEL or MODEL/COMPONENT into a request. False: a part of it is empty or too long. */
 bool ctl_put_target(json_t *request, const char *target);
+/* The error of usage about an operand that is not a target. Returns CTL_USAGE. */
+int ctl_not_a_target(const struct ctl_call *call, const char *operand);
 /* The prepare of commands with one operand, a target, which may be optional. */
 int ctl_prepare_target(const struct ctl_call *call, json_t *request);
 

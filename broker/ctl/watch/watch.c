@@ -269,14 +269,14 @@ static void watch(const struct ctl_call *call, double interval_s, struct size fi
     answers_free(&before);
 }
 
-/* One frame as text. With --interval it has rates, which take two snapshots. */
+/* One frame as text. With an interval it has rates, which take two snapshots. */
 static int once(const struct ctl_call *call, double interval_s, struct size size)
 {
     struct answers now = {.replies = {NULL}}, before = {.replies = {NULL}};
     struct ctl_peer *peer = NULL;
     struct swi_error error = {0};
     int result = 0;
-    if (ctl_value(call, "interval")) {
+    if (interval_s > 0) {
         result = ask_all(call, &peer, &before, &error);
         if (result == 0)
             (void)poll(NULL, 0, (int)(interval_s * 1000));
@@ -300,42 +300,54 @@ static int once(const struct ctl_call *call, double interval_s, struct size size
     return exit_code;
 }
 
-static bool parse_interval(const char *word, double *ret_s)
+/* ---- command line ---------------------------------------------------------------------------- */
+
+static bool take_interval(const char *word, void *place)
 {
     char *end;
     double value = strtod(word, &end);
     if (word[0] < '0' || word[0] > '9' || *end || !(value >= INTERVAL_MIN) || value > INTERVAL_MAX)
         return false;
-    *ret_s = value;
+    *(double *)place = value;
     return true;
 }
 
-static bool parse_size(const char *word, struct size *ret)
+static bool take_size(const char *word, void *place)
 {
+    struct size size;
     char rest;
-    return sscanf(word, "%3ux%3u%c", &ret->columns, &ret->rows, &rest) == 2 && ret->rows > 0 &&
-           ret->rows <= CTL_SCREEN_ROWS && ret->columns > 0 && ret->columns <= CTL_SCREEN_COLUMNS;
+    if (sscanf(word, "%3ux%3u%c", &size.columns, &size.rows, &rest) != 2 || size.rows == 0 ||
+        size.rows > CTL_SCREEN_ROWS || size.columns == 0 || size.columns > CTL_SCREEN_COLUMNS)
+        return false;
+    *(struct size *)place = size;
+    return true;
 }
+
+static bool only_once;
+static double given_interval_s; /* 0: not given */
+static struct size given_size;  /* 0x0: not given */
+
+static const struct cli_option options[] = {
+    {"interval", "SECONDS", "time between frames; default 1", .take = take_interval,
+     .place = &given_interval_s, .expected = "seconds from 0.05 to 3600"},
+    {"once", NULL, "print one frame as text; with --interval it has rates", .flag = &only_once},
+    {"size", "COLSxROWS", "size of the frame; default the terminal's, or 80x24", .take = take_size,
+     .place = &given_size, .expected = "columns and rows, such as 80x24, at most 400x200"},
+    {0},
+};
+_Static_assert(CTL_SCREEN_COLUMNS == 400 && CTL_SCREEN_ROWS == 200, "as the message says");
 
 static int run(const struct ctl_call *call)
 {
-    double interval_s = 1;
-    struct size size = {0, 0};
-    const char *interval = ctl_value(call, "interval"), *given = ctl_value(call, "size");
-    if (interval && !parse_interval(interval, &interval_s))
-        return ctl_usage("--interval takes seconds from 0.05 to 3600, not '%s'", interval);
-    if (given && !parse_size(given, &size))
-        return ctl_usage("--size takes columns and rows, such as 80x24, at most %ux%u, not '%s'",
-                         CTL_SCREEN_COLUMNS, CTL_SCREEN_ROWS, given);
-    if (ctl_value(call, "once"))
-        return once(call, interval_s, size);
+    if (only_once)
+        return once(call, given_interval_s, given_size);
     if (call->json)
-        return ctl_usage("watch --json needs --once");
+        return cli_usage(call->command, "--json needs --once");
     if (!isatty(STDOUT_FILENO) || tcgetattr(STDIN_FILENO, &cooked) < 0)
-        return ctl_usage("watch needs a terminal; --once prints one frame");
+        return cli_usage(call->command, "it needs a terminal; --once prints one frame");
     catch_signals();
     take_terminal();
-    watch(call, interval_s, size);
+    watch(call, given_interval_s > 0 ? given_interval_s : 1, given_size);
     give_back();
     return ended && ended != SIGINT ? 128 + ended : CTL_DONE;
 }
@@ -343,9 +355,6 @@ static int run(const struct ctl_call *call)
 const struct ctl_verb ctl_verb_watch = {
     .name = "watch",
     .help = "show the arena, rates and clients' passes, refreshed",
-    .more =
-        "q or Ctrl-C quits. The view fits 80x24. While the broker is away, it is tried again.\n",
-    .options = {{"interval", "SECONDS", "time between frames; default 1"},
-                {"once", NULL, "print one frame as text; with --interval it has rates"},
-                {"size", "COLSxROWS", "size of the frame; default the terminal's, or 80x24"}},
+    .more = "q or Ctrl-C quits. The view fits 80x24. While the broker is away, it is tried again.",
+    .options = options,
     .run = run};

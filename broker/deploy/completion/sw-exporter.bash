@@ -8,7 +8,7 @@ _sw_exporter() {
     --listen) ;;
     *)
         mapfile -t COMPREPLY < <(compgen -W "$("${COMP_WORDS[0]}" --help 2>/dev/null |
-            grep -oE '^  --[a-z-]+')" -- "$current")
+            sed -nE 's/^ +(-[a-zA-Z], )?(--[a-z-]+).*/\2/p')" -- "$current")
         ;;
     esac
 }

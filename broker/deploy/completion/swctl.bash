@@ -42,7 +42,7 @@ _swctl() {
     if [[ $current == -* ]]; then
         _swctl_offer "$current" < <(
             { _swctl_ask --help; [[ -n $verb ]] && _swctl_ask "$verb" --help; } |
-                grep -oE '^  --[a-z-]+' | tr -d ' ' | sort -u)
+                sed -nE 's/^ +(-[a-zA-Z], )?(--[a-z-]+).*/\2/p' | sort -u)
         return
     fi
     case $verb in
