@@ -53,11 +53,24 @@ struct sw_encoder_config {
     uint32_t layers, hidden_size, heads, intermediate_size;
     uint32_t vocab_size, max_positions, type_vocab_size, labels;
     int has_pooler;
+    uint32_t embedding_size; /* of a vector by the model's own pooling and modules; 0: its
+                                modules.json has no pooling */
+    uint32_t max_tokens;     /* of a text, special tokens included: what the model is made for */
+    const char *similarity;  /* how its vectors are compared: "cosine", "dot", "euclidean" or
+                                "manhattan"; borrowed, lives as long as the handle */
 };
 SW_API int sw_encoder_get_config(const sw_encoder *encoder, struct sw_encoder_config *config);
 
 /* The model's tokenizer, made at the first call. Borrowed; lives as long as the handle. */
 SW_API int sw_encoder_tokenizer(sw_encoder *encoder, const sw_tokenizer **ret_tokenizer);
+
+/* The text that goes in front of every text, as the model's config_sentence_transformers.json names
+ * it; name NULL: the model's default prompt, "" when it has none. Borrowed; lives as long as the
+ * handle. *ret_tokens (may be NULL): how many tokens at the start of an encoded prompt and text are
+ * not to be pooled, for struct sw_encoder_request; 0 unless the model excludes its prompts.
+ * Errors: SW_ENOCOMPONENT when there is no such prompt; those of sw_encoder_tokenizer. */
+SW_API int sw_encoder_prompt(sw_encoder *encoder, const char *name, const char **ret_text,
+                             uint32_t *ret_tokens);
 
 /* A ragged batch: the tokens of all sequences one after the other, without padding. Borrowed for the
  * call. tokens = the sum of lengths. */
@@ -84,23 +97,44 @@ SW_API int sw_encoder_forward(sw_encoder *encoder, const struct sw_encoder_batch
                               const struct sw_encoder_output *output);
 
 enum sw_pooling {
-    SW_POOLING_DEFAULT = 0, /* as the model's 1_Pooling/config.json says; mean without one */
+    SW_POOLING_DEFAULT = 0, /* as the model says, several beside each other if it asks for them;
+                               mean if it says nothing */
     SW_POOLING_CLS = 1,
     SW_POOLING_MEAN = 2,
     SW_POOLING_MAX = 3,
-    SW_POOLING_POOLER = 4
+    SW_POOLING_POOLER = 4,
+    SW_POOLING_MEAN_SQRT_LEN = 5, /* the sum over the root of the number of tokens */
+    SW_POOLING_WEIGHTED_MEAN = 6, /* token n of the sequence weighs n */
+    SW_POOLING_LAST_TOKEN = 7
 };
 
-/* One pass, then one vector a sequence. embeddings: [sequences, hidden_size]. normalize: to unit L2. */
+enum sw_normalize {
+    SW_NORMALIZE_DEFAULT = 0, /* as the model says: where its modules have a Normalize */
+    SW_NORMALIZE_YES = 1,     /* the vector has length 1 at the end, whatever the model says */
+    SW_NORMALIZE_NO = 2       /* the model's Normalize modules are left out */
+};
+
+/* The width of a vector by this pooling: the model information's embedding_size for
+ * SW_POOLING_DEFAULT. Errors: SW_EUNSUPPORTED for SW_POOLING_DEFAULT of a model whose modules.json
+ * has no pooling; -EINVAL when the model's modules cannot take such a pooling's vectors. */
+SW_API int sw_encoder_embedding_size(sw_encoder *encoder, enum sw_pooling pooling,
+                                     uint32_t *ret_size);
+
+/* One pass, then one vector a sequence: the pooling, then the modules that follow it in the model's
+ * modules.json. embeddings: [sequences, width], width by sw_encoder_embedding_size, with room for
+ * `capacity` floats. Errors: those of sw_encoder_forward and sw_encoder_embedding_size; -EINVAL when
+ * there is not room enough (the message says how much is needed). */
 SW_API int sw_encoder_embed(sw_encoder *encoder, const struct sw_encoder_batch *batch,
-                            enum sw_pooling pooling, int normalize, float *embeddings);
+                            enum sw_pooling pooling, enum sw_normalize normalize, float *embeddings,
+                            size_t capacity);
 
 /* ---- heads ---------------------------------------------------------------------------------------- */
 
-/* What a classifier's logits mean (config.json's problem_type; without one: regression when there is one
- * label, else single label). */
+/* What a classifier's logits mean: as transformers' text-classification pipeline has it, by
+ * config.json's problem_type, single label without one. A single label with a stored activation of
+ * torch's Identity (a CrossEncoder's) is a regression. */
 enum sw_problem {
-    SW_PROBLEM_SINGLE_LABEL = 0, /* scores: softmax over the labels */
+    SW_PROBLEM_SINGLE_LABEL = 0, /* scores: softmax over the labels; of one label, its sigmoid */
     SW_PROBLEM_MULTI_LABEL = 1,  /* scores: a sigmoid of each */
     SW_PROBLEM_REGRESSION = 2    /* scores: the logits themselves */
 };
@@ -111,7 +145,8 @@ struct sw_classes {
     enum sw_problem problem;
     const char *const *names; /* [count], id2label; borrowed, live as long as the handle */
 };
-/* Errors: SW_ENOCOMPONENT when the model has no head, SW_EFORMAT. */
+/* Errors: SW_ENOCOMPONENT when the model has no head, SW_EUNSUPPORTED when its head labels something
+ * else than whole texts. */
 SW_API int sw_encoder_get_classes(sw_encoder *encoder, struct sw_classes *classes);
 
 /* One pass, then the sequence classifier. logits, scores: [sequences, classes]; either may be NULL.
@@ -149,16 +184,18 @@ struct sw_encoder_request {
                                  store, to be heard before the next layer: -ECANCELED */
     void *context;  /* comes back with the completion */
 
-    float *last_hidden_state; /* SW_WORK_FORWARD: [tokens, hidden_size], or NULL */
-    float *pooler_output;     /* SW_WORK_FORWARD: [sequences, hidden_size], or NULL */
-    enum sw_pooling pooling;  /* SW_WORK_EMBED */
-    int normalize;            /* SW_WORK_EMBED */
-    float *embeddings;        /* SW_WORK_EMBED: [sequences, hidden_size] */
-    float *logits;            /* SW_WORK_CLASSIFY: [sequences, classes], or NULL;
+    float *last_hidden_state;    /* SW_WORK_FORWARD: [tokens, hidden_size], or NULL */
+    float *pooler_output;        /* SW_WORK_FORWARD: [sequences, hidden_size], or NULL */
+    enum sw_pooling pooling;     /* SW_WORK_EMBED */
+    enum sw_normalize normalize; /* SW_WORK_EMBED */
+    float *embeddings;           /* SW_WORK_EMBED: [sequences, width], see sw_encoder_embed */
+    size_t embeddings_capacity;  /* SW_WORK_EMBED: floats that embeddings has room for */
+    uint32_t prompt_tokens; /* SW_WORK_EMBED: of each sequence, from sw_encoder_prompt; 0: none */
+    float *logits;          /* SW_WORK_CLASSIFY: [sequences, classes], or NULL;
                                   SW_WORK_FILL: [token_count, vocab_size] */
-    float *scores;            /* SW_WORK_CLASSIFY: [sequences, classes], or NULL */
-    const uint32_t *tokens;   /* SW_WORK_FILL: [token_count] numbers into ids */
-    uint32_t token_count;     /* SW_WORK_FILL */
+    float *scores;          /* SW_WORK_CLASSIFY: [sequences, classes], or NULL */
+    const uint32_t *tokens; /* SW_WORK_FILL: [token_count] numbers into ids */
+    uint32_t token_count;   /* SW_WORK_FILL */
 };
 
 /* Runs the request and returns when it is done. The four calls above are short for this. Errors: theirs;

@@ -48,6 +48,8 @@ struct sw_tokenizer_files {
     size_t tokenizer_config_size;
     const void *tokenizer;
     size_t tokenizer_size;
+    int lower_case; /* 1: texts are lower-cased before all else, accents kept (do_lower_case of
+                       sentence_bert_config.json) */
 };
 SW_API int sw_tokenizer_create(const struct sw_tokenizer_files *files, char *error,
                                size_t error_size, sw_tokenizer **ret_tokenizer);

@@ -29,7 +29,7 @@ struct swi_engine {
     float *context;         /* [tokens, hidden] */
     float *sums;            /* [block, hidden]: before LayerNorm */
     float *packed;          /* [block, hidden] packed */
-    float *inner;           /* [block, max(intermediate, hidden)] packed */
+    float *inner;           /* [block, widest_input] packed */
     float *scratch;         /* [threads][scratch_floats] */
     size_t scratch_floats;
 
@@ -82,6 +82,12 @@ static uint32_t larger(uint32_t a, uint32_t b)
     return a > b ? a : b;
 }
 
+/* Of any projection. */
+static uint32_t widest_input(const struct swi_encoder_config *c)
+{
+    return larger(larger(c->intermediate, c->hidden), c->widest);
+}
+
 /* Lays the buffers out from base on; with base NULL it only counts. */
 static size_t lay_out(swi_engine *e, float *base, uint32_t longest)
 {
@@ -95,8 +101,7 @@ static size_t lay_out(swi_engine *e, float *base, uint32_t longest)
     e->context = take(base, &used, e->tokens * hidden);
     e->sums = take(base, &used, e->block * hidden);
     e->packed = take(base, &used, swi_gemm_packed_floats(e->block, c->hidden));
-    e->inner =
-        take(base, &used, swi_gemm_packed_floats(e->block, larger(c->intermediate, c->hidden)));
+    e->inner = take(base, &used, swi_gemm_packed_floats(e->block, widest_input(c)));
     e->scratch = take(base, &used, swi_thread_pool_size(e->team) * e->scratch_floats);
     return used;
 }
@@ -379,7 +384,7 @@ int swi_engine_layer(swi_engine *e, const struct swi_layer_weights *weights)
 void swi_engine_project(swi_engine *e, const struct swi_projection *p)
 {
     const struct swi_matrix *w = &p->linear->weight;
-    assert(w->k <= larger(e->config.intermediate, e->config.hidden));
+    assert(w->k <= widest_input(&e->config));
     for (uint32_t row = 0; row < p->rows; row += e->block) {
         uint32_t count = p->rows - row < e->block ? p->rows - row : e->block;
         struct swi_gemm_input input = {

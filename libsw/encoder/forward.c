@@ -2,13 +2,11 @@
 /* The public calls that run a pass, all of them a struct sw_encoder_request by the time they do.
  * Results are copied out only when the whole pass has succeeded. */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/deadline.h"
 #include "core/sized.h"
 #include "encoder/handle.h"
-#include "encoder/pooling.h"
 
 /* ---- works ----------------------------------------------------------------------------------- */
 
@@ -34,56 +32,13 @@ static int work_forward(sw_encoder *encoder, const struct sw_encoder_request *re
     return r;
 }
 
-/* What the model's own pooling is, read once. */
-static int default_pooling(sw_encoder *encoder)
-{
-    void *json = NULL;
-    size_t size = 0;
-    if (encoder->pooling != SW_POOLING_DEFAULT)
-        return 0;
-    int r = sw_model_file(encoder->model, "1_Pooling/config.json", &json, &size);
-    if (r == SW_ENOCOMPONENT) {
-        encoder->pooling = SW_POOLING_MEAN;
-        return 0;
-    }
-    if (r < 0)
-        return swi_encoder_client_failure(encoder, r, "1_Pooling/config.json");
-    r = swi_pooling_parse(json, size, &encoder->pooling, &encoder->error);
-    free(json);
-    return r;
-}
-
-static int work_embed(sw_encoder *encoder, const struct sw_encoder_request *request)
-{
-    const struct sw_encoder_batch *batch = request->batch;
-    const float *pooled = NULL;
-    uint32_t width = encoder->config.hidden;
-    enum sw_pooling pooling = request->pooling;
-    int r = 0;
-    if (pooling == SW_POOLING_DEFAULT) {
-        r = default_pooling(encoder);
-        pooling = encoder->pooling;
-    }
-    if (r == 0)
-        r = swi_encoder_pass(encoder, batch, pooling == SW_POOLING_POOLER ? &pooled : NULL, NULL);
-    if (r < 0)
-        return r;
-    if (pooling == SW_POOLING_POOLER)
-        memcpy(request->embeddings, pooled, batch->sequences * (size_t)width * sizeof(float));
-    else
-        swi_pool(pooling, batch, swi_engine_hidden(encoder->engine), width, request->embeddings);
-    if (request->normalize)
-        swi_normalize_rows(request->embeddings, batch->sequences, width);
-    return 0;
-}
-
 static int work(sw_encoder *encoder, const struct sw_encoder_request *request)
 {
     switch (request->work) {
     case SW_WORK_FORWARD:
         return work_forward(encoder, request);
     case SW_WORK_EMBED:
-        return work_embed(encoder, request);
+        return swi_encoder_work_embed(encoder, request);
     case SW_WORK_CLASSIFY:
         return swi_encoder_work_classify(encoder, request);
     case SW_WORK_FILL:
@@ -115,8 +70,11 @@ int swi_encoder_take_request(const struct sw_encoder_request *given,
         return swi_fail(error, -EINVAL, "%d is not a kind of work", (int)request->work);
     if (request->timeout_ms < 0)
         return swi_fail(error, -EINVAL, "a timeout of %d ms", request->timeout_ms);
-    if ((unsigned)request->pooling > SW_POOLING_POOLER)
+    if ((unsigned)request->pooling > SW_POOLING_LAST_TOKEN)
         return swi_fail(error, -EINVAL, "%d is not a kind of pooling", (int)request->pooling);
+    if ((unsigned)request->normalize > SW_NORMALIZE_NO)
+        return swi_fail(error, -EINVAL, "%d is not a kind of normalisation",
+                        (int)request->normalize);
     if (request->work == SW_WORK_EMBED && !request->embeddings)
         return swi_fail(error, -EINVAL, "the request has no place for its embeddings");
     if (request->work == SW_WORK_FILL && request->token_count &&
@@ -183,7 +141,8 @@ int sw_encoder_forward(sw_encoder *encoder, const struct sw_encoder_batch *batch
 }
 
 int sw_encoder_embed(sw_encoder *encoder, const struct sw_encoder_batch *batch,
-                     enum sw_pooling pooling, int normalize, float *embeddings)
+                     enum sw_pooling pooling, enum sw_normalize normalize, float *embeddings,
+                     size_t capacity)
 {
     struct sw_encoder_request request = SW_INIT(struct sw_encoder_request);
     request.work = SW_WORK_EMBED;
@@ -191,6 +150,7 @@ int sw_encoder_embed(sw_encoder *encoder, const struct sw_encoder_batch *batch,
     request.pooling = pooling;
     request.normalize = normalize;
     request.embeddings = embeddings;
+    request.embeddings_capacity = capacity;
     return sw_encoder_run(encoder, &request);
 }
 

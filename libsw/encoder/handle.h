@@ -16,9 +16,9 @@
 #include <sw/encoder.h>
 
 #include "core/process.h"
+#include "encoder/description.h"
 #include "encoder/engine.h"
 #include "encoder/hit_rate.h"
-#include "encoder/labels.h"
 #include "executor/executor.h"
 
 enum { SWI_LATENCIES = 1024 };
@@ -53,13 +53,15 @@ struct sw_encoder {
     /* fixed at open */
     sw_client *client;
     sw_model *model;
-    struct swi_encoder_config config;
-    uint32_t embeddings;     /* component numbers … */
-    uint32_t *words;         /* [word_blocks]: embeddings_words_0, … */
-    uint32_t word_blocks;    /* 0: the table is in embeddings */
-    uint32_t *layers;        /* [config.layers] */
-    int pooler, head;        /* -1: there is none */
-    uint32_t prefetch_count; /* 0: prefetch nothing */
+    struct swi_description description;
+    struct swi_encoder_config config;  /* of the description */
+    uint32_t embeddings;               /* component numbers … */
+    uint32_t *words;                   /* [word_blocks]: embeddings_words_0, … */
+    uint32_t word_blocks;              /* 0: the table is in embeddings */
+    uint32_t *layers;                  /* [config.layers] */
+    int pooler, head;                  /* -1: there is none */
+    uint32_t modules[SWI_MODULES_MAX]; /* of description.modules.after; of those with weights */
+    uint32_t prefetch_count;           /* 0: prefetch nothing */
     unsigned lane;
     struct swi_lane requests; /* what was submitted */
 
@@ -67,7 +69,6 @@ struct sw_encoder {
     swi_engine *engine;
     struct swi_error error;   /* of the call under way */
     struct swi_limits limits; /* of the pass under way */
-    enum sw_pooling pooling;  /* SW_POOLING_DEFAULT until asked for */
     uint64_t pass;            /* the number of the pass under way */
     uint64_t step_ns;         /* how long a component's turn takes */
     uint64_t step_start;
@@ -87,7 +88,6 @@ struct sw_encoder {
     struct swi_hits arena;           /* since the figures were reset */
     uint64_t past_hits, past_misses; /* of the component cache, when they were */
     sw_tokenizer *tokenizer;         /* NULL until asked for; set by who is busy */
-    struct swi_labels *labels;       /* the same */
     struct swi_watch *watch;         /* NULL: nobody asked */
     bool telling;                    /* the watch's callback is running … */
     pthread_t teller;                /* … here */
@@ -142,8 +142,16 @@ int swi_encoder_begin_turn(sw_encoder *encoder, uint32_t component, sw_component
  */
 int swi_encoder_end_turn(sw_encoder *encoder, sw_component *component, int r);
 
+/* Room for count numbers in logits. Errors: -ENOMEM. */
+int swi_encoder_need_logits(sw_encoder *encoder, uint64_t count);
+
+/* The model's files through the broker, for the readers of description.h. The context is the
+ * encoder; a failure's message is the client's. */
+struct swi_files swi_encoder_files(sw_encoder *encoder);
+
 /* The works of struct sw_encoder_request, each a pass and what comes after it. Inside swi_encoder_enter.
  */
+int swi_encoder_work_embed(sw_encoder *encoder, const struct sw_encoder_request *request);
 int swi_encoder_work_classify(sw_encoder *encoder, const struct sw_encoder_request *request);
 int swi_encoder_work_fill(sw_encoder *encoder, const struct sw_encoder_request *request);
 /* One request from its start to its end. *ret_error says how it failed. */

@@ -13,9 +13,8 @@
 
 #include "core/sized.h"
 #include "encoder/handle.h"
-#include "encoder/labels.h"
 
-static int need_logits(sw_encoder *encoder, uint64_t count)
+int swi_encoder_need_logits(sw_encoder *encoder, uint64_t count)
 {
     if (count <= encoder->logits_capacity)
         return 0;
@@ -37,46 +36,24 @@ static int no_head(sw_encoder *encoder, const char *what)
 
 /* ---- sequence classification ----------------------------------------------------------------- */
 
-/* transformers makes two labels where config.json names none. */
 static uint32_t label_count(const sw_encoder *encoder)
 {
-    return encoder->config.labels ? encoder->config.labels : 2;
+    return encoder->description.labels.count;
 }
 
-static int need_labels(sw_encoder *encoder)
+static int check_classifier(const sw_encoder *encoder, struct swi_error *error)
 {
-    void *json = NULL;
-    size_t size = 0;
     if (encoder->head < 0)
-        return no_head(encoder, "head: it makes embeddings only");
-    if (encoder->labels)
-        return 0;
-    int r = sw_model_file(encoder->model, "config.json", &json, &size);
-    if (r < 0)
-        return swi_encoder_client_failure(encoder, r, "config.json");
-    struct swi_labels *labels = NULL;
-    r = swi_labels_parse(json, size, label_count(encoder), &labels, &encoder->error);
-    free(json);
-    swi_encoder_note(encoder);
-    encoder->labels = labels;
-    swi_encoder_noted(encoder);
-    return r;
+        return swi_fail(error, SW_ENOCOMPONENT, "this model has no head: it makes embeddings only");
+    return swi_description_check_classifier(&encoder->description, error);
 }
 
 int sw_encoder_get_classes(sw_encoder *encoder, struct sw_classes *classes)
 {
-    int r = 0;
-    swi_encoder_note(encoder);
-    const struct swi_labels *labels = encoder->labels;
-    swi_encoder_noted(encoder);
-    if (!labels) {
-        r = swi_encoder_enter_quickly(encoder);
-        if (r == 0)
-            r = swi_encoder_leave(encoder, need_labels(encoder), NULL);
-        labels = encoder->labels;
-    }
-    if (r < 0)
-        return r;
+    const struct swi_labels *labels = &encoder->description.labels;
+    struct swi_error error = {0};
+    if (check_classifier(encoder, &error) < 0)
+        return swi_encoder_fail(encoder, &error);
     struct sw_classes now = {.count = labels->count,
                              .problem = labels->problem,
                              .names = (const char *const *)labels->names};
@@ -126,10 +103,12 @@ static void score(enum sw_problem problem, const float *logits, uint32_t count, 
         sum += exp((double)logits[i] - largest);
     for (uint32_t i = 0; i < count; i++) {
         double x = (double)logits[i];
-        if (problem == SW_PROBLEM_SINGLE_LABEL)
+        if (problem == SW_PROBLEM_REGRESSION)
+            scores[i] = logits[i];
+        else if (problem == SW_PROBLEM_SINGLE_LABEL && count > 1)
             scores[i] = (float)(exp(x - largest) / sum);
         else
-            scores[i] = problem == SW_PROBLEM_MULTI_LABEL ? (float)(1 / (1 + exp(-x))) : logits[i];
+            scores[i] = (float)(1 / (1 + exp(-x)));
     }
 }
 
@@ -138,17 +117,17 @@ int swi_encoder_work_classify(sw_encoder *encoder, const struct sw_encoder_reque
     const struct sw_encoder_batch *batch = request->batch;
     const float *pooled = NULL;
     const struct swi_head head = {.run = run_classifier};
-    int r = need_labels(encoder);
+    int r = check_classifier(encoder, &encoder->error);
     uint32_t count = label_count(encoder);
     if (r == 0)
-        r = need_logits(encoder, (uint64_t)batch->sequences * count);
+        r = swi_encoder_need_logits(encoder, (uint64_t)batch->sequences * count);
     if (r == 0)
         r = swi_encoder_pass(encoder, batch, &pooled, &head);
     if (r == 0 && request->logits)
         memcpy(request->logits, encoder->logits,
                (size_t)batch->sequences * count * sizeof *request->logits);
     for (uint32_t i = 0; r == 0 && request->scores && i < batch->sequences; i++)
-        score(encoder->labels->problem, encoder->logits + (size_t)i * count, count,
+        score(encoder->description.labels.problem, encoder->logits + (size_t)i * count, count,
               request->scores + (size_t)i * count);
     return r;
 }
@@ -298,7 +277,7 @@ int swi_encoder_work_fill(sw_encoder *encoder, const struct sw_encoder_request *
     const struct swi_head head = {.run = run_fill, .context = &fill};
     uint64_t total = (uint64_t)fill.count * encoder->config.vocab;
     int r = encoder->head < 0 ? no_head(encoder, "head: it makes embeddings only")
-                              : need_logits(encoder, total);
+                              : swi_encoder_need_logits(encoder, total);
     if (r == 0)
         r = swi_encoder_pass(encoder, request->batch, NULL, &head);
     if (r == 0 && total)

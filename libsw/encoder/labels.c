@@ -1,21 +1,52 @@
 /* SPDX-License-Identifier: MIT */
-/* What a classifier's outputs are called and what they mean: read from config.json when first asked for. */
+/* The labels of a classifier, and how its logits become scores: as transformers' text-classification
+ * pipeline has it, but that one label goes by the activation that a CrossEncoder stored. */
+#include "encoder/labels.h"
+
 #include <errno.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "encoder/labels.h"
+#include "encoder/config.h"
 
-void swi_labels_destroy(struct swi_labels *labels)
+void swi_labels_fini(struct swi_labels *labels)
 {
-    if (!labels)
-        return;
     for (uint32_t i = 0; labels->names && i < labels->count; i++)
         free(labels->names[i]);
     free(labels->names);
-    free(labels);
+    *labels = (struct swi_labels){0};
+}
+
+/* {"sentence_transformers": {"activation_fn": …}}, or the key of releases before 4.0. */
+static const json_t *stored_activation(const json_t *root)
+{
+    const json_t *value =
+        json_object_get(json_object_get(root, "sentence_transformers"), "activation_fn");
+    if (!value)
+        value = json_object_get(root, "sbert_ce_default_activation_function");
+    return json_is_null(value) ? NULL : value;
+}
+
+/* A single label's score is the sigmoid of its logit, unless the activation is stored. */
+static int read_one_label(const json_t *root, struct swi_labels *labels, struct swi_error *error)
+{
+    const json_t *value = stored_activation(root);
+    const char *name = json_string_value(value);
+    const char *class = name ? strrchr(name, '.') : NULL;
+    if (!value)
+        return 0;
+    if (class && strncmp(name, "torch.nn.", 9) == 0 && strcmp(class, ".Sigmoid") == 0)
+        return 0;
+    if (class && strncmp(name, "torch.nn.", 9) == 0 && strcmp(class, ".Identity") == 0) {
+        labels->problem = SW_PROBLEM_REGRESSION;
+        return 0;
+    }
+    return swi_fail(error, SW_EUNSUPPORTED,
+                    SWI_CONFIG_FILE
+                    ": the stored activation \"%.60s\" is not supported; torch.nn's "
+                    "Sigmoid and Identity are",
+                    name ? name : "(not a string)");
 }
 
 static int read_problem(const json_t *root, struct swi_labels *labels, struct swi_error *error)
@@ -26,24 +57,27 @@ static int read_problem(const json_t *root, struct swi_labels *labels, struct sw
         [SW_PROBLEM_REGRESSION] = "regression",
     };
     const json_t *value = json_object_get(root, "problem_type");
-    if (!value || json_is_null(value)) {
-        labels->problem = labels->count == 1 ? SW_PROBLEM_REGRESSION : SW_PROBLEM_SINGLE_LABEL;
-        return 0;
-    }
     const char *name = json_string_value(value);
+    bool known = !value || json_is_null(value);
+    labels->problem = SW_PROBLEM_SINGLE_LABEL;
     for (unsigned i = 0; name && i < sizeof names / sizeof names[0]; i++) {
         if (!strcmp(name, names[i])) {
             labels->problem = (enum sw_problem)i;
-            return 0;
+            known = true;
         }
     }
-    return swi_fail(error, SW_EUNSUPPORTED,
-                    "config.json: problem_type \"%.40s\" is not supported; %s, %s and %s are",
-                    name ? name : "(no string)", names[0], names[1], names[2]);
+    if (!known)
+        return swi_fail(error, SW_EUNSUPPORTED,
+                        SWI_CONFIG_FILE
+                        ": problem_type \"%.40s\" is not supported; %s, %s and %s are",
+                        name ? name : "(not a string)", names[0], names[1], names[2]);
+    if (labels->count == 1 && labels->problem != SW_PROBLEM_REGRESSION)
+        return read_one_label(root, labels, error);
+    return 0;
 }
 
 /* id2label's keys are numbers as text; a label without a name gets transformers' default one. */
-static int read_names(const json_t *root, struct swi_labels *labels)
+static int read_names(const json_t *root, struct swi_labels *labels, struct swi_error *error)
 {
     const json_t *map = json_object_get(root, "id2label");
     labels->names = calloc(labels->count, sizeof *labels->names);
@@ -54,31 +88,20 @@ static int read_names(const json_t *root, struct swi_labels *labels)
         const char *name = json_string_value(json_object_get(map, key));
         labels->names[i] = strdup(name ? name : fallback);
         if (!labels->names[i])
-            return -ENOMEM;
+            return swi_fail(error, -ENOMEM, "out of memory");
     }
-    return labels->names ? 0 : -ENOMEM;
+    return labels->names ? 0 : swi_fail(error, -ENOMEM, "out of memory");
 }
 
-int swi_labels_parse(const void *json, size_t size, uint32_t count, struct swi_labels **ret,
+int swi_labels_parse(const json_t *root, uint32_t count, struct swi_labels *ret,
                      struct swi_error *error)
 {
-    json_error_t where;
-    json_t *root = json_loadb(json, size, JSON_REJECT_DUPLICATES, &where);
-    if (!root)
-        return swi_fail(error, SW_EFORMAT, "config.json: line %d: %s", where.line, where.text);
-    struct swi_labels *labels = calloc(1, sizeof *labels);
-    int r = labels ? 0 : -ENOMEM;
-    if (r == 0) {
-        labels->count = count;
-        r = read_problem(root, labels, error);
-    }
+    struct swi_labels labels = {.count = count ? count : 2};
+    int r = read_problem(root, &labels, error);
     if (r == 0)
-        r = read_names(root, labels);
-    json_decref(root);
-    if (r == -ENOMEM)
-        (void)swi_fail(error, r, "out of memory for the labels' names");
+        r = read_names(root, &labels, error);
     if (r < 0)
-        swi_labels_destroy(labels);
+        swi_labels_fini(&labels);
     else
         *ret = labels;
     return r;

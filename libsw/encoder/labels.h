@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* What a classifier's outputs are called and what they mean.
- * Keys: https://huggingface.co/docs/transformers/main_classes/configuration (id2label, problem_type). */
+ * Keys: https://huggingface.co/docs/transformers/main_classes/configuration (id2label, problem_type);
+ * sentence-transformers' CrossEncoder stores its activation beside them. */
 #ifndef SWI_ENCODER_LABELS_H
 #define SWI_ENCODER_LABELS_H
+
+#include <jansson.h>
 
 #include <sw/encoder.h>
 
@@ -14,10 +17,10 @@ struct swi_labels {
     char **names; /* [count] */
 };
 
-/* json: config.json, borrowed for the call. *ret is freed with swi_labels_destroy (NULL allowed).
- * Errors: SW_EFORMAT, SW_EUNSUPPORTED, -ENOMEM. */
-int swi_labels_parse(const void *json, size_t size, uint32_t count, struct swi_labels **ret,
+/* root: config.json, parsed (core/json.h). count: its labels; 0: it does not say, which means 2.
+ * ret is owned by the caller: swi_labels_fini. Errors: SW_EUNSUPPORTED, -ENOMEM. */
+int swi_labels_parse(const json_t *root, uint32_t count, struct swi_labels *ret,
                      struct swi_error *error);
-void swi_labels_destroy(struct swi_labels *labels);
+void swi_labels_fini(struct swi_labels *labels);
 
 #endif

@@ -10,7 +10,7 @@
 #include "core/deadline.h"
 #include "core/sized.h"
 #include "encoder/handle.h"
-#include "encoder/pooling.h"
+#include "encoder/model_tokenizer.h"
 #include "kernels/thread_pool.h"
 
 /* ---- errors ---------------------------------------------------------------------------------- */
@@ -78,18 +78,33 @@ static int find_components(sw_encoder *encoder)
             break;
         encoder->words[encoder->word_blocks] = (uint32_t)found;
     }
+    const struct swi_modules *modules = &encoder->description.modules;
+    for (uint32_t i = 0; r == 0 && i < modules->count; i++) {
+        (void)snprintf(name, sizeof name, "module_%u", modules->after[i].number);
+        if (swi_module_has_weights(&modules->after[i]))
+            r = need_component(encoder, name, &encoder->modules[i]);
+    }
     return r;
 }
 
-static int read_config(sw_encoder *encoder)
+static int read_model_file(void *context, const char *path, void **ret_data, size_t *ret_size,
+                           struct swi_error *error)
 {
-    void *json = NULL;
-    size_t size = 0;
-    int r = sw_model_file(encoder->model, "config.json", &json, &size);
-    if (r < 0)
-        return swi_encoder_client_failure(encoder, r, "config.json");
-    r = swi_encoder_config_parse(json, size, &encoder->config, &encoder->error);
-    free(json);
+    sw_encoder *encoder = context;
+    int r = sw_model_file(encoder->model, path, ret_data, ret_size);
+    return r == 0 || r == SW_ENOCOMPONENT ? r : client_failure(encoder, error, r, path);
+}
+
+struct swi_files swi_encoder_files(sw_encoder *encoder)
+{
+    return (struct swi_files){.read = read_model_file, .context = encoder};
+}
+
+static int read_description(sw_encoder *encoder)
+{
+    struct swi_files files = swi_encoder_files(encoder);
+    int r = swi_description_read(&files, &encoder->description, &encoder->error);
+    encoder->config = encoder->description.config;
     return r;
 }
 
@@ -127,7 +142,7 @@ static void destroy(sw_encoder *encoder)
     free(encoder->words);
     free(encoder->bound);
     free(encoder->logits);
-    swi_labels_destroy(encoder->labels);
+    swi_description_fini(&encoder->description);
     if (encoder->process != swi_process()) {
         /* made anew: who waits on them is in the parent, and destroying would wait for them */
         (void)swi_condition_init(&encoder->idle);
@@ -174,7 +189,7 @@ static int set_up(sw_encoder *encoder, const char *name, const struct sw_encoder
     if (r < 0)
         (void)swi_encoder_client_failure(encoder, r, "opening");
     if (r == 0)
-        r = read_config(encoder);
+        r = read_description(encoder);
     if (r == 0)
         r = find_components(encoder);
     if (r == 0)
@@ -235,6 +250,9 @@ int sw_encoder_get_config(const sw_encoder *encoder, struct sw_encoder_config *c
         .type_vocab_size = c->types,
         .labels = encoder->head >= 0 ? c->labels : 0,
         .has_pooler = encoder->pooler >= 0,
+        .embedding_size = encoder->description.embedding_size,
+        .max_tokens = encoder->description.max_tokens,
+        .similarity = encoder->description.similarity,
     };
     return swi_sized_out(config, config->size, &now, sizeof now);
 }
@@ -360,4 +378,75 @@ int sw_encoder_set_cache_bytes(sw_encoder *encoder, uint64_t bytes)
 void sw_encoder_clear_cache(sw_encoder *encoder)
 {
     sw_model_clear_cache(encoder->model);
+}
+
+/* ---- text ------------------------------------------------------------------------------------ */
+
+/* Inside swi_encoder_enter. */
+static int make_tokenizer(sw_encoder *encoder)
+{
+    struct swi_files files = swi_encoder_files(encoder);
+    sw_tokenizer *made = NULL;
+    int r = swi_model_tokenizer(&files, &encoder->description, &made, &encoder->error);
+    swi_encoder_note(encoder);
+    encoder->tokenizer = made;
+    swi_encoder_noted(encoder);
+    return r;
+}
+
+int sw_encoder_tokenizer(sw_encoder *encoder, const sw_tokenizer **ret_tokenizer)
+{
+    swi_encoder_note(encoder);
+    const sw_tokenizer *tokenizer = encoder->tokenizer;
+    swi_encoder_noted(encoder);
+    if (!tokenizer) {
+        int r = swi_encoder_enter_quickly(encoder);
+        if (r == 0)
+            r = swi_encoder_leave(encoder, encoder->tokenizer ? 0 : make_tokenizer(encoder), NULL);
+        if (r < 0)
+            return r;
+        tokenizer = encoder->tokenizer;
+    }
+    *ret_tokenizer = tokenizer;
+    return 0;
+}
+
+/* How many tokens of an encoded text are the prompt's: those of the prompt by itself, without the
+ * last [SEP]. */
+static int count_tokens(sw_encoder *encoder, const char *text, uint32_t *ret)
+{
+    const sw_tokenizer *tokenizer;
+    struct sw_encoding encoding = {0};
+    struct sw_encode_options options = SW_INIT(struct sw_encode_options);
+    options.max_tokens = encoder->description.max_tokens;
+    int r = sw_encoder_tokenizer(encoder, &tokenizer);
+    if (r < 0)
+        return r;
+    r = sw_tokenizer_encode(tokenizer, text, strlen(text), NULL, 0, &options, &encoding);
+    *ret = encoding.count - 1;
+    sw_encoding_fini(&encoding);
+    struct swi_error error;
+    return r < 0 ? swi_encoder_fail(encoder,
+                                    (swi_fail(&error, r, "the prompt cannot be encoded"), &error))
+                 : 0;
+}
+
+int sw_encoder_prompt(sw_encoder *encoder, const char *name, const char **ret_text,
+                      uint32_t *ret_tokens)
+{
+    const struct swi_description *d = &encoder->description;
+    const char *text = name ? swi_description_prompt(d, name) : d->default_prompt;
+    struct swi_error error = {0};
+    uint32_t tokens = 0;
+    if (!text) {
+        (void)swi_fail(&error, SW_ENOCOMPONENT, "the model has no prompt \"%.60s\"", name);
+        return swi_encoder_fail(encoder, &error);
+    }
+    int r = *text && d->modules.pooling.skip_prompt ? count_tokens(encoder, text, &tokens) : 0;
+    if (r < 0)
+        return r;
+    *ret_text = text;
+    if (ret_tokens)
+        *ret_tokens = tokens;
+    return 0;
 }

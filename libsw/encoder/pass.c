@@ -3,10 +3,10 @@
  * and the place of the pass is published for the broker's policy. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/deadline.h"
 #include "encoder/handle.h"
-#include "encoder/pooling.h"
 
 /* ---- components' turns ----------------------------------------------------------------------- */
 
@@ -238,7 +238,9 @@ static int run_pooler(sw_encoder *encoder, const struct sw_encoder_batch *batch,
     if (r == 0) {
         float *first = swi_engine_spare(encoder->engine);
         float *pooled = first + (size_t)batch->sequences * hidden;
-        swi_pool(SW_POOLING_CLS, batch, swi_engine_hidden(encoder->engine), hidden, first);
+        const float *token = swi_engine_hidden(encoder->engine);
+        for (uint32_t i = 0; i < batch->sequences; token += (size_t)batch->lengths[i++] * hidden)
+            memcpy(first + (size_t)i * hidden, token, hidden * sizeof *first);
         struct swi_projection projection = {.x = first,
                                             .stride = hidden,
                                             .rows = batch->sequences,

@@ -1,17 +1,28 @@
 /* SPDX-License-Identifier: MIT */
-/* Pooling. Sums run over tokens in their order, each column by itself, so that a sequence's vector does
- * not depend on the rest of the batch. */
+/* Pooling. Sums run over tokens in their order, each column by itself, so that a sequence's vector
+ * does not depend on the rest of the batch. */
 #include "encoder/pooling.h"
 
-#include <errno.h>
-#include <jansson.h>
 #include <math.h>
 #include <string.h>
 
-static void add_row(float *sum, const float *row, uint32_t width)
+/* The tokens of one sequence. */
+struct sequence {
+    const float *hidden; /* [length, width] */
+    const uint8_t *mask; /* [length], or NULL */
+    uint32_t length, width;
+    uint32_t prompt; /* tokens in front that do not count */
+};
+
+static bool counts(const struct sequence *s, uint32_t token)
+{
+    return token >= s->prompt && (!s->mask || s->mask[token]);
+}
+
+static void add_row(float *sum, const float *row, float weight, uint32_t width)
 {
     for (uint32_t i = 0; i < width; i++)
-        sum[i] += row[i];
+        sum[i] += weight * row[i];
 }
 
 static void raise_to_row(float *most, const float *row, uint32_t width)
@@ -20,30 +31,71 @@ static void raise_to_row(float *most, const float *row, uint32_t width)
         most[i] = row[i] > most[i] ? row[i] : most[i];
 }
 
-void swi_pool(enum sw_pooling pooling, const struct sw_encoder_batch *batch, const float *hidden,
-              uint32_t width, float *out)
+/* The first or the last token that counts; where none does, cls is the very first token. */
+static void take_one(const struct sequence *s, bool last, float *out)
 {
-    uint32_t token = 0;
-    for (uint32_t s = 0; s < batch->sequences; s++, out += width) {
-        uint32_t end = token + batch->lengths[s], seen = 0;
-        if (pooling == SW_POOLING_CLS) {
-            memcpy(out, hidden + (size_t)token * width, width * sizeof *out);
-            token = end;
+    if (!last)
+        memcpy(out, s->hidden, s->width * sizeof *out);
+    for (uint32_t i = 0; i < s->length; i++) {
+        uint32_t token = last ? s->length - 1 - i : i;
+        if (!counts(s, token))
             continue;
-        }
-        memset(out, 0, width * sizeof *out);
-        for (; token < end; token++) {
-            const float *row = hidden + (size_t)token * width;
-            if (batch->mask && !batch->mask[token])
-                continue;
-            if (pooling == SW_POOLING_MAX && seen)
-                raise_to_row(out, row, width);
+        memcpy(out, s->hidden + (size_t)token * s->width, s->width * sizeof *out);
+        return;
+    }
+}
+
+static void take_most(const struct sequence *s, float *out)
+{
+    bool first = true;
+    for (uint32_t token = 0; token < s->length; token++) {
+        const float *row = s->hidden + (size_t)token * s->width;
+        if (!counts(s, token))
+            continue;
+        if (first)
+            memcpy(out, row, s->width * sizeof *out);
+        else
+            raise_to_row(out, row, s->width);
+        first = false;
+    }
+}
+
+static void take_mean(const struct sequence *s, enum sw_pooling kind, float *out)
+{
+    float sum = 0;
+    for (uint32_t token = 0; token < s->length; token++) {
+        float weight = kind == SW_POOLING_WEIGHTED_MEAN ? (float)(token + 1) : 1;
+        if (!counts(s, token))
+            continue;
+        add_row(out, s->hidden + (size_t)token * s->width, weight, s->width);
+        sum += weight;
+    }
+    float divisor = kind == SW_POOLING_MEAN_SQRT_LEN ? sqrtf(sum) : sum;
+    for (uint32_t i = 0; sum > 0 && i < s->width; i++)
+        out[i] /= divisor;
+}
+
+void swi_pool(const struct swi_pooling *pooling, const struct sw_encoder_batch *batch,
+              const float *hidden, uint32_t width, uint32_t prompt, float *out)
+{
+    size_t token = 0;
+    memset(out, 0, (size_t)batch->sequences * pooling->count * width * sizeof *out);
+    for (uint32_t i = 0; i < batch->sequences; i++) {
+        const struct sequence s = {.hidden = hidden + token * width,
+                                   .mask = batch->mask ? batch->mask + token : NULL,
+                                   .length = batch->lengths[i],
+                                   .width = width,
+                                   .prompt = prompt};
+        for (uint32_t k = 0; k < pooling->count; k++, out += width) {
+            enum sw_pooling kind = pooling->kinds[k];
+            if (kind == SW_POOLING_CLS || kind == SW_POOLING_LAST_TOKEN)
+                take_one(&s, kind == SW_POOLING_LAST_TOKEN, out);
+            else if (kind == SW_POOLING_MAX)
+                take_most(&s, out);
             else
-                add_row(out, row, width);
-            seen++;
+                take_mean(&s, kind, out);
         }
-        for (uint32_t i = 0; pooling == SW_POOLING_MEAN && seen && i < width; i++)
-            out[i] /= (float)seen;
+        token += batch->lengths[i];
     }
 }
 
@@ -57,48 +109,4 @@ void swi_normalize_rows(float *rows, uint32_t count, uint32_t width)
             for (uint32_t i = 0; i < width; i++)
                 rows[i] = (float)((double)rows[i] / sqrt(squares));
     }
-}
-
-int swi_pooling_parse(const void *json, size_t size, enum sw_pooling *ret, struct swi_error *error)
-{
-    static const struct {
-        const char *key;
-        enum sw_pooling pooling;
-    } kinds[] = {
-        {"pooling_mode_cls_token", SW_POOLING_CLS},
-        {"pooling_mode_mean_tokens", SW_POOLING_MEAN},
-        {"pooling_mode_max_tokens", SW_POOLING_MAX},
-        {"pooling_mode_mean_sqrt_len_tokens", SW_POOLING_DEFAULT},
-        {"pooling_mode_weightedmean_tokens", SW_POOLING_DEFAULT},
-        {"pooling_mode_lasttoken", SW_POOLING_DEFAULT},
-    };
-    json_error_t where;
-    json_t *root = json_loadb(json, size, 0, &where);
-    if (!root)
-        return json_error_code(&where) == json_error_out_of_memory
-                   ? swi_fail(error, -ENOMEM, "1_Pooling/config.json: out of memory")
-                   : swi_fail(error, SW_EFORMAT, "1_Pooling/config.json: line %d: %s", where.line,
-                              where.text);
-    enum sw_pooling found = SW_POOLING_DEFAULT;
-    unsigned count = 0;
-    int r = 0;
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-        if (!json_is_true(json_object_get(root, kinds[i].key)))
-            continue;
-        if (kinds[i].pooling == SW_POOLING_DEFAULT)
-            r = swi_fail(error, SW_EUNSUPPORTED,
-                         "1_Pooling/config.json: %s is not supported; name a pooling yourself",
-                         kinds[i].key);
-        found = kinds[i].pooling;
-        count++;
-    }
-    if (r == 0 && count != 1)
-        r = swi_fail(error, SW_EUNSUPPORTED,
-                     "1_Pooling/config.json: %u kinds of pooling are on, one is supported; name a "
-                     "pooling yourself",
-                     count);
-    json_decref(root);
-    if (r == 0)
-        *ret = found;
-    return r;
 }

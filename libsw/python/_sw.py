@@ -58,6 +58,22 @@ class Pooling(enum.IntEnum):
     MEAN = 2
     MAX = 3
     POOLER = 4
+    MEAN_SQRT_LEN = 5
+    WEIGHTED_MEAN = 6
+    LAST_TOKEN = 7
+
+
+class Normalize(enum.IntEnum):
+    DEFAULT = 0
+    YES = 1
+    NO = 2
+
+
+class Work(enum.IntEnum):
+    FORWARD = 1
+    EMBED = 2
+    CLASSIFY = 3
+    FILL = 4
 
 
 class _Sized(Structure):
@@ -123,7 +139,8 @@ class EncoderOptions(_Sized):
 class EncoderConfig(_Sized):
     _fields_ = [("size", c_size_t)] + [
         (name, c_uint32) for name in ("layers", "hidden_size", "heads", "intermediate_size", "vocab_size",
-                                      "max_positions", "type_vocab_size", "labels")] + [("has_pooler", c_int)]
+                                      "max_positions", "type_vocab_size", "labels")] + [
+        ("has_pooler", c_int), ("embedding_size", c_uint32), ("max_tokens", c_uint32), ("similarity", c_char_p)]
 
 
 class EncoderBatch(_Sized):
@@ -134,6 +151,16 @@ class EncoderBatch(_Sized):
 class EncoderOutput(_Sized):
     _fields_ = [("size", c_size_t), ("last_hidden_state", POINTER(c_float)),
                 ("pooler_output", POINTER(c_float))]
+
+
+class EncoderRequest(_Sized):
+    _fields_ = [("size", c_size_t), ("work", c_int), ("batch", POINTER(EncoderBatch)), ("timeout_ms", c_int),
+                ("no_prefetch", c_int), ("prefetch_count", c_uint32), ("cancelled", POINTER(c_int32)),
+                ("context", c_void_p), ("last_hidden_state", POINTER(c_float)),
+                ("pooler_output", POINTER(c_float)), ("pooling", c_int), ("normalize", c_int),
+                ("embeddings", POINTER(c_float)), ("embeddings_capacity", c_size_t),
+                ("prompt_tokens", c_uint32), ("logits", POINTER(c_float)), ("scores", POINTER(c_float)),
+                ("tokens", POINTER(c_uint32)), ("token_count", c_uint32)]
 
 
 class InferenceStats(_Sized):
@@ -147,7 +174,8 @@ STRUCTS = {"sw_client_options": ClientOptions, "sw_client_stats": ClientStats,
            "sw_component_info": ComponentInfo, "sw_lease": CLease, "sw_tensor": CTensor,
            "sw_cache_info": CacheInfo, "sw_encode_options": EncodeOptions, "sw_encoding": Encoding,
            "sw_encoder_options": EncoderOptions, "sw_encoder_config": EncoderConfig, "sw_encoder_batch": EncoderBatch,
-           "sw_encoder_output": EncoderOutput, "sw_inference_stats": InferenceStats}
+           "sw_encoder_output": EncoderOutput,
+           "sw_encoder_request": EncoderRequest, "sw_inference_stats": InferenceStats}
 
 _U32S = POINTER(c_uint32)
 # name: result, arguments
@@ -180,7 +208,9 @@ FUNCTIONS = {
     "sw_encoder_get_config": (c_int, c_void_p, POINTER(EncoderConfig)),
     "sw_encoder_tokenizer": (c_int, c_void_p, POINTER(c_void_p)), "sw_encoder_model": (c_void_p, c_void_p),
     "sw_encoder_forward": (c_int, c_void_p, POINTER(EncoderBatch), POINTER(EncoderOutput)),
-    "sw_encoder_embed": (c_int, c_void_p, POINTER(EncoderBatch), c_int, c_int, POINTER(c_float)),
+    "sw_encoder_prompt": (c_int, c_void_p, c_char_p, POINTER(c_char_p), POINTER(c_uint32)),
+    "sw_encoder_embedding_size": (c_int, c_void_p, c_int, POINTER(c_uint32)),
+    "sw_encoder_run": (c_int, c_void_p, POINTER(EncoderRequest)),
     "sw_encoder_warmup": (c_int, c_void_p, _U32S, c_size_t),
     "sw_encoder_prefetch_next_layers": (c_int, c_void_p, c_uint32, c_uint32),
     "sw_encoder_get_inference_stats": (c_int, c_void_p, POINTER(InferenceStats)),

@@ -22,15 +22,15 @@ fork, that client is the parent's alone (Error, EFORK) and its arrays are readab
 as the parent holds them: open another Client there.
 """
 import ctypes
-import json
 import os
 import sys
 from collections import namedtuple
 from ctypes import POINTER, byref, c_char_p, c_float, c_int32, c_size_t, c_ubyte, c_uint32, c_void_p
 
-from _sw import (EncoderBatch, EncoderConfig, EncoderOptions, EncoderOutput, CacheInfo, ClientOptions, ClientStats,
+from _sw import (EncoderBatch, EncoderConfig, EncoderOptions, EncoderOutput, EncoderRequest, CacheInfo, ClientOptions,
+                 ClientStats,
                  CLease, Code, ComponentInfo, CTensor, Dtype, EncodeOptions, Encoding, Error, Handle,
-                 InferenceStats, Layout, Pin, Pooling, ints, library as _sw, to_bytes, version)
+                 InferenceStats, Layout, Normalize, Pin, Pooling, Work, ints, library as _sw, to_bytes, version)
 
 try:
     import numpy
@@ -389,20 +389,7 @@ class Encoder(_Closing):
         borrowed = c_void_p(self._handle.use(_sw.sw_encoder_model))
         self.model = Model.__new__(Model)._begin(
             name, Handle(borrowed, lambda model: None, parent=self._handle))
-        self.token_limit = self._find_token_limit()
-
-    def _find_token_limit(self):
-        """Of a text, special tokens included: the positions, or less where the model's files say so."""
-        limit = self.config.max_positions
-        for path, key in (("tokenizer_config.json", "model_max_length"),
-                          ("sentence_bert_config.json", "max_seq_length")):
-            try:
-                value = json.loads(self.model.file(path)).get(key)
-            except (Error, ValueError, AttributeError):
-                continue  # the model has no such file, or not that in it
-            if isinstance(value, (int, float)) and 2 <= value < limit:
-                limit = int(value)
-        return limit
+        self.token_limit = self.config.max_tokens
 
     def tokenize(self, text, pair=None, *, max_tokens=None, special_tokens=True):
         """ids, type_ids and tokens of a text or a pair, cut to max_tokens (token_limit; 0: not at all)."""
@@ -442,21 +429,42 @@ class Encoder(_Closing):
             setattr(batch, member, ints(kind, [number for part in given for number in part]))
         return batch
 
-    def embed(self, texts, *, pooling="default", normalize=False, max_tokens=None):
-        """One vector [hidden_size] for a text, [texts, hidden_size] for several. pooling: cls, mean, max,
-        pooler, or default: as the model's 1_Pooling/config.json says, mean without one."""
+    def _prompt(self, name):
+        """The text in front of every text, and how many tokens of it are not pooled."""
+        if name is False:
+            return "", 0
+        text, tokens = c_char_p(), c_uint32()
+        self._handle.call(_sw.sw_encoder_prompt, None if name is None else to_bytes(name), byref(text),
+                          byref(tokens))
+        return text.value.decode(), tokens.value
+
+    def embed(self, texts, *, pooling="default", normalize=None, prompt=None, max_tokens=None):
+        """One vector [config.embedding_size] for a text, [texts, embedding_size] for several.
+
+        What is not given is as the model says. pooling: cls, mean, max, pooler, mean_sqrt_len, weighted_mean,
+        last_token, default. normalize: True scales vectors to length 1, False leaves the model's Normalize
+        out. prompt: the name of one of the model's prompts, False for none."""
         single = isinstance(texts, str)
-        encoded = [self.tokenize(text, max_tokens=max_tokens).ids for text in ([texts] if single else texts)]
+        before, prompt_tokens = self._prompt(prompt)
+        encoded = [self.tokenize(before + text, max_tokens=max_tokens).ids
+                   for text in ([texts] if single else texts)]
         method = Pooling[pooling.upper()] if isinstance(pooling, str) else Pooling(pooling)
-        width, done = self.config.hidden_size, 0
+        size = c_uint32()
+        self._handle.call(_sw.sw_encoder_embedding_size, method, byref(size))
+        width, done = size.value, 0
         vectors, address = _floats(len(encoded), width)
         while done < len(encoded):
             end, tokens = done + 1, len(encoded[done])
             while end < len(encoded) and tokens + len(encoded[end]) <= PASS_TOKENS:
                 tokens += len(encoded[end])
                 end += 1
-            self._handle.call(_sw.sw_encoder_embed, byref(self._batch(encoded[done:end])), method, normalize,
-                              _at(address, done * width))
+            batch = self._batch(encoded[done:end])
+            request = EncoderRequest(work=Work.EMBED, batch=ctypes.pointer(batch), pooling=method,
+                                     normalize=Normalize.DEFAULT if normalize is None
+                                     else Normalize.YES if normalize else Normalize.NO,
+                                     prompt_tokens=prompt_tokens, embeddings=_at(address, done * width),
+                                     embeddings_capacity=(end - done) * width)
+            self._handle.call(_sw.sw_encoder_run, byref(request))
             done = end
         if not single:
             return vectors

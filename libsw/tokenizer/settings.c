@@ -261,6 +261,8 @@ int swi_tokenizer_settings_read(const struct sw_tokenizer_files *files,
         if (result == 0)
             result = read_config(settings.config, &settings, error);
     }
+    if (files->lower_case) /* in front of the normalizer, which goes on stripping or not */
+        settings.normalizer.lower = true;
     if (result == 0)
         result = mark_replaced(&settings, error);
     if (result < 0) {

@@ -127,9 +127,30 @@ Test(swbert_heads, several_labels_at_once_and_pairs_of_texts)
     json_decref(lines);
 }
 
-Test(swbert_heads, a_regression_has_no_label)
+Test(swbert_heads, one_label_scores_its_sigmoid)
 {
     make("number", "--labels", "1", NULL);
+    make("single", "--labels", "1", "{\"problem_type\": \"single_label_classification\"}");
+    make("identity", "--labels", "1",
+         "{\"sentence_transformers\": {\"activation_fn\": \"torch.nn.modules.linear.Identity\"}}");
+    serve();
+    float logits[LABELS];
+    logits_of("number", text_length, logits);
+    double sigmoid = 1 / (1 + exp(-(double)logits[0]));
+    json_t *lines = SWBERT_LINES("sea\n", "classify", "--model", "number");
+    cr_assert_lt(fabs(score_of(json_array_get(lines, 0), "LABEL_0") - sigmoid), 1e-6);
+    json_decref(lines);
+    lines = SWBERT_LINES("sea\n", "classify", "--model", "single");
+    cr_assert_lt(fabs(score_of(json_array_get(lines, 0), "LABEL_0") - sigmoid), 1e-6);
+    json_decref(lines);
+    lines = SWBERT_LINES("sea\n", "classify", "--model", "identity");
+    cr_assert_lt(fabs(score_of(json_array_get(lines, 0), "LABEL_0") - (double)logits[0]), 1e-6);
+    json_decref(lines);
+}
+
+Test(swbert_heads, a_regression_has_no_label)
+{
+    make("number", "--labels", "1", "{\"problem_type\": \"regression\"}");
     make("numbers", "--labels", "3", "{\"problem_type\": \"regression\"}");
     serve();
     float logits[LABELS];

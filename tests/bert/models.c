@@ -148,11 +148,16 @@ Test(swbert_models, how_long_a_text_may_be)
     add_file("sentence", "sentence_bert_config.json", "{\"max_seq_length\": 10}");
     make("no-limit", VOCAB, "{\"model_max_length\": 1000000000000000019884624838656}", NULL);
     make("odd", VOCAB, "{\"model_max_length\": \"many\"}", NULL);
-    add_file("odd", "sentence_bert_config.json", "not JSON");
+    make("broken", VOCAB, NULL, NULL);
+    add_file("broken", "sentence_bert_config.json", "not JSON");
+    make("longer", VOCAB, "{\"model_max_length\": 10}", NULL);
+    add_file("longer", "sentence_bert_config.json", "{\"max_seq_length\": 20}");
     serve();
     cr_expect_eq(tokens_of("positions"), 32);
     cr_expect_eq(tokens_of("config"), 20);
     cr_expect_eq(tokens_of("sentence"), 10);
     cr_expect_eq(tokens_of("no-limit"), 32);
     cr_expect_eq(tokens_of("odd"), 32);
+    cr_expect_eq(tokens_of("longer"), 20);
+    expect_failure("broken", "sentence_bert_config.json", "line 1");
 }

@@ -16,7 +16,7 @@ static const char *text_of(json_t *line)
 
 /* The embedding of one text by the library. */
 static void embed(sw_encoder *encoder, const char *text, size_t size, uint32_t max_tokens,
-                  enum sw_pooling pooling, int normalize, float *vector)
+                  enum sw_pooling pooling, enum sw_normalize normalize, float *vector)
 {
     const sw_tokenizer *tokenizer;
     cr_assert_eq(sw_encoder_tokenizer(encoder, &tokenizer), 0);
@@ -28,7 +28,7 @@ static void embed(sw_encoder *encoder, const char *text, size_t size, uint32_t m
     batch.sequences = 1;
     batch.lengths = &encoding.count;
     batch.ids = encoding.ids;
-    cr_assert_eq(sw_encoder_embed(encoder, &batch, pooling, normalize, vector), 0);
+    cr_assert_eq(sw_encoder_embed(encoder, &batch, pooling, normalize, vector, SIZE_MAX), 0);
     sw_encoding_fini(&encoding);
 }
 

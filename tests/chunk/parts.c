@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "chunk/fixture.h"
-#include "programs/chunk/config.h"
+#include "encoder/description.h"
 #include "programs/chunk/source/kinds.h"
 #include "programs/chunk/write/plan.h"
 #include "programs/chunk/write/staging.h"
@@ -26,16 +26,18 @@ static struct swi_error error;
 
 Test(config, missing_keys_mean_what_hugging_face_means, .timeout = 10)
 {
-    struct model_config config;
+    struct swi_encoder_config config;
     const char *text = CONFIG("");
-    cr_assert_eq(model_config_parse(text, strlen(text), &config, &error), 0, "%s", error.text);
+    cr_assert_eq(swi_encoder_config_parse(text, strlen(text), &config, &error), 0, "%s",
+                 error.text);
     cr_assert(config.layers == 2 && config.hidden == 128 && config.heads == 2);
     cr_assert(config.intermediate == 512 && config.vocab == 30522);
     cr_assert(config.positions == 512 && config.types == 2);
     cr_assert(config.labels == 0 && !config.untied);
     text =
         CONFIG(",\"tie_word_embeddings\":false,\"id2label\":{\"0\":\"a\"},\"type_vocab_size\":1");
-    cr_assert_eq(model_config_parse(text, strlen(text), &config, &error), 0, "%s", error.text);
+    cr_assert_eq(swi_encoder_config_parse(text, strlen(text), &config, &error), 0, "%s",
+                 error.text);
     cr_assert(config.labels == 1 && config.untied && config.types == 1);
 }
 
@@ -47,21 +49,21 @@ Test(config, flipped_bytes_do_no_harm, .timeout = 60)
         for (int byte = 0; byte < 256; byte++) {
             memcpy(changed, text, sizeof text);
             changed[i] = (char)byte;
-            struct model_config config;
-            if (model_config_parse(changed, sizeof text - 1, &config, &error) == 0)
+            struct swi_encoder_config config;
+            if (swi_encoder_config_parse(changed, sizeof text - 1, &config, &error) == 0)
                 cr_assert_eq(config.hidden % config.heads, 0);
         }
 }
 
 /* ---- plan ------------------------------------------------------------------------------------ */
 
-static const struct model_config small = {.layers = 2,
-                                          .hidden = 40,
-                                          .heads = 4,
-                                          .intermediate = 72,
-                                          .vocab = 500,
-                                          .positions = 24,
-                                          .types = 2};
+static const struct swi_encoder_config small = {.layers = 2,
+                                                .hidden = 40,
+                                                .heads = 4,
+                                                .intermediate = 72,
+                                                .vocab = 500,
+                                                .positions = 24,
+                                                .types = 2};
 
 static const struct plan_tensor *find(const struct plan *plan, const char *chunk, const char *name)
 {
@@ -118,7 +120,7 @@ Test(plan, blocks_cover_the_word_table_once, .timeout = 20)
     static const uint32_t widths[] = {384, 768, 1024, 4096};
     for (size_t v = 0; v < sizeof vocabularies / sizeof vocabularies[0]; v++)
         for (size_t w = 0; w < sizeof widths / sizeof widths[0]; w++) {
-            struct model_config config = small;
+            struct swi_encoder_config config = small;
             struct model_features features = {0};
             struct chunk_format format = {.layout = SW_LAYOUT_ROWS, .dtype = SW_DTYPE_F16};
             struct plan plan;
@@ -147,7 +149,7 @@ Test(plan, blocks_cover_the_word_table_once, .timeout = 20)
 
 Test(plan, a_model_of_too_many_chunks_is_refused, .timeout = 20)
 {
-    struct model_config config = small;
+    struct swi_encoder_config config = small;
     struct model_features features = {0};
     struct chunk_format format = {.layout = SW_LAYOUT_ROWS, .dtype = SW_DTYPE_F32};
     struct plan plan;

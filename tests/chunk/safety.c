@@ -226,7 +226,7 @@ Test(safety, wrong_usage_is_one_line_and_status_2, .init = make_folder, .timeout
                            TEXTS("--hidden", "'many'"));
     fixture_expect_refusal(
         1, SUP_ARGS("synth", "bert-tiny", sup_format("%s/b", folder), "--heads", "3"),
-        TEXTS("does not divide"));
+        TEXTS("not a multiple"));
     fixture_expect_refusal(
         1, SUP_ARGS("synth", "bert-tiny", sup_format("%s/b", folder), "--vocab-size", "4"),
         TEXTS("at least 5"));

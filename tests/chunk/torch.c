@@ -317,8 +317,7 @@ Test(torch, damaged_archives_are_noticed, .init = make_model, .timeout = 60)
     sup_write(file, whole, 100);
     fixture_expect_import_refused(model, NULL, TEXTS("pytorch_model.bin: ", "zip"));
     sup_write(file, "", 0);
-    fixture_expect_import_refused(model, NULL,
-                                  TEXTS("pytorch_model.bin: ", "no file of torch.save"));
+    fixture_expect_import_refused(model, NULL, TEXTS("pytorch_model.bin: ", "empty"));
     /* the format before 1.6 begins with a pickled magic number */
     static const char old[] = "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M";
     sup_write(file, old, sizeof old - 1);

@@ -306,16 +306,17 @@ static void pool_by_definition(enum sw_pooling pooling, const struct input *inpu
 {
     for (uint32_t s = 0, first = 0; s < SEQUENCES; first += lengths[s++]) {
         for (uint32_t i = 0; i < width; i++) {
-            double sum = 0, most = 0, count = 0;
+            double sum = 0, most = 0, count = 0, begin = (double)hidden[first * width + i];
             for (uint32_t t = first; t < first + lengths[s]; t++) {
                 double value = (double)hidden[t * width + i];
                 if (!input->mask[t])
                     continue;
+                begin = count > 0 ? begin : value; /* of the tokens that count */
                 sum += value;
                 most = count > 0 ? fmax(most, value) : value;
                 count++;
             }
-            out[s * width + i] = pooling == SW_POOLING_CLS   ? (double)hidden[first * width + i]
+            out[s * width + i] = pooling == SW_POOLING_CLS   ? begin
                                  : pooling == SW_POOLING_MAX ? most
                                                              : sum / fmax(count, 1);
         }
@@ -353,13 +354,16 @@ Test(engine, pools_as_asked_and_as_the_model_says, .timeout = 60)
                  {true, SW_POOLING_DEFAULT, SW_POOLING_MAX}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         sw_encoder *asked = cases[i].maxed ? maxed : encoder;
-        check(asked, sw_encoder_embed(asked, &input.batch, cases[i].asked, 0, got));
+        check(asked, sw_encoder_embed(asked, &input.batch, cases[i].asked, SW_NORMALIZE_DEFAULT,
+                                      got, SEQUENCES * 128));
         pool_by_definition(cases[i].means, &input, hidden, 128, want);
         expect_close(got, want, SEQUENCES * 128, "pooled");
     }
-    check(encoder, sw_encoder_embed(encoder, &input.batch, SW_POOLING_POOLER, 0, got));
+    check(encoder, sw_encoder_embed(encoder, &input.batch, SW_POOLING_POOLER, SW_NORMALIZE_DEFAULT,
+                                    got, SEQUENCES * 128));
     cr_expect(!memcmp(got, pooled, sizeof got));
-    check(encoder, sw_encoder_embed(encoder, &input.batch, SW_POOLING_MEAN, 1, got));
+    check(encoder, sw_encoder_embed(encoder, &input.batch, SW_POOLING_MEAN, SW_NORMALIZE_YES, got,
+                                    SEQUENCES * 128));
     for (uint32_t s = 0; s < SEQUENCES; s++) {
         double squares = 0;
         for (uint32_t i = 0; i < 128; i++)
@@ -367,8 +371,16 @@ Test(engine, pools_as_asked_and_as_the_model_says, .timeout = 60)
         double want_length = s == 2 ? 0 : 1; /* the last one's only token is hidden: zeros stay */
         cr_expect(fabs(squares - want_length) < 1e-6);
     }
-    cr_expect_eq(sw_encoder_embed(mixed, &input.batch, SW_POOLING_DEFAULT, 0, got),
-                 SW_EUNSUPPORTED);
+    /* several kinds lie beside each other */
+    static float both[SEQUENCES * 256];
+    check(mixed, sw_encoder_embed(mixed, &input.batch, SW_POOLING_DEFAULT, SW_NORMALIZE_DEFAULT,
+                                  both, SEQUENCES * 256));
+    for (size_t kind = 0; kind < 2; kind++) {
+        pool_by_definition(kind ? SW_POOLING_MAX : SW_POOLING_CLS, &input, hidden, 128, want);
+        for (size_t s = 0; s < SEQUENCES; s++)
+            memcpy(got + s * 128, both + (s * 2 + kind) * 128, 128 * sizeof *got);
+        expect_close(got, want, SEQUENCES * 128, "pooled");
+    }
     sw_encoder_close(encoder);
     sw_encoder_close(maxed);
     sw_encoder_close(mixed);
@@ -410,8 +422,10 @@ Test(engine, refuses_a_bad_batch_and_says_which_part, .timeout = 60)
     struct sw_encoder_output output = output_of(hidden, pooled);
     cr_expect_eq(sw_encoder_forward(encoder, &good, &output), SW_ENOCOMPONENT);
     cr_expect_eq(hidden[0], 42.0f, "outputs are untouched on failure");
-    cr_expect_eq(sw_encoder_embed(encoder, &good, SW_POOLING_POOLER, 0, pooled), SW_ENOCOMPONENT);
-    cr_expect_eq(sw_encoder_embed(encoder, &good, (enum sw_pooling)9, 0, pooled), -EINVAL);
+    cr_expect_eq(sw_encoder_embed(encoder, &good, SW_POOLING_POOLER, SW_NORMALIZE_NO, pooled, 128),
+                 SW_ENOCOMPONENT);
+    cr_expect_eq(sw_encoder_embed(encoder, &good, (enum sw_pooling)9, SW_NORMALIZE_NO, pooled, 128),
+                 -EINVAL);
     output.pooler_output = NULL;
     check(encoder, sw_encoder_forward(encoder, &good, &output));
     sw_encoder_close(encoder);

@@ -104,6 +104,7 @@ struct ask *new_ask(void)
                                                .batch = &ask->batch,
                                                .pooling = SW_POOLING_MEAN,
                                                .embeddings = ask->vectors,
+                                               .embeddings_capacity = SIZE_MAX,
                                                .context = ask};
     for (size_t i = 0; i < VECTORS * WIDTH; i++)
         ask->vectors[i] = 42;

@@ -183,7 +183,7 @@ Test(submit, refuses_at_once_what_needs_no_look_at_the_arrays)
     bad[1].batch = NULL;
     bad[2].work = (enum sw_work)9;
     bad[3].timeout_ms = -5;
-    bad[4].pooling = (enum sw_pooling)5;
+    bad[4].pooling = (enum sw_pooling)9;
     bad[5].embeddings = NULL;
     bad[6].cancelled = &word;
     for (int i = 0; i < 7; i++)

@@ -43,7 +43,7 @@ static int submit(sw_encoder *encoder, const char *model, const char *text)
     if (result == 0)
         result =
             sw_tokenizer_encode(tokenizer, text, strlen(text), NULL, 0, &options, &job->tokens);
-    if (result == 0 && !(job->vector = malloc(config.hidden_size * sizeof *job->vector)))
+    if (result == 0 && !(job->vector = malloc(config.embedding_size * sizeof *job->vector)))
         result = -ENOMEM;
     if (result == 0) {
         job->model = model, job->text = text;
@@ -51,6 +51,7 @@ static int submit(sw_encoder *encoder, const char *model, const char *text)
         request.work = SW_WORK_EMBED;
         request.batch = &batch; /* copied; the arrays that it points to are borrowed */
         request.embeddings = job->vector;
+        request.embeddings_capacity = config.embedding_size;
         request.timeout_ms = DEADLINE_MS;
         request.context = job;
         result = sw_encoder_submit(encoder, &request, &id);

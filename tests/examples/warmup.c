@@ -42,7 +42,9 @@ static int pass(sw_encoder *encoder)
     if (result < 0)
         return result;
     float *vector = malloc(config.hidden_size * sizeof *vector);
-    result = vector ? sw_encoder_embed(encoder, &batch, SW_POOLING_MEAN, 0, vector) : -ENOMEM;
+    result = vector ? sw_encoder_embed(encoder, &batch, SW_POOLING_MEAN, SW_NORMALIZE_NO, vector,
+                                       config.hidden_size)
+                    : -ENOMEM;
     free(vector);
     return result;
 }

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sw/sw.h>
 
-static int embed(sw_encoder *encoder, const char *sentence, float *vector)
+static int embed(sw_encoder *encoder, const char *sentence, float *vector, size_t capacity)
 {
     const sw_tokenizer *tokenizer;
     struct sw_encode_options options = SW_INIT(struct sw_encode_options);
@@ -19,7 +19,8 @@ static int embed(sw_encoder *encoder, const char *sentence, float *vector)
             sw_tokenizer_encode(tokenizer, sentence, strlen(sentence), NULL, 0, &options, &text);
     batch.sequences = 1, batch.lengths = &text.count, batch.ids = text.ids;
     if (result == 0)
-        result = sw_encoder_embed(encoder, &batch, SW_POOLING_DEFAULT, 1, vector);
+        result = sw_encoder_embed(encoder, &batch, SW_POOLING_DEFAULT, SW_NORMALIZE_YES, vector,
+                                  capacity);
     sw_encoding_fini(&text);
     return result;
 }
@@ -43,11 +44,12 @@ int main(int argc, char **argv)
     if (result == 0)
         result = sw_encoder_get_config(encoder, &config);
     if (result == 0) {
-        vector = malloc(config.hidden_size * sizeof *vector);
-        result = vector ? embed(encoder, "Hello world", vector) : -ENOMEM;
+        vector = malloc(config.embedding_size * sizeof *vector);
+        result = vector ? embed(encoder, "Hello world", vector, config.embedding_size) : -ENOMEM;
     }
     if (result == 0)
-        printf("%u numbers: %g %g %g ...\n", config.hidden_size, vector[0], vector[1], vector[2]);
+        printf("%u numbers: %g %g %g ...\n", config.embedding_size, vector[0], vector[1],
+               vector[2]);
     else {
         if (encoder)
             sw_encoder_message(encoder, why, sizeof why);

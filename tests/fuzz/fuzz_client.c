@@ -144,7 +144,8 @@ static void embed(struct worker *worker)
     batch.sequences = 2;
     batch.lengths = lengths;
     batch.ids = ids;
-    if (sw_encoder_embed(worker->encoder, &batch, SW_POOLING_DEFAULT, 1, vectors) < 0) {
+    if (sw_encoder_embed(worker->encoder, &batch, SW_POOLING_DEFAULT, SW_NORMALIZE_YES, vectors,
+                         2 * FLOATS_MAX) < 0) {
         (void)sw_encoder_message(worker->encoder, text, sizeof text);
         FUZZ_CHECK(text[0] != 0);
     }

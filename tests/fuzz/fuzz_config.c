@@ -5,9 +5,9 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct model_config config;
+    struct swi_encoder_config config;
     struct swi_error error = {0};
-    if (model_config_parse((const char *)data, size, &config, &error) < 0) {
+    if (swi_encoder_config_parse((const char *)data, size, &config, &error) < 0) {
         FUZZ_CHECK(error.text[0] != 0);
         return 0;
     }

@@ -86,7 +86,7 @@ static void read_planned(struct source *source, enum sw_layout layout)
     struct swi_error error = {0};
     struct plan plan;
     uint64_t left = READ_MOST;
-    if (plan_make(&source->config, &source->features, format, &plan, &error) < 0) {
+    if (plan_make(&source->description.config, &source->features, format, &plan, &error) < 0) {
         FUZZ_CHECK(error.text[0] != 0);
         return;
     }

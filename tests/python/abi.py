@@ -119,7 +119,7 @@ for name, (result, *arguments) in _sw.FUNCTIONS.items():
 
 constants = dict(re.findall(r"\b(SW_\w+) = (-?\d+)", header))
 for prefix, values in (("SW_", _sw.Code), ("SW_DTYPE_", _sw.Dtype), ("SW_LAYOUT_", _sw.Layout),
-                       ("SW_POOLING_", _sw.Pooling)):
+                       ("SW_POOLING_", _sw.Pooling), ("SW_NORMALIZE_", _sw.Normalize), ("SW_WORK_", _sw.Work)):
     for value in values:
         if constants.get(prefix + value.name) != str(value.value):
             faults.append(f"{prefix}{value.name} is {value.value} in Python, "

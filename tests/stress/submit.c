@@ -136,6 +136,7 @@ static struct ask *new_ask(int model)
                                                .batch = &ask->batch,
                                                .pooling = SW_POOLING_MEAN,
                                                .embeddings = ask->vector,
+                                               .embeddings_capacity = SIZE_MAX,
                                                .context = ask};
     return ask;
 }

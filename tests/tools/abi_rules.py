@@ -14,8 +14,8 @@ ADDED, BREAKS = "added", "breaks"
 # what changes, in which file, from what to what, and what that is
 CHANGES = [
     ("a comment", "include/sw/client.h", "/* a session with the broker */", "/* one */", None),
-    ("a parameter's name", "include/sw/encoder.h", "int normalize, float *embeddings",
-     "int unit_length, float *vectors", None),
+    ("a parameter's name", "include/sw/encoder.h", "float *embeddings,\n",
+     "float *vectors,\n", None),
     ("a new function", "include/sw/base.h", "SW_API const char *sw_version(void);",
      "SW_API const char *sw_version(void);\nSW_API int sw_more(int a);", ADDED),
     ("a function is gone", "include/sw/base.h", "SW_API const char *sw_version(void);", "", BREAKS),

@@ -25,7 +25,7 @@ static int begin(struct classify *classify)
         return command_fail("classify", "--max-tokens %u: this model reads at most %u",
                             classify->encode.max_tokens, config->max_positions);
     if (classify->encode.max_tokens == 0)
-        classify->encode.max_tokens = worker_token_limit(&classify->worker);
+        classify->encode.max_tokens = classify->worker.config.max_tokens;
     int result = sw_encoder_get_classes(classify->worker.encoder, &classify->classes);
     if (result < 0)
         return worker_fail(&classify->worker, result);

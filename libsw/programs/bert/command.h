@@ -78,10 +78,6 @@ int worker_fail(const struct worker *worker, int code);
 void worker_print_stats(const struct worker *worker, uint64_t texts, uint64_t cut);
 void worker_close(struct worker *worker);
 
-/* How many tokens the model is meant to read of one text: its position table's length, or less
- * where its tokenizer_config.json or sentence_bert_config.json says so. */
-uint32_t worker_token_limit(struct worker *worker);
-
 /* ---- output ---------------------------------------------------------------------------------- */
 
 /* A JSON string, quotes included; invalid UTF-8 becomes U+FFFD. False: no memory. */

@@ -2,6 +2,7 @@
 /* swbert embed: texts to vectors. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -11,7 +12,9 @@
 
 struct embed {
     enum sw_pooling pooling;
-    int normalize;
+    enum sw_normalize normalize;
+    const char *prompt_name; /* NULL: the model's default */
+    bool no_prompt;
     bool npy_format;
     uint32_t batch_size;
     /* while running */
@@ -22,8 +25,14 @@ struct embed {
     struct lines lines;
     struct batch batch;
     struct npy npy;
+    const char *prompt;
+    uint32_t prompt_tokens;
+    char *joined; /* prompt and text */
+    size_t joined_capacity;
     uint64_t texts, cut;
 };
+
+#define POOLINGS "cls, mean, max, mean_sqrt_len_tokens, weightedmean, lasttoken or pooler"
 
 static bool take_pooling(const char *value, void *place)
 {
@@ -33,6 +42,9 @@ static bool take_pooling(const char *value, void *place)
     } kinds[] = {{"cls", SW_POOLING_CLS},
                  {"mean", SW_POOLING_MEAN},
                  {"max", SW_POOLING_MAX},
+                 {"mean_sqrt_len_tokens", SW_POOLING_MEAN_SQRT_LEN},
+                 {"weightedmean", SW_POOLING_WEIGHTED_MEAN},
+                 {"lasttoken", SW_POOLING_LAST_TOKEN},
                  {"pooler", SW_POOLING_POOLER}};
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         if (strcmp(value, kinds[i].name) == 0) {
@@ -41,6 +53,16 @@ static bool take_pooling(const char *value, void *place)
         }
     }
     return false;
+}
+
+static int take_prompt(struct embed *embed)
+{
+    embed->prompt = "";
+    if (embed->no_prompt)
+        return EXIT_DONE;
+    int result = sw_encoder_prompt(embed->worker.encoder, embed->prompt_name, &embed->prompt,
+                                   &embed->prompt_tokens);
+    return result < 0 ? worker_fail(&embed->worker, result) : EXIT_DONE;
 }
 
 static int begin(struct embed *embed)
@@ -53,14 +75,21 @@ static int begin(struct embed *embed)
         return command_fail("embed", "--max-tokens %u: this model reads at most %u",
                             embed->encode.max_tokens, config->max_positions);
     if (embed->encode.max_tokens == 0)
-        embed->encode.max_tokens = worker_token_limit(&embed->worker);
+        embed->encode.max_tokens = config->max_tokens;
     int status = worker_tokenizer(&embed->worker, &embed->tokenizer);
     if (status != EXIT_DONE)
         return status;
-    if (batch_init(&embed->batch, embed->batch_size, config->hidden_size) < 0)
+    status = take_prompt(embed);
+    if (status != EXIT_DONE)
+        return status;
+    uint32_t width;
+    int result = sw_encoder_embedding_size(embed->worker.encoder, embed->pooling, &width);
+    if (result < 0)
+        return worker_fail(&embed->worker, result);
+    if (batch_init(&embed->batch, embed->batch_size, width) < 0)
         return command_fail("embed", "no memory for %u vectors; use a smaller --batch-size",
                             embed->batch_size);
-    int result = embed->npy_format ? npy_begin(&embed->npy, config->hidden_size) : 0;
+    result = embed->npy_format ? npy_begin(&embed->npy, width) : 0;
     if (result < 0)
         return command_fail("embed",
                             "cannot make a temporary file for the array: %s; set TMPDIR to a "
@@ -80,17 +109,40 @@ static bool was_cut(struct embed *embed, const char *text, size_t size)
            -E2BIG;
 }
 
+/* The text with the prompt in front. NULL: no memory. */
+static const char *with_prompt(struct embed *embed, const char *text, size_t *size)
+{
+    size_t prompt = strlen(embed->prompt), needed = prompt + *size;
+    if (prompt == 0)
+        return text;
+    if (needed > embed->joined_capacity) {
+        char *grown = realloc(embed->joined, needed * 2);
+        if (!grown)
+            return NULL;
+        embed->joined = grown;
+        embed->joined_capacity = needed * 2;
+    }
+    memcpy(embed->joined, embed->prompt, prompt);
+    if (*size > 0)
+        memcpy(embed->joined + prompt, text, *size);
+    *size = needed;
+    return embed->joined;
+}
+
 static int add_text(struct embed *embed, const char *text, size_t size)
 {
-    int result = sw_tokenizer_encode(embed->tokenizer, text, size, NULL, 0, &embed->encode,
-                                     &embed->encoding);
+    size_t whole_size = size;
+    const char *whole = with_prompt(embed, text, &whole_size);
+    int result = whole ? sw_tokenizer_encode(embed->tokenizer, whole, whole_size, NULL, 0,
+                                             &embed->encode, &embed->encoding)
+                       : -ENOMEM;
     if (result == 0)
         result = batch_add(&embed->batch, text, size, embed->encoding.ids, embed->encoding.count);
     if (result < 0)
         return command_fail("embed", "line %llu: %s", (unsigned long long)embed->lines.number,
                             sw_strerror(result));
     if (embed->worker.options.stats)
-        embed->cut += was_cut(embed, text, size);
+        embed->cut += was_cut(embed, whole, whole_size);
     return EXIT_DONE;
 }
 
@@ -119,8 +171,15 @@ static int run_batch(struct embed *embed)
     batch.sequences = texts->count;
     batch.lengths = texts->lengths;
     batch.ids = texts->ids;
-    int result = sw_encoder_embed(embed->worker.encoder, &batch, embed->pooling, embed->normalize,
-                                  texts->vectors);
+    struct sw_encoder_request request = SW_INIT(struct sw_encoder_request);
+    request.work = SW_WORK_EMBED;
+    request.batch = &batch;
+    request.pooling = embed->pooling;
+    request.normalize = embed->normalize;
+    request.prompt_tokens = embed->prompt_tokens;
+    request.embeddings = texts->vectors;
+    request.embeddings_capacity = texts->capacity * texts->width;
+    int result = sw_encoder_run(embed->worker.encoder, &request);
     if (result < 0)
         return worker_fail(&embed->worker, result);
     size_t total = texts->count * texts->width, odd = first_odd(texts->vectors, total);
@@ -182,14 +241,17 @@ int command_embed(int argc, char **argv)
                           .lines = {.fd = STDIN_FILENO},
                           .npy = {.fd = -1}};
     static const char *const formats[] = {"jsonl", "npy", NULL};
-    bool normalize = false;
+    bool normalize = false, no_normalize = false;
     unsigned format = 0;
     const struct cli_option options[] = {
-        {"pooling", "KIND",
-         "cls, mean, max or pooler (default: as the model's 1_Pooling says, mean\n"
-         "without one)",
-         .take = take_pooling, .place = &embed.pooling, .expected = "cls, mean, max or pooler"},
+        {"pooling", "KIND", POOLINGS " (default: the\nmodel's own)", .take = take_pooling,
+         .place = &embed.pooling, .expected = POOLINGS},
         {"normalize", NULL, "scale vectors to length 1", .flag = &normalize},
+        {"no-normalize", NULL, "leave out the model's own normalization", .flag = &no_normalize},
+        {"prompt", "NAME", "put the model's prompt of that name in front of each text",
+         .text = &embed.prompt_name},
+        {"no-prompt", NULL, "put nothing there, even if the model has a default prompt",
+         .flag = &embed.no_prompt},
         {"format", "FORMAT",
          "jsonl: a line {\"text\":…, \"embedding\":[…]} each (default)\n"
          "npy: one float32 array of NumPy's at the end",
@@ -209,7 +271,12 @@ int command_embed(int argc, char **argv)
     int status;
     if (!command_parse(&command, argc, argv, &common, &status))
         return status;
-    embed.normalize = normalize;
+    if (normalize && no_normalize)
+        return command_usage("embed", "--normalize and --no-normalize exclude each other");
+    if (normalize)
+        embed.normalize = SW_NORMALIZE_YES;
+    else if (no_normalize)
+        embed.normalize = SW_NORMALIZE_NO;
     embed.npy_format = format == 1;
     status = worker_open("embed", &common, &embed.worker);
     if (status == EXIT_DONE)
@@ -219,6 +286,7 @@ int command_embed(int argc, char **argv)
     if (status == EXIT_DONE)
         status = finish(&embed);
     npy_close(&embed.npy);
+    free(embed.joined);
     batch_fini(&embed.batch);
     lines_fini(&embed.lines);
     sw_encoding_fini(&embed.encoding);

@@ -34,7 +34,7 @@ static int begin(struct fill *fill)
                             fill->worker.options.model);
     if (fill->top > fill->worker.config.vocab_size)
         fill->top = fill->worker.config.vocab_size;
-    fill->encode.max_tokens = worker_token_limit(&fill->worker);
+    fill->encode.max_tokens = fill->worker.config.max_tokens;
     fill->masks = calloc(fill->encode.max_tokens, sizeof *fill->masks);
     return fill->masks ? EXIT_DONE : command_fail("fill", "out of memory");
 }

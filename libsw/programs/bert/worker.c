@@ -5,8 +5,6 @@
 #include <string.h>
 #include <time.h>
 
-#include <jansson.h>
-
 #include "programs/bert/command.h"
 
 static uint64_t now_ns(void)
@@ -58,30 +56,6 @@ void worker_close(struct worker *worker)
         sw_encoder_close(worker->encoder);
     if (worker->client)
         sw_client_close(worker->client);
-}
-
-/* Lowers *limit to a number of the file's, where the file and a sensible number are there. Hugging
- * Face writes 10^30 for "no limit", which is no integer to jansson. */
-static void lower_limit(struct worker *worker, const char *path, const char *key, uint32_t *limit)
-{
-    void *data;
-    size_t size;
-    if (sw_model_file(sw_encoder_model(worker->encoder), path, &data, &size) < 0)
-        return;
-    json_t *document = json_loadb(data, size, JSON_DECODE_INT_AS_REAL, NULL);
-    double value = json_number_value(json_object_get(document, key));
-    if (value >= 2 && value < *limit)
-        *limit = (uint32_t)value;
-    json_decref(document);
-    free(data);
-}
-
-uint32_t worker_token_limit(struct worker *worker)
-{
-    uint32_t limit = worker->config.max_positions;
-    lower_limit(worker, "tokenizer_config.json", "model_max_length", &limit);
-    lower_limit(worker, "sentence_bert_config.json", "max_seq_length", &limit);
-    return limit;
 }
 
 void worker_print_stats(const struct worker *worker, uint64_t texts, uint64_t cut)

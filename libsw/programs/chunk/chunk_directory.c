@@ -25,7 +25,7 @@ int chunk_directory_open(int directory, struct chunk_directory *ret, struct swi_
                           SWI_MANIFEST_FILE ": model_type is \"%.64s\"; only bert is supported",
                           chunks.manifest.model_type);
     if (result == 0)
-        result = source_read_config(directory, &chunks.config, error);
+        result = source_read_description(directory, &chunks.description, error);
     if (result == 0) {
         chunks.files = calloc(chunks.manifest.count, sizeof *chunks.files);
         result = chunks.files ? 0 : swi_fail(error, -ENOMEM, "out of memory");
@@ -49,6 +49,7 @@ void chunk_directory_close(struct chunk_directory *chunks)
     }
     free(chunks->files);
     plan_fini(&chunks->plan);
+    swi_description_fini(&chunks->description);
     swi_manifest_fini(&chunks->manifest);
     if (chunks->directory >= 0)
         (void)close(chunks->directory);
@@ -133,6 +134,7 @@ static void find_features(struct chunk_directory *chunks)
         .next_sentence = find(chunks, "head", "cls.seq_relationship.bias") != NULL,
         .labels = rows_of(chunks, "classifier.bias"),
         .spans = rows_of(chunks, "qa_outputs.bias"),
+        .modules = &chunks->description.modules,
     };
 }
 
@@ -152,19 +154,20 @@ int chunk_directory_plan(struct chunk_directory *chunks, struct swi_error *error
         .dtype = dtype_named(manifest->dtype),
     };
     find_features(chunks);
-    int result = plan_make(&chunks->config, &chunks->features, format, &chunks->plan, error);
+    int result =
+        plan_make(&chunks->description.config, &chunks->features, format, &chunks->plan, error);
     if (result < 0)
         return result;
-    if (manifest->num_layers != chunks->config.layers)
+    if (manifest->num_layers != chunks->description.config.layers)
         return swi_fail(error, SW_EFORMAT,
-                        SWI_MANIFEST_FILE ": %u layers, but " CONFIG_FILE " has %u",
-                        manifest->num_layers, chunks->config.layers);
+                        SWI_MANIFEST_FILE ": %u layers, but " SWI_CONFIG_FILE " has %u",
+                        manifest->num_layers, chunks->description.config.layers);
     for (size_t i = 0; i < manifest->count || i < chunks->plan.count; i++) {
         const char *has = i < manifest->count ? manifest->chunks[i].name : "nothing";
         const char *wants = i < chunks->plan.count ? chunks->plan.chunks[i].name : "nothing";
         if (strcmp(has, wants) != 0)
             return swi_fail(error, SW_EFORMAT,
-                            SWI_MANIFEST_FILE ": chunk %zu is %s, but " CONFIG_FILE
+                            SWI_MANIFEST_FILE ": chunk %zu is %s, but " SWI_CONFIG_FILE
                                               " asks for %s there",
                             i, has, wants);
     }
@@ -182,7 +185,8 @@ static int check_tensor(const struct swi_tensor *has, const struct plan_tensor *
     if (has->rank != wants->rank ||
         memcmp(has->shape, wants->shape, has->rank * sizeof has->shape[0]) != 0)
         return swi_fail(error, SW_EFORMAT,
-                        "tensor %s has another shape than " CONFIG_FILE " asks for", wants->name);
+                        "tensor %s has another shape than " SWI_CONFIG_FILE " asks for",
+                        wants->name);
     if (has->offset % SWI_TENSOR_ALIGN != 0)
         return swi_fail(error, SW_EFORMAT, "tensor %s does not start on a %u-byte boundary",
                         wants->name, SWI_TENSOR_ALIGN);

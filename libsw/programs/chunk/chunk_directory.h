@@ -7,7 +7,7 @@
 
 #include "core/manifest.h"
 #include "core/safetensors.h"
-#include "programs/chunk/config.h"
+#include "encoder/description.h"
 #include "programs/chunk/progress.h"
 #include "programs/chunk/write/plan.h"
 
@@ -19,7 +19,7 @@ struct chunk_file {
 struct chunk_directory {
     int directory;
     struct swi_manifest manifest;
-    struct model_config config;
+    struct swi_description description;
     struct model_features features; /* by chunk_directory_plan */
     struct plan plan;               /* by chunk_directory_plan */
     struct chunk_file *files;       /* [manifest.count] */

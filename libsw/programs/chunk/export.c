@@ -24,8 +24,9 @@ static int flatten(const struct source *source, const struct plan *plan, struct 
         return swi_fail(error, -ENOMEM, "out of memory");
     size_t at = 0;
     for (size_t i = 0; i < plan->count; i++) {
-        bool prefixed =
-            plan_has_head(&source->features) && strcmp(plan->chunks[i].name, "head") != 0;
+        bool prefixed = plan_has_head(&source->features) &&
+                        strcmp(plan->chunks[i].name, "head") != 0 &&
+                        strncmp(plan->chunks[i].name, "module_", 7) != 0;
         for (size_t j = 0; j < plan->chunks[i].count; j++, at++) {
             list[at] = plan->chunks[i].tensors[j];
             (void)snprintf(list[at].name, sizeof list[at].name, "%s%.70s", prefixed ? "bert." : "",
@@ -75,7 +76,7 @@ static int export(const char *path, const char *out, const struct command_option
         .layout = SW_LAYOUT_ROWS, .dtype = source_chunks_dtype(source), .whole = true};
     struct plan plan = {0};
     struct progress progress;
-    result = plan_make(&source->config, &source->features, format, &plan, &error);
+    result = plan_make(&source->description.config, &source->features, format, &plan, &error);
     progress_begin(&progress, "exporting", plan_bytes(&plan), options->quiet);
     if (result == 0)
         result = write_file(source, &progress, &plan, out, options->force, &error);

@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/json.h"
+
 int files_open(int directory, const char *name, uint64_t *ret_bytes, struct swi_error *error)
 {
     /* O_NONBLOCK: opening a FIFO must not hang */
@@ -21,12 +23,23 @@ int files_open(int directory, const char *name, uint64_t *ret_bytes, struct swi_
         result = swi_fail(error, -errno, "%s: %s", name, strerrordesc_np(errno));
     else if (!S_ISREG(status.st_mode))
         result = swi_fail(error, SW_EFORMAT, "%s: not a regular file", name);
+    /* cleared again: some block devices answer EAGAIN to reads of regular files */
+    else if (fcntl(fd, F_SETFL, 0) < 0)
+        result = swi_fail(error, -errno, "%s: %s", name, strerrordesc_np(errno));
     if (result < 0) {
         (void)close(fd);
         return result;
     }
     *ret_bytes = (uint64_t)status.st_size;
     return fd;
+}
+
+int files_check(int fd, const char *name, struct swi_error *error)
+{
+    char first[64];
+    ssize_t size = pread(fd, first, sizeof first, 0);
+    return size < 0 ? swi_fail(error, -errno, "%s: %s", name, strerrordesc_np(errno))
+                    : swi_foreign_check(name, first, (size_t)size, error);
 }
 
 int files_pread(int fd, void *data, size_t size, uint64_t offset)

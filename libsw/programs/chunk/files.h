@@ -12,6 +12,9 @@
  * SW_EFORMAT (a directory, a FIFO …), with a message that begins with the name. */
 int files_open(int directory, const char *name, uint64_t *ret_bytes, struct swi_error *error);
 
+/* Names a file that is not what its name says by its first bytes: see swi_foreign_check. */
+int files_check(int fd, const char *name, struct swi_error *error);
+
 /* A whole file of at most `most` bytes; *ret_data is malloc'd and zero-terminated one byte past
  * *ret_size. */
 int files_read(int directory, const char *name, size_t most, char **ret_data, size_t *ret_size,

@@ -42,7 +42,7 @@ static json_t *chunk_json(const struct swi_manifest_chunk *chunk, const struct c
 static int print_json(const struct chunk_directory *chunks)
 {
     const struct swi_manifest *manifest = &chunks->manifest;
-    const struct model_config *config = &chunks->config;
+    const struct swi_encoder_config *config = &chunks->description.config;
     json_t *list = json_array();
     for (size_t i = 0; i < manifest->count; i++)
         (void)json_array_append_new(list, chunk_json(&manifest->chunks[i], &chunks->files[i]));
@@ -67,7 +67,7 @@ static int print_json(const struct chunk_directory *chunks)
 static int print_table(const struct chunk_directory *chunks)
 {
     const struct swi_manifest *manifest = &chunks->manifest;
-    const struct model_config *config = &chunks->config;
+    const struct swi_encoder_config *config = &chunks->description.config;
     char size[32];
     swi_size_format(manifest->total_bytes, size, sizeof size);
     (void)printf("%s: %s, %u layers, hidden %u, %u heads, intermediate %u, vocabulary %u, "

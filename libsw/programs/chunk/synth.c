@@ -5,15 +5,21 @@
 #include "programs/chunk/commands.h"
 #include "programs/chunk/source/kinds.h"
 
+#define SHAPE(layer_count, width, head_count, inner)                                               \
+    {                                                                                              \
+        .layers = (layer_count), .hidden = (width), .heads = (head_count),                         \
+        .intermediate = (inner), .vocab = 30522, .positions = 512, .types = 2                      \
+    }
+
 static const struct shape {
     const char *name;
-    struct model_config config;
+    struct swi_encoder_config config;
     bool mean_pooling;
 } shapes[] = {
-    {"bert-tiny", {2, 128, 2, 512, 30522, 512, 2, 0, false}, false},
-    {"minilm-l6", {6, 384, 12, 1536, 30522, 512, 2, 0, false}, true},
-    {"bert-base", {12, 768, 12, 3072, 30522, 512, 2, 0, false}, false},
-    {"bert-large", {24, 1024, 16, 4096, 30522, 512, 2, 0, false}, false},
+    {"bert-tiny", SHAPE(2, 128, 2, 512), false},
+    {"minilm-l6", SHAPE(6, 384, 12, 1536), true},
+    {"bert-base", SHAPE(12, 768, 12, 3072), false},
+    {"bert-large", SHAPE(24, 1024, 16, 4096), false},
 };
 
 #define NUMBER_MAX (1u << 24)
@@ -24,8 +30,8 @@ static bool apply_shape(const char *name, struct synth_options *synth)
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
         if (strcmp(name, shapes[i].name) != 0)
             continue;
-        struct model_config given = synth->config;
-        struct model_config *config = &synth->config;
+        struct swi_encoder_config given = synth->config;
+        struct swi_encoder_config *config = &synth->config;
         *config = shapes[i].config;
         synth->mean_pooling = shapes[i].mean_pooling;
         const struct {
@@ -47,7 +53,7 @@ int command_synth(int argc, char **argv)
 {
     struct command_options given = {.format = {.layout = SW_LAYOUT_PANEL, .dtype = SW_DTYPE_F16}};
     struct synth_options synth = {0};
-    struct model_config *config = &synth.config;
+    struct swi_encoder_config *config = &synth.config;
     bool no_pooler = false;
     const struct cli_option options[] = {
         {"seed", "N", "other weights (default: 0)", .large = &synth.seed},

@@ -40,13 +40,6 @@ static void chunks_close(struct source *base)
     free(source);
 }
 
-static int chunks_copy_files(struct source *base, int directory, const char *out,
-                             struct swi_error *error)
-{
-    const struct chunks_source *source = (const struct chunks_source *)base;
-    return source_copy_directory(base, source->chunks.directory, directory, out, error);
-}
-
 /* ---- reading --------------------------------------------------------------------------------- */
 
 static int read_stored_rows(const struct piece *piece, uint64_t first, uint64_t count, float *out)
@@ -133,8 +126,7 @@ static int chunks_read(struct source *base, const struct source_tensor *tensor, 
     return 0;
 }
 
-static const struct source_ops chunks_ops = {
-    .read = chunks_read, .copy_files = chunks_copy_files, .close = chunks_close};
+static const struct source_ops chunks_ops = {.read = chunks_read, .close = chunks_close};
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
@@ -174,7 +166,8 @@ static int add_tensor(struct chunks_source *source, size_t chunk, size_t index,
                 .file = planned->file,
                 .dtype = piece.stored->dtype,
                 .rank = tensor->vector ? 1 : 2,
-                .shape = {planned->block ? source->base.config.vocab : part->rows, tensor->k},
+                .shape = {planned->block ? source->chunks.description.config.vocab : part->rows,
+                          tensor->k},
                 .shard = source->piece_count - 1};
             result = source_add(&source->base, &found, part->name, error);
         }
@@ -190,7 +183,6 @@ static int open_all(struct chunks_source *source, int directory, struct swi_erro
     int result = chunk_directory_open(directory, &source->chunks, error);
     if (result < 0)
         return result;
-    source->base.config = source->chunks.config;
     size_t count = source->chunks.manifest.count;
     for (size_t i = 0; i < count && result == 0; i++) {
         result = chunk_directory_open_file(&source->chunks, i, error);
@@ -204,7 +196,7 @@ static int open_all(struct chunks_source *source, int directory, struct swi_erro
     for (size_t i = 0; i < count && result == 0; i++)
         for (size_t j = 0; j < source->chunks.plan.chunks[i].count && result == 0; j++)
             result = add_tensor(source, i, j, error);
-    return result < 0 ? result : source_settle(&source->base, error);
+    return result;
 }
 
 int source_chunks_open(int directory, struct source **ret, struct swi_error *error)
@@ -213,6 +205,7 @@ int source_chunks_open(int directory, struct source **ret, struct swi_error *err
     if (!source)
         return swi_fail(error, -ENOMEM, "out of memory");
     source->base.ops = &chunks_ops;
+    source->base.directory = -1;
     source->chunks.directory = -1;
     int result = open_all(source, directory, error);
     if (result < 0) {

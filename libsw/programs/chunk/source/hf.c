@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "core/half.h"
+#include "core/json.h"
 #include "core/manifest.h"
 #include "programs/chunk/files.h"
 #include "programs/chunk/source/kinds.h"
@@ -28,7 +29,7 @@ struct shard {
 
 struct hf_source {
     struct source base;
-    int directory;
+    int weights;          /* the directory of the shards */
     struct shard *shards; /* [shard_count] */
     size_t shard_count;
 };
@@ -69,13 +70,6 @@ static int hf_read(struct source *base, const struct source_tensor *tensor, uint
     return 0;
 }
 
-static int hf_copy_files(struct source *base, int directory, const char *out,
-                         struct swi_error *error)
-{
-    const struct hf_source *source = (const struct hf_source *)base;
-    return source_copy_directory(base, source->directory, directory, out, error);
-}
-
 static void hf_close(struct source *base)
 {
     struct hf_source *source = (struct hf_source *)base;
@@ -86,14 +80,13 @@ static void hf_close(struct source *base)
             (void)close(source->shards[i].fd);
     }
     free(source->shards);
-    if (source->directory >= 0)
-        (void)close(source->directory);
+    if (source->weights >= 0)
+        (void)close(source->weights);
     source_fini(base);
     free(source);
 }
 
-static const struct source_ops hf_ops = {
-    .read = hf_read, .copy_files = hf_copy_files, .close = hf_close};
+static const struct source_ops hf_ops = {.read = hf_read, .close = hf_close};
 
 /* ---- shards ---------------------------------------------------------------------------------- */
 
@@ -122,14 +115,17 @@ static int open_shard(struct hf_source *source, const char *file, struct swi_err
 {
     struct shard *shard = &source->shards[source->shard_count];
     uint64_t bytes = 0;
-    shard->fd = files_open(source->directory, file, &bytes, error);
+    shard->fd = files_open(source->weights, file, &bytes, error);
     if (shard->fd < 0)
         return shard->fd;
     shard->file = strdup(file);
     source->shard_count++;
     if (!shard->file)
         return swi_fail(error, -ENOMEM, "out of memory");
-    int result = source_read_header(shard->fd, bytes, &shard->header, error);
+    int result = files_check(shard->fd, file, error);
+    if (result < 0)
+        return result;
+    result = source_read_header(shard->fd, bytes, &shard->header, error);
     if (result < 0)
         return swi_fail_within(error, result, "%s: ", file);
     for (size_t i = 0; i < shard->header.count; i++) {
@@ -183,15 +179,14 @@ static int open_index(struct hf_source *source, struct swi_error *error)
 {
     char *text;
     size_t size;
-    int result = files_read(source->directory, HF_INDEX_FILE, INDEX_BYTES_MAX, &text, &size, error);
+    int result = files_read(source->weights, HF_INDEX_FILE, INDEX_BYTES_MAX, &text, &size, error);
     if (result < 0)
         return result;
-    json_error_t json_error;
-    json_t *root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &json_error);
+    json_t *root;
+    result = swi_json_read_object(HF_INDEX_FILE, text, size, &root, error);
     free(text);
-    if (!root)
-        return swi_fail(error, SW_EFORMAT, HF_INDEX_FILE ": line %d: %s", json_error.line,
-                        json_error.text);
+    if (result < 0)
+        return result;
     json_t *map = json_object_get(root, "weight_map");
     if (json_object_size(map) == 0 || json_object_size(map) > SWI_TENSORS_MAX)
         result = swi_fail(error, SW_EFORMAT,
@@ -211,18 +206,13 @@ static int open_index(struct hf_source *source, struct swi_error *error)
 
 static int open_all(struct hf_source *source, struct swi_error *error)
 {
-    int result = source_read_config(source->directory, &source->base.config, error);
-    if (result < 0)
-        return result;
     source->shards = calloc(SHARDS_MAX, sizeof *source->shards);
     if (!source->shards)
         return swi_fail(error, -ENOMEM, "out of memory");
     /* where both are there, the one file is what Hugging Face's loader takes */
-    if (faccessat(source->directory, HF_WEIGHTS_FILE, F_OK, 0) == 0)
-        result = open_shard(source, HF_WEIGHTS_FILE, error);
-    else
-        result = open_index(source, error);
-    return result < 0 ? result : source_settle(&source->base, error);
+    if (faccessat(source->weights, HF_WEIGHTS_FILE, F_OK, 0) == 0)
+        return open_shard(source, HF_WEIGHTS_FILE, error);
+    return open_index(source, error);
 }
 
 int source_hf_open(int directory, struct source **ret, struct swi_error *error)
@@ -231,9 +221,10 @@ int source_hf_open(int directory, struct source **ret, struct swi_error *error)
     if (!source)
         return swi_fail(error, -ENOMEM, "out of memory");
     source->base.ops = &hf_ops;
-    source->directory = fcntl(directory, F_DUPFD_CLOEXEC, 3);
-    int result = source->directory < 0 ? swi_fail(error, -errno, "%s", strerrordesc_np(errno))
-                                       : open_all(source, error);
+    source->base.directory = -1;
+    source->weights = fcntl(directory, F_DUPFD_CLOEXEC, 3);
+    int result = source->weights < 0 ? swi_fail(error, -errno, "%s", strerrordesc_np(errno))
+                                     : open_all(source, error);
     if (result < 0) {
         hf_close(&source->base);
         return result;

@@ -10,23 +10,23 @@
 #define TORCH_WEIGHTS_FILE "pytorch_model.bin"
 #define TORCH_INDEX_FILE   "pytorch_model.bin.index.json"
 
-/* config.json + model.safetensors, or shards with an index. The descriptor is borrowed for the
- * call. */
+/* The weights of a directory, model.safetensors or shards with an index; without description and
+ * unsettled. The descriptor is borrowed for the call. */
 int source_hf_open(int directory, struct source **ret, struct swi_error *error);
 
-/* config.json + pytorch_model.bin, or shards with an index; or a chunk directory of the older
+/* The same of pytorch_model.bin, or shards with an index; or a chunk directory of the older
  * program. */
 int source_torch_open(int directory, bool older_chunks, struct source **ret,
                       struct swi_error *error);
 
-/* A chunk directory of this format: panels and fused tensors undone. */
+/* A chunk directory of this format: panels and fused tensors undone; with its description. */
 int source_chunks_open(int directory, struct source **ret, struct swi_error *error);
 /* The element type of its matrices. */
 enum sw_dtype source_chunks_dtype(const struct source *source);
 
 /* The generator: see synth_random.h. */
 struct synth_options {
-    struct model_config config;
+    struct swi_encoder_config config;
     struct model_features features;
     uint64_t seed;
     bool mean_pooling; /* with a 1_Pooling/config.json that says so */
@@ -34,8 +34,10 @@ struct synth_options {
 int source_synth_open(const struct synth_options *options, struct source **ret,
                       struct swi_error *error);
 
-/* config.json of a directory. */
-int source_read_config(int directory, struct model_config *ret, struct swi_error *error);
+/* The small files of a directory for the readers of encoder/description.h; directory is borrowed
+ * until they have read. */
+struct swi_files source_files(const int *directory);
+int source_read_description(int directory, struct swi_description *ret, struct swi_error *error);
 
 /* The header of a safetensors file, however long it is. */
 int source_read_header(int fd, uint64_t file_bytes, struct swi_safetensors *ret,

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define COMPARE_ELEMENTS 65536u
 
@@ -18,13 +19,26 @@ static bool ends_with(const char *text, const char *tail)
     return length >= tail_length && strcmp(text + length - tail_length, tail) == 0;
 }
 
+/* What wrappers of a model put in front of its names: torch's DataParallel, other programs' saves,
+ * and sentence-transformers' list of modules, whose first is the Transformer. */
+static const char *without_prefixes(const char *name)
+{
+    static const char *const prefixes[] = {"module.", "model.", "0.auto_model.", "0.model.",
+                                           "bert."};
+    for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
+        size_t length = strlen(prefixes[i]);
+        if (strncmp(name, prefixes[i], length) == 0)
+            name += length;
+    }
+    return name;
+}
+
 /* The one spelling of a name; malloc'd. */
 static char *settled_name(const char *name)
 {
     static const char *const old[][2] = {{"LayerNorm.gamma", "LayerNorm.weight"},
                                          {"LayerNorm.beta", "LayerNorm.bias"}};
-    if (strncmp(name, "bert.", 5) == 0)
-        name += 5;
+    name = without_prefixes(name);
     for (size_t i = 0; i < 2; i++)
         if (ends_with(name, old[i][0])) {
             char *text = NULL;
@@ -63,14 +77,44 @@ int source_add(struct source *source, const struct source_tensor *tensor, const 
         source->capacity = capacity;
     }
     source->tensors[source->count] = *tensor;
+    if (!tensor->owner)
+        source->tensors[source->count].owner = source;
     source->tensors[source->count++].name = settled;
     return 0;
+}
+
+int source_add_part(struct source *source, struct source *part, const char *prefix,
+                    struct swi_error *error)
+{
+    int result = 0;
+    source->parts[source->part_count++] = part;
+    for (size_t i = 0; i < part->count && result == 0; i++) {
+        char *name = NULL;
+        if (asprintf(&name, "%s%s", prefix, part->tensors[i].name) < 0)
+            return swi_fail(error, -ENOMEM, "out of memory");
+        result = source_add(source, &part->tensors[i], name, error);
+        free(name);
+    }
+    return result;
+}
+
+int source_read(const struct source_tensor *tensor, uint64_t first, uint64_t count, float *out,
+                struct swi_error *error)
+{
+    return tensor->owner->ops->read(tensor->owner, tensor, first, count, out, error);
 }
 
 void source_fini(struct source *source)
 {
     for (size_t i = 0; i < source->count; i++)
         free(source->tensors[i].name);
+    for (size_t i = 0; i < source->part_count; i++)
+        source_close(source->parts[i]);
+    source->part_count = 0;
+    if (source->directory >= 0)
+        (void)close(source->directory);
+    source->directory = -1;
+    swi_description_fini(&source->description);
     free(source->tensors);
     free(source->path);
     source->path = NULL;
@@ -165,9 +209,9 @@ static int equal(struct source *source, const struct source_tensor *a,
     uint64_t elements = elements_of(a);
     for (uint64_t first = 0; first < elements && result == 1; first += COMPARE_ELEMENTS) {
         uint64_t count = elements - first < COMPARE_ELEMENTS ? elements - first : COMPARE_ELEMENTS;
-        int code = source->ops->read(source, a, first, count, buffer, error);
+        int code = source_read(a, first, count, buffer, error);
         if (code == 0)
-            code = source->ops->read(source, b, first, count, buffer + COMPARE_ELEMENTS, error);
+            code = source_read(b, first, count, buffer + COMPARE_ELEMENTS, error);
         if (code < 0)
             result = code;
         else if (memcmp(buffer, buffer + COMPARE_ELEMENTS, count * sizeof *buffer) != 0)
@@ -192,7 +236,7 @@ static int drop_copy(struct source *source, const char *copy, const char *origin
         return swi_fail(
             error, SW_EFORMAT,
             "tensor %s is tied to %s, but differs from it; set \"tie_word_embeddings\" to "
-            "false in " CONFIG_FILE " if both are meant",
+            "false in " SWI_CONFIG_FILE " if both are meant",
             copy, original);
     drop(source, copy);
     return 0;
@@ -212,10 +256,10 @@ static int settle_mlm(struct source *source, struct swi_error *error)
         bias->name = name;
         qsort(source->tensors, source->count, sizeof *source->tensors, by_name);
     }
-    if (result == 0 && !source->config.untied)
+    if (result == 0 && !source->description.config.untied)
         result = drop_copy(source, "cls.predictions.decoder.weight",
                            "embeddings.word_embeddings.weight", error);
-    source->features.mlm_decoder = source->features.mlm && source->config.untied;
+    source->features.mlm_decoder = source->features.mlm && source->description.config.untied;
     return result;
 }
 
@@ -243,6 +287,7 @@ int source_settle(struct source *source, struct swi_error *error)
     features->next_sentence = source_find(source, "cls.seq_relationship.weight") != NULL;
     features->labels = rows_of(source, "classifier.weight");
     features->spans = rows_of(source, "qa_outputs.weight");
+    features->modules = &source->description.modules;
     return settle_mlm(source, error);
 }
 
@@ -264,7 +309,7 @@ static int check_part(const struct source *source, const struct plan_tensor *ten
     if (!found) {
         struct source_tensor missing = {.name = (char *)(uintptr_t)part->name};
         return source_fail(source, &missing, SW_EFORMAT, error,
-                           " is missing; " CONFIG_FILE " asks for it");
+                           " is missing; " SWI_CONFIG_FILE " asks for it");
     }
     uint64_t expected[2] = {rows, tensor->k};
     uint32_t rank = tensor->vector ? 1 : 2;
@@ -273,7 +318,8 @@ static int check_part(const struct source *source, const struct plan_tensor *ten
         format_shape(has, sizeof has, found->shape, found->rank);
         format_shape(wants, sizeof wants, expected, rank);
         return source_fail(source, found, SW_EFORMAT, error,
-                           " has the shape [%s], but " CONFIG_FILE " asks for [%s]", has, wants);
+                           " has the shape [%s], but " SWI_CONFIG_FILE " asks for [%s]", has,
+                           wants);
     }
     return refuse_integers(source, found, error);
 }
@@ -295,9 +341,9 @@ static int check_leftover(const struct source *source, const struct plan *plan,
     for (size_t i = 0; i < source->count && result == 0; i++)
         if (!used[i])
             result = source_fail(source, &source->tensors[i], SW_EFORMAT, error,
-                                 " is no part of the BERT that " CONFIG_FILE
+                                 " is no part of the BERT that " SWI_CONFIG_FILE
                                  " describes (%u layers); --drop-extra leaves such tensors out",
-                                 source->config.layers);
+                                 source->description.config.layers);
     free(used);
     return result;
 }
@@ -311,18 +357,20 @@ int source_check(const struct source *source, const struct plan *plan, bool drop
             const struct plan_tensor *tensor = &chunk->tensors[j];
             for (uint32_t p = 0; p < tensor->part_count; p++) {
                 /* a block is a part of the whole table's rows */
-                uint64_t rows = chunk->block ? source->config.vocab : tensor->parts[p].rows;
+                uint64_t rows =
+                    chunk->block ? source->description.config.vocab : tensor->parts[p].rows;
                 int result = check_part(source, tensor, &tensor->parts[p], rows, error);
                 if (result < 0)
                     return result;
             }
         }
     }
-    uint32_t labels = source->features.labels;
-    if (labels && source->config.labels && labels != source->config.labels)
+    uint32_t labels = source->features.labels, named = source->description.labels.count;
+    if (labels && labels != named)
         return source_fail(source, source_find(source, "classifier.weight"), SW_EFORMAT, error,
-                           " has %u rows, but " CONFIG_FILE " has %u labels", labels,
-                           source->config.labels);
+                           " has %u rows, but " SWI_CONFIG_FILE " has %u labels%s", labels, named,
+                           source->description.config.labels ? ""
+                                                             : ", as one that names none does");
     return drop_extra ? 0 : check_leftover(source, plan, error);
 }
 
@@ -339,8 +387,8 @@ int source_read_rows(struct source *source, const struct plan_tensor *tensor, ui
         }
         uint64_t rows = part->rows - first < count ? part->rows - first : count;
         const struct source_tensor *found = source_find(source, part->name);
-        int result = source->ops->read(source, found, (part->first + first) * tensor->k,
-                                       rows * tensor->k, out, error);
+        int result =
+            source_read(found, (part->first + first) * tensor->k, rows * tensor->k, out, error);
         if (result < 0)
             return result;
         out += rows * tensor->k;

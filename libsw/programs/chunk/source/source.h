@@ -9,7 +9,7 @@
 #define SWI_PROGRAMS_CHUNK_SOURCE_SOURCE_H
 
 #include "core/safetensors.h"
-#include "programs/chunk/config.h"
+#include "encoder/description.h"
 #include "programs/chunk/write/plan.h"
 
 struct source;
@@ -22,6 +22,7 @@ struct source_tensor {
     uint32_t rank;
     uint64_t shape[SW_RANK_MAX];
     uint64_t shard, offset; /* for the source's own use */
+    struct source *owner;   /* who reads it; by source_add */
 };
 
 struct source_ops {
@@ -29,7 +30,7 @@ struct source_ops {
     int (*read)(struct source *source, const struct source_tensor *tensor, uint64_t first,
                 uint64_t count, float *out, struct swi_error *error);
     /* Writes what goes along with the weights (config, vocabulary …) into a directory; out is its
-     * path, for messages. */
+     * path, for messages. NULL: the files of source->directory are copied. */
     int (*copy_files)(struct source *source, int directory, const char *out,
                       struct swi_error *error);
     void (*close)(struct source *source); /* frees the source itself */
@@ -37,9 +38,12 @@ struct source_ops {
 
 struct source {
     const struct source_ops *ops;
-    char *path; /* where it was opened, for messages; NULL: while it is being opened, or nowhere;
+    char *path;    /* where it was opened, for messages; NULL: while it is being opened, or nowhere;
                    owned */
-    struct model_config config;
+    int directory; /* of the model; -1: there is none; owned */
+    struct swi_description description;
+    struct source *parts[SWI_MODULES_MAX]; /* [part_count]: own some of the tensors; owned */
+    size_t part_count;
     struct model_features features; /* by source_settle */
     struct source_tensor *tensors;  /* [count], sorted by name after source_settle */
     size_t count, capacity;
@@ -65,10 +69,21 @@ int source_settle(struct source *source, struct swi_error *error);
 /* Frees what the functions above have allocated, not the source. */
 void source_fini(struct source *source);
 
-/* Config and vocabulary files from one directory to another; checks vocab.txt against the config.
- */
-int source_copy_directory(const struct source *source, int from, int to, const char *out,
-                          struct swi_error *error);
+/* Takes over a source and its tensors, whose names then begin with prefix. */
+int source_add_part(struct source *source, struct source *part, const char *prefix,
+                    struct swi_error *error);
+
+/* Writes what goes along with the weights into a directory; out is its path, for messages. */
+int source_copy_files(struct source *source, int directory, const char *out,
+                      struct swi_error *error);
+
+/* What cannot run is refused before anything is written: the tokenizer is made from the files, as a
+ * worker will make it, and held against the word table. */
+int source_check_text(const struct source *source, struct swi_error *error);
+
+/* Elements of a tensor, whoever owns it: see source_ops. */
+int source_read(const struct source_tensor *tensor, uint64_t first, uint64_t count, float *out,
+                struct swi_error *error);
 
 /* ---- for those who use one ------------------------------------------------------------------- */
 

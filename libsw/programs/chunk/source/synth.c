@@ -53,7 +53,7 @@ static int create_json(int directory, const char *name, json_t *root, struct swi
 
 static json_t *config_of(const struct synth_options *options)
 {
-    const struct model_config *config = &options->config;
+    const struct swi_encoder_config *config = &options->config;
     const struct model_features *features = &options->features;
     const char *architecture = features->mlm      ? "BertForMaskedLM"
                                : features->labels ? "BertForSequenceClassification"
@@ -94,8 +94,8 @@ static int synth_copy_files(struct source *base, int directory, const char *out,
                             struct swi_error *error)
 {
     const struct synth_source *source = (const struct synth_source *)base;
-    const struct model_config *config = &base->config;
-    int result = create_json(directory, CONFIG_FILE, config_of(&source->options), error);
+    const struct swi_encoder_config *config = &base->description.config;
+    int result = create_json(directory, SWI_CONFIG_FILE, config_of(&source->options), error);
     if (result == 0)
         result = create_json(directory, "tokenizer_config.json",
                              json_pack("{s:b, s:i, s:s}", "do_lower_case", 1, "model_max_length",
@@ -141,7 +141,7 @@ static int add_all(struct synth_source *source, struct swi_error *error)
 int source_synth_open(const struct synth_options *options, struct source **ret,
                       struct swi_error *error)
 {
-    int result = model_config_check(&options->config, error);
+    int result = swi_encoder_config_check(&options->config, error);
     if (result < 0)
         return result;
     if (options->config.vocab < SYNTH_VOCABULARY_LEAST)
@@ -152,7 +152,9 @@ int source_synth_open(const struct synth_options *options, struct source **ret,
     if (!source)
         return swi_fail(error, -ENOMEM, "out of memory");
     source->base.ops = &synth_ops;
-    source->base.config = options->config;
+    source->base.directory = -1;
+    source->base.description.config = options->config;
+    source->base.description.labels.count = options->features.labels;
     source->options = *options;
     result = add_all(source, error);
     if (result == 0)

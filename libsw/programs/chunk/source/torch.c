@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/json.h"
 #include "core/manifest.h"
 #include "programs/chunk/files.h"
 #include "programs/chunk/source/kinds.h"
@@ -25,7 +26,7 @@ struct archive {
 
 struct torch_source {
     struct source base;
-    int directory;
+    int weights;              /* the directory of the archives */
     struct archive *archives; /* [archive_count] */
     size_t archive_count;
 };
@@ -46,13 +47,6 @@ static int torch_read(struct source *base, const struct source_tensor *tensor, u
     return 0;
 }
 
-static int torch_copy_files(struct source *base, int directory, const char *out,
-                            struct swi_error *error)
-{
-    const struct torch_source *source = (const struct torch_source *)base;
-    return source_copy_directory(base, source->directory, directory, out, error);
-}
-
 static void torch_close(struct source *base)
 {
     struct torch_source *source = (struct torch_source *)base;
@@ -61,14 +55,13 @@ static void torch_close(struct source *base)
         free(source->archives[i].file);
     }
     free(source->archives);
-    if (source->directory >= 0)
-        (void)close(source->directory);
+    if (source->weights >= 0)
+        (void)close(source->weights);
     source_fini(base);
     free(source);
 }
 
-static const struct source_ops torch_ops = {
-    .read = torch_read, .copy_files = torch_copy_files, .close = torch_close};
+static const struct source_ops torch_ops = {.read = torch_read, .close = torch_close};
 
 /* ---- archives -------------------------------------------------------------------------------- */
 
@@ -79,7 +72,7 @@ static int add_archive(struct torch_source *source, const char *file, const char
     if (source->archive_count == ARCHIVES_MAX)
         return swi_fail(error, SW_EFORMAT, "over %u files", ARCHIVES_MAX);
     struct archive *archive = &source->archives[source->archive_count];
-    int result = torch_archive_open(source->directory, file, &archive->torch, error);
+    int result = torch_archive_open(source->weights, file, &archive->torch, error);
     if (result < 0)
         return result;
     archive->file = strdup(file);
@@ -146,20 +139,17 @@ static int load_json(int directory, const char *file, json_t **ret, struct swi_e
     int result = files_read(directory, file, INDEX_BYTES_MAX, &text, &size, error);
     if (result < 0)
         return result;
-    json_error_t json_error;
-    *ret = json_loadb(text, size, JSON_REJECT_DUPLICATES, &json_error);
+    result = swi_json_read_object(file, text, size, ret, error);
     free(text);
-    return *ret ? 0
-                : swi_fail(error, SW_EFORMAT, "%s: line %d: %s", file, json_error.line,
-                           json_error.text);
+    return result;
 }
 
 static int add_hugging_face(struct torch_source *source, struct swi_error *error)
 {
-    if (faccessat(source->directory, TORCH_WEIGHTS_FILE, F_OK, 0) == 0)
+    if (faccessat(source->weights, TORCH_WEIGHTS_FILE, F_OK, 0) == 0)
         return add_archive(source, TORCH_WEIGHTS_FILE, "", error);
     json_t *root;
-    int result = load_json(source->directory, TORCH_INDEX_FILE, &root, error);
+    int result = load_json(source->weights, TORCH_INDEX_FILE, &root, error);
     if (result < 0)
         return result;
     const json_t *map = json_object_get(root, "weight_map");
@@ -206,7 +196,7 @@ static int add_component(struct torch_source *source, const char *name, const js
 static int add_older_chunks(struct torch_source *source, struct swi_error *error)
 {
     json_t *root;
-    int result = load_json(source->directory, SWI_MANIFEST_FILE, &root, error);
+    int result = load_json(source->weights, SWI_MANIFEST_FILE, &root, error);
     if (result < 0)
         return result;
     json_t *chunks = json_object_get(root, "chunks"), *value;
@@ -227,14 +217,10 @@ static int add_older_chunks(struct torch_source *source, struct swi_error *error
 
 static int open_all(struct torch_source *source, bool older_chunks, struct swi_error *error)
 {
-    int result = source_read_config(source->directory, &source->base.config, error);
-    if (result < 0)
-        return result;
     source->archives = calloc(ARCHIVES_MAX, sizeof *source->archives);
     if (!source->archives)
         return swi_fail(error, -ENOMEM, "out of memory");
-    result = older_chunks ? add_older_chunks(source, error) : add_hugging_face(source, error);
-    return result < 0 ? result : source_settle(&source->base, error);
+    return older_chunks ? add_older_chunks(source, error) : add_hugging_face(source, error);
 }
 
 int source_torch_open(int directory, bool older_chunks, struct source **ret,
@@ -244,9 +230,10 @@ int source_torch_open(int directory, bool older_chunks, struct source **ret,
     if (!source)
         return swi_fail(error, -ENOMEM, "out of memory");
     source->base.ops = &torch_ops;
-    source->directory = fcntl(directory, F_DUPFD_CLOEXEC, 3);
-    int result = source->directory < 0 ? swi_fail(error, -errno, "%s", strerrordesc_np(errno))
-                                       : open_all(source, older_chunks, error);
+    source->base.directory = -1;
+    source->weights = fcntl(directory, F_DUPFD_CLOEXEC, 3);
+    int result = source->weights < 0 ? swi_fail(error, -errno, "%s", strerrordesc_np(errno))
+                                     : open_all(source, older_chunks, error);
     if (result < 0) {
         torch_close(&source->base);
         return result;

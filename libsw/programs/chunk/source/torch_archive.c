@@ -283,7 +283,12 @@ static int open_zip(struct torch_archive *archive, int directory, const char *na
     if (fd < 0)
         return fd; /* the message has the name already */
     archive->file_bytes = bytes;
-    int result = check_kind(fd, bytes, error);
+    int result = files_check(fd, name, error);
+    if (result < 0) {
+        (void)close(fd);
+        return result;
+    }
+    result = check_kind(fd, bytes, error);
     if (result == 0) {
         int code = 0;
         archive->zip = zip_fdopen(fd, ZIP_CHECKCONS, &code);

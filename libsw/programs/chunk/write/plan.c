@@ -80,7 +80,7 @@ _Static_assert(TENSORS_MAX >= COUNT(head_mlm) + COUNT(head_mlm_decoder) + COUNT(
                "a head with everything fits");
 
 struct maker {
-    const struct model_config *config;
+    const struct swi_encoder_config *config;
     const struct model_features *features;
     struct plan *plan;
 };
@@ -260,10 +260,50 @@ static int add_head(const struct maker *maker)
     return 0;
 }
 
+/* ---- sentence-transformers' modules --------------------------------------------------------- */
+
+static void add_module_tensor(const struct maker *maker, struct plan_chunk *chunk,
+                              const struct swi_module *module, const char *name, bool vector)
+{
+    struct plan_tensor *tensor = &chunk->tensors[chunk->count++];
+    struct plan_part *part = &tensor->parts[0];
+    (void)snprintf(tensor->name, sizeof tensor->name, "%s", name);
+    (void)snprintf(part->name, sizeof part->name, "%u.%s", module->number, name);
+    tensor->part_count = 1;
+    tensor->n = part->rows = module->out;
+    tensor->k = vector ? 1 : module->in;
+    tensor->vector = vector;
+    tensor->linear = !vector;
+    settle(maker, tensor);
+}
+
+static int add_module(const struct maker *maker, const struct swi_module *module)
+{
+    char name[PLAN_NAME];
+    (void)snprintf(name, sizeof name, "module_%u", module->number);
+    struct plan_chunk *chunk = add_chunk(maker, name);
+    if (!chunk)
+        return -ENOMEM;
+    if (module->kind == SWI_MODULE_LAYER_NORM) {
+        add_module_tensor(maker, chunk, module, "norm.weight", true);
+        add_module_tensor(maker, chunk, module, "norm.bias", true);
+        return 0;
+    }
+    add_module_tensor(maker, chunk, module, "linear.weight", false);
+    if (module->bias)
+        add_module_tensor(maker, chunk, module, "linear.bias", true);
+    if (module->residual && module->in != module->out)
+        add_module_tensor(maker, chunk, module, "residual.weight", false);
+    return 0;
+}
+
+/* ---- the whole ------------------------------------------------------------------------------- */
+
 static int make(const struct maker *maker)
 {
     uint64_t blocks = block_count(maker);
-    uint64_t chunks = 1 + blocks + maker->config->layers + 2;
+    uint64_t chunks = 1 + blocks + maker->config->layers + 2 + SWI_MODULES_MAX;
+    const struct swi_modules *modules = maker->features->modules;
     if (chunks > SWI_MANIFEST_CHUNKS_MAX)
         return SW_EUNSUPPORTED;
     maker->plan->chunks = calloc(chunks, sizeof *maker->plan->chunks);
@@ -280,10 +320,13 @@ static int make(const struct maker *maker)
     }
     if (result == 0 && plan_has_head(maker->features))
         result = add_head(maker);
+    for (uint32_t i = 0; modules && i < modules->count && result == 0; i++)
+        if (swi_module_has_weights(&modules->after[i]))
+            result = add_module(maker, &modules->after[i]);
     return result;
 }
 
-int plan_make(const struct model_config *config, const struct model_features *features,
+int plan_make(const struct swi_encoder_config *config, const struct model_features *features,
               struct chunk_format format, struct plan *ret, struct swi_error *error)
 {
     struct plan plan = {.format = format};

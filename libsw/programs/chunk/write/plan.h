@@ -9,6 +9,7 @@
  *              [N, K] becomes [ceil(N/16), K, 16]
  *   a word table of more than 16 MiB is cut by rows into blocks of about equal size, each its own
  * chunk
+ *   a module of sentence-transformers that has weights is a chunk of its own, module_N
  */
 #ifndef SWI_PROGRAMS_CHUNK_WRITE_PLAN_H
 #define SWI_PROGRAMS_CHUNK_WRITE_PLAN_H
@@ -18,7 +19,7 @@
 #include <sw/client.h>
 
 #include "core/error.h"
-#include "programs/chunk/config.h"
+#include "encoder/description.h"
 
 #define PLAN_NAME      80u
 #define PLAN_PARTS     3u
@@ -32,6 +33,7 @@ struct model_features {
     bool next_sentence; /* cls.seq_relationship.* */
     uint32_t labels;    /* rows of classifier.weight; 0: none */
     uint32_t spans;     /* rows of qa_outputs.weight; 0: none */
+    const struct swi_modules *modules; /* borrowed; NULL: none */
 };
 
 struct chunk_format {
@@ -75,7 +77,7 @@ struct plan {
 };
 
 /* ret is owned by the caller: plan_fini. Errors: SW_EUNSUPPORTED (too many chunks), -ENOMEM. */
-int plan_make(const struct model_config *config, const struct model_features *features,
+int plan_make(const struct swi_encoder_config *config, const struct model_features *features,
               struct chunk_format format, struct plan *ret, struct swi_error *error);
 void plan_fini(struct plan *plan);
 

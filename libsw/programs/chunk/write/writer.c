@@ -309,12 +309,11 @@ int writer_directory(const struct writer *writer, const struct staging *staging,
         .model_type = (char *)(uintptr_t) "bert",
         .layout = (char *)(uintptr_t)sw_layout_name(plan->format.layout),
         .dtype = (char *)(uintptr_t)sw_dtype_name(plan->format.dtype),
-        .num_layers = writer->source->config.layers,
+        .num_layers = writer->source->description.config.layers,
         .chunks = chunks,
         .count = plan->count,
     };
-    int result =
-        writer->source->ops->copy_files(writer->source, staging->directory, writer->out, error);
+    int result = source_copy_files(writer->source, staging->directory, writer->out, error);
     for (size_t i = 0; i < plan->count && result == 0; i++) {
         struct written written = {0};
         result = write_chunk(writer, staging, plan, &plan->chunks[i], &written, error);
