@@ -53,7 +53,12 @@ in_page=$(sed -nE 's/^\.It Dv (SW_E[A-Z]+) Pq \\(-[0-9]+)$/\1 \2/p' "$source_dir
 [ "$(wc -l <<<"$in_header")" -ge 17 ] || complain "base.h: few error codes found: the search itself is broken"
 [ "$in_header" = "$in_page" ] ||
     complain "sw-errors.7 and include/sw/base.h differ:" $'\n'"$(diff <(echo "$in_header") <(echo "$in_page"))"
+internals=$source_dir/man/sw-internals.7
 while read -r path; do
     [ -e "$source_dir/$path" ] || complain "sw-internals.7 names $path, which does not exist"
-done < <(sed -nE 's/^\.(It )?Pa ([^ ]+).*/\2/p' "$source_dir/man/sw-internals.7")
+done < <(sed -nE 's/^\.(It )?Pa ([^ ]+).*/\2/p' "$internals")
+while read -r file; do
+    compgen -G "$source_dir/*/$file" >/dev/null || compgen -G "$source_dir/*/*/$file" >/dev/null ||
+        complain "sw-internals.7 draws $file, which does not exist"
+done < <(sed '/^\./d' "$internals" | grep -oE '[a-z_]+(/[a-z_]+)*\.[ch]' | sort -u)
 exit $failed
