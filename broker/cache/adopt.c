@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: MIT */
-/* Taking over the arena of a process that has ended.
+/* Takes over the arena of a process that has ended.
  *
- * Clients go on leasing by themselves all the while, through the same index. So whatever is to
- * leave is marked EVICTING before pins are counted, as in every eviction.
+ * Clients continue to lease through the same index all the while. Chunks that leave are therefore
+ * marked EVICTING before pins are counted, as in every eviction.
  *
- * A read that the death cut off may still write into its range: its device does not know that the
- * process has gone. Such ranges are those whose entries say LOADING, and no others, since a range
- * is given away only after its read was reaped. Freeing a whole 2 MiB block takes it out of the way
- * (the device goes on writing into pages that are nobody's); freeing less would leave a huge page,
- * and its late bytes, where they are. So each block that such a range touches is renewed whole, and
- * chunks that share it are dropped. Where somebody holds a lease in the block it cannot be: then
- * the range's part of it is put in quarantine, noted in the ledger, until the machine boots again.
+ * A read that the death cut off may still write into its range: the device does not know that the
+ * process is gone. Exactly the ranges whose entries say LOADING are affected, since a range is
+ * reused only after its read was reaped. Freeing a whole 2 MiB block removes it from the device's
+ * reach (the device then writes into unused pages); freeing less would leave a huge page, and its
+ * late bytes, in place. So each block that such a range touches is renewed as a whole, and the
+ * chunks that share it are dropped. If a client holds a lease in the block, that is impossible: the
+ * range's part of the block is then quarantined and recorded in the ledger until the next boot.
  *
- *     block      0         1         2         3
- *            |AAAAAAA ll|llllllllll|lllll  BB|BBBB CC ..|     l: the cut-off read
- *     A held:  keep, and     renew    B leaves, renew
- *              quarantine
+ *     block     0          1          2          3
+ *           |AAAAAAA ll|llllllllll|lllll   BB|BBBB CC ..|     l: the cut-off read
+ *            A is held: renew      drop B,    keep
+ *            quarantine            renew
  *
- * A LOADING entry that overlaps a chunk died between its two stores (swi_entry_begin_load): its
- * offset is that of an earlier load, and no read was begun.
+ * A LOADING entry that overlaps a chunk belongs to a process that died between the two stores of
+ * swi_entry_begin_load: its offset is that of an earlier load, and no read was begun.
  */
 #include <assert.h>
 #include <errno.h>
@@ -34,10 +34,10 @@
 struct span {
     uint64_t from, to; /* whole pages */
     uint32_t id;
-    bool gone; /* dropped meanwhile */
+    bool gone; /* dropped since */
 };
 
-/* What the index says, by offset. */
+/* The entries of the index, by offset. */
 struct survey {
     struct span *kept, *loading; /* [SWI_CHUNKS] each */
     uint32_t kept_count, loading_count;
@@ -73,7 +73,7 @@ static int survey_init(struct survey *survey, const struct cache *cache, struct 
         if (entry.bytes == 0 || entry.bytes > most || entry.offset % SWI_PAGE_BYTES != 0 ||
             entry.offset > most - entry.bytes || entry.incarnation == 0) {
             survey_fini(survey);
-            return swi_fail(error, SW_EVERSION, "chunk %u lies outside of the stored arena", id);
+            return swi_fail(error, SW_EVERSION, "chunk %u lies outside the stored arena", id);
         }
         span.to = span.from + arena_range_bytes(entry.bytes);
         if (entry.state == SWI_LOADING)
@@ -90,7 +90,7 @@ static bool overlap(uint64_t from, uint64_t to, uint64_t other_from, uint64_t ot
     return from < other_to && other_from < to;
 }
 
-/* Chunks lie apart from each other, from what is in quarantine, and where memory is. */
+/* Checks that chunks overlap neither each other nor the quarantine, and that memory backs them. */
 static int check_survey(const struct survey *survey, const struct cache *cache,
                         struct swi_error *error)
 {
@@ -111,7 +111,7 @@ static int check_survey(const struct survey *survey, const struct cache *cache,
             wrong = overlap(survey->kept[i].from, survey->kept[i].to, range->from,
                             range->from + range->bytes);
         if (wrong)
-            return swi_fail(error, SW_EVERSION, "the stored ledger's quarantine is not in order");
+            return swi_fail(error, SW_EVERSION, "the quarantine in the stored ledger is invalid");
     }
     return 0;
 }
@@ -126,8 +126,7 @@ static bool in_quarantine(const struct cache *cache, uint64_t from, uint64_t to)
     return false;
 }
 
-/* There is no memory for a block: nobody may use it. False: somebody does, or it cannot be noted.
- */
+/* Quarantines a block without memory. False: a chunk lies there, or the ledger has no room. */
 static bool set_aside(struct cache *cache, const struct survey *survey, uint64_t block)
 {
     uint64_t from = block * SWI_BLOCK_BYTES, to = from + SWI_BLOCK_BYTES;
@@ -137,8 +136,8 @@ static bool set_aside(struct cache *cache, const struct survey *survey, uint64_t
     return in_quarantine(cache, from, to) || ledger_add_range(cache->ledger, from, SWI_BLOCK_BYTES);
 }
 
-/* Blocks that were being renewed at the death: what lay there had left before. Where a chunk lies
- * in one all the same there is nothing of it, and the rest is no better known. */
+/* Fills the blocks that were being renewed at the death; their chunks had left before. A chunk that
+ * still lies in such a block has lost its bytes, and then nothing in the arena can be trusted. */
 static int fill_holes(struct cache *cache, const struct survey *survey, struct swi_error *error)
 {
     uint64_t reserved = cache->segment.reserved_bytes;
@@ -167,7 +166,7 @@ static int check_header(const struct cache *cache, struct swi_error *error)
     return 0;
 }
 
-/* What is reserved already may stay, whatever the limit: but nothing more. */
+/* Memory that is reserved already may stay, whatever the limit is, but it cannot grow. */
 static int fit_budget(struct cache *cache, struct swi_error *error)
 {
     if (cache->budget > cache->segment.max_bytes)
@@ -208,7 +207,7 @@ int cache_adopt(const struct cache_options *options, int arena_fd, int index_fd,
     if (result == 0)
         result = loader_create(options->engine, &cache->loader, error);
     if (result < 0) {
-        cache->index.fd = cache->segment.fd = -1; /* still the caller's */
+        cache->index.fd = cache->segment.fd = -1; /* the caller keeps them */
         cache_destroy(cache);
         return result;
     }
@@ -223,7 +222,7 @@ int cache_restore(struct cache *cache, uint32_t id, const struct cache_chunk *ch
     return cache_add_chunk(cache, id, chunk);
 }
 
-/* ---- reads that were cut off ----------------------------------------------------------------- */
+/* ---- cut-off reads --------------------------------------------------------------------------- */
 
 static bool touches_kept(const struct survey *survey, const struct span *span)
 {
@@ -262,7 +261,7 @@ static void drop_chunks(struct cache *cache, struct survey *survey, uint64_t fro
     }
 }
 
-/* One block that a cut-off read touches. */
+/* Handles one block that a cut-off read touches. */
 static int clear_block(struct cache *cache, struct survey *survey, const struct span *load,
                        uint64_t block, struct cache_adopted *ret, struct swi_error *error)
 {
@@ -275,7 +274,7 @@ static int clear_block(struct cache *cache, struct survey *survey, const struct 
             ret->quarantined++;
             return 0;
         }
-        /* nowhere to note it: then the leases go */
+        /* no room in the ledger: the leases are revoked */
     }
     drop_chunks(cache, survey, from, to, ret);
     int result = segment_renew(&cache->segment, block, error);
@@ -300,15 +299,15 @@ static int clear_loads(struct cache *cache, struct survey *survey, struct cache_
         }
         if (result < 0)
             return result;
-        /* only now: one who dies before this begins anew */
+        /* only now, so that a successor of a process that dies before this starts over */
         swi_entry_fail_load(cache->index.index, load->id);
     }
     return 0;
 }
 
-/* ---- what stays ------------------------------------------------------------------------------ */
+/* ---- chunks that stay ------------------------------------------------------------------------ */
 
-/* What can be had of a range. */
+/* Reserves a quarantined range in the arena, or those pages of it that are free. */
 static void claim(struct cache *cache, const struct ledger_range *range)
 {
     uint64_t offset;
@@ -321,8 +320,8 @@ static void claim(struct cache *cache, const struct ledger_range *range)
                                  QUARANTINE, &offset);
 }
 
-/* A chunk whose model is not known any more: it stays as long as somebody holds it. Its policy
- * knows it as a model of its own. */
+/* Adds a chunk whose model is not known any more. It stays while a client holds it. The policy sees it
+ * as a model with one chunk. */
 static int add_gone(struct cache *cache, uint32_t id)
 {
     const struct cache_chunk info = {
@@ -352,7 +351,7 @@ static int keep(struct cache *cache, const struct span *span, struct cache_adopt
     struct chunk *chunk = cache->chunk[span->id];
     bool placed = arena_place_within(cache->arena, span->from, span->to, span->to - span->from,
                                      span->id, &chunk->offset);
-    assert(placed && chunk->offset == span->from && "checked when it was adopted");
+    assert(placed && chunk->offset == span->from && "cache_adopt has checked it");
     (void)placed;
     bool withheld = cache_state(cache, span->id) == SWI_EVICTING;
     chunk->trust = withheld ? TRUST_WITHHELD : TRUST_UNVERIFIED;
@@ -364,7 +363,7 @@ static int keep(struct cache *cache, const struct span *span, struct cache_adopt
     return 0;
 }
 
-/* Ids that nobody has. */
+/* Collects the unused ids. */
 static void collect_free_ids(struct cache *cache)
 {
     cache->free_first = cache->free_count = 0;
@@ -377,8 +376,8 @@ static void collect_free_ids(struct cache *cache)
     }
 }
 
-/* Ticks of the past have no times here: all of them count as now, so that nothing looks unused for
- * long. */
+/* The times of past ticks are unknown: all of them count as now, so that no chunk looks long
+ * unused. */
 static void note_ticks(struct cache *cache)
 {
     uint32_t now = cache_now_tick(cache);

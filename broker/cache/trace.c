@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Writes the trace; its format is in trace.h. */
+/* Writes the trace. trace.h describes its format. */
 #include "cache/trace.h"
 
 #include <errno.h>
@@ -29,8 +29,8 @@ struct trace {
     uint64_t budget;
     uint64_t lost;
     uint64_t started_ns;
-    uint64_t unknown;           /* records that named no chunk of the catalog */
-    uint64_t named[SWI_CHUNKS]; /* incarnation that the chunk line of this id spoke of; 0: none */
+    uint64_t unknown;           /* records that named an unknown chunk */
+    uint64_t named[SWI_CHUNKS]; /* incarnation in the last chunk line of this id; 0: none */
     struct followed session[SWI_SESSIONS];
     struct swi_trace_value values[SWI_TRACE_RECORDS];
 };
@@ -57,7 +57,7 @@ static void __attribute__((format(printf, 2, 3))) line(struct trace *trace, cons
     }
     trace->bytes += (uint64_t)length;
     if (trace->bytes > TRACE_BYTES_MAX)
-        stop(trace, "it has become too large; record a shorter time");
+        stop(trace, "it has reached the largest size; record a shorter time");
 }
 
 int trace_open(const char *path, struct cache *cache, uint64_t now_ns, struct trace **ret,
@@ -112,8 +112,8 @@ void trace_close(struct trace *trace, uint64_t now_ns)
         return;
     line(trace, "end %" PRIu64 "\n", now_ns);
     if (trace->unknown > 0)
-        log_warning("the trace %s leaves out %" PRIu64 " records of chunks that are not served",
-                    trace->path, trace->unknown);
+        log_warning("the trace %s omits %" PRIu64 " records of unknown chunks", trace->path,
+                    trace->unknown);
     if (trace->file) {
         swi_trace_switch(cache_index(trace->cache), false);
         if (fclose(trace->file) != 0)
@@ -137,7 +137,7 @@ void trace_budget(struct trace *trace, uint64_t now_ns)
     line(trace, "budget %" PRIu64 " %" PRIu64 "\n", now_ns, budget);
 }
 
-/* Names come from directories: nothing in them may end a line. */
+/* Replaces control characters: a name comes from a directory and must not end a line. */
 static void put_name(char *to, size_t size, const char *model, const char *component)
 {
     (void)snprintf(to, size, "%s/%s", model, component);
@@ -147,7 +147,7 @@ static void put_name(char *to, size_t size, const char *model, const char *compo
     }
 }
 
-/* Says what a chunk is, once. False: no such chunk. */
+/* Describes a chunk before its first use. False: there is no such chunk. */
 static bool introduce(struct trace *trace, uint32_t id)
 {
     struct cache_chunk_view view;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Hashing what is resident. */
+/* Verifies resident chunks, one after the other. */
 #include "operator/verify.h"
 
 #include <assert.h>
@@ -12,12 +12,12 @@
 #include "operator/report.h"
 #include "session/attach.h"
 
-#define REVOKE_MOST 8u /* rounds of revoking in one turn: new clients may come between them */
+#define REVOKE_MOST 8u /* rounds of revoking per turn: new clients may pin the chunk in between */
 
 struct item {
     uint32_t id;
     uint64_t generation;
-    uint64_t incarnation; /* of its model: the id may pass to another's chunk meanwhile */
+    uint64_t incarnation; /* of its model: the id may be reused for another one */
     uint64_t bytes;
     size_t name; /* in names */
 };
@@ -28,8 +28,8 @@ struct verify {
     struct session_job job;
     struct cache_rehash rehash; /* of the item under way */
     bool hashing;
-    bool condemned; /* it does not match; it leaves as soon as nobody pins it */
-    bool reading;   /* it is being read again */
+    bool condemned; /* the item is damaged, and leaves as soon as it is not pinned */
+    bool reading;   /* the item is being read again */
     struct cache_waiter waiter;
     json_t *row;     /* of the condemned item */
     json_t *revoked; /* in row */
@@ -38,7 +38,7 @@ struct verify {
     uint64_t done_bytes, all_bytes;
     bool progress;
     uint64_t progress_ns;
-    char *names; /* "MODEL\0COMPONENT\0" of each item: a chunk that leaves takes its own along */
+    char *names; /* "MODEL\0COMPONENT\0" of each item, copied because a chunk may leave */
     uint32_t count, at;
     struct item items[];
 };
@@ -92,19 +92,19 @@ static bool still_there(const struct verify *verify, const struct item *item)
     return entry.state == SWI_RESIDENT && entry.generation == item->generation;
 }
 
-/* Why an item is not there any more. */
+/* Why an item has left. */
 static const char *why_gone(const struct verify *verify, const struct item *item)
 {
     struct cache_chunk_view view;
     if (!cache_view(verify->control->cache, item->id, &view) ||
         view.chunk->incarnation != item->incarnation)
-        return "its model's revision has gone meanwhile";
+        return "its model's revision is gone";
     if (view.entry.state == SWI_RESIDENT || view.entry.state == SWI_LOADING)
-        return "it was evicted and read again meanwhile, which verifies it";
-    return "it was evicted meanwhile";
+        return "it was evicted and read again in the meantime, which verifies it";
+    return "it was evicted in the meantime";
 }
 
-/* A row about the item under way; a new reference. */
+/* Adds a row about the item under way; returns a new reference. */
 static json_t *make_row(struct verify *verify, const char *result)
 {
     const struct item *item = &verify->items[verify->at];
@@ -144,7 +144,7 @@ static void read_again(struct cache_waiter *waiter, int status, const char *mess
     next_item(verify);
 }
 
-/* Every session that pins the chunk loses its leases. */
+/* Revokes the leases of every session that pins the chunk. */
 static uint32_t revoke_holders(struct verify *verify, uint32_t id, const char *model,
                                const char *component)
 {
@@ -156,15 +156,15 @@ static uint32_t revoke_holders(struct verify *verify, uint32_t id, const char *m
             continue;
         char text[400];
         (void)snprintf(text, sizeof text,
-                       "%.160s/%.160s, which it holds, was damaged in memory; its leases are "
-                       "revoked",
+                       "%.160s/%.160s, which this client holds, is damaged in memory; its leases "
+                       "are revoked",
                        model, component);
         (void)json_array_append_new(
             verify->revoked, json_pack("{s:i, s:o, s:i}", "session", (int)session->number, "name",
                                        stats_text(session->name), "pid", (int)session->peer.pid));
         control->sessions->counters->damage_revoked++;
         session_refuse(session, 0, SW_EREVOKED, text);
-        session_detach(session); /* now, not at the end of the turn: its pins must not count */
+        session_detach(session); /* now, so that its pins do not count any more */
         count++;
     }
     return count;
@@ -177,13 +177,14 @@ static void condemn(struct verify *verify, const struct cache_chunk *chunk)
     verify->row = make_row(verify, "mismatch");
     verify->revoked = json_array();
     (void)json_object_set_new(verify->row, "revoked", verify->revoked);
-    log_error("%s/%s is damaged in memory: it does not match its digest any more; reading it "
-              "again, which helps unless the memory is faulty",
-              chunk->model, chunk->name);
+    log_error(
+        "%s/%s is damaged in memory: it no longer matches its digest; reading it again, which "
+        "helps unless the memory is faulty",
+        chunk->model, chunk->name);
 }
 
-/* Takes the condemned item out of service, and reads it again. True: not yet, try in the next
- * turn. */
+/* Withdraws the condemned item and reads it again. Returns true if it should be called again in the
+ * next turn. */
 static bool withdraw(struct verify *verify)
 {
     struct control *control = verify->control;
@@ -192,7 +193,7 @@ static bool withdraw(struct verify *verify)
     struct cache_chunk_view view;
     if (!still_there(verify, item) || !cache_view(control->cache, id, &view)) {
         (void)json_object_set_new(verify->row, "reason", json_string(why_gone(verify, item)));
-        next_item(verify); /* it has left by itself */
+        next_item(verify); /* it has left already */
         return true;
     }
     bool left = cache_withdraw(control->cache, id);
@@ -203,7 +204,7 @@ static bool withdraw(struct verify *verify)
     if (!left)
         return true;
     if (verify->job.session->state == SESSION_DOOMED)
-        return false; /* it held the chunk itself; reaping ends this */
+        return false; /* it held the chunk itself; sessions_reap ends this */
     verify->reading = true;
     verify->waiter = (struct cache_waiter){.done = read_again, .session = SWI_SESSIONS};
     cache_request(control->cache, id, CACHE_WARM, &verify->waiter, loop_now());
@@ -242,8 +243,7 @@ static void conclude(struct verify *verify)
     next_item(verify);
 }
 
-/* Advances until an item has to be waited for. Returns true if it should be called in the next turn
- * without waiting. */
+/* Advances until it must wait for an item. Returns true if the next turn should not wait. */
 static bool advance(struct verify *verify)
 {
     while (verify->at < verify->count) {
@@ -307,7 +307,7 @@ static bool add_item(struct verify *verify, FILE *names, uint32_t id,
     return good;
 }
 
-/* What is resident and asked for. Returns false when there is no memory for it. */
+/* Collects the resident chunks of the target. Returns false if there is no memory. */
 static bool collect(struct verify *verify, uint32_t most, const char *model, const char *component)
 {
     size_t size;

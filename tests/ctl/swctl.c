@@ -333,7 +333,7 @@ Test(swctl_verbs, verify_names_what_it_passes_over_and_why)
     reply = verify_while(&raw, "{\"verb\":\"reload\"}");
     left = number(reply, "passed_over");
     cr_assert_geq(left, 1);
-    cr_assert_eq(count_left(reply, "one", "revision has gone"), (size_t)left);
+    cr_assert_eq(count_left(reply, "one", "revision is gone"), (size_t)left);
     json_decref(reply);
     raw_close(&raw);
 }
