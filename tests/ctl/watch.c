@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* swctl watch: what a frame holds, that it is legible at 80×24, and what it does to a terminal. */
+/* swctl watch: the contents of a frame, its legibility at 80x24, and the terminal around it. */
 #include <criterion/criterion.h>
 #include <ctype.h>
 #include <poll.h>
@@ -23,7 +23,7 @@ TestSuite(swctl_watch, .timeout = 120);
 
 /* ---- the screen of 40 chunks and 8 clients --------------------------------------------------- */
 
-/* What differs from run to run becomes the same: numbers N, sizes "N B", blanks one. */
+/* Replaces what differs between runs: numbers become N, sizes "N B", blanks one. */
 static char *normalized(const char *text)
 {
     char *out = strdup(text), *to = out;
@@ -35,7 +35,7 @@ static char *normalized(const char *text)
             if (strncmp(from, " B", 2) == 0 || strncmp(from, " KiB", 4) == 0 ||
                 strncmp(from, " MiB", 4) == 0 || strncmp(from, " GiB", 4) == 0) {
                 from += from[1] == 'B' ? 2 : 4;
-                memcpy(to, " B", 2); /* a number and its unit are at least three bytes */
+                memcpy(to, " B", 2); /* a number and its unit take at least three bytes */
                 to += 2;
             }
         } else if (strncmp(from, "io_uring", 8) == 0 || strncmp(from, "threads", 7) == 0) {
@@ -104,10 +104,11 @@ Test(swctl_watch, is_legible_with_40_chunks_and_8_clients)
         cr_assert_not_null(strstr(screen, sup_format("worker-%u", i)), "%s", screen);
     const char *kept = sup_read(SW_SOURCE_DIR "/tests/ctl/screens/watch-80x24.txt", NULL);
     char *a = normalized(screen), *b = normalized(kept);
-    cr_assert_str_eq(a, b, "the screen is no longer the one that is kept:\n%s", screen);
+    cr_assert_str_eq(a, b, "the screen differs from the one kept in tests/ctl/screens:\n%s",
+                     screen);
     free(a);
     free(b);
-    /* as JSON: what it is drawn from */
+    /* JSON: the answers that it is drawn from */
     json_t *all = sup_swctl(&broker, SUP_ARGS("watch", "--once"));
     cr_assert_eq(json_array_size(json_object_get(all, "chunks")), 40);
     cr_assert_eq(json_array_size(json_object_get(all, "clients")), CLIENTS);
@@ -199,6 +200,34 @@ Test(swctl_watch, marks_chunks_by_model_and_state)
     cr_assert_not_null(strstr(text, "\nA==A#b-B@...."), "%s", text);
     cr_assert_not_null(strstr(text, "A m 2/2"), "%s", text);
     cr_assert_not_null(strstr(text, "B n 1/3"), "%s", text);
+    free(text);
+}
+
+/* The figures' row of a frame two seconds after another. */
+static char *rates(const char *before_stats, const char *now_stats)
+{
+    struct ctl_screen *screen = ctl_screen_create(24, 80);
+    json_t *before = json_loads(before_stats, 0, NULL), *now = json_loads(now_stats, 0, NULL);
+    const struct ctl_snapshot earlier = {.stats = before, .at_s = 1},
+                              later = {.stats = now, .at_s = 3};
+    ctl_frame_draw(screen, &later, &earlier, NULL);
+    char *text = ctl_screen_text(screen, false, false);
+    ctl_screen_destroy(screen);
+    json_decref(before);
+    json_decref(now);
+    return text;
+}
+
+Test(swctl_watch, warns_of_a_low_hit_rate_unless_uses_are_few)
+{
+    char *text = rates("{\"hits\": 0, \"misses\": 0}", "{\"hits\": 20, \"misses\": 80}");
+    cr_assert_not_null(strstr(text, "(now 20.00 %, low)  hits/s 10 "), "%s", text);
+    free(text);
+    text = rates("{\"hits\": 0, \"misses\": 0}", "{\"hits\": 60, \"misses\": 40}");
+    cr_assert_not_null(strstr(text, "(now 60.00 %)"), "%s", text);
+    free(text);
+    text = rates("{\"hits\": 7, \"misses\": 7}", "{\"hits\": 7, \"misses\": 8}");
+    cr_assert_not_null(strstr(text, "(now 0.00 %)"), "%s", text);
     free(text);
 }
 

@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Holds what a running broker exports, the alert rules and the dashboard to promtool's rules and to each
-# other. promtool is in Debian's prometheus package, which brings a server with it: it is not installed for
-# this, and without it all but its own checks are made.
+# Check the exported metrics of a running broker, the alert rules and the dashboard: against each other, and
+# with promtool where it is installed (Debian's package prometheus, which also brings a server).
 #   monitoring.sh SOURCE_DIR BUILD_DIR
 set -euo pipefail
 source_dir=$1 build_dir=$2
@@ -15,7 +14,7 @@ complain() {
     failed=1
 }
 
-# ---- what is exported, with every kind of figure in it
+# ---- the exported metrics
 export SW_SOCKET=$work/s
 mkdir "$work/models"
 "$build_dir/swchunk" synth bert-tiny "$work/models/tiny" --layers 2 >/dev/null
@@ -28,10 +27,10 @@ done
 "$build_dir/swctl" warm tiny >/dev/null || complain "no broker: $(cat "$work/log")"
 "$build_dir/swctl" stats --format=prometheus >"$work/metrics"
 exported=$(sed -n 's/^# TYPE \([^ ]*\) .*/\1/p' "$work/metrics" | sort -u)
-[ "$(wc -l <<<"$exported")" -ge 30 ] || complain "only these are exported:" $exported
+[ "$(wc -l <<<"$exported")" -ge 30 ] || complain "these are all that is exported:" $exported
 histograms=$(sed -n 's/^# TYPE \([^ ]*\) histogram/\1/p' "$work/metrics")
 
-# ---- every name that the dashboard and the rules use is exported
+# ---- the dashboard and the rules use exported names only
 for file in swbroker-dashboard.json swbroker.rules.yml; do
     # names in expressions: followed by a selector, a range, an operator or the end
     used=$(grep -E '"expr"|"query"|expr:|^ +(rate|and|or|swbroker|/)' "$source_dir/broker/deploy/monitoring/$file" |
@@ -68,13 +67,13 @@ if ! command -v promtool >/dev/null; then
 fi
 said=$(promtool check metrics <"$work/metrics" 2>&1) || complain "promtool check metrics: $said"
 [ -z "$said" ] || complain "promtool check metrics: $said"
-# a silence that means something: what is wrong is found
+# promtool does find mistakes
 printf '# TYPE a_total gauge\na_total{ 1\n' | promtool check metrics >/dev/null 2>&1 &&
-    complain "promtool finds nothing wrong with nonsense"
+    complain "promtool accepts nonsense"
 cp "$source_dir/broker/deploy/monitoring/swbroker.rules.yml" "$source_dir/tests/exporter/metrics_rules.yml" "$work"
 (cd "$work" && promtool check rules swbroker.rules.yml && promtool test rules metrics_rules.yml) \
     >"$work/rules" 2>&1 || complain "$(cat "$work/rules")"
-# the expressions of the dashboard, as rules: Grafana's own variables replaced
+# the expressions of the dashboard as rules, without Grafana's variables
 python3 - "$source_dir/broker/deploy/monitoring/swbroker-dashboard.json" >"$work/dashboard.yml" <<'PYTHON'
 import json, sys
 print("groups:\n- name: dashboard\n  rules:")

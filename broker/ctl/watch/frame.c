@@ -14,6 +14,11 @@
 #define BAR_COLUMNS  16
 #define LEGEND_WIDTH 26u
 
+/* A hit rate below the first warns if there are more uses per second than the second, as the alert rule
+ * SwbrokerHitRateLow does: few uses say nothing about a rate. */
+#define LOW_HIT_RATE      0.5
+#define LOW_HIT_RATE_USES 1.0
+
 static uint64_t count(const json_t *object, const char *key)
 {
     json_int_t value = json_integer_value(json_object_get(object, key));
@@ -264,9 +269,12 @@ static void draw_numbers(struct ctl_screen *screen, const struct ctl_snapshot *n
     double hits = rate(now, before, "hits"), misses = rate(now, before, "misses");
     unsigned column = ctl_screen_put(screen, 2, 0, CTL_TONE_BOLD, "hit rate %.2f %%",
                                      real(stats, "hit_rate") * 100);
-    if (hits >= 0 && misses >= 0 && hits + misses > 0)
-        column =
-            ctl_screen_put(screen, 2, column, 0, " (now %.2f %%)", 100 * hits / (hits + misses));
+    if (hits >= 0 && misses >= 0 && hits + misses > 0) {
+        double now_rate = hits / (hits + misses);
+        bool low = now_rate < LOW_HIT_RATE && hits + misses > LOW_HIT_RATE_USES;
+        column = ctl_screen_put(screen, 2, column, low ? CTL_TONE_BAD : 0, " (now %.2f %%%s)",
+                                100 * now_rate, low ? ", low" : "");
+    }
     double loaded = rate(now, before, "load_bytes");
     column = ctl_screen_put(screen, 2, column, 0, "  hits/s %s  loads/s %s (%s/s)  evictions/s %s",
                             rate_text(hits), rate_text(rate(now, before, "loads")),
