@@ -1,81 +1,98 @@
 /* SPDX-License-Identifier: MIT */
 /* The four sources, in the order of their strength. */
 #include <errno.h>
-#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
+#include "cli/options.h"
 #include "settings/settings.h"
 
 #define VARIABLE_PREFIX "SWBROKERD_"
 #define VARIABLE_CONFIG "SWBROKERD_CONFIG"
 
-enum other_option {
-    OPTION_SETTING = 256, /* and the index in the table */
-    OPTION_VERBOSE = OPTION_SETTING + SETTINGS_MAX,
-    OPTION_CONFIG,
-    OPTION_CHECK,
-    OPTION_VERSION,
-    OPTION_HELP,
-};
-
-static const struct option other_options[] = {
-    {"verbose", no_argument, NULL, OPTION_VERBOSE},
-    {"config", required_argument, NULL, OPTION_CONFIG},
-    {"check-config", no_argument, NULL, OPTION_CHECK},
-    {"version", no_argument, NULL, OPTION_VERSION},
-    {"help", no_argument, NULL, OPTION_HELP},
-    {0},
-};
-#define OTHERS (sizeof other_options / sizeof other_options[0])
-
 struct flags {
     const char *values[SETTINGS_MAX]; /* NULL: not given; the last one counts */
     const char *config;
-    enum settings_action action;
+    bool check;
 };
 
-static int usage(struct swi_error *error, const char *what, const char *problem)
+/* --log-level debug, wherever it stands among other levels. */
+static bool take_verbose(const char *value, void *place)
 {
-    return swi_fail(error, -EINVAL, "%.200s %s; see swbrokerd --help", what, problem);
+    struct flags *flags = place;
+    (void)value;
+    flags->values[settings_find("log-level")] = "debug";
+    return true;
 }
 
-static int read_flags(int argc, char **argv, struct flags *flags, struct swi_error *error)
+/* The program's options: the table of settings and a few that are not settings. */
+static void list_options(struct flags *flags, struct cli_option *ret)
 {
-    struct option options[SETTINGS_MAX + OTHERS];
-    for (size_t i = 0; i < settings_count; i++)
-        options[i] = (struct option){settings_table[i].name, required_argument, NULL,
-                                     OPTION_SETTING + (int)i};
-    memcpy(options + settings_count, other_options, sizeof other_options);
-    opterr = 0; /* one line, ours */
-    optind = 0; /* from the start: this runs again at each reload */
-    for (int id; (id = getopt_long(argc, argv, ":", options, NULL)) != -1;) {
-        switch (id) {
-        case ':':
-            return usage(error, argv[optind - 1], "needs a value");
-        case '?':
-            return usage(error, argv[optind - 1], "is no option of this program");
-        case OPTION_VERBOSE:
-            flags->values[settings_find("log-level")] = "debug";
-            break;
-        case OPTION_CONFIG:
-            flags->config = optarg;
-            break;
-        case OPTION_CHECK:
-            flags->action = SETTINGS_CHECK;
-            break;
-        case OPTION_VERSION:
-        case OPTION_HELP:
-            flags->action = id == OPTION_HELP ? SETTINGS_HELP : SETTINGS_VERSION;
-            return 0;
-        default:
-            flags->values[id - OPTION_SETTING] = optarg;
-            break;
-        }
+    size_t i = 0;
+    for (; i < settings_count; i++)
+        ret[i] = (struct cli_option){settings_table[i].name, settings_table[i].argument,
+                                     settings_table[i].help, .text = &flags->values[i]};
+    ret[i++] = (struct cli_option){"verbose", NULL, "the same as --log-level debug",
+                                   .take = take_verbose, .place = flags};
+    ret[i++] = (struct cli_option){
+        "config", "FILE",
+        "settings for what no flag and no variable gives (default:\n" SETTINGS_FILE
+        " where that exists)",
+        .text = &flags->config};
+    ret[i++] = (struct cli_option){
+        "check-config", NULL, "print the settings in force and where each comes from, and exit",
+        .flag = &flags->check};
+    ret[i] = (struct cli_option){0};
+}
+#define OTHERS 4 /* the last row included */
+
+static struct cli_command program_with(const struct cli_option *options)
+{
+    return (struct cli_command){
+        .program = "swbrokerd",
+        .about =
+            "Keep one verified copy of model weights in shared memory for every worker of this\n"
+            "machine. --chunks-dir or --models says which. Runs in the foreground until SIGTERM "
+            "or\n"
+            "SIGINT; SIGHUP reads the settings again and looks through DIR again.",
+        .more = "Each setting --NAME VALUE may also be given as $SWBROKERD_NAME, in capitals and "
+                "with _\n"
+                "for -, or as NAME = VALUE in its section of the file; see swbrokerd.conf(5).",
+        .options = options};
+}
+
+void settings_print_help(FILE *stream)
+{
+    struct flags unused = {0};
+    struct cli_option options[SETTINGS_MAX + OTHERS];
+    list_options(&unused, options);
+    struct cli_command command = program_with(options);
+    cli_print_help(&command, stream);
+}
+
+static int read_flags(int argc, char **argv, struct flags *flags, enum settings_action *ret_action,
+                      struct swi_error *error)
+{
+    struct cli_option options[SETTINGS_MAX + OTHERS];
+    list_options(flags, options);
+    struct cli_command command = program_with(options);
+    switch (cli_read(&command, argc, argv, NULL, error)) {
+    case CLI_HELP:
+        *ret_action = SETTINGS_HELP;
+        return 0;
+    case CLI_VERSION:
+        *ret_action = SETTINGS_VERSION;
+        return 0;
+    case CLI_WRONG:
+        return error->code;
+    case CLI_RUN:
+        break;
     }
-    return optind < argc ? usage(error, argv[optind], "belongs to no option") : 0;
+    if (flags->check)
+        *ret_action = SETTINGS_CHECK;
+    return 0;
 }
 
 static int set_defaults(struct settings *settings, struct swi_error *error)
@@ -171,12 +188,13 @@ static int check_together(struct settings *settings, struct swi_error *error)
 int settings_load(int argc, char **argv, struct settings *ret, enum settings_action *ret_action,
                   struct swi_error *error)
 {
-    struct flags flags = {.action = SETTINGS_RUN};
+    struct flags flags = {0};
+    enum settings_action action = SETTINGS_RUN;
     struct settings settings = {.argc = argc, .argv = argv};
-    int result = read_flags(argc, argv, &flags, error);
-    if (result == 0 && (flags.action == SETTINGS_HELP || flags.action == SETTINGS_VERSION)) {
+    int result = read_flags(argc, argv, &flags, &action, error);
+    if (result == 0 && (action == SETTINGS_HELP || action == SETTINGS_VERSION)) {
         *ret = settings;
-        *ret_action = flags.action;
+        *ret_action = action;
         return 0;
     }
     if (!flags.config)
@@ -199,6 +217,6 @@ int settings_load(int argc, char **argv, struct settings *ret, enum settings_act
         return result;
     }
     *ret = settings;
-    *ret_action = flags.action;
+    *ret_action = action;
     return 0;
 }

@@ -275,48 +275,6 @@ void settings_free(struct settings *settings)
 
 /* ---- printing -------------------------------------------------------------------------------- */
 
-static void print_option(FILE *stream, const char *name, const char *argument, const char *help)
-{
-    char head[40];
-    (void)snprintf(head, sizeof head, "--%s%s%s", name, argument ? " " : "",
-                   argument ? argument : "");
-    (void)fprintf(stream, *help ? "  %-22s " : "  %s", head);
-    for (const char *c = help; *c; c++) {
-        (void)fputc(*c, stream);
-        if (*c == '\n')
-            (void)fprintf(stream, "%25s", "");
-    }
-    (void)fputc('\n', stream);
-}
-
-void settings_print_help(FILE *stream)
-{
-    (void)fprintf(
-        stream,
-        "Usage: swbrokerd --chunks-dir DIR | --models NAME,... [OPTION]...\n"
-        "Keeps one verified copy of model weights in shared memory for every worker of this "
-        "machine.\n"
-        "Runs in the foreground until SIGTERM or SIGINT; SIGHUP reads the settings and looks\n"
-        "through DIR again.\n"
-        "\n");
-    for (size_t i = 0; i < settings_count; i++)
-        print_option(stream, settings_table[i].name, settings_table[i].argument,
-                     settings_table[i].help);
-    print_option(stream, "verbose", NULL, "the same as --log-level debug");
-    print_option(stream, "config", "FILE",
-                 "settings for what no flag and no variable gives; default\n" SETTINGS_FILE
-                 " where that exists");
-    print_option(stream, "check-config", NULL,
-                 "print the settings in force and where each comes from, and end");
-    print_option(stream, "version", NULL, "");
-    print_option(stream, "help", NULL, "");
-    (void)fprintf(stream, "\n"
-                          "Each setting --NAME VALUE may also be given as $SWBROKERD_NAME, in "
-                          "capitals and with _ for -,\n"
-                          "or as NAME = VALUE in its section of the file; see "
-                          "swbrokerd.conf(5).\n");
-}
-
 void settings_print(const struct settings *settings, FILE *stream)
 {
     const char *section = "";

@@ -91,6 +91,12 @@ void cli_print_help(const struct cli_command *command, FILE *stream)
         (void)fprintf(stream, "\n%s\n", command->more);
 }
 
+static int longer(const char *text, int width)
+{
+    int own = text ? (int)strlen(text) : 0;
+    return own > width ? own : width;
+}
+
 void cli_print_program_help(const struct cli_program *program, FILE *stream)
 {
     (void)fprintf(stream,
@@ -98,17 +104,17 @@ void cli_print_program_help(const struct cli_program *program, FILE *stream)
                   "Use '%s COMMAND --help' for the options of a command.\n\n",
                   program->name, program->common ? " [OPTION]..." : "", program->about,
                   program->name);
-    int width = 0;
+    int name = 0, operands = 0;
     for (size_t i = 0; i < program->count; i++) {
-        int own = width_of(program->entries[i].name, program->entries[i].operands);
-        width = own > width ? own : width;
+        name = longer(program->entries[i].name, name);
+        operands = longer(program->entries[i].operands, operands);
     }
     for (size_t i = 0; i < program->count; i++) {
         const struct cli_entry *entry = &program->entries[i];
-        (void)fprintf(stream, "  %s%s%s%*s", entry->name, entry->operands ? " " : "",
-                      entry->operands ? entry->operands : "",
-                      width - width_of(entry->name, entry->operands) + 2, "");
-        print_lines(entry->help, width + 4, stream);
+        (void)fprintf(stream, "  %-*s  ", name, entry->name);
+        if (operands)
+            (void)fprintf(stream, "%-*s  ", operands, entry->operands ? entry->operands : "");
+        print_lines(entry->help, name + 4 + (operands ? operands + 2 : 0), stream);
     }
     print_options(NULL, program->common, stream);
     if (program->more)

@@ -34,7 +34,7 @@ struct cli_option {
     uint64_t *large;                         /* the same with 64 bits */
     uint64_t *bytes;                         /* a size as core/size.h reads it */
     unsigned *choice;                        /* index into choices */
-    bool (*take)(const char *value, void *); /* reads it into place; false: it is wrong */
+    bool (*take)(const char *value, void *); /* reads it (NULL: a flag); false: it is wrong */
     void *place;
 
     uint64_t least, most;       /* of number and large; most 0: the type's largest */

@@ -99,7 +99,7 @@ Test(broker_limits, takes_the_pins_of_a_killed_client_away)
     cr_assert_eq(json_integer_value(json_object_get(cleared, "chunks")), 0);
     cr_assert_eq(json_integer_value(json_object_get(cleared, "pinned_chunks")), 5);
     json_decref(cleared);
-    cr_assert_not_null(strstr(sup_run_ok(SUP_ARGS("swctl", "clear")), "left 5"));
+    cr_assert_not_null(strstr(sup_run_ok(SUP_ARGS("swctl", "clear")), "; 5 ("));
     cr_assert_eq(kill(pid, SIGKILL), 0);
     cr_assert_eq(waitpid(pid, NULL, 0), pid);
     expect_stat("clients", 0);

@@ -42,7 +42,7 @@ MAY_INCLUDE = {
                     " broker/loader",
     "broker/catalog": CORE + " broker/stats broker/base broker/handover broker/cache",
     "broker/remote": CORE + " broker/stats broker/base broker/loader broker/cache broker/catalog",
-    "broker/settings": CORE + " broker/stats broker/base broker/policy broker/loader",
+    "broker/settings": CORE + " libsw/cli broker/stats broker/base broker/policy broker/loader",
     "broker/session": CORE + " broker/stats broker/base broker/handover broker/cache broker/catalog"
                       " broker/settings",
     "broker/ctl/lib": CORE + " broker/stats libsw/cli",
