@@ -214,13 +214,29 @@ static int start_catalog(struct broker *broker, struct swi_error *error)
     return result;
 }
 
+static struct redis_options redis_options(const struct broker_options *options)
+{
+    const struct broker_redis_options *redis = &options->redis;
+    return (struct redis_options){
+        .url = redis->url,
+        .reads = redis->mode != REDIS_WRITE_ONLY,
+        .writes = redis->mode != REDIS_READ_ONLY,
+        .first = redis->order == REDIS_REDIS_FIRST,
+        .timeout_ms = redis->timeout_ms,
+        .ttl_s = redis->ttl_s,
+        .prefix = redis->prefix,
+        .tls = {.ca = redis->ca, .cert = redis->cert, .key = redis->key},
+    };
+}
+
 int broker_check(const struct broker_options *options, struct swi_error *error)
 {
     if (options->models && !options->redis.url)
         return swi_fail(error, -EINVAL, "--models needs --redis-url");
     if (options->models && options->redis.mode == REDIS_WRITE_ONLY)
         return swi_fail(error, -EINVAL, "--models and --redis-mode write-only exclude each other");
-    int result = options->redis.url ? redis_tier_check(&options->redis, error) : 0;
+    const struct redis_options redis = redis_options(options);
+    int result = redis.url ? redis_tier_check(&redis, error) : 0;
     if (result == 0 && options->models)
         result = redis_models_check(options->models, error);
     return result;
@@ -228,10 +244,10 @@ int broker_check(const struct broker_options *options, struct swi_error *error)
 
 static int start_redis(struct broker *broker, struct swi_error *error)
 {
-    const struct redis_options *options = &broker->options.redis;
-    if (!options->url)
+    const struct redis_options options = redis_options(&broker->options);
+    if (!options.url)
         return 0;
-    int result = redis_tier_create(options, broker->loop, broker->cache, &broker->redis, error);
+    int result = redis_tier_create(&options, broker->loop, broker->cache, &broker->redis, error);
     broker->control.redis = broker->redis;
     if (result == 0 && broker->options.models)
         result = redis_models_create(broker->options.models, broker->redis, broker->catalog,

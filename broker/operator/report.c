@@ -84,11 +84,14 @@ static uint64_t count_bad_models(const struct catalog *catalog)
 
 json_t *report_stats(struct control *control)
 {
+    const struct broker_options *options = control->sessions->options;
     struct stats stats = {.counters = *control->sessions->counters,
                           .has_redis = control->redis != NULL};
     cache_get_stats(control->cache, &stats.cache);
     if (control->redis)
         redis_tier_get_stats(control->redis, &stats.redis);
+    stats.redis.mode = redis_mode_names[options->redis.mode];
+    stats.redis.order = redis_order_names[options->redis.order];
     const struct log_counts lines = log_get_counts();
     char isolation[80];
     describe_isolation(control, isolation, sizeof isolation);
@@ -98,7 +101,7 @@ json_t *report_stats(struct control *control)
     stats.hit_rate = asked > 0 ? (double)stats.hits / asked : 0;
     stats.clients = control->sessions->attached_count;
     stats.connections = control->sessions->connection_count;
-    stats.sessions_max = control->sessions->options->max_sessions;
+    stats.sessions_max = options->max_sessions;
     stats.operator_pinned_bytes = control->pinned_bytes;
     stats.operator_pinned_chunks = control->pinned_chunks;
     stats.operator_pin_limit_bytes = pins_limit(stats.cache.arena_bytes);

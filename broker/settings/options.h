@@ -9,12 +9,27 @@
 #include "base/log.h"
 #include "loader/loader.h"
 #include "policy/types.h"
-#include "remote/redis/tier.h"
 
 #define OPTIONS_NO_GROUP ((gid_t)-1)
 
 #define OPTIONS_NEVER_IDLE UINT32_MAX
 #define OPTIONS_IDLE_MAX_S 86400u
+
+#define OPTIONS_REDIS_TIMEOUT_MS_MAX 60000u
+#define OPTIONS_REDIS_TTL_S_MAX      (10u * 366 * 24 * 3600)
+
+enum redis_mode { REDIS_READ_WRITE, REDIS_READ_ONLY, REDIS_WRITE_ONLY };
+enum redis_order { REDIS_LOCAL_FIRST, REDIS_REDIS_FIRST };
+
+struct broker_redis_options {
+    const char *url; /* NULL: no Redis */
+    enum redis_mode mode;
+    enum redis_order order;
+    uint32_t timeout_ms;
+    uint32_t ttl_s; /* of keys that are written; 0: they stay */
+    const char *prefix;
+    const char *ca, *cert, *key; /* files for rediss://; NULL: not set */
+};
 
 struct broker_options {
     const char *chunks_dir; /* NULL: none, only models from the remote */
@@ -30,9 +45,13 @@ struct broker_options {
     gid_t socket_gid; /* OPTIONS_NO_GROUP: the process's own */
     gid_t admin_gid;  /* OPTIONS_NO_GROUP: none */
     uint32_t max_sessions;
-    struct redis_options redis;
+    struct broker_redis_options redis;
     uint32_t idle_s;    /* ends when its last client left that long ago; OPTIONS_NEVER_IDLE */
     const char *models; /* to be served from the Redis, separated by commas; NULL: none */
 };
+
+/* How the settings spell these. */
+extern const char *const redis_mode_names[];
+extern const char *const redis_order_names[];
 
 #endif

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/layout.h"
 #include "core/size.h"
 #include "core/socket.h"
 
@@ -100,8 +101,8 @@ static bool parse_group(const struct setting *setting, const char *text, void *m
 
 static const char *const policies[] = {"lru", "next-use", NULL};
 static const char *const engines[] = {"auto", "uring", "threads", NULL};
-static const char *const redis_modes[] = {"read-write", "read-only", "write-only", NULL};
-static const char *const redis_orders[] = {"local-first", "redis-first", NULL};
+const char *const redis_mode_names[] = {"read-write", "read-only", "write-only", NULL};
+const char *const redis_order_names[] = {"local-first", "redis-first", NULL};
 static const char *const levels[] = {"error", "warning", "info", "debug", NULL};
 _Static_assert(POLICY_NEXT_USE == 1 && LOADER_THREADS == 2 && REDIS_WRITE_ONLY == 2 &&
                    REDIS_REDIS_FIRST == 1 && LOG_LEVEL_DEBUG == 3,
@@ -166,28 +167,29 @@ const struct setting settings_table[] = {
          "rediss://... (TLS), unix:///PATH; default $SW_REDIS_URL (a password on the command line\n"
          "shows in ps)"},
     {"redis", "redis-mode", .argument = "MODE", .parse = parse_choice, INTO(redis.mode),
-     .choices = redis_modes, .expected = "read-write, read-only or write-only",
+     .choices = redis_mode_names, .expected = "read-write, read-only or write-only",
      .fallback = "read-write", .help = "read-write (default), read-only or write-only"},
     {"redis", "redis-order", .argument = "ORDER", .parse = parse_choice, INTO(redis.order),
-     .choices = redis_orders, .expected = "local-first or redis-first", .fallback = "local-first",
+     .choices = redis_order_names, .expected = "local-first or redis-first",
+     .fallback = "local-first",
      .help = "local-first (default): Redis serves what the files cannot;\n"
              "redis-first: files serve what Redis cannot"},
     {"redis", "redis-timeout", .argument = "MS", .parse = parse_number, INTO(redis.timeout_ms),
-     .least = 1, .most = REDIS_TIMEOUT_MS_MAX, .expected = "milliseconds from 1 to 60000",
+     .least = 1, .most = OPTIONS_REDIS_TIMEOUT_MS_MAX, .expected = "milliseconds from 1 to 60000",
      .fallback = "500", .help = "for one answer; default 500"},
     {"redis", "redis-ttl", .argument = "SECONDS", .parse = parse_number, INTO(redis.ttl_s),
-     .most = REDIS_TTL_S_MAX, .expected = "seconds, or 0", .fallback = "0",
+     .most = OPTIONS_REDIS_TTL_S_MAX, .expected = "seconds, or 0", .fallback = "0",
      .help = "how long what is written stays; default 0: as long as Redis keeps it"},
     {"redis", "redis-prefix", .argument = "PREFIX", .parse = parse_text, INTO(redis.prefix),
-     .expected = "a prefix", .fallback = REDIS_PREFIX_DEFAULT, .help = "of every key; default sw"},
-    {"redis", "redis-ca", .argument = "FILE", .parse = parse_text, INTO(redis.tls.ca),
+     .expected = "a prefix", .fallback = "sw", .help = "of every key; default sw"},
+    {"redis", "redis-ca", .argument = "FILE", .parse = parse_text, INTO(redis.ca),
      .expected = "a file of certificates", .otherwise = "the machine's authorities",
      .help = "certificates of whom to trust with rediss://; default the machine's\n"
              "authorities"},
-    {"redis", "redis-cert", .argument = "FILE", .parse = parse_text, INTO(redis.tls.cert),
+    {"redis", "redis-cert", .argument = "FILE", .parse = parse_text, INTO(redis.cert),
      .expected = "a file with a certificate", .otherwise = "none",
      .help = "the broker's own certificate, for a Redis that asks for one; default none"},
-    {"redis", "redis-key", .argument = "FILE", .parse = parse_text, INTO(redis.tls.key),
+    {"redis", "redis-key", .argument = "FILE", .parse = parse_text, INTO(redis.key),
      .expected = "a file with a key", .otherwise = "none",
      .help = "the key of that certificate, without a passphrase"},
     {"log", "log-level", .argument = "LEVEL", .parse = parse_choice, INTO(log_level),
@@ -197,8 +199,8 @@ const struct setting settings_table[] = {
 };
 const size_t settings_count = sizeof settings_table / sizeof settings_table[0];
 _Static_assert(sizeof settings_table / sizeof settings_table[0] <= SETTINGS_MAX, "");
-_Static_assert(SWI_SESSIONS == 1024 && REDIS_TIMEOUT_MS_MAX == 60000 &&
-                   REDIS_TIMEOUT_MS_DEFAULT == 500 && OPTIONS_IDLE_MAX_S == 86400,
+_Static_assert(SWI_SESSIONS == 1024 && OPTIONS_REDIS_TIMEOUT_MS_MAX == 60000 &&
+                   OPTIONS_IDLE_MAX_S == 86400,
                "the help says so");
 
 int settings_find(const char *name)

@@ -17,7 +17,7 @@ struct redis_connection_stats {
 
 struct redis_tier_stats {
     const char *url;          /* without secrets; the tier's */
-    const char *mode, *order; /* as the options spell them; static */
+    const char *mode, *order; /* the settings; not filled by the tier */
     /* chunks */
     uint64_t hits;     /* loaded from the Redis */
     uint64_t misses;   /* not there, or incomplete */

@@ -11,9 +11,6 @@
 #include "remote/redis/tier_internal.h"
 #include "remote/redis/url.h"
 
-static const char *const mode_names[] = {"read-write", "read-only", "write-only"};
-static const char *const order_names[] = {"local-first", "redis-first"};
-
 static int check(const struct redis_options *options, struct redis_address *ret,
                  struct swi_error *error)
 {
@@ -91,8 +88,6 @@ int redis_tier_create(const struct redis_options *options, struct loop *loop, st
         return swi_fail(error, -ENOMEM, "out of memory for the Redis tier");
     tier->loop = loop;
     tier->cache = cache;
-    tier->mode = options->mode;
-    tier->order = options->order;
     tier->pause_timer.fire = redis_tier_pause_over;
     tier->timeout_ns = options->timeout_ms * LOOP_NS_PER_MS;
     TAILQ_INIT(&tier->fetches);
@@ -102,9 +97,9 @@ int redis_tier_create(const struct redis_options *options, struct loop *loop, st
         (void)snprintf(tier->ttl, sizeof tier->ttl, "%u", options->ttl_s);
     if (address.transport == REDIS_TLS)
         result = redis_tls_context_create(&options->tls, &tier->tls, error);
-    if (result == 0 && tier->mode != REDIS_WRITE_ONLY)
+    if (result == 0 && options->reads)
         result = open_link(tier, &address, true, error);
-    if (result == 0 && tier->mode != REDIS_READ_ONLY)
+    if (result == 0 && options->writes)
         result = open_link(tier, &address, false, error);
     explicit_bzero(&address, sizeof address);
     if (result < 0) {
@@ -112,7 +107,7 @@ int redis_tier_create(const struct redis_options *options, struct loop *loop, st
         return result;
     }
     const struct cache_remote remote = {.context = tier,
-                                        .first = tier->order == REDIS_REDIS_FIRST,
+                                        .first = options->first,
                                         .state = redis_tier_state,
                                         .fetch = redis_tier_fetch,
                                         .cancel = redis_tier_cancel,
@@ -195,8 +190,6 @@ void redis_tier_get_stats(struct redis_tier *tier, struct redis_tier_stats *ret)
 {
     *ret = tier->stats;
     ret->url = redis_link_name(tier->reads ? tier->reads : tier->writes);
-    ret->mode = mode_names[tier->mode];
-    ret->order = order_names[tier->order];
     ret->writes_queued = tier->queue_count;
     ret->writes_paused = loop_now() < tier->paused_until_ns;
     ret->reads.breaker = ret->writes.breaker = breaker_state_name(BREAKER_CLOSED);

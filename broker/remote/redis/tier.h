@@ -32,20 +32,12 @@
 #include "remote/redis/tls.h"
 #include "stats/redis_stats.h"
 
-enum redis_mode { REDIS_READ_WRITE, REDIS_READ_ONLY, REDIS_WRITE_ONLY };
-enum redis_order { REDIS_LOCAL_FIRST, REDIS_REDIS_FIRST };
-
-#define REDIS_TIMEOUT_MS_DEFAULT 500u
-#define REDIS_TIMEOUT_MS_MAX     60000u
-#define REDIS_TTL_S_MAX          (10u * 366 * 24 * 3600)
-#define REDIS_PREFIX_DEFAULT     "sw"
-
 struct redis_options {
-    const char *url; /* NULL: no tier */
-    enum redis_mode mode;
-    enum redis_order order;
+    const char *url;
+    bool reads, writes; /* which of the two the tier does; at least one */
+    bool first;         /* chunks come from the files only if they cannot come from here */
     uint32_t timeout_ms;
-    uint32_t ttl_s; /* of what is written; 0: it stays */
+    uint32_t ttl_s; /* of keys that are written; 0: they stay */
     const char *prefix;
     struct redis_tls_files tls; /* for rediss:// */
 };

@@ -56,10 +56,8 @@ struct redis_tier {
     struct loop *loop;
     struct cache *cache;
     char prefix[REDIS_PREFIX_MAX + 1];
-    char ttl[16]; /* seconds; empty: none */
-    enum redis_mode mode;
-    enum redis_order order;
-    struct redis_link *reads, *writes; /* NULL: not in this mode */
+    char ttl[16];                      /* seconds; empty: none */
+    struct redis_link *reads, *writes; /* NULL: not wanted */
     void (*up)(void *owner);           /* redis_tier_on_up */
     void *up_owner;
     struct redis_tier_stats stats; /* the counters; the rest is filled when asked */
