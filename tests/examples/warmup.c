@@ -41,9 +41,9 @@ static int pass(sw_encoder *encoder)
     int result = sw_encoder_get_config(encoder, &config);
     if (result < 0)
         return result;
-    float *vector = malloc(config.hidden_size * sizeof *vector);
-    result = vector ? sw_encoder_embed(encoder, &batch, SW_POOLING_MEAN, SW_NORMALIZE_NO, vector,
-                                       config.hidden_size)
+    float *vector = malloc(config.embedding_size * sizeof *vector);
+    result = vector ? sw_encoder_embed(encoder, &batch, SW_POOLING_DEFAULT, SW_NORMALIZE_DEFAULT,
+                                       vector, config.embedding_size)
                     : -ENOMEM;
     free(vector);
     return result;

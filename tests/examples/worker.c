@@ -19,7 +19,7 @@ static int embed(sw_encoder *encoder, const char *sentence, float *vector, size_
             sw_tokenizer_encode(tokenizer, sentence, strlen(sentence), NULL, 0, &options, &text);
     batch.sequences = 1, batch.lengths = &text.count, batch.ids = text.ids;
     if (result == 0)
-        result = sw_encoder_embed(encoder, &batch, SW_POOLING_DEFAULT, SW_NORMALIZE_YES, vector,
+        result = sw_encoder_embed(encoder, &batch, SW_POOLING_DEFAULT, SW_NORMALIZE_DEFAULT, vector,
                                   capacity);
     sw_encoding_fini(&text);
     return result;
