@@ -236,42 +236,6 @@ struct sw_inference_stats {
 SW_API int sw_encoder_get_inference_stats(sw_encoder *encoder, struct sw_inference_stats *stats);
 SW_API void sw_encoder_reset_inference_stats(sw_encoder *encoder);
 
-/* What a watch looks at. */
-enum sw_hits {
-    SW_HITS_CACHE = 0, /* components found parsed in the component cache */
-    SW_HITS_ARENA = 1  /* components that were resident when their turn came */
-};
-
-struct sw_hit_rate {
-    size_t size; /* sizeof(struct sw_hit_rate), set by the library */
-    sw_encoder *encoder;
-    double rate; /* hits / uses */
-    uint64_t hits, uses;
-    uint32_t passes; /* that they were counted over */
-};
-
-struct sw_hit_rate_watch {
-    size_t size; /* sizeof(struct sw_hit_rate_watch) */
-    enum sw_hits hits;
-    uint32_t window; /* the latest passes that count; 0: 16; at most 1024 */
-    double
-        below; /* the callback is called when the rate over a full window is below this, 0 … 1 … */
-    double
-        recovered; /* … and not again until it has been at least this; 0, or less than below: below */
-    void (*fell)(void *context, const struct sw_hit_rate *rate);
-    void *context;
-};
-
-/* Has a callback called when the hit rate falls. It is called at the end of the pass in which it fell, on
- * the thread that ran it: the caller's own, or a thread of the executor, where it holds up the requests
- * behind it. The pass is over by then and no lock is held, so it may call anything on the handle (passes
- * too) but sw_encoder_close, and nothing that destroys the executor. One callback at a time runs per handle;
- * a window that fills while it runs is judged at the next pass.
- * watch NULL, or without fell: no more; when that returns, on another thread than the callback's, none is
- * running. One watch per handle: a new one takes the place of the old, with an empty window.
- * Errors: -EINVAL. */
-SW_API int sw_encoder_watch_hit_rate(sw_encoder *encoder, const struct sw_hit_rate_watch *watch);
-
 /* The model behind the handle, for the generic calls of client.h. Borrowed. */
 SW_API sw_model *sw_encoder_model(sw_encoder *encoder);
 

@@ -105,11 +105,7 @@ int swi_encoder_run(sw_encoder *encoder, const struct sw_encoder_request *reques
         return r;
     encoder->turns = (struct swi_hits){0};
     r = work(encoder, request);
-    struct swi_hits turns = encoder->turns;
-    (void)swi_encoder_leave(encoder, r, ret_error);
-    if (turns.uses)
-        swi_encoder_watch(encoder, turns);
-    return r;
+    return swi_encoder_leave(encoder, r, ret_error);
 }
 
 int sw_encoder_run(sw_encoder *encoder, const struct sw_encoder_request *request)

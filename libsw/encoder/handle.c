@@ -35,10 +35,7 @@ static int take_over(sw_encoder *encoder, struct swi_error *error)
         encoder->logits_capacity = 0;
         encoder->busy = false;
     }
-    if (encoder->telling && !pthread_equal(encoder->teller, pthread_self()))
-        encoder->telling = false;
-    (void)swi_condition_init(&encoder->told); /* anew: nobody waits on them in this process */
-    (void)swi_condition_init(&encoder->idle);
+    (void)swi_condition_init(&encoder->idle); /* anew: nobody waits on it in this process */
     encoder->process = swi_process();
     return 0;
 }

@@ -18,7 +18,6 @@
 #include "core/process.h"
 #include "encoder/description.h"
 #include "encoder/engine.h"
-#include "encoder/hit_rate.h"
 #include "executor/executor.h"
 
 enum { SWI_LATENCIES = 1024 };
@@ -28,18 +27,16 @@ struct swi_latencies {
     uint64_t ns[SWI_LATENCIES]; /* of pass p at p % SWI_LATENCIES */
 };
 
+/* Uses of components, and those that found what they needed. */
+struct swi_hits {
+    uint64_t hits, uses;
+};
+
 /* What one pass may do and how long. */
 struct swi_limits {
     uint64_t deadline_ns;     /* SWI_FOREVER: none but the client's */
     const int32_t *cancelled; /* NULL, or a word that becomes not 0 */
     uint32_t prefetch_count;  /* 0: prefetch nothing */
-};
-
-/* The callback on a falling hit rate. */
-struct swi_watch {
-    struct sw_hit_rate_watch asked;
-    struct swi_hit_window window;
-    uint64_t hits, misses; /* of the component cache, when they were last looked at */
 };
 
 /* A layer's weights as they were bound at `first`, the address of its first tensor. Of one
@@ -88,10 +85,6 @@ struct sw_encoder {
     struct swi_hits arena;           /* since the figures were reset */
     uint64_t past_hits, past_misses; /* of the component cache, when they were */
     sw_tokenizer *tokenizer;         /* NULL until asked for; set by who is busy */
-    struct swi_watch *watch;         /* NULL: nobody asked */
-    bool telling;                    /* the watch's callback is running … */
-    pthread_t teller;                /* … here */
-    pthread_cond_t told;             /* it has ended */
 };
 
 /* Busy, with no error and this call's limits. Errors, upon which it is not busy and *error says
@@ -165,15 +158,17 @@ int swi_encoder_take_request(const struct sw_encoder_request *given,
 struct swi_limits swi_encoder_limits(const sw_encoder *encoder,
                                      const struct sw_encoder_request *request);
 
-/* After a pass with these turns, no lock held: tells the watch where the hit rate has fallen. */
-void swi_encoder_watch(sw_encoder *encoder, struct swi_hits turns);
-void swi_encoder_watch_fini(sw_encoder *encoder);
-
 /* Where swchunk cuts the word table: block k of n begins at row vocab · k / n. */
 uint32_t swi_encoder_block_start(const sw_encoder *encoder, uint32_t block);
 /* The table of a leased block. */
 int swi_encoder_bind_block(sw_encoder *encoder, uint32_t block, const sw_component *component,
                            const struct swi_tensor_source *source, struct swi_table *ret);
+
+/* From 0 to 1; 0 without a use. */
+static inline double swi_hit_rate(struct swi_hits hits)
+{
+    return hits.uses ? (double)hits.hits / (double)hits.uses : 0;
+}
 
 void swi_latencies_add(struct swi_latencies *latencies, uint64_t ns, uint32_t tokens);
 void swi_latencies_get(const struct swi_latencies *latencies, struct sw_inference_stats *stats);

@@ -133,7 +133,6 @@ static int apply_options(sw_encoder *encoder, const struct sw_encoder_options *o
 static void destroy(sw_encoder *encoder)
 {
     swi_lane_close(&encoder->requests); /* first: what runs uses all the rest */
-    swi_encoder_watch_fini(encoder);
     swi_engine_destroy(encoder->engine);
     sw_tokenizer_destroy(encoder->tokenizer);
     if (encoder->model)
@@ -146,10 +145,8 @@ static void destroy(sw_encoder *encoder)
     if (encoder->process != swi_process()) {
         /* made anew: who waits on them is in the parent, and destroying would wait for them */
         (void)swi_condition_init(&encoder->idle);
-        (void)swi_condition_init(&encoder->told);
     }
     pthread_cond_destroy(&encoder->idle);
-    pthread_cond_destroy(&encoder->told);
     swi_fork_lock_fini(&encoder->notes);
     free(encoder);
 }
@@ -172,7 +169,6 @@ static int create(sw_client *client, const struct sw_encoder_options *options, s
         return r;
     }
     (void)swi_condition_init(&encoder->idle);
-    (void)swi_condition_init(&encoder->told);
     encoder->process = swi_process();
     encoder->client = client;
     encoder->lane = next_lane();

@@ -13,7 +13,7 @@
  *   get_cache_info()                     sw_encoder_get_cache_info         get_cache_info
  *   clear_cache()                        sw_encoder_clear_cache            clear_cache
  *   cache_size = n                       sw_encoder_set_cache_size, _bytes cache_size_setter
- *   callback on a low hit rate           sw_encoder_watch_hit_rate         low_hit_rate_callback
+ *   callback on a low hit rate           the rates of get_inference_stats  get_inference_stats
  *   retries with back-off                reconnects by themselves       retries_with_back_off
  *   (waits without limit)                a deadline on every wait       a_deadline_on_every_wait
  *   (makes weights up)                   an error                       never_made_up_weights
@@ -319,87 +319,6 @@ Test(ancestor, cache_size_setter)
     run(encoder);
     cr_expect_eq(cache_of(encoder).count, 1);
     sw_encoder_close(encoder);
-    stop_serving();
-}
-
-/* ---- the callback ---------------------------------------------------------------------------- */
-
-struct falls {
-    int calls;
-    double rate;
-    bool again; /* run a pass and enlarge the cache from within */
-};
-
-static void fell(void *context, const struct sw_hit_rate *rate)
-{
-    struct falls *falls = context;
-    falls->calls++;
-    falls->rate = rate->rate;
-    cr_expect_eq(rate->passes, 2);
-    if (falls->again) {
-        must(rate->encoder, sw_encoder_set_cache_size(rate->encoder, 10));
-        run(rate->encoder);
-    }
-}
-
-Test(ancestor, low_hit_rate_callback)
-{
-    serve_models(1, "4", "64M");
-    sw_encoder *encoder = open_model("m0", NULL);
-    struct falls falls = {0};
-    struct sw_hit_rate_watch watch = SW_INIT(struct sw_hit_rate_watch);
-    watch.window = 2;
-    watch.below = 0.5;
-    watch.recovered = 0.9;
-    watch.fell = fell;
-    watch.context = &falls;
-    run(encoder); /* cold, before anybody watches */
-    must(encoder, sw_encoder_watch_hit_rate(encoder, &watch));
-    run(encoder);
-    run(encoder);
-    cr_expect_eq(falls.calls, 0);
-    must(encoder, sw_encoder_set_cache_size(encoder, 1)); /* a scan through one place: no hit */
-    run(encoder);
-    cr_expect_eq(falls.calls, 0, "half of the window is not below half");
-    run(encoder);
-    cr_expect_eq(falls.calls, 1);
-    cr_expect_lt(falls.rate, 0.5);
-    for (int i = 0; i < 5; i++)
-        run(encoder);
-    cr_expect_eq(falls.calls, 1, "once, not at every pass");
-    must(encoder, sw_encoder_set_cache_size(encoder, 10));
-    for (int i = 0; i < 4; i++)
-        run(encoder);
-    must(encoder, sw_encoder_set_cache_size(encoder, 1));
-    falls.again = true;
-    run(encoder);
-    run(encoder);
-    cr_expect_eq(falls.calls, 2, "again after it had recovered");
-    falls.again = false;
-    must(encoder, sw_encoder_watch_hit_rate(encoder, NULL));
-    must(encoder, sw_encoder_set_cache_size(encoder, 0));
-    for (int i = 0; i < 4; i++)
-        run(encoder);
-    cr_expect_eq(falls.calls, 2, "nobody watches any more");
-    /* and what the arena lacks, whatever the component cache holds */
-    must(encoder, sw_encoder_set_cache_size(encoder, 10));
-    run(encoder);
-    watch.hits = SW_HITS_ARENA;
-    must(encoder, sw_encoder_watch_hit_rate(encoder, &watch));
-    for (int i = 0; i < 3; i++)
-        run(encoder);
-    cr_expect_eq(falls.calls, 2);
-    struct ask *ask = new_ask();
-    ask->request.no_prefetch = 1;
-    for (int i = 0; i < 2; i++) {
-        clear_arena();
-        must(encoder, sw_encoder_run(encoder, &ask->request));
-    }
-    cr_expect_eq(falls.calls, 3);
-    watch.below = 1.5;
-    expect_failure(encoder, sw_encoder_watch_hit_rate(encoder, &watch), -EINVAL, "0 to 1");
-    sw_encoder_close(encoder);
-    free(ask);
     stop_serving();
 }
 

@@ -32,7 +32,7 @@ static sw_executor *executor;
 static sw_encoder *shared;
 static float expected[MODELS][WIDTH];
 static _Atomic bool ending;
-static _Atomic uint64_t submitted, ended, succeeded, cancelled, expired, told;
+static _Atomic uint64_t submitted, ended, succeeded, cancelled, expired;
 
 static void clean_up(void)
 {
@@ -186,14 +186,6 @@ static void *collector(void *unused)
     return NULL;
 }
 
-static void fell(void *context, const struct sw_hit_rate *rate)
-{
-    (void)context;
-    struct sw_cache_info info = SW_INIT(struct sw_cache_info);
-    must("cache info", sw_encoder_get_cache_info(rate->encoder, &info));
-    told++;
-}
-
 static sw_encoder *open_model(int model)
 {
     struct sw_encoder_options options = SW_INIT(struct sw_encoder_options);
@@ -232,9 +224,8 @@ static void disturb(sw_encoder *encoder, unsigned *seed)
 {
     struct sw_inference_stats stats = SW_INIT(struct sw_inference_stats);
     struct sw_executor_stats figures = SW_INIT(struct sw_executor_stats);
-    struct sw_hit_rate_watch watch = SW_INIT(struct sw_hit_rate_watch);
     char text[64];
-    switch (rand_r(seed) % 7) {
+    switch (rand_r(seed) % 6) {
     case 0:
         must("stats", sw_encoder_get_inference_stats(encoder, &stats));
         break;
@@ -248,12 +239,6 @@ static void disturb(sw_encoder *encoder, unsigned *seed)
         sw_encoder_reset_inference_stats(encoder);
         break;
     case 4:
-        watch.window = 2;
-        watch.below = 0.9;
-        watch.fell = fell;
-        must("watch", sw_encoder_watch_hit_rate(encoder, rand_r(seed) % 2 ? &watch : NULL));
-        break;
-    case 5:
         must("figures", sw_executor_get_stats(executor, &figures));
         break;
     default:
@@ -377,11 +362,9 @@ int main(int argc, char **argv)
         destroy_in_flight();
     sw_client_close(client);
     clean_up();
-    printf(
-        "submit-stress: %llu requests ended: %llu well, %llu cancelled, %llu expired; %llu calls "
-        "of the watch\n",
-        (unsigned long long)ended, (unsigned long long)succeeded, (unsigned long long)cancelled,
-        (unsigned long long)expired, (unsigned long long)told);
+    printf("submit-stress: %llu requests ended: %llu well, %llu cancelled, %llu expired\n",
+           (unsigned long long)ended, (unsigned long long)succeeded, (unsigned long long)cancelled,
+           (unsigned long long)expired);
     if (!succeeded || !cancelled) {
         fprintf(stderr, "submit-stress: nothing was on trial\n");
         return 1;
