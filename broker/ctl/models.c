@@ -18,8 +18,8 @@ static void print_names(const json_t *models)
 
 static bool names_only;
 
-/* Where a model's chunks are: "disk", "redis", "disk, redis". A model without files whose manifest is no
- * longer in the Redis is "redis?". */
+/* Where a model's chunks are: "disk", "redis", "disk, redis". A model without files whose manifest
+ * is no longer in the Redis is "redis?". */
 static void show_where(struct ctl_table *table, const json_t *row)
 {
     const char *origin = ctl_text_of(row, "origin");

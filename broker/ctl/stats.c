@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* swctl stats: the broker's figures, for people by their table (stats/stats.h), or for Prometheus. */
+/* swctl stats: the broker's figures, for people by their table (stats/stats.h), or for
+ * Prometheus. */
 #include "stats/stats.h"
 
 #include <stdio.h>

@@ -39,8 +39,9 @@ static int ask_all(const struct ctl_call *call, struct ctl_peer *peer, json_t *r
     return exit_code;
 }
 
-/* Appends the names of all models to targets, also of those with a problem, so that the broker reports
- * them. Refuses models that do not fit the cache together: the last would evict the first. */
+/* Appends the names of all models to targets, also of those with a problem, so that the broker
+ * reports them. Refuses models that do not fit the cache together: the last would evict the
+ * first. */
 static int list_all(const struct ctl_call *call, struct ctl_peer *peer, json_t *targets)
 {
     json_t *replies[2] = {NULL, NULL};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* sw-exporter: the broker's metrics over HTTP, for Prometheus. A program of its own, so that neither the daemon
- * nor swctl speaks HTTP. */
+/* sw-exporter: the broker's metrics over HTTP, for Prometheus. A program of its own, so that
+ * neither the daemon nor swctl speaks HTTP. */
 #include "cli/options.h"
 #include "core/program.h"
 #include "core/socket.h"

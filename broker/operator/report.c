@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the broker says about itself, as JSON. */
+/* Answers of the reading verbs, as JSON. */
 #include "operator/report.h"
 
 #include <stdio.h>
@@ -49,8 +49,8 @@ static uint64_t count_hits(const struct control *control)
     return hits;
 }
 
-/* Clients under root or the broker's own uid can write what they map, whatever the descriptor's
- * mode says. */
+/* Clients that run as root or as the broker's user can write what they map, whatever the
+ * descriptor's mode. */
 static void describe_isolation(const struct control *control, char *text, size_t size)
 {
     uint32_t shared = 0, root = 0;
@@ -178,7 +178,7 @@ json_t *report_models(struct control *control)
 
 /* ---- clients --------------------------------------------------------------------------------- */
 
-/* Where the client's passes are, as it says: what is written in its page is shown, not believed. */
+/* Where the client's passes are, according to its page, which is not trusted. */
 static json_t *describe_cursors(const struct session *session)
 {
     const struct swi_index *index = cache_index(session->sessions->cache);

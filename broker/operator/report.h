@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the broker says about itself, as JSON. Each returns a new reference, or NULL when memory is
- * out. */
+/* Answers of the reading verbs, as JSON. Each returns a new reference, or NULL: out of memory. */
 #ifndef SWB_OPERATOR_REPORT_H
 #define SWB_OPERATOR_REPORT_H
 
@@ -15,7 +14,7 @@ json_t *report_chunks(struct control *control, const char *model, const char *co
 json_t *report_models(struct control *control);
 json_t *report_clients(struct control *control);
 
-/* {KEY:value} more; out of memory leaves it out. */
+/* Adds {KEY:value}; left out if memory is out. */
 void report_put(json_t *object, const char *key, uint64_t value);
 /* {"ok":false,"code":…,"error":"…"} */
 json_t *report_failure(int code, const char *message);

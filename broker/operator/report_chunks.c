@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the broker says about chunks: where they are, who holds them, when they are needed. */
+/* The answer to ls: where chunks are, which clients pin them, when they are needed. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,7 +49,7 @@ static struct holds collect(const struct control *control)
     return holds;
 }
 
-/* The first hold of this chunk, or where it would be. */
+/* The index of the first hold of this chunk, or where it would be. */
 static size_t find(const struct holds *holds, uint32_t id)
 {
     size_t low = 0, high = holds->count;

@@ -103,7 +103,8 @@ static bool is_first_of_family(size_t at)
     return true;
 }
 
-/* All series of the family of one figure, the first in the table: a family's series stand together. */
+/* All series of the family of one figure, the first in the table: a family's series stand
+ * together. */
 static void put_family(FILE *out, const json_t *answer, size_t first, const char *section_help)
 {
     const struct stats_figure *figure = &stats_figures[first];

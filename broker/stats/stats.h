@@ -59,9 +59,9 @@ struct stats_figure {
     const char *label; /* for people, below the section's label */
     enum stats_kind kind;
     const char *metric; /* without "swbroker_", with labels; NULL: none */
-    const char
-        *help; /* one sentence: the metric's help, and what the manual says. Of a section: the help
-                         * of the metrics with labels in it, else NULL */
+    /* One sentence: the metric's help, and the text of the manual. Of a section: the help of the
+     * metrics with labels in it; NULL: their own. */
+    const char *help;
     size_t from; /* offset in struct stats; of a section also STATS_ALWAYS */
     /* STATS_STATE: what the value may begin with, separated by '|'. Its metric is the index. */
     const char *states;
@@ -73,12 +73,14 @@ struct stats_figure {
 extern const struct stats_figure stats_figures[];
 extern const size_t stats_figure_count;
 
-/* The broker's answer: {"ok":true, KEY:VALUE...}. A histogram is {"le_us":[...], "count":[..., and one more],
- * "sum_us":N}, where each count is that of its bucket alone. A section that does not exist is left out at the
- * top and null in an object. Returns a new reference, or NULL: out of memory. */
+/* The broker's answer: {"ok":true, KEY:VALUE...}. A histogram is {"le_us":[...], "count":[..., and
+ * one more], "sum_us":N}, where each count is that of its bucket alone. A section that does not
+ * exist is left out at the top and null in an object. Returns a new reference, or NULL: out of
+ * memory. */
 json_t *stats_report(const struct stats *stats);
 
-/* What the answer holds of a figure, borrowed; NULL: an older broker, or there is no such section. */
+/* What the answer holds of a figure, borrowed; NULL: an older broker, or there is no such
+ * section. */
 const json_t *stats_find(const json_t *answer, const struct stats_figure *figure);
 
 /* The index of a state's value among figure->states; -1: unknown. */

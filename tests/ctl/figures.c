@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The table of figures, and what is made from it: the answer to stats, swctl's table, the manual. */
+/* The table of figures, against the answer to stats, the output of swctl stats and the manual. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,7 +65,7 @@ Test(figures, sections_that_do_not_exist_are_left_out_or_null)
     json_decref(answer);
 }
 
-Test(figures, names_that_are_not_utf8_are_told_all_the_same)
+Test(figures, bytes_that_are_not_utf8_are_replaced)
 {
     struct stats stats = {.chunks_dir = "/srv/\xff"};
     json_t *answer = stats_report(&stats);
@@ -95,7 +95,7 @@ Test(figures, swctl_prints_each_figure)
 
 /* ---- the manual ------------------------------------------------------------------------------ */
 
-/* ".It Li KEY", with " Pq Li METRIC" when it is one, and the help's line; quotes as mdoc has them. */
+/* ".It Li KEY", " Pq Li METRIC" if there is one, and the help; quotes as mdoc writes them. */
 static const char *entry(const struct stats_figure *figure)
 {
     char metric[256] = "";

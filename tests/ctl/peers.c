@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* swctl before peers that are no broker, and its bash completion before names of every kind. */
+/* swctl with peers that are not a broker; its completion, its doctor and its tables. */
 #include <criterion/criterion.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -18,14 +18,14 @@ TestSuite(swctl_peers, .timeout = 120);
 
 enum manner {
     GARBAGE,    /* random bytes */
-    SILENT,     /* takes everything, says nothing */
+    SILENT,     /* reads everything, sends nothing */
     HANGS_UP,   /* closes at once */
-    NO_JSON,    /* a well-formed packet with no JSON in it */
-    NO_OBJECT,  /* JSON that is no object */
-    DEEP,       /* JSON nested without end */
+    NO_JSON,    /* a well-formed packet without JSON */
+    NO_OBJECT,  /* JSON that is not an object */
+    DEEP,       /* deeply nested JSON */
     PROGRESSES, /* nothing but progress */
-    NEVER_ENDS, /* parts, and always one more */
-    STEERS,     /* a failure whose sentence would clear the screen */
+    NEVER_ENDS, /* parts without end */
+    STEERS,     /* a failure whose message would clear the screen */
     MANNERS
 };
 
@@ -118,7 +118,7 @@ static pid_t start_peer(const char *path, enum manner manner)
     return pid;
 }
 
-Test(swctl_peers, none_of_them_harms_swctl)
+Test(swctl_peers, survives_them)
 {
     static const char *const verbs[] = {"ping", "stats", "ls", "warm", "warm", "verify", "watch"};
     for (int manner = 0; manner < MANNERS; manner++) {
@@ -145,7 +145,7 @@ Test(swctl_peers, none_of_them_harms_swctl)
     }
 }
 
-Test(swctl_peers, json_escapes_what_steers_and_loses_nothing)
+Test(swctl_peers, json_escapes_terminal_controls_and_loses_nothing)
 {
     const char *path = sup_path("peer");
     pid_t pid = start_peer(path, STEERS);
@@ -164,7 +164,7 @@ Test(swctl_peers, json_escapes_what_steers_and_loses_nothing)
     (void)sup_wait(pid, 10000);
 }
 
-Test(swctl_peers, says_what_is_at_the_path_and_what_is_missing)
+Test(swctl_peers, names_what_is_wrong_with_a_command_line)
 {
     const char *file = sup_path("file");
     sup_write_text(file, "");
@@ -184,7 +184,7 @@ Test(swctl_peers, says_what_is_at_the_path_and_what_is_missing)
 
 /* ---- completion ------------------------------------------------------------------------------ */
 
-/* What bash offers for a line, as bash asks: one candidate a line. */
+/* What bash offers for a command line: one candidate per line. */
 static char *complete(const char *words)
 {
     const char *script = sup_format("source '%s/broker/deploy/completion/swctl.bash'\n"
@@ -198,7 +198,7 @@ static char *complete(const char *words)
     return sup_run_ok(SUP_ARGS("/bin/bash", "--norc", "-uc", script));
 }
 
-Test(swctl_peers, completes_what_is_there)
+Test(swctl_peers, completes_commands_options_and_names)
 {
     const char *models = sup_path("models");
     sup_mkdir(models);
@@ -226,7 +226,7 @@ Test(swctl_peers, completes_what_is_there)
 
 /* ---- doctor ---------------------------------------------------------------------------------- */
 
-/* One check's result and what it found. */
+/* One check of doctor --json. */
 static const json_t *check_of(const json_t *reply, const char *name)
 {
     size_t i;
@@ -260,7 +260,7 @@ static json_t *examine(const char *const argv[], int exit_code)
     return reply;
 }
 
-Test(swctl_peers, doctor_looks_at_a_machine_without_a_broker)
+Test(swctl_peers, doctor_checks_a_machine_without_a_broker)
 {
     const char *models = sup_path("models"), *nobody = sup_path("nobody");
     sup_mkdir(models);
@@ -273,7 +273,7 @@ Test(swctl_peers, doctor_looks_at_a_machine_without_a_broker)
     expect_check(reply, "/dev/shm", "ok");
     expect_check(reply, "chunks dir", "ok");
     json_decref(reply);
-    /* what cannot fit, and what anybody may write, fails */
+    /* a cache that does not fit and a file that anyone can write fail */
     cr_assert_eq(chmod(sup_format("%s/tiny/layer_0.safetensors", models), 0666), 0);
     reply = examine(SUP_ARGS("swctl", "--socket", nobody, "--json", "doctor", "--chunks-dir",
                              models, "--cache-size", "900T"),
@@ -285,7 +285,7 @@ Test(swctl_peers, doctor_looks_at_a_machine_without_a_broker)
     cr_assert_eq(sup_run(SUP_ARGS("swctl", "doctor", "--cache-size", "x")).exit_code, 2);
 }
 
-Test(swctl_peers, doctor_looks_at_a_broker)
+Test(swctl_peers, doctor_checks_a_broker)
 {
     const char *models = sup_path("models");
     sup_mkdir(models);
@@ -303,7 +303,7 @@ Test(swctl_peers, doctor_looks_at_a_broker)
     const char *table = sup_run(SUP_ARGS("swctl", "doctor")).out;
     cr_assert_not_null(strstr(table, "io_uring"), "%s", table);
     cr_assert_null(strchr(table, '\033'));
-    /* a chunk that cannot be read, and a socket for everybody */
+    /* a chunk that cannot be read, and a socket that anyone can use */
     cr_assert_eq(truncate(sup_format("%s/tiny/layer_0.safetensors", models), 100), 0);
     cr_assert_eq(sup_run(SUP_ARGS("swctl", "warm", "tiny")).exit_code, 1);
     cr_assert_eq(chmod(broker.socket, 0666), 0);
@@ -318,13 +318,13 @@ Test(swctl_peers, doctor_looks_at_a_broker)
 
 /* ---- tables ---------------------------------------------------------------------------------- */
 
-Test(swctl_peers, aligns_names_of_any_script_and_strips_what_steers)
+Test(swctl_peers, aligns_names_of_any_script_and_strips_terminal_controls)
 {
     const char *models = sup_path("models");
     sup_mkdir(models);
     (void)sup_synth(models, "ascii", SUP_ARGS("--layers", "1"));
     (void)sup_synth(models, "\xe4\xbd\xa0\xe5\xa5\xbd", SUP_ARGS("--layers", "1"));
-    /* swchunk makes no such name, others may */
+    /* swchunk refuses such a name, other tools may not */
     sup_copy_tree(sup_format("%s/ascii", models), sup_format("%s/\033[31mred", models));
     struct sup_broker broker = sup_broker_start(models, "32", NULL);
     const char *text = sup_run_ok(SUP_ARGS("swctl", "models"));

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What an operator does with swctl on a real broker: pins, verification, warm-ups, listings,
- * traces. */
+/* swctl on a real broker: pins, verification, warm-ups, listings, traces. */
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <fcntl.h>
@@ -21,7 +20,7 @@ static void start(void)
     sup_mkdir(models);
     (void)sup_synth(models, "one", SUP_ARGS("--layers", "4", "--seed", "1"));
     (void)sup_synth(models, "two", SUP_ARGS("--layers", "2", "--seed", "2"));
-    /* holders of nearly the whole cache are not to be revoked */
+    /* no revocation for clients that pin nearly the whole cache */
     broker = sup_broker_start(models, "32", SUP_ARGS("--max-pinned", "32M"));
 }
 
@@ -104,10 +103,10 @@ Test(swctl_verbs, a_pin_loads_and_keeps)
     expect_words(expect_exit(1, SUP_ARGS("swctl", "unpin", "one")).err, "not pinned");
 }
 
-Test(swctl_verbs, pins_outlast_pressure)
+Test(swctl_verbs, pins_survive_pressure)
 {
     (void)sup_run_ok(SUP_ARGS("swctl", "pin", "one"));
-    for (int i = 0; i < 3; i++) { /* 32 MB hold one model and a half of these */
+    for (int i = 0; i < 3; i++) { /* one and a half of these fit 32 MB */
         const char *name = sup_format("big%d", i);
         (void)sup_synth(models, name, SUP_ARGS("--layers", "6"));
         (void)sup_run_ok(SUP_ARGS("swctl", "warm", name));
@@ -135,7 +134,7 @@ Test(swctl_verbs, pins_cannot_take_all_of_the_arena)
     (void)sup_run_ok(SUP_ARGS("swctl", "resize", "16"));
 }
 
-Test(swctl_verbs, a_resize_moves_what_is_pinned)
+Test(swctl_verbs, a_resize_moves_pinned_chunks)
 {
     (void)sup_run_ok(SUP_ARGS("swctl", "warm", "one", "two"));
     (void)sup_run_ok(SUP_ARGS("swctl", "pin", "two/layer_1"));
@@ -163,7 +162,7 @@ Test(swctl_verbs, pins_follow_a_model_to_its_new_revision_and_end_with_it)
     cr_assert_eq(number(reply, "replaced"), 1);
     cr_assert_eq(number(reply, "pins_ended"), 0);
     json_decref(reply);
-    char target[] = "two/layer_2"; /* new in this revision, and the model is pinned as a whole */
+    char target[] = "two/layer_2"; /* new in this revision of the pinned model */
     cr_assert(sup_until(is_resident, target, 20000));
     row = chunk("two/layer_0");
     cr_assert_neq(number(row, "revision"), revision);
@@ -177,7 +176,7 @@ Test(swctl_verbs, pins_follow_a_model_to_its_new_revision_and_end_with_it)
     cr_assert_eq(sup_stat(&broker, "pinned_bytes"), 0);
 }
 
-Test(swctl_verbs, a_pin_of_what_cannot_be_loaded_is_taken_back)
+Test(swctl_verbs, a_pin_that_cannot_be_loaded_is_taken_back)
 {
     const char *path = sup_format("%s/two/layer_1.safetensors", models);
     cr_assert_eq(truncate(path, 4096), 0);
@@ -187,7 +186,7 @@ Test(swctl_verbs, a_pin_of_what_cannot_be_loaded_is_taken_back)
 
 /* ---- verify ---------------------------------------------------------------------------------- */
 
-/* The broker's own descriptor of the arena: same user, so it opens for writing. */
+/* Opens the broker's descriptor of the arena for writing, as the same user may. */
 static int open_arena(void)
 {
     const char *folder = sup_format("/proc/%d/fd", (int)broker.pid);
@@ -218,7 +217,7 @@ static void damage(const char *target)
     close(fd);
 }
 
-Test(swctl_verbs, verify_finds_nothing_where_nothing_is)
+Test(swctl_verbs, verify_finds_intact_chunks_intact)
 {
     (void)sup_run_ok(SUP_ARGS("swctl", "warm", "one", "two"));
     json_t *reply = sup_swctl(&broker, SUP_ARGS("verify"));
@@ -286,8 +285,8 @@ static json_t *receive_control(struct raw *raw)
     return json_loadb(text, size, 0, NULL);
 }
 
-/* verify, and what evicts or replaces, which the broker finds at the same time: it hashes a MiB a
- * turn. The answer of verify. */
+/* Sends verify and another request at the same time; the broker hashes 1 MiB per turn. Returns the
+ * answer to verify. */
 static json_t *verify_while(struct raw *raw, const char *other)
 {
     cr_assert_eq(kill(broker.pid, SIGSTOP), 0);
@@ -316,7 +315,7 @@ static size_t count_left(const json_t *reply, const char *model, const char *rea
     return count;
 }
 
-Test(swctl_verbs, verify_names_what_it_passes_over_and_why)
+Test(swctl_verbs, verify_lists_skipped_chunks_with_reasons)
 {
     struct raw raw = raw_connect(&broker);
     (void)sup_run_ok(SUP_ARGS("swctl", "warm", "one"));
@@ -327,7 +326,7 @@ Test(swctl_verbs, verify_names_what_it_passes_over_and_why)
     cr_assert_eq(number(reply, "chunks_verified") + left, 6);
     cr_assert_eq(count_left(reply, "one", "evicted"), (size_t)left);
     json_decref(reply);
-    /* a revision that goes takes its chunks' names along, and their ids may be others' then */
+    /* a removed revision takes the names of its chunks along, and their ids may be reused */
     (void)sup_run_ok(SUP_ARGS("swctl", "warm", "one"));
     sup_remove_tree(sup_format("%s/one", models));
     reply = verify_while(&raw, "{\"verb\":\"reload\"}");
@@ -363,7 +362,7 @@ Test(swctl_verbs, warms_several_and_all)
     cr_assert_eq(sup_stat(&broker, "chunks_resident"), 2);
     (void)sup_run_ok(SUP_ARGS("swctl", "warm", "--all"));
     cr_assert_eq(sup_stat(&broker, "chunks_resident"), 10);
-    /* one that fails does not keep the others from loading */
+    /* one that fails does not stop the others */
     (void)sup_run_ok(SUP_ARGS("swctl", "clear"));
     (void)expect_exit(1, SUP_ARGS("swctl", "warm", "nobody", "two"));
     cr_assert_eq(sup_stat(&broker, "chunks_resident"), 4);
@@ -398,7 +397,7 @@ static bool waits(void *unused)
 
 Test(swctl_verbs, a_cancelled_warm_up_leaves_nothing_queued)
 {
-    /* every byte of the cache is pinned, so what is asked for stays in the queue */
+    /* every byte of the cache is pinned, so requests stay queued */
     struct raw holder = raw_attach(&broker, "holder");
     (void)sup_run_ok(SUP_ARGS("swctl", "resize", "8"));
     struct raw_model model = raw_open(&holder, "one");
@@ -413,13 +412,13 @@ Test(swctl_verbs, a_cancelled_warm_up_leaves_nothing_queued)
     for (int i = 0; i < 1000 && sup_stat(&broker, "queued") > 0; i++)
         sup_sleep_ms(5);
     cr_assert_eq(sup_stat(&broker, "queued"), 0);
-    /* the same for a pin, which is taken back too */
+    /* the same for a pin, which is taken back */
     (void)sup_run_ok(SUP_ARGS("swctl", "resize", "16"));
     (void)sup_run_ok(SUP_ARGS("swctl", "clear"));
     for (uint32_t i = 0; i < 3; i++)
         (void)raw_pin(&holder, &model, raw_find(&model, sup_format("layer_%u", i)));
     for (int i = 0; i < 2000 && sup_stat(&broker, "chunks_resident") < 4; i++)
-        sup_sleep_ms(5); /* else the pin's chunk finds the room that is meant for these */
+        sup_sleep_ms(5); /* otherwise the pin's chunk would take their place */
     pid = sup_spawn(SUP_ARGS("swctl", "pin", "two/embeddings"), NULL, err);
     cr_assert(sup_until(waits, NULL, 10000));
     cr_assert_eq(sup_stat(&broker, "operator_pinned_chunks"), 1);
@@ -465,7 +464,7 @@ Test(swctl_verbs, ls_filters_sorts_and_names_holders)
     (void)expect_exit(1, SUP_ARGS("swctl", "ls", "one/nothing"));
     cr_assert_str_eq(sup_run_ok(SUP_ARGS("swctl", "models", "--names")), "one\ntwo\n");
     raw_close(&raw);
-    /* hits of a client that has left still count */
+    /* hits of a departed client still count */
     row = chunk("one/layer_2");
     cr_assert_geq(number(row, "hits"), 2);
     json_decref(row);
@@ -490,7 +489,7 @@ static bool foresees(void *context)
     return known;
 }
 
-Test(swctl_verbs, ls_and_clients_tell_where_a_pass_is)
+Test(swctl_verbs, ls_and_clients_show_where_a_pass_is)
 {
     struct raw raw = raw_attach(&broker, "worker");
     struct raw_model model = raw_open(&raw, "one");

@@ -118,7 +118,7 @@ Test(swctl_watch, is_legible_with_40_chunks_and_8_clients)
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }
 
-Test(swctl_watch, says_what_it_cannot_do)
+Test(swctl_watch, refuses_wrong_options_and_pipes)
 {
     struct sup_result result = sup_run(SUP_ARGS("swctl", "watch"));
     cr_assert_eq(result.exit_code, 2);
@@ -260,7 +260,8 @@ static struct terminal open_terminal(const char *socket)
     return terminal;
 }
 
-/* Reads for a while; more is seen from the end of what was looked for. */
+/* Reads until the text shows up, and forgets the output up to its end. False: it does not in
+ * time. */
 static bool shows(struct terminal *terminal, const char *word, int timeout_ms)
 {
     for (int waited_ms = 0;; waited_ms += 50) {
@@ -294,7 +295,7 @@ static tcflag_t modes(const struct terminal *terminal)
 
 #define LEAVE "\033[?1049l"
 
-Test(swctl_watch, gives_the_terminal_back_however_it_ends)
+Test(swctl_watch, restores_the_terminal_however_it_ends)
 {
     const char *models = sup_path("models");
     sup_mkdir(models);

@@ -29,7 +29,7 @@ static void stop(void)
 
 /* ---- the text -------------------------------------------------------------------------------- */
 
-/* The value of one sample, given as it stands in its line up to the space. */
+/* The value of a sample; series is its line up to the space. */
 static double sample(const char *text, const char *series)
 {
     const char *at = strstr(text, sup_format("\n%s ", series));
@@ -45,7 +45,7 @@ static const char *scrape(void)
     return sup_run_ok(SUP_ARGS("swctl", "stats", "--format=prometheus"));
 }
 
-Test(metrics, the_text_says_what_stats_say)
+Test(metrics, the_text_agrees_with_stats)
 {
     start("16");
     (void)sup_run_ok(SUP_ARGS("swctl", "warm", "tiny"));
@@ -94,7 +94,7 @@ Test(metrics, the_text_says_what_stats_say)
     stop();
 }
 
-/* Buckets are cumulated, and the last holds all. */
+/* Buckets are cumulative, and the last holds all. */
 Test(metrics, a_histogram_grows_along_its_bounds)
 {
     start("16");
@@ -118,7 +118,7 @@ Test(metrics, a_histogram_grows_along_its_bounds)
     stop();
 }
 
-Test(metrics, labels_are_escaped_and_what_is_unknown_left_out)
+Test(metrics, labels_are_escaped_and_unknown_figures_left_out)
 {
     json_t *stats = json_pack("{s:b, s:s, s:s, s:I, s:f}", "ok", 1, "version", "a\"b\\c\nd",
                               "policy", "", "hits", (json_int_t)1 << 60, "uptime_s", 1.5);
@@ -177,7 +177,7 @@ Test(metrics, evictions_are_counted_by_their_reason)
     (void)sup_run_ok(SUP_ARGS("swctl", "warm", "tiny"));
     cr_assert_eq(evicted("capacity"), 0);
     cr_assert_eq(evicted("replaced"), 0);
-    /* another revision: the old one's chunks leave with its last user, and it has none */
+    /* another revision: the chunks of the old one leave with its last user, here at once */
     sup_remove_tree(sup_path("models/tiny"));
     (void)sup_synth(sup_path("models"), "tiny",
                     SUP_ARGS("--layers", "4", "--hidden", "256", "--heads", "4", "--vocab-size",
@@ -202,7 +202,7 @@ Test(metrics, a_chunk_that_makes_room_counts_as_capacity)
     stop();
 }
 
-Test(metrics, a_prefetch_that_nobody_used_is_wasted)
+Test(metrics, an_unused_prefetch_is_wasted)
 {
     start("16");
     struct raw raw = raw_attach(&broker, "guesser");

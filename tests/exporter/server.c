@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* sw-exporter before scrapers of every kind, and without a broker. */
+/* sw-exporter with good and bad HTTP clients, and without a broker. */
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <netinet/in.h>
@@ -71,7 +71,7 @@ static int dial(void)
     return fd;
 }
 
-/* One request as it is, and everything that comes back. */
+/* Sends one request verbatim; returns everything that comes back. */
 static const char *ask(const char *request)
 {
     static char answer[1 << 18];
@@ -153,7 +153,7 @@ Test(exporter, outlives_the_broker)
     stop_export();
 }
 
-/* A peer that turns every connection away with words that would clear a screen. */
+/* A peer that refuses every connection with text that would clear a screen. */
 static pid_t start_rude_peer(const char *path)
 {
     static const char words[] = "\033[2J\xc2\x9b"
@@ -199,7 +199,7 @@ Test(exporter, prints_no_terminal_controls)
     (void)sup_wait(pid, 10000);
 }
 
-Test(exporter, survives_bad_company)
+Test(exporter, survives_bad_clients)
 {
     start();
     export_metrics("127.0.0.1:0");
@@ -226,7 +226,7 @@ Test(exporter, survives_bad_company)
     (void)send(fd, "GET /", 5, MSG_NOSIGNAL);
     (void)send(fd, endless, sizeof endless, MSG_NOSIGNAL);
     close(fd);
-    /* more connections than it takes, none of which says anything */
+    /* more connections than it accepts, all silent */
     int idle[40];
     for (int i = 0; i < 40; i++)
         idle[i] = dial();

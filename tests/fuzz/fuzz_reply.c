@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* A broker's answer, as swctl prints it: any JSON under any command comes out as lines of text that cannot
- * control a terminal. The input is the command's name, a line end, a byte whose bits give options, and the
- * answer. */
+/* A broker's answer, as swctl prints it: any JSON under any command comes out as lines of text that
+ * cannot control a terminal. The input is the command's name, a line end, a byte whose bits give
+ * options, and the answer. */
 #include <jansson.h>
 #include <string.h>
 

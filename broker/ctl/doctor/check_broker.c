@@ -188,8 +188,8 @@ void ctl_check_chunks(const struct ctl_subject *subject, struct ctl_check *check
                       subject->chunks_dir);
 }
 
-/* Opens a chunk file of the directory, or of a model in it, with O_DIRECT. Returns the descriptor, -1 with
- * errno, or -2 if there is no chunk file. */
+/* Opens a chunk file of the directory, or of a model in it, with O_DIRECT. Returns the descriptor,
+ * -1 with errno, or -2 if there is no chunk file. */
 static int open_chunk(int at, const char *name, unsigned depth)
 {
     int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -151,8 +151,8 @@ void ctl_check_shm(const struct ctl_subject *subject, struct ctl_check *check)
                       options);
 }
 
-/* Tries what the broker does with a shared object of one huge page. Returns 0, an errno, or -1 if there is
- * no memory to try it with. */
+/* Tries what the broker does with a shared object of one huge page. Returns 0, an errno, or -1 if
+ * there is no memory to try it with. */
 static int probe_collapse(void)
 {
     char name[64];
@@ -254,8 +254,8 @@ void ctl_check_cgroup(const struct ctl_subject *subject, struct ctl_check *check
         ctl_check_set(check, CTL_CHECK_OK, NULL, "%.200s is %s", where, limit_text);
 }
 
-/* The hard limit on a resource, of the broker or of this process; UINT64_MAX: none. False: it cannot be
- * read. */
+/* The hard limit on a resource, of the broker or of this process; UINT64_MAX: none. False: it
+ * cannot be read. */
 static bool hard_limit(const struct ctl_subject *subject, const char *name, uint64_t *ret)
 {
     char path[64], text[128], soft[32], hard[32];

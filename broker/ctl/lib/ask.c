@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Requests to the broker. The peer at the socket is not trusted to be a broker: its answers are bounded in
- * size and time, and checked before use. */
+/* Requests to the broker. The peer at the socket is not trusted to be a broker: its answers are
+ * bounded in size and time, and checked before use. */
 #include "ctl/lib/ask.h"
 
 #include <errno.h>

@@ -26,10 +26,10 @@ struct ctl_listener {
     void (*progress)(struct ctl_listener *listener, const json_t *progress);
 };
 
-/* Sends a request and waits for the whole answer, timeout_ms at most (0: without limit). With a listener,
- * which may be NULL, the request asks for progress. Returns 0 with *ret (a new reference; an object with a
- * boolean "ok"), or a negative code: of the connection, which must then be closed, or the code with which
- * the broker refused it. */
+/* Sends a request and waits for the whole answer, timeout_ms at most (0: without limit). With a
+ * listener, which may be NULL, the request asks for progress. Returns 0 with *ret (a new reference;
+ * an object with a boolean "ok"), or a negative code: of the connection, which must then be closed,
+ * or the code with which the broker refused it. */
 int ctl_ask(struct ctl_peer *peer, json_t *request, int timeout_ms, struct ctl_listener *listener,
             json_t **ret, struct swi_error *error);
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* A command of swctl as data, and what commands have in common.
  *
- * Each command is one file of ctl/ with one struct ctl_verb; ctl/verbs.c lists them. ctl/main.c reads
- * the command line and makes the help from these. Most commands ask the broker one question: prepare
- * puts operands and options into the request, show prints the answer. A command that does more has a
- * run.
+ * Each command is one file of ctl/ with one struct ctl_verb; ctl/verbs.c lists them. ctl/main.c
+ * reads the command line and makes the help from these. Most commands ask the broker one question:
+ * prepare puts operands and options into the request, show prints the answer. A command that does
+ * more has a run.
  */
 #ifndef SWB_CTL_LIB_CALL_H
 #define SWB_CTL_LIB_CALL_H
@@ -37,8 +37,8 @@ struct ctl_verb {
     const char *help;                 /* one line of swctl --help, in the imperative */
     const char *more;                 /* more lines of swctl COMMAND --help; NULL: none */
     const struct cli_option *options; /* into static variables; NULL: none */
-    /* Puts operands and options into the request {"verb":NAME}; NULL: there are none. Returns 0, or the
-     * exit code after an error message. */
+    /* Puts operands and options into the request {"verb":NAME}; NULL: there are none. Returns 0, or
+     * the exit code after an error message. */
     int (*prepare)(const struct ctl_call *call, json_t *request);
     /* Prints an answer that is "ok", for people. */
     void (*show)(const struct ctl_call *call, const json_t *reply);
@@ -65,15 +65,16 @@ int ctl_no_answer(const struct swi_error *error);
 
 /* Asks once and prints the answer. Returns the exit code. */
 int ctl_run(const struct ctl_call *call);
-/* Asks, with a line of progress on a terminal, led by name; Ctrl-C and SIGTERM end the wait. Returns the
- * exit code, after an error message if it is not CTL_DONE; *ret is then untouched, and the connection of
- * no more use. */
+/* Asks, with a line of progress on a terminal, led by name; Ctrl-C and SIGTERM end the wait.
+ * Returns the exit code, after an error message if it is not CTL_DONE; *ret is then untouched, and
+ * the connection of no more use. */
 int ctl_ask_with_progress(const struct ctl_call *call, struct ctl_peer *peer, json_t *request,
                           const char *name, json_t **ret);
-/* Prints a reply as JSON or by the command's show, and a failure's message on standard error. Returns the
- * exit code. */
+/* Prints a reply as JSON or by the command's show, and a failure's message on standard error.
+ * Returns the exit code. */
 int ctl_print(const struct ctl_call *call, json_t *reply);
-/* Of that, only the failure's message, after what it is about unless that is NULL. Returns the exit code. */
+/* Of that, only the failure's message, after what it is about unless that is NULL. Returns the exit
+ * code. */
 int ctl_judge(const struct ctl_call *call, const char *about, const json_t *reply);
 
 #define CTL_TARGET "MODEL[/COMPONENT]"

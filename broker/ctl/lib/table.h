@@ -11,8 +11,8 @@ enum ctl_tone { CTL_PLAIN, CTL_GOOD, CTL_BUSY, CTL_BAD, CTL_FAINT };
 
 struct ctl_table;
 
-/* headers: separated by '|', one per column; a leading '>' aligns the column to the right. Nothing is
- * printed before ctl_table_print, which also frees the table. Out of memory ends the program. */
+/* headers: separated by '|', one per column; a leading '>' aligns the column to the right. Nothing
+ * is printed before ctl_table_print, which also frees the table. Out of memory ends the program. */
 struct ctl_table *ctl_table_create(const char *headers);
 void ctl_table_cell(struct ctl_table *table, enum ctl_tone tone, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -108,8 +108,8 @@ void ctl_json_clean(json_t *value)
     }
 }
 
-/* jansson has escaped control characters below a space; those left are its own line ends. Other harmful
- * characters only occur in strings, where they can be escaped. */
+/* jansson has escaped control characters below a space; those left are its own line ends. Other
+ * harmful characters only occur in strings, where they can be escaped. */
 static bool is_escaped(utf8proc_int32_t point)
 {
     return point >= 0x7f && is_harmful(point);

@@ -14,8 +14,8 @@
 #define BAR_COLUMNS  16
 #define LEGEND_WIDTH 26u
 
-/* A hit rate below the first warns if there are more uses per second than the second, as the alert rule
- * SwbrokerHitRateLow does: few uses say nothing about a rate. */
+/* A hit rate below the first warns if there are more uses per second than the second, as the alert
+ * rule SwbrokerHitRateLow does: few uses say nothing about a rate. */
 #define LOW_HIT_RATE      0.5
 #define LOW_HIT_RATE_USES 1.0
 

@@ -21,13 +21,14 @@ void ctl_screen_destroy(struct ctl_screen *screen);
 unsigned ctl_screen_rows(const struct ctl_screen *screen);
 unsigned ctl_screen_columns(const struct ctl_screen *screen);
 
-/* Writes UTF-8 text at a place, cut at the right edge; outside the screen it does nothing. Returns the
- * column after the text. */
+/* Writes UTF-8 text at a place, cut at the right edge; outside the screen it does nothing. Returns
+ * the column after the text. */
 unsigned ctl_screen_put(struct ctl_screen *screen, unsigned row, unsigned column, unsigned tone,
                         const char *format, ...) __attribute__((format(printf, 5, 6)));
 
-/* The whole screen as text, to be freed, without trailing blanks. For a terminal each row is followed by
- * "erase to the end of the line", and with colour tones are SGR sequences. NULL: out of memory. */
+/* The whole screen as text, to be freed, without trailing blanks. For a terminal each row is
+ * followed by "erase to the end of the line", and with colour tones are SGR sequences. NULL: out of
+ * memory. */
 char *ctl_screen_text(const struct ctl_screen *screen, bool terminal, bool colour);
 
 #endif

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* swctl watch: ask the broker at an interval, and draw its answers (ctl/watch/frame.h) on the terminal.
+/* swctl watch: ask the broker at an interval, and draw its answers (ctl/watch/frame.h) on the
+ * terminal.
  *
- * The terminal is restored however this ends: by q, by a signal, by a crash. While the broker is away
- * the last frame stays, and it is tried again.
+ * The terminal is restored however this ends: by q, by a signal, by a crash. While the broker is
+ * away the last frame stays, and it is tried again.
  */
 #include "ctl/watch/watch.h"
 
@@ -196,7 +197,8 @@ static char *draw(struct size size, const struct answers *now, const struct answ
     return text;
 }
 
-/* Writes all of text, however slow the terminal is. False: the terminal is gone, or a signal came. */
+/* Writes all of text, however slow the terminal is. False: the terminal is gone, or a signal
+ * came. */
 static bool show(const char *text)
 {
     const char *const parts[] = {"\033[H", text};
