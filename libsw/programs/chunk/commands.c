@@ -57,7 +57,8 @@ int command_build(struct source *source, const char *verb, const char *out,
     struct swi_error error = {0};
     struct progress progress = {0};
     struct plan plan = {0};
-    int result = plan_make(&source->description.config, &source->features, options->format, &plan, &error);
+    int result =
+        plan_make(&source->description.config, &source->features, options->format, &plan, &error);
     if (result == 0)
         result = source_check(source, &plan, drop_extra, &error);
     if (result == 0)
