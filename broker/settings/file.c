@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* The configuration file. inih splits lines into sections, keys and values; which of them exist and
- * what they may hold is the table's.
+/* The configuration file. inih splits lines into sections, keys and values; the table says which of
+ * them exist and what they accept.
  *
- * inih is told of lines by next_line, which counts them for messages, takes indentation away (inih
- * would go on with the key before it) and bounds what is read. */
+ * inih gets its lines from next_line, which counts them for messages, removes indentation (inih would
+ * continue the previous key) and bounds the input. */
 #include "settings/settings.h"
 
 #include <errno.h>
@@ -19,7 +19,7 @@ struct reader {
     const char *path;
     unsigned line;
     struct swi_error *error;
-    bool failed; /* error holds the first thing that is wrong */
+    bool failed; /* error holds the first mistake */
 };
 
 #define FAIL(reader, ...)                                                                          \
@@ -54,18 +54,17 @@ static const char *list_sections(char *text, size_t size)
     return text;
 }
 
-/* inih calls nobody for a section without keys, where the mistake may be the key's section. */
+/* inih reports no section without keys, but its name may be the mistake. */
 static void check_section(struct reader *reader, const char *line)
 {
     const char *end = strchr(line, ']');
     char sections[128];
     if (end && !known_section(line + 1, (size_t)(end - line - 1)))
-        FAIL(reader, "there is no section %.*s; there are %s", (int)(end - line + 1), line,
+        FAIL(reader, "unknown section %.*s; the sections are %s", (int)(end - line + 1), line,
              list_sections(sections, sizeof sections));
 }
 
-/* The rest of a line into buffer, without its newline and indentation. False: the file has ended.
- */
+/* Reads a line without its newline and indentation. False at the end of the file, or on failure. */
 static bool take_line(struct reader *reader, char *buffer, size_t size)
 {
     size_t length = 0;
@@ -73,15 +72,16 @@ static bool take_line(struct reader *reader, char *buffer, size_t size)
     while ((c = getc(reader->stream)) != EOF && c != '\n') {
         bool comment = length > 0 && (buffer[0] == ';' || buffer[0] == '#');
         if (c == 0x7f || (c < 0x20 && c != '\t' && c != '\r')) {
-            FAIL(reader, "the line holds a control character: this is no text file");
+            FAIL(reader,
+                 "the line contains a control character; a configuration file is plain text");
             return false;
         }
         if (comment || (length == 0 && (c == ' ' || c == '\t')))
             continue;
         if (length + 2 > size) {
             FAIL(reader,
-                 "the line is longer than %zu bytes; use the flag or variable for what "
-                 "needs more",
+                 "the line is longer than %zu bytes; use the flag or the variable for a longer "
+                 "value",
                  size - 2);
             return false;
         }
@@ -89,7 +89,7 @@ static bool take_line(struct reader *reader, char *buffer, size_t size)
     }
     buffer[length] = 0;
     if (ferror(reader->stream)) {
-        FAIL(reader, "cannot read on: %s", sw_strerror(-errno));
+        FAIL(reader, "cannot read further: %s", sw_strerror(-errno));
         return false;
     }
     return c != EOF || length > 0;
@@ -101,7 +101,7 @@ static char *next_line(char *buffer, int size, void *context)
     if (reader->failed)
         return NULL;
     if (reader->line++ >= LINES_MAX) {
-        FAIL(reader, "more than %u lines are no configuration", LINES_MAX);
+        FAIL(reader, "the file has more than %u lines", LINES_MAX);
         return NULL;
     }
     if (!take_line(reader, buffer, (size_t)size))
@@ -111,7 +111,7 @@ static char *next_line(char *buffer, int size, void *context)
     return reader->failed ? NULL : buffer;
 }
 
-/* inih's convention: 0 is an error. */
+/* Returns 0 on failure, as inih expects. */
 static int take_key(void *context, const char *section, const char *name, const char *value)
 {
     struct reader *reader = context;
@@ -120,7 +120,7 @@ static int take_key(void *context, const char *section, const char *name, const 
     char sections[128];
     int found = settings_find(name);
     if (found < 0) {
-        FAIL(reader, "there is no setting \"%.60s\"; swbrokerd --help lists them", name);
+        FAIL(reader, "unknown setting '%.60s'; see swbrokerd --help", name);
         return 0;
     }
     const struct setting *setting = &settings_table[found];
@@ -130,12 +130,13 @@ static int take_key(void *context, const char *section, const char *name, const 
             FAIL(reader, "%s belongs in section [%s], not in [%.60s]", name, setting->section,
                  section);
         else
-            FAIL(reader, "%s stands before the first section; it belongs in [%s] (there are %s)",
+            FAIL(reader,
+                 "%s comes before the first section; it belongs in [%s] (the sections are %s)",
                  name, setting->section, list_sections(sections, sizeof sections));
         return 0;
     }
     if (known->origin == SETTINGS_FROM_FILE) {
-        FAIL(reader, "%s was given in line %u already", name, known->line);
+        FAIL(reader, "%s was already set in line %u", name, known->line);
         return 0;
     }
     reader->failed = settings_set(reader->settings, (size_t)found, value, SETTINGS_FROM_FILE,

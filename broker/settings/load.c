@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The four sources, in the order of their strength. */
+/* Reads the four sources, weakest first. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +16,7 @@ struct flags {
     const char *values[SETTINGS_MAX]; /* NULL: not given; the last one counts */
     const char *config;
     bool check;
+    char help[SETTINGS_MAX][512];
 };
 
 /* --log-level debug, wherever it stands among other levels. */
@@ -27,23 +28,25 @@ static bool take_verbose(const char *value, void *place)
     return true;
 }
 
-/* The program's options: the table of settings and a few that are not settings. */
+/* The program's options: the table of settings, and a few that are not settings. */
 static void list_options(struct flags *flags, struct cli_option *ret)
 {
     size_t i = 0;
-    for (; i < settings_count; i++)
+    for (; i < settings_count; i++) {
+        settings_help(&settings_table[i], flags->help[i], sizeof flags->help[i]);
         ret[i] = (struct cli_option){settings_table[i].name, settings_table[i].argument,
-                                     settings_table[i].help, .text = &flags->values[i]};
+                                     flags->help[i], .text = &flags->values[i]};
+    }
     ret[i++] = (struct cli_option){"verbose", NULL, "the same as --log-level debug",
                                    .take = take_verbose, .place = flags};
     ret[i++] = (struct cli_option){
         "config", "FILE",
-        "settings for what no flag and no variable gives (default:\n" SETTINGS_FILE
-        " where that exists)",
+        "read settings from FILE; flags and variables override it\n(default: " SETTINGS_FILE
+        ", if it exists)",
         .text = &flags->config};
-    ret[i++] = (struct cli_option){
-        "check-config", NULL, "print the settings in force and where each comes from, and exit",
-        .flag = &flags->check};
+    ret[i++] = (struct cli_option){"check-config", NULL,
+                                   "print the effective settings and their origins, and exit",
+                                   .flag = &flags->check};
     ret[i] = (struct cli_option){0};
 }
 #define OTHERS 4 /* the last row included */
@@ -53,13 +56,11 @@ static struct cli_command program_with(const struct cli_option *options)
     return (struct cli_command){
         .program = "swbrokerd",
         .about =
-            "Keep one verified copy of model weights in shared memory for every worker of this\n"
-            "machine. --chunks-dir or --models says which. Runs in the foreground until SIGTERM "
-            "or\n"
-            "SIGINT; SIGHUP reads the settings again and looks through DIR again.",
-        .more = "Each setting --NAME VALUE may also be given as $SWBROKERD_NAME, in capitals and "
-                "with _\n"
-                "for -, or as NAME = VALUE in its section of the file; see swbrokerd.conf(5).",
+            "Keep one verified copy of model weights in shared memory, for all workers on this\n"
+            "machine. Needs --chunks-dir or --models. Runs in the foreground until SIGTERM or\n"
+            "SIGINT; SIGHUP reloads the settings and scans DIR again.",
+        .more = "Instead of --NAME VALUE, set $SWBROKERD_NAME, in capitals and with _ for -, or\n"
+                "NAME = VALUE in its section of the file; see swbrokerd.conf(5).",
         .options = options};
 }
 
@@ -104,7 +105,7 @@ static int set_defaults(struct settings *settings, struct swi_error *error)
     return result;
 }
 
-/* An empty variable is one that is not set. */
+/* An empty variable counts as unset. */
 static const char *variable(const char *name)
 {
     const char *value = getenv(name);
@@ -123,7 +124,7 @@ static int read_environment(struct settings *settings, struct swi_error *error)
     return result;
 }
 
-/* One that is misspelt would be ignored in silence. */
+/* A misspelt variable would be ignored silently. */
 static int refuse_unknown_variables(struct swi_error *error)
 {
     for (char **entry = environ; entry && *entry; entry++) {
@@ -138,7 +139,7 @@ static int refuse_unknown_variables(struct swi_error *error)
                     strncmp(name, *entry, length) == 0;
         if (!known)
             return swi_fail(error, -EINVAL,
-                            "$%.*s is no setting of swbrokerd; unset it, or see swbrokerd --help",
+                            "unknown variable $%.*s; unset it, or see swbrokerd --help",
                             (int)(length < 100 ? length : 100), *entry);
     }
     return 0;
@@ -154,7 +155,7 @@ static int read_flag_values(struct settings *settings, const struct flags *flags
     return result;
 }
 
-/* Address space only, so that generosity is cheap; but a bound on what a mistyped resize can do. */
+/* This costs address space only; it bounds what a mistyped resize can do. */
 static uint64_t default_maximum(uint64_t cache_bytes)
 {
     struct sysinfo info;
@@ -163,7 +164,7 @@ static uint64_t default_maximum(uint64_t cache_bytes)
     return maximum > cache_bytes ? maximum : cache_bytes;
 }
 
-/* What no single setting can tell. */
+/* Checks what concerns more than one setting. */
 static int check_together(struct settings *settings, struct swi_error *error)
 {
     struct broker_options *options = &settings->options;
@@ -171,8 +172,8 @@ static int check_together(struct settings *settings, struct swi_error *error)
         if (settings_table[i].required && !settings->values[i].text && !options->models)
             return swi_fail(
                 error, -EINVAL,
-                "--%s is missing: give it as a flag or as %s in the [%s] section of %s; "
-                "see swbrokerd --help",
+                "--%s is missing: pass it as a flag, or set %s in section [%s] of %s; see "
+                "swbrokerd --help",
                 settings_table[i].name, settings_table[i].name, settings_table[i].section,
                 settings->file ? settings->file : SETTINGS_FILE);
     if (!options->max_cache_bytes)

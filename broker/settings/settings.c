@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The table of settings, and how their values are read. */
+/* The table of settings, and the functions that parse their values. */
 #include "settings/settings.h"
 
 #include <ctype.h>
@@ -8,23 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/options.h"
 #include "core/layout.h"
 #include "core/size.h"
 #include "core/socket.h"
 
-/* ---- values ---------------------------------------------------------------------------------- */
+#define HELP_WIDTH 68u
+#define SHOWN_MAX  100000u /* --help omits ranges beyond this */
 
-/* Whole and digits only: no sign, no space. */
-static bool read_number(const char *text, int base, uint64_t *ret)
-{
-    char *end;
-    errno = 0;
-    unsigned long long value = strtoull(text, &end, base);
-    if (!isdigit((unsigned char)text[0]) || *end || errno)
-        return false;
-    *ret = value;
-    return true;
-}
+/* ---- values ---------------------------------------------------------------------------------- */
 
 static bool parse_text(const struct setting *setting, const char *text, void *member)
 {
@@ -45,8 +37,7 @@ static bool parse_size(const struct setting *setting, const char *text, void *me
 static bool parse_number(const struct setting *setting, const char *text, void *member)
 {
     uint64_t number = 0;
-    if (text &&
-        (!read_number(text, 10, &number) || number < setting->least || number > setting->most))
+    if (text && !cli_number(text, setting->least, setting->most, &number))
         return false;
     *(uint32_t *)member = (uint32_t)number;
     return true;
@@ -62,8 +53,11 @@ static bool parse_idle(const struct setting *setting, const char *text, void *me
 
 static bool parse_mode(const struct setting *setting, const char *text, void *member)
 {
-    uint64_t mode = 0;
-    if (text && (!read_number(text, 8, &mode) || mode > setting->most))
+    unsigned long mode = 0;
+    char *end = NULL;
+    if (text)
+        mode = strtoul(text, &end, 8);
+    if (text && (!isdigit((unsigned char)text[0]) || *end || mode > setting->most))
         return false;
     *(mode_t *)member = (mode_t)mode;
     return true;
@@ -71,20 +65,18 @@ static bool parse_mode(const struct setting *setting, const char *text, void *me
 
 static bool parse_choice(const struct setting *setting, const char *text, void *member)
 {
-    for (unsigned i = 0; text && setting->choices[i]; i++) {
-        if (strcmp(text, setting->choices[i]) == 0) {
-            memcpy(member, &i, sizeof i); /* the enumerations have no negative members */
-            return true;
-        }
-    }
-    return false;
+    int choice = text ? cli_choice(setting->choices, text) : -1;
+    if (choice < 0)
+        return false;
+    memcpy(member, &choice, sizeof choice); /* the enumerations have no negative members */
+    return true;
 }
 
 static bool parse_group(const struct setting *setting, const char *text, void *member)
 {
     gid_t gid = OPTIONS_NO_GROUP;
     uint64_t number;
-    if (text && read_number(text, 10, &number) && number < OPTIONS_NO_GROUP) {
+    if (text && cli_number(text, 0, OPTIONS_NO_GROUP - 1, &number)) {
         gid = (gid_t)number;
     } else if (text) {
         const struct group *group = getgrnam(text);
@@ -109,99 +101,90 @@ _Static_assert(POLICY_NEXT_USE == 1 && LOADER_THREADS == 2 && REDIS_WRITE_ONLY =
                "the choices are in the order of their enumerations");
 
 #define INTO(member) .offset = offsetof(struct broker_options, member)
-#define A_SIZE       "a size, such as 512, 512M or 2G"
 #define A_GROUP      "the name or number of a group that exists"
 
 const struct setting settings_table[] = {
     {"catalog", "chunks-dir", .argument = "DIR", .parse = parse_text, INTO(chunks_dir),
      .expected = "a directory", .required = true,
-     .help = "a model's directory as swchunk wrote it, or a folder of them"},
+     .help = "a model's directory written by swchunk, or a folder of them"},
     {"catalog", "models", .argument = "NAME,...", .parse = parse_text, INTO(models),
      .expected = "model names, separated by commas", .otherwise = "none",
-     .help = "serve these from the Redis where DIR does not have them; without DIR,\n"
-             "nothing else"},
+     .help = "serve these models from Redis if DIR does not have them;\n"
+             "without DIR, serve only these"},
     {"cache", "cache-size", .argument = "SIZE", .parse = parse_size, INTO(cache_bytes),
-     .least = 1 << 20, .expected = "a size of at least 1 MB, such as 512, 512M or 2G",
-     .fallback = "1G", .help = "memory for weights: MB, or with a unit (512M, 2G); default 1G"},
+     .least = 1 << 20, .fallback = "1G",
+     .help = "memory for weights, in MB or with a unit, such as 512M or 2G"},
     {"cache", "max-cache-size", .argument = "SIZE", .parse = parse_size, INTO(max_cache_bytes),
-     .expected = A_SIZE, .otherwise = "four times the cache size, at most the machine's memory",
-     .help = "what swctl resize may grow it to; default four times the cache size,\n"
-             "at most this machine's memory"},
+     .otherwise = "four times the cache size, at most the machine's memory",
+     .help = "upper limit for swctl resize"},
     {"cache", "policy", .argument = "POLICY", .parse = parse_choice, INTO(policy),
-     .choices = policies, .expected = "lru or next-use", .fallback = "next-use",
-     .help = "lru, or next-use (default): evict what is needed furthest in the future"},
+     .choices = policies, .fallback = "next-use",
+     .help = "evict the least recently used chunk, or the one needed furthest\n"
+             "in the future"},
     {"cache", "io-engine", .argument = "ENGINE", .parse = parse_choice, INTO(engine),
-     .choices = engines, .expected = "auto, uring or threads", .fallback = "auto",
-     .help = "uring, threads, or auto (default): uring where the kernel allows it"},
+     .choices = engines, .fallback = "auto",
+     .help = "read files with io_uring or with threads; auto takes io_uring\n"
+             "where the kernel allows it"},
     {"cache", "trace", .argument = "FILE", .parse = parse_text, INTO(trace_path),
      .expected = "a file to write", .otherwise = "none",
      .help = "write every use of a chunk to FILE, for swbench policy"},
     {"socket", "socket", .environment = "SW_SOCKET", .argument = "PATH", .parse = parse_text,
      INTO(socket_path), .expected = "a path", .fallback = SWI_DEFAULT_SOCKET,
-     .help = "default $SW_SOCKET, else " SWI_DEFAULT_SOCKET},
+     .help = "listen on this socket; its variable is $SW_SOCKET"},
     {"socket", "socket-mode", .argument = "MODE", .parse = parse_mode, INTO(socket_mode),
      .most = 0777, .expected = "an octal mode, such as 0660", .fallback = "0660",
-     .help = "permissions of the socket, octal; default 0660"},
+     .help = "permissions of the socket, in octal"},
     {"socket", "socket-group", .argument = "GROUP", .parse = parse_group, INTO(socket_gid),
      .expected = A_GROUP, .otherwise = "the broker's own group",
-     .help = "group of the socket: its members may use the cache and the reading verbs\n"
-             "of swctl; default the broker's own group"},
+     .help = "group of the socket, whose members may use the cache and the\n"
+             "reading commands of swctl"},
     {"socket", "admin-group", .argument = "GROUP", .parse = parse_group, INTO(admin_gid),
      .expected = A_GROUP, .otherwise = "none",
-     .help = "whose members may change things with swctl, beside root and the\n"
-             "broker's own user; default none"},
+     .help = "group whose members may make changes with swctl, besides root\n"
+             "and the broker's own user"},
     {"clients", "max-sessions", .argument = "N", .parse = parse_number, INTO(max_sessions),
-     .least = 1, .most = SWI_SESSIONS, .expected = "a number from 1 to 1024", .fallback = "256",
-     .help = "clients at once, 1 to 1024; default 256"},
+     .least = 1, .most = SWI_SESSIONS, .fallback = "256",
+     .help = "how many clients may connect at once"},
     {"clients", "max-pinned", .argument = "SIZE", .parse = parse_size, INTO(max_pinned_bytes),
-     .expected = A_SIZE, .otherwise = "half of the cache",
-     .help = "what one client may pin before its leases are revoked; default half\n"
-             "of the cache"},
+     .otherwise = "half of the cache",
+     .help = "how much one client may pin before its leases are revoked"},
     {"clients", "exit-when-idle", .argument = "SECONDS", .parse = parse_idle, INTO(idle_s),
-     .most = OPTIONS_IDLE_MAX_S, .expected = "a number of seconds up to 86400",
-     .otherwise = "never", .help = "end when the last client has been gone for so long"},
+     .most = OPTIONS_IDLE_MAX_S, .otherwise = "never",
+     .help = "exit when no client has been connected for this long"},
     {"redis", "redis-url", .environment = "SW_REDIS_URL", .argument = "URL", .parse = parse_text,
      INTO(redis.url), .expected = "a URL", .otherwise = "none", .secret = true,
-     .help =
-         "share chunks with other hosts through a Redis: redis://HOST:PORT/DB,\n"
-         "rediss://... (TLS), unix:///PATH; default $SW_REDIS_URL (a password on the command line\n"
-         "shows in ps)"},
+     .help = "share chunks with other hosts through Redis: redis://HOST:PORT/DB,\n"
+             "rediss://... (TLS) or unix:///PATH; put a URL with a password into\n"
+             "$SW_REDIS_URL, since ps shows command lines"},
     {"redis", "redis-mode", .argument = "MODE", .parse = parse_choice, INTO(redis.mode),
-     .choices = redis_mode_names, .expected = "read-write, read-only or write-only",
-     .fallback = "read-write", .help = "read-write (default), read-only or write-only"},
+     .choices = redis_mode_names, .fallback = "read-write",
+     .help = "read from Redis, write to it, or both"},
     {"redis", "redis-order", .argument = "ORDER", .parse = parse_choice, INTO(redis.order),
-     .choices = redis_order_names, .expected = "local-first or redis-first",
-     .fallback = "local-first",
-     .help = "local-first (default): Redis serves what the files cannot;\n"
-             "redis-first: files serve what Redis cannot"},
+     .choices = redis_order_names, .fallback = "local-first",
+     .help = "try the chunk's file first, or Redis"},
     {"redis", "redis-timeout", .argument = "MS", .parse = parse_number, INTO(redis.timeout_ms),
-     .least = 1, .most = OPTIONS_REDIS_TIMEOUT_MS_MAX, .expected = "milliseconds from 1 to 60000",
-     .fallback = "500", .help = "for one answer; default 500"},
+     .least = 1, .most = OPTIONS_REDIS_TIMEOUT_MS_MAX, .fallback = "500",
+     .help = "how long to wait for one answer"},
     {"redis", "redis-ttl", .argument = "SECONDS", .parse = parse_number, INTO(redis.ttl_s),
-     .most = OPTIONS_REDIS_TTL_S_MAX, .expected = "seconds, or 0", .fallback = "0",
-     .help = "how long what is written stays; default 0: as long as Redis keeps it"},
+     .most = OPTIONS_REDIS_TTL_S_MAX, .fallback = "0",
+     .help = "how long written keys stay; 0: as long as Redis keeps them"},
     {"redis", "redis-prefix", .argument = "PREFIX", .parse = parse_text, INTO(redis.prefix),
-     .expected = "a prefix", .fallback = "sw", .help = "of every key; default sw"},
+     .expected = "a prefix", .fallback = "sw", .help = "prefix of every key"},
     {"redis", "redis-ca", .argument = "FILE", .parse = parse_text, INTO(redis.ca),
      .expected = "a file of certificates", .otherwise = "the machine's authorities",
-     .help = "certificates of whom to trust with rediss://; default the machine's\n"
-             "authorities"},
+     .help = "certificates to trust for rediss://"},
     {"redis", "redis-cert", .argument = "FILE", .parse = parse_text, INTO(redis.cert),
      .expected = "a file with a certificate", .otherwise = "none",
-     .help = "the broker's own certificate, for a Redis that asks for one; default none"},
+     .help = "the broker's certificate, for a Redis that requires one"},
     {"redis", "redis-key", .argument = "FILE", .parse = parse_text, INTO(redis.key),
      .expected = "a file with a key", .otherwise = "none",
-     .help = "the key of that certificate, without a passphrase"},
+     .help = "key of that certificate, without a passphrase"},
     {"log", "log-level", .argument = "LEVEL", .parse = parse_choice, INTO(log_level),
-     .choices = levels, .expected = "error, warning, info or debug", .fallback = "info",
-     .help = "error, warning, info (default) or debug, which tells of every client\n"
-             "and model"},
+     .choices = levels, .fallback = "info",
+     .help = "least urgent lines to log; debug logs every client and model"},
 };
 const size_t settings_count = sizeof settings_table / sizeof settings_table[0];
 _Static_assert(sizeof settings_table / sizeof settings_table[0] <= SETTINGS_MAX, "");
-_Static_assert(SWI_SESSIONS == 1024 && OPTIONS_REDIS_TIMEOUT_MS_MAX == 60000 &&
-                   OPTIONS_IDLE_MAX_S == 86400,
-               "the help says so");
 
 int settings_find(const char *name)
 {
@@ -211,7 +194,7 @@ int settings_find(const char *name)
     return -1;
 }
 
-/* ---- setting, telling ------------------------------------------------------------------------ */
+/* ---- values and their origins ---------------------------------------------------------------- */
 
 const char *settings_variable(size_t index, char *text, size_t size)
 {
@@ -247,6 +230,45 @@ void settings_where(const struct settings *settings, size_t index, char *text, s
     }
 }
 
+const char *settings_expected(const struct setting *setting, char *text, size_t size)
+{
+    unsigned unused;
+    uint64_t unused_bytes;
+    struct cli_option option = {.expected = setting->expected,
+                                .choices = setting->choices,
+                                .choice = setting->choices ? &unused : NULL,
+                                .bytes = setting->parse == parse_size ? &unused_bytes : NULL,
+                                .least = setting->least,
+                                .most = setting->most};
+    const char *expected = cli_expected(&option, text, size);
+    if (!option.bytes || setting->least == 0)
+        return expected;
+    char least[32];
+    swi_size_format(setting->least, least, sizeof least);
+    (void)snprintf(text, size, "%s, at least %s", expected, least);
+    return text;
+}
+
+void settings_help(const struct setting *setting, char *text, size_t size)
+{
+    bool listed = setting->choices || (setting->parse == parse_number && setting->most < SHOWN_MAX);
+    const char *fallback = setting->fallback ? setting->fallback : setting->otherwise;
+    char expected[128] = "", notes[256];
+    if (fallback && !setting->fallback && strcmp(fallback, "none") == 0)
+        fallback = NULL;
+    (void)snprintf(notes, sizeof notes, "%s%s%s%s",
+                   listed ? settings_expected(setting, expected, sizeof expected) : "",
+                   listed && fallback ? "; " : "", fallback ? "default: " : "",
+                   fallback ? fallback : "");
+    const char *last = strrchr(setting->help, '\n');
+    size_t width = strlen(last ? last + 1 : setting->help) + strlen(notes) + 3;
+    if (notes[0])
+        (void)snprintf(text, size, "%s%s(%s)", setting->help, width > HELP_WIDTH ? "\n" : " ",
+                       notes);
+    else
+        (void)snprintf(text, size, "%s", setting->help);
+}
+
 int settings_set(struct settings *settings, size_t index, const char *text,
                  enum settings_origin origin, unsigned line, struct swi_error *error)
 {
@@ -261,7 +283,9 @@ int settings_set(struct settings *settings, size_t index, const char *text,
         return 0;
     char where[256];
     settings_where(settings, index, where, sizeof where);
-    return swi_fail(error, -EINVAL, "%s takes %s, not \"%.100s\"", where, setting->expected,
+    char expected[128];
+    return swi_fail(error, -EINVAL, "%s takes %s, not \"%.100s\"", where,
+                    settings_expected(setting, expected, sizeof expected),
                     !copy             ? ""
                     : setting->secret ? "..."
                                       : copy);

@@ -78,8 +78,7 @@ static bool take_value(const struct cli_option *option, const char *value)
     return true;
 }
 
-/* What a value may be, for the message. */
-static const char *expected(const struct cli_option *option, char *text, size_t size)
+const char *cli_expected(const struct cli_option *option, char *text, size_t size)
 {
     if (option->expected)
         return option->expected;
@@ -218,7 +217,7 @@ static enum cli_outcome take_option(const struct cli_command *command, struct ro
     if (take_value(option, optarg))
         return CLI_RUN;
     (void)swi_fail(error, -EINVAL, "--%s takes %s, not '%.100s'%s", option->name,
-                   expected(option, text, sizeof text), optarg, tail);
+                   cli_expected(option, text, sizeof text), optarg, tail);
     return CLI_WRONG;
 }
 

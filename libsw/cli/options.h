@@ -87,6 +87,8 @@ void cli_complain(const char *who, const char *format, ...) __attribute__((forma
 bool cli_number(const char *text, uint64_t least, uint64_t most, uint64_t *ret);
 /* The index of a name in a list that ends with NULL, or -1. */
 int cli_choice(const char *const *choices, const char *name);
+/* What an option accepts, for messages: "a number from 1 to 8", "lru or next-use". May use text. */
+const char *cli_expected(const struct cli_option *option, char *text, size_t size);
 /* The choice nearest to a mistyped name, or NULL when none is near. */
 const char *cli_nearest(const char *const *choices, const char *name);
 
