@@ -7,10 +7,10 @@
 
 static void show(const struct ctl_call *call, const json_t *reply)
 {
-    (void)call;
     unsigned long long chunks = ctl_count_of(reply, "chunks"),
                        pinned = ctl_count_of(reply, "pinned_chunks"),
                        by_operator = ctl_count_of(reply, "operator_pinned_chunks");
+    ctl_print_target(call);
     (void)printf("evicted %llu chunk%s (%s)", chunks, ctl_plural(chunks),
                  ctl_size_of(reply, "bytes"));
     if (pinned)
@@ -22,9 +22,9 @@ static void show(const struct ctl_call *call, const json_t *reply)
 
 const struct ctl_verb ctl_verb_clear = {
     .name = "clear",
-    .operands = "[" CTL_TARGET "]",
-    .most = 1,
+    .operands = "[" CTL_TARGET "...]",
+    .most = CTL_OPERANDS,
     .help = "evict chunks that are not pinned",
-    .more = "Without an operand: all of them. Pinned chunks stay, and the answer says how many.",
-    .prepare = ctl_prepare_target,
+    .more = "Without operands: all of them. Pinned chunks stay, and the answer says how many.",
+    .targets = "cleared",
     .show = show};

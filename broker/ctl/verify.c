@@ -65,13 +65,13 @@ static void show(const struct ctl_call *call, const json_t *reply)
 
 const struct ctl_verb ctl_verb_verify = {
     .name = "verify",
-    .operands = "[" CTL_TARGET "]",
-    .most = 1,
+    .operands = "[" CTL_TARGET "...]",
+    .most = CTL_OPERANDS,
     .help = "hash resident chunks again",
     .more =
-        "Without an operand: all of them. A chunk that does not match is withdrawn: clients that\n"
+        "Without operands: all of them. A chunk that does not match is withdrawn: clients that\n"
         "hold it are revoked, and it is read again from its file. The exit status is then 1.",
-    .prepare = ctl_prepare_target,
+    .targets = "verified",
     .show = show,
     .patient = true,
     .progress = "verifying",

@@ -431,6 +431,39 @@ Test(swctl_verbs, a_cancelled_warm_up_leaves_nothing_queued)
     raw_close(&holder);
 }
 
+/* ---- several targets ------------------------------------------------------------------------- */
+
+/* The list of answers to a command with several targets. */
+static void expect_answers(const char *const argv[], const char *key, size_t count)
+{
+    json_t *reply = sup_swctl(&broker, argv);
+    cr_assert_eq(json_array_size(json_object_get(reply, key)), count, "%s", argv[0]);
+    json_decref(reply);
+}
+
+Test(swctl_verbs, pin_verify_clear_and_unpin_take_several_targets)
+{
+    expect_answers(SUP_ARGS("pin", "one/layer_0", "two/layer_1"), "pinned", 2);
+    cr_assert_eq(sup_stat(&broker, "operator_pinned_chunks"), 2);
+    (void)sup_run_ok(SUP_ARGS("swctl", "warm", "one", "two"));
+    expect_answers(SUP_ARGS("verify", "one/layer_0", "one/layer_1", "two"), "verified", 3);
+    const char *text = sup_run_ok(SUP_ARGS("swctl", "clear", "one", "two/layer_0"));
+    expect_words(text, "one: evicted 5 chunks");
+    expect_words(text, "two/layer_0: evicted 1 chunk ");
+    cr_assert_eq(sup_stat(&broker, "chunks_resident"), 1 + 3);
+    /* a wrong word anywhere, and nothing is done */
+    (void)expect_exit(2, SUP_ARGS("swctl", "unpin", "one", "two/"));
+    cr_assert_eq(sup_stat(&broker, "operator_pinned_chunks"), 2);
+    /* one that fails does not stop the others */
+    struct sup_result result = expect_exit(1, SUP_ARGS("swctl", "unpin", "nobody", "one", "two"));
+    expect_words(result.err, "unpin: nobody: ");
+    expect_words(result.out, "two: unpinned 1 chunk");
+    cr_assert_eq(sup_stat(&broker, "operator_pinned_chunks"), 0);
+    json_t *single = sup_swctl(&broker, SUP_ARGS("clear", "two"));
+    cr_assert_eq(number(single, "chunks"), 3);
+    json_decref(single);
+}
+
 /* ---- ls -------------------------------------------------------------------------------------- */
 
 Test(swctl_verbs, ls_filters_sorts_and_names_holders)

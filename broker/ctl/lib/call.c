@@ -24,14 +24,14 @@ int ctl_no_answer(const struct swi_error *error)
     return error->code == SW_EQUOTA || error->code == SW_EVERSION ? CTL_REFUSED : CTL_NO_BROKER;
 }
 
-int ctl_judge(const struct ctl_call *call, const char *about, const json_t *reply)
+int ctl_judge(const struct ctl_call *call, const json_t *reply)
 {
     if (json_is_true(json_object_get(reply, "ok")))
         return CTL_DONE;
     const char *text = json_string_value(json_object_get(reply, "error"));
     char clean[SWI_ERROR_TEXT * 2];
-    (void)snprintf(clean, sizeof clean, "%.200s%s%s", about ? about : "", about ? ": " : "",
-                   text ? text : "the broker reports a failure");
+    (void)snprintf(clean, sizeof clean, "%.200s%s%s", call->target ? call->target : "",
+                   call->target ? ": " : "", text ? text : "the broker reports a failure");
     ctl_text_clean(clean);
     (void)fprintf(stderr, "swctl: %s: %s\n", call->verb->name, clean);
     return CTL_REFUSED;
@@ -39,7 +39,8 @@ int ctl_judge(const struct ctl_call *call, const char *about, const json_t *repl
 
 /* ---- targets --------------------------------------------------------------------------------- */
 
-bool ctl_put_target(json_t *request, const char *target)
+/* False: a part of the target is empty or too long, or memory is out. */
+static bool put_target(json_t *request, const char *target)
 {
     const char *slash = strchr(target, '/');
     size_t length = slash ? (size_t)(slash - target) : strlen(target);
@@ -51,19 +52,29 @@ bool ctl_put_target(json_t *request, const char *target)
     return json_object_set_new(request, "model", json_stringn(target, length)) == 0;
 }
 
-int ctl_not_a_target(const struct ctl_call *call, const char *operand)
+static int not_a_target(const struct ctl_call *call, const char *operand)
 {
     return cli_usage(call->command, "'%.200s' is neither MODEL nor MODEL/COMPONENT", operand);
 }
 
 int ctl_prepare_target(const struct ctl_call *call, json_t *request)
 {
-    if (call->operand_count == 0 || ctl_put_target(request, call->operands[0]))
+    if (call->operand_count == 0 || put_target(request, call->operands[0]))
         return CTL_DONE;
-    return ctl_not_a_target(call, call->operands[0]);
+    return not_a_target(call, call->operands[0]);
 }
 
-/* ---- one question, one answer ---------------------------------------------------------------- */
+/* ---- questions and answers ------------------------------------------------------------------- */
+
+void ctl_print_target(const struct ctl_call *call)
+{
+    char clean[SWI_ERROR_TEXT];
+    if (!call->target)
+        return;
+    (void)snprintf(clean, sizeof clean, "%s", call->target);
+    ctl_text_clean(clean);
+    (void)printf("%s: ", clean);
+}
 
 int ctl_print(const struct ctl_call *call, json_t *reply)
 {
@@ -74,7 +85,7 @@ int ctl_print(const struct ctl_call *call, json_t *reply)
     bool shown = good || (call->verb->shows_failures && json_object_get(reply, "chunks"));
     if (shown && !call->json)
         call->verb->show(call, reply);
-    return ctl_judge(call, NULL, reply);
+    return ctl_judge(call, reply);
 }
 
 struct progress_line {
@@ -98,13 +109,13 @@ static void show_progress(struct ctl_listener *listener, const json_t *progress)
                      at_least_zero(progress, "of_bytes"));
 }
 
-int ctl_ask_with_progress(const struct ctl_call *call, struct ctl_peer *peer, json_t *request,
-                          const char *name, json_t **ret)
+static int ask_with_progress(const struct ctl_call *call, struct ctl_peer *peer, json_t *request,
+                             json_t **ret)
 {
     struct swi_error error = {0};
     struct progress_line progress = {.listener = {.progress = show_progress}};
     char item[SWI_ERROR_TEXT];
-    (void)snprintf(item, sizeof item, "%s", name);
+    (void)snprintf(item, sizeof item, "%s", call->target ? call->target : "");
     ctl_text_clean(item);
     cli_progress_begin(&progress.line, call->verb->progress, 0, call->quiet);
     progress.line.item = item;
@@ -119,30 +130,85 @@ int ctl_ask_with_progress(const struct ctl_call *call, struct ctl_peer *peer, js
     return result < 0 ? ctl_no_answer(&error) : CTL_DONE;
 }
 
-int ctl_run(const struct ctl_call *call)
+/* Returns the exit code; if it is CTL_DONE, *ret is the answer. Else the connection is of no more
+ * use. */
+static int ask(const struct ctl_call *call, struct ctl_peer *peer, json_t *request, json_t **ret)
+{
+    struct swi_error error = {0};
+    if (call->verb->progress)
+        return ask_with_progress(call, peer, request, ret);
+    int result = ctl_ask(peer, request, call->timeout_ms, NULL, ret, &error);
+    return result < 0 ? ctl_no_answer(&error) : CTL_DONE;
+}
+
+/* Appends a request. Returns the exit code. */
+static int add_request(const struct ctl_call *call, const char *target, json_t *requests)
 {
     json_t *request = json_pack("{s:s}", "verb", call->verb->name);
-    if (!request) {
+    if (!request || json_array_append_new(requests, request) < 0) {
         (void)fprintf(stderr, "swctl: out of memory\n");
         return CTL_REFUSED;
     }
+    if (target)
+        return put_target(request, target) ? CTL_DONE : not_a_target(call, target);
+    return call->verb->prepare ? call->verb->prepare(call, request) : CTL_DONE;
+}
+
+static int add_requests(const struct ctl_call *call, json_t *requests)
+{
+    if (!call->verb->targets || call->operand_count == 0)
+        return add_request(call, NULL, requests);
+    int exit_code = CTL_DONE;
+    for (unsigned i = 0; i < call->operand_count && exit_code == CTL_DONE; i++)
+        exit_code = add_request(call, call->operands[i], requests);
+    return exit_code;
+}
+
+/* Asks all and prints the answers, or appends them to list, unless that is NULL. */
+static int ask_all(const struct ctl_call *call, struct ctl_peer *peer, const json_t *requests,
+                   json_t *list)
+{
+    int worst = CTL_DONE;
+    size_t i;
+    json_t *request;
+    json_array_foreach(requests, i, request)
+    {
+        struct ctl_call mine = *call;
+        mine.target = call->verb->targets && call->operand_count ? call->operands[i] : NULL;
+        json_t *reply = NULL;
+        int exit_code = ask(&mine, peer, request, &reply);
+        if (exit_code != CTL_DONE)
+            return exit_code;
+        if (list)
+            (void)json_array_append(list, reply);
+        exit_code = list ? ctl_judge(&mine, reply) : ctl_print(&mine, reply);
+        worst = exit_code > worst ? exit_code : worst;
+        json_decref(reply);
+    }
+    return worst;
+}
+
+int ctl_run(const struct ctl_call *call)
+{
     struct swi_error error = {0};
     struct ctl_peer *peer = NULL;
-    json_t *reply = NULL;
-    int exit_code = call->verb->prepare ? call->verb->prepare(call, request) : CTL_DONE;
+    json_t *requests = json_array();
+    bool several = call->verb->targets && (call->operand_count > 1 || call->list);
+    json_t *list = call->json && several ? json_array() : NULL;
+    int exit_code = add_requests(call, requests);
     if (exit_code == CTL_DONE &&
         ctl_connect(call->socket_path, call->timeout_ms, &peer, &error) < 0)
         exit_code = ctl_no_answer(&error);
-    if (exit_code == CTL_DONE && call->verb->progress)
-        exit_code = ctl_ask_with_progress(call, peer, request,
-                                          call->operand_count ? call->operands[0] : "", &reply);
-    else if (exit_code == CTL_DONE &&
-             ctl_ask(peer, request, call->timeout_ms, NULL, &reply, &error) < 0)
-        exit_code = ctl_no_answer(&error);
     if (exit_code == CTL_DONE)
-        exit_code = ctl_print(call, reply);
-    json_decref(reply);
-    json_decref(request);
+        exit_code = ask_all(call, peer, requests, list);
+    if (list && json_array_size(list) == json_array_size(requests)) {
+        json_t *all =
+            json_pack("{s:b, s:O}", "ok", exit_code == CTL_DONE, call->verb->targets, list);
+        ctl_json_print(all, stdout);
+        json_decref(all);
+    }
+    json_decref(list);
+    json_decref(requests);
     ctl_disconnect(peer);
     return exit_code;
 }

@@ -37,7 +37,9 @@ struct ctl_verb {
     const char *help;                 /* one line of swctl --help, in the imperative */
     const char *more;                 /* more lines of swctl COMMAND --help; NULL: none */
     const struct cli_option *options; /* into static variables; NULL: none */
-    /* Puts operands and options into the request {"verb":NAME}; NULL: there are none. Returns 0, or
+    /* Its operands are targets, each a question. The name is the key of the list of answers in JSON. */
+    const char *targets;
+    /* Puts operands and options into the request {"verb":NAME}; NULL: there are none, or targets. Returns 0, or
      * the exit code after an error message. */
     int (*prepare)(const struct ctl_call *call, json_t *request);
     /* Prints an answer that is "ok", for people. */
@@ -58,30 +60,27 @@ struct ctl_call {
     int timeout_ms; /* for a whole answer; 0: as long as it takes */
     char *const *operands;
     unsigned operand_count;
+    bool list;          /* as JSON, a list of answers even of one target */
+    const char *target; /* which the answer is about; NULL: none */
 };
 
 /* Prints why there is no answer. Returns the exit code. */
 int ctl_no_answer(const struct swi_error *error);
 
-/* Asks once and prints the answer. Returns the exit code. */
+/* Asks the broker, once or once per target over one connection, and prints the answers: as JSON, a
+ * single answer as it is and several in a list; else by the command's show. Operands are checked
+ * before the first question. A target that fails does not stop the others. Ctrl-C and SIGTERM end
+ * the wait of commands with progress. Returns the exit code, of several the largest. */
 int ctl_run(const struct ctl_call *call);
-/* Asks, with a line of progress on a terminal, led by name; Ctrl-C and SIGTERM end the wait.
- * Returns the exit code, after an error message if it is not CTL_DONE; *ret is then untouched, and
- * the connection of no more use. */
-int ctl_ask_with_progress(const struct ctl_call *call, struct ctl_peer *peer, json_t *request,
-                          const char *name, json_t **ret);
-/* Prints a reply as JSON or by the command's show, and a failure's message on standard error.
+/* Prints an answer as JSON or by the command's show, and a failure's message on standard error.
  * Returns the exit code. */
 int ctl_print(const struct ctl_call *call, json_t *reply);
-/* Of that, only the failure's message, after what it is about unless that is NULL. Returns the exit
- * code. */
-int ctl_judge(const struct ctl_call *call, const char *about, const json_t *reply);
+/* Only the failure's message. Returns the exit code. */
+int ctl_judge(const struct ctl_call *call, const json_t *reply);
+/* "TARGET: ", if the answer is about one. */
+void ctl_print_target(const struct ctl_call *call);
 
 #define CTL_TARGET "MODEL[/COMPONENT]"
-/* Puts MODEL or MODEL/COMPONENT into a request. False: a part of it is empty or too long. */
-bool ctl_put_target(json_t *request, const char *target);
-/* The error of usage about an operand that is not a target. Returns CTL_USAGE. */
-int ctl_not_a_target(const struct ctl_call *call, const char *operand);
 /* The prepare of commands with one operand, a target, which may be optional. */
 int ctl_prepare_target(const struct ctl_call *call, json_t *request);
 

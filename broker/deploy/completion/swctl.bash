@@ -47,15 +47,19 @@ _swctl() {
     fi
     case $verb in
     '') _swctl_offer "$current" < <(_swctl_ask --help | awk '/^  [a-z]/ {print $1}') ;;
-    ls | clear | warm | pin | unpin | verify)
-        if [[ $current == */* ]]; then
-            _swctl_offer "$current" < <(_swctl_ask --timeout 1 ls --names)
-        else
-            _swctl_offer "$current" < <(_swctl_ask --timeout 1 models --names)
-        fi
-        ;;
-    push) _swctl_offer "$current" < <(_swctl_ask --timeout 1 models --names) ;;
     trace) _swctl_offer "$current" < <(echo status) ;;
+    *)
+        case $(_swctl_ask "$verb" --help | head -n 1) in
+        *'MODEL[/COMPONENT]'*)
+            if [[ $current == */* ]]; then
+                _swctl_offer "$current" < <(_swctl_ask --timeout 1 ls --names)
+            else
+                _swctl_offer "$current" < <(_swctl_ask --timeout 1 models --names)
+            fi
+            ;;
+        *MODEL*) _swctl_offer "$current" < <(_swctl_ask --timeout 1 models --names) ;;
+        esac
+        ;;
     esac
 }
 
