@@ -9,8 +9,7 @@
 #include "handover/fdstore.h"
 #include "handover/ledger.h"
 #include "operator/control.h"
-#include "remote/redis/models.h"
-#include "remote/redis/tier.h"
+#include "remote/models.h"
 #include "session/listener.h"
 #include "session/sessions.h"
 #include "settings/settings.h"
@@ -22,8 +21,8 @@ struct broker {
     struct loop *loop;
     struct cache *cache;
     struct catalog *catalog;
-    struct redis_tier *redis;          /* NULL: none */
-    struct redis_models *redis_models; /* NULL: none */
+    struct remote *remote;               /* NULL: none */
+    struct remote_models *remote_models; /* NULL: none */
     struct sessions sessions;
     struct control control;
     struct listener listener;

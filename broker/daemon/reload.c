@@ -180,8 +180,8 @@ int reload_catalog(struct broker *broker, struct control_reloaded *ret, struct s
     service_reloading(&broker->service);
     struct catalog_changes *changes = &ret->catalog;
     int result = catalog_scan(broker->catalog, changes, error);
-    if (broker->redis_models)
-        redis_models_ask(broker->redis_models);
+    if (broker->remote_models)
+        remote_models_find(broker->remote_models);
     service_reloaded(&broker->service);
     if (result < 0)
         log_error("%s", error->text);

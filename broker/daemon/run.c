@@ -15,6 +15,7 @@
 #include "operator/pins.h"
 #include "operator/verbs.h"
 #include "operator/verify.h"
+#include "remote/redis/tier.h"
 #include "session/accept.h"
 #include "session/quota.h"
 
@@ -238,20 +239,20 @@ int broker_check(const struct broker_options *options, struct swi_error *error)
     const struct redis_options redis = redis_options(options);
     int result = redis.url ? redis_tier_check(&redis, error) : 0;
     if (result == 0 && options->models)
-        result = redis_models_check(options->models, error);
+        result = remote_models_check(options->models, error);
     return result;
 }
 
-static int start_redis(struct broker *broker, struct swi_error *error)
+static int start_remote(struct broker *broker, struct swi_error *error)
 {
     const struct redis_options options = redis_options(&broker->options);
     if (!options.url)
         return 0;
-    int result = redis_tier_create(&options, broker->loop, broker->cache, &broker->redis, error);
-    broker->control.redis = broker->redis;
+    int result = redis_tier_create(&options, broker->loop, broker->cache, &broker->remote, error);
+    broker->control.remote = broker->remote;
     if (result == 0 && broker->options.models)
-        result = redis_models_create(broker->options.models, broker->redis, broker->catalog,
-                                     broker->loop, &broker->redis_models, error);
+        result = remote_models_create(broker->options.models, broker->remote, broker->catalog,
+                                      broker->loop, &broker->remote_models, error);
     return result;
 }
 
@@ -276,7 +277,7 @@ static int broker_start(struct broker *broker, struct swi_error *error)
     if (result == 0)
         result = start_cache(broker, error);
     if (result == 0)
-        result = start_redis(broker, error);
+        result = start_remote(broker, error);
     if (result == 0)
         result = start_catalog(broker, error);
     if (result == 0)
@@ -307,8 +308,9 @@ static void broker_stop(struct broker *broker)
     }
     listener_close(&broker->listener, keep || broker->left_alone);
     trace_close(broker->sessions.trace, loop_now());
-    redis_models_destroy(broker->redis_models);
-    redis_tier_destroy(broker->redis);
+    remote_models_destroy(broker->remote_models);
+    if (broker->remote)
+        broker->remote->ops->destroy(broker->remote);
     pins_end(&broker->control);
     if (!keep)
         catalog_destroy(broker->catalog);

@@ -9,7 +9,7 @@
 
 struct pinned;
 struct push;
-struct redis_tier;
+struct remote;
 struct verify;
 struct where;
 
@@ -26,7 +26,7 @@ struct control {
     struct cache *cache;
     struct catalog *catalog;
     struct sessions *sessions;
-    struct redis_tier *redis; /* NULL: none */
+    struct remote *remote; /* NULL: none */
     /* Reads the settings and the catalog again. On failure ret may hold the settings still. */
     int (*reload)(void *context, struct control_reloaded *ret, struct swi_error *error);
     void *reload_context;

@@ -14,7 +14,7 @@
 #include "base/offload.h"
 #include "catalog/bundle_gather.h"
 #include "operator/report.h"
-#include "remote/redis/tier_internal.h"
+#include "remote/remote.h"
 
 #define PAGE 4096u
 
@@ -28,23 +28,19 @@ struct reading {
 struct push {
     struct control *control;
     struct session_job job;
-    struct redis_tier *tier;
+    struct remote *remote;
     struct revision *revision;
     uint32_t at; /* chunk */
     uint32_t written;
     uint64_t done_bytes, written_bytes;
     bool progress;
     uint64_t progress_ns; /* when it was last told */
-    struct redis_writing writing;
-    bool is_writing;
-    bool overwriting;        /* the bundle: something else was there under its name */
+    struct remote_write write;
     struct reading *reading; /* while it is being read; then its bytes are ours */
     uint8_t *chunk;          /* [of chunk `at`]; NULL: from the arena */
     struct offload *gathering;
     uint8_t *bundle;
-    size_t bundle_bytes, sent;
-    struct redis_current current;
-    struct redis_call *call;
+    struct remote_publish publish;
 };
 
 static void step(struct push *push);
@@ -55,12 +51,8 @@ static void step(struct push *push);
 static void push_free(struct push *push)
 {
     struct control *control = push->control;
-    if (push->is_writing)
-        redis_tier_forget_writing(push->tier, &push->writing);
-    if (push->call) {
-        redis_call_forget(push->call);
-        redis_link_abandoned(push->tier->writes);
-    }
+    remote_cancel(&push->write.job);
+    remote_cancel(&push->publish.job);
     if (push->gathering)
         offload_abandon(push->gathering);
     if (push->reading) { /* its done frees it */
@@ -94,14 +86,14 @@ static void fail(struct push *push, int code, const char *text)
 static void succeed(struct push *push)
 {
     char revision[SWI_DIGEST_HEX];
-    swi_digest_format(push->current.revision, revision);
+    swi_digest_format(push->publish.revision, revision);
     log_info("pushed model %s: %u chunks written", push->revision->name, push->written);
     session_reply(push->job.session, push->job.tag,
                   json_pack("{s:b, s:o, s:s, s:I, s:I, s:I}", "ok", 1, "model",
                             stats_text(push->revision->name), "revision", revision,
                             "chunks_written", (json_int_t)push->written, "bytes_written",
                             (json_int_t)push->written_bytes, "small_files_bytes",
-                            (json_int_t)push->bundle_bytes));
+                            (json_int_t)push->publish.bundle_bytes));
     push_free(push);
 }
 
@@ -118,106 +110,15 @@ static void tell(struct push *push)
                      });
 }
 
-/* ---- manifest and small files -----------------------------------------------------------------
- */
+/* ---- manifest and small files ---------------------------------------------------------------- */
 
-static void bundle_step(struct push *push);
-
-/* True when the reply ended the push. */
-static bool ended_by(struct push *push, const struct redis_reply *reply)
+static void publish_over(struct remote_job *job, int status, const char *why)
 {
-    push->call = NULL;
-    if (!reply) {
-        fail(push, SW_ELOAD, redis_link_problem(push->tier->writes));
-        return true;
-    }
-    if (reply->type != REDIS_ERROR)
-        return false;
-    struct redis_tier *tier = push->tier;
-    char text[320];
-    (void)snprintf(text, sizeof text, "Redis answers: %.200s", reply->text);
-    fail(push, SW_ELOAD, text);
-    redis_tier_tell_error(tier, tier->writes, redis_tier_count_error(tier, reply), reply->text);
-    return true;
-}
-
-static void piece_taken(struct redis_call *call, const struct redis_reply *reply)
-{
-    struct push *push = call->context;
-    if (reply && reply->type == REDIS_ERROR && strncmp(reply->text, "WRONGTYPE", 9) == 0 &&
-        !push->overwriting) {
-        push->call = NULL;
-        push->overwriting = true;
-        push->sent = 0;
-        bundle_step(push);
-        return;
-    }
-    if (!ended_by(push, reply))
-        bundle_step(push);
-}
-
-static void pointer_taken(struct redis_call *call, const struct redis_reply *reply)
-{
-    struct push *push = call->context;
-    if (ended_by(push, reply))
-        return;
-    redis_link_succeeded(push->tier->writes);
-    succeed(push);
-}
-
-static struct redis_call *send_piece(struct push *push, const struct redis_key *key)
-{
-    size_t rest = push->bundle_bytes - push->sent;
-    size_t length = rest < REDIS_STRIPE_BYTES ? rest : REDIS_STRIPE_BYTES;
-    char offset[24];
-    (void)snprintf(offset, sizeof offset, "%zu", push->sent);
-    struct redis_command set = {.count = 0};
-    bool anew = push->overwriting && push->sent == 0; /* SET replaces whatever is there */
-    redis_command_text(&set, anew ? "SET" : "SETRANGE");
-    redis_command_add(&set, key->text, key->length);
-    if (!anew)
-        redis_command_text(&set, offset);
-    redis_command_add(&set, push->bundle + push->sent, length);
-    push->sent += length;
-    return redis_link_call(push->tier->writes, &set);
-}
-
-static struct redis_call *send_expiry(struct push *push, const struct redis_key *key)
-{
-    struct redis_command expire = {.count = 0};
-    redis_command_text(&expire, push->tier->ttl[0] ? "EXPIRE" : "PERSIST");
-    redis_command_add(&expire, key->text, key->length);
-    if (push->tier->ttl[0])
-        redis_command_text(&expire, push->tier->ttl);
-    push->sent++; /* past the end: the pointer is next */
-    return redis_link_call(push->tier->writes, &expire);
-}
-
-static struct redis_call *send_pointer(struct push *push)
-{
-    char value[REDIS_CURRENT_TEXT];
-    const struct redis_key key = redis_key_model(push->tier->prefix, push->revision->name);
-    redis_current_format(&push->current, value);
-    return redis_tier_set(push->tier, &key, value, strlen(value));
-}
-
-static void bundle_step(struct push *push)
-{
-    const struct redis_key key =
-        redis_key_revision(push->tier->prefix, push->revision->name, push->current.revision);
-    bool last = push->sent > push->bundle_bytes;
-    if (push->sent < push->bundle_bytes)
-        push->call = send_piece(push, &key);
+    struct push *push = LOOP_OWNER(job, struct push, publish.job);
+    if (status < 0)
+        fail(push, status, why);
     else
-        push->call = last ? send_pointer(push) : send_expiry(push, &key);
-    if (!push->call) {
-        redis_link_abandoned(push->tier->writes);
-        fail(push, SW_ELOAD, redis_link_problem(push->tier->writes));
-        return;
-    }
-    push->call->done = last ? pointer_taken : piece_taken;
-    push->call->context = push;
-    redis_link_flush(push->tier->writes);
+        succeed(push);
 }
 
 struct gathered {
@@ -238,7 +139,7 @@ static void gather(void *data)
                                           &gathered->error);
     if (gathered->result < 0)
         return;
-    gathered->result = gather_bundle(gathered->directory, &manifest, REDIS_BUNDLE_MAX,
+    gathered->result = gather_bundle(gathered->directory, &manifest, REMOTE_BUNDLE_MAX,
                                      &gathered->data, &gathered->size, &gathered->error);
     if (gathered->result == 0)
         gathered->digest = swi_digest_of(gathered->data, gathered->size);
@@ -266,16 +167,15 @@ static void gathered_all(void *owner, void *data)
         fail(push, error.code, error.text);
         return;
     }
-    struct swi_digest digest = gathered->digest;
     push->bundle = gathered->data;
-    push->bundle_bytes = gathered->size;
+    push->publish = (struct remote_publish){.job = {.over = publish_over},
+                                            .model = push->revision->name,
+                                            .revision = gathered->digest,
+                                            .bundle = gathered->data,
+                                            .bundle_bytes = gathered->size};
     gathered->data = NULL;
     dispose(gathered);
-    push->current = (struct redis_current){.revision = digest, .bytes = push->bundle_bytes};
-    if (!redis_link_admit(push->tier->writes))
-        fail(push, SW_ELOAD, redis_link_problem(push->tier->writes));
-    else
-        bundle_step(push);
+    push->remote->ops->publish(push->remote, &push->publish);
 }
 
 static void start_gathering(struct push *push)
@@ -307,12 +207,12 @@ static const struct swi_manifest_chunk *chunk_of(const struct push *push)
     return &push->revision->manifest.chunks[push->at];
 }
 
-static const uint8_t *stripe(struct redis_writing *writing, uint64_t offset)
+static const uint8_t *bytes_at(struct remote_write *write, uint64_t offset)
 {
-    struct push *push = LOOP_OWNER(writing, struct push, writing);
+    struct push *push = LOOP_OWNER(write, struct push, write);
     const uint8_t *bytes = push->chunk;
     if (!bytes)
-        bytes = cache_peek(push->tier->cache, push->revision->ids[push->at], writing->digest);
+        bytes = cache_peek(push->control->cache, push->revision->ids[push->at], write->digest);
     return bytes ? bytes + offset : NULL;
 }
 
@@ -350,8 +250,8 @@ static void read_chunk(struct push *push)
         reading->push = push;
         reading->load = (struct load){
             .fd = -1, .target = reading->bytes, .done = read_over, .context = reading};
-        result = cache_read_apart(push->tier->cache, push->revision->ids[push->at], &reading->load,
-                                  &error);
+        result = cache_read_apart(push->control->cache, push->revision->ids[push->at],
+                                  &reading->load, &error);
     } else {
         (void)swi_fail(&error, result, "out of memory for a chunk of %llu bytes",
                        (unsigned long long)bytes);
@@ -366,16 +266,15 @@ static void read_chunk(struct push *push)
     fail(push, result, error.text);
 }
 
-static void chunk_over(struct redis_writing *writing, int status, const char *why)
+static void chunk_over(struct remote_job *job, int status, const char *why)
 {
-    struct push *push = LOOP_OWNER(writing, struct push, writing);
-    push->is_writing = false;
+    struct push *push = LOOP_OWNER(job, struct push, write.job);
     if (status == -ENODATA && !push->chunk) {
         read_chunk(push);
         return;
     }
     if (status < 0) {
-        fail(push, SW_ELOAD, why);
+        fail(push, status, why);
         return;
     }
     push->written++;
@@ -396,54 +295,54 @@ static void step(struct push *push)
         start_gathering(push);
         return;
     }
-    const char *paused = redis_tier_paused(push->tier);
-    if (paused || !redis_link_usable(push->tier->writes)) {
-        fail(push, SW_ELOAD, paused ? paused : redis_link_problem(push->tier->writes));
+    const char *why = push->remote->ops->unwritable(push->remote);
+    if (why) {
+        fail(push, SW_ELOAD, why);
         return;
     }
-    push->writing = (struct redis_writing){.digest = chunk_of(push)->digest,
-                                           .bytes = chunk_of(push)->bytes,
-                                           .anyway = true,
-                                           .stripe = stripe,
-                                           .over = chunk_over};
-    push->is_writing = true;
-    redis_tier_write(push->tier, &push->writing);
+    push->write = (struct remote_write){.job = {.over = chunk_over},
+                                        .digest = chunk_of(push)->digest,
+                                        .bytes = chunk_of(push)->bytes,
+                                        .bytes_at = bytes_at};
+    push->remote->ops->write(push->remote, &push->write);
 }
 
 int push_start(const struct control_call *call, struct swi_error *error)
 {
     struct control *control = call->control;
-    struct redis_tier *tier = control->redis;
-    if (!tier)
+    struct remote *remote = control->remote;
+    if (!remote)
         return swi_fail(error, SW_EUNSUPPORTED,
                         "this broker has no Redis; start it with --redis-url");
-    if (!tier->writes)
+    if (!remote->writes)
         return swi_fail(error, -EPERM, "this broker's --redis-mode is read-only");
     if (control->push)
         return swi_fail(error, SW_EQUOTA, "another push is under way; wait for it");
-    if (!redis_link_usable(tier->writes))
-        return swi_fail(error, SW_ELOAD, "%s", redis_link_problem(tier->writes));
+    remote->ops->end_pause(remote); /* the operator may have made room */
+    const char *why = remote->ops->unwritable(remote);
+    if (why)
+        return swi_fail(error, SW_ELOAD, "%s", why);
     struct revision *revision;
     int result = catalog_acquire(control->catalog, call->model, loop_now(), &revision, error);
     if (result < 0)
         return result;
-    struct push *push = revision->stored ? NULL : calloc(1, sizeof *push);
+    struct push *push = NULL;
+    if (revision->stored)
+        result = swi_fail(error, SW_EUNSUPPORTED,
+                          "model %s comes from the Redis itself; push it where its files are",
+                          call->model);
+    else if (!(push = calloc(1, sizeof *push)))
+        result = swi_fail(error, -ENOMEM, "out of memory");
     if (!push) {
-        result = revision->stored
-                     ? swi_fail(error, SW_EUNSUPPORTED,
-                                "model %s comes from the Redis itself; push it where its files are",
-                                call->model)
-                     : swi_fail(error, -ENOMEM, "out of memory");
         catalog_release(control->catalog, revision);
         return result;
     }
     push->control = control;
-    push->tier = tier;
+    push->remote = remote;
     push->revision = revision;
     push->progress = call->progress;
     session_job_begin(call->session, &push->job, SESSION_VERB, call->tag, cancel);
     control->push = push;
-    redis_tier_end_pause(push->tier); /* whoever asks for it may have made room */
     step(push);
     return 0;
 }

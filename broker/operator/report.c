@@ -9,7 +9,7 @@
 
 #include "core/lease.h"
 #include "operator/pins.h"
-#include "remote/redis/tier.h"
+#include "remote/remote.h"
 #include "session/attach.h"
 #include "session/quota.h"
 #include "stats/stats.h"
@@ -86,10 +86,10 @@ json_t *report_stats(struct control *control)
 {
     const struct broker_options *options = control->sessions->options;
     struct stats stats = {.counters = *control->sessions->counters,
-                          .has_redis = control->redis != NULL};
+                          .has_redis = control->remote != NULL};
     cache_get_stats(control->cache, &stats.cache);
-    if (control->redis)
-        redis_tier_get_stats(control->redis, &stats.redis);
+    if (control->remote)
+        control->remote->ops->get_stats(control->remote, &stats.redis);
     stats.redis.mode = redis_mode_names[options->redis.mode];
     stats.redis.order = redis_order_names[options->redis.order];
     const struct log_counts lines = log_get_counts();

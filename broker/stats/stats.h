@@ -13,13 +13,13 @@
 
 #include "stats/cache_stats.h"
 #include "stats/counters.h"
-#include "stats/redis_stats.h"
+#include "stats/remote_stats.h"
 
 /* All figures at one moment. Strings are borrowed. */
 struct stats {
     struct cache_stats cache;
     struct counters counters;
-    struct redis_tier_stats redis;
+    struct remote_stats redis;
     bool has_redis; /* false: redis is not set */
 
     uint64_t max_bytes;

@@ -8,7 +8,7 @@
 #include "catalog/bundle.h"
 #include "fuzz.h"
 #include "remote/redis/keys.h"
-#include "remote/redis/link_internal.h"
+#include "remote/redis/resp.h"
 #include "remote/redis/url.h"
 
 /* Whether a part of the path leads upwards. "a..json" is a name as any other. */
@@ -50,7 +50,7 @@ static void fuzz_current(const uint8_t *data, size_t size)
     char text[REDIS_CURRENT_TEXT];
     if (!redis_current_parse((const char *)data, size, &current))
         return;
-    FUZZ_CHECK(current.bytes > 0 && current.bytes <= REDIS_BUNDLE_MAX);
+    FUZZ_CHECK(current.bytes > 0 && current.bytes <= REMOTE_BUNDLE_MAX);
     redis_current_format(&current, text);
     FUZZ_CHECK(redis_current_parse(text, strlen(text), &again));
     FUZZ_CHECK(again.bytes == current.bytes && swi_digest_equal(again.revision, current.revision));
@@ -92,46 +92,44 @@ static void done(struct redis_call *call, const struct redis_reply *reply)
         FUZZ_CHECK(!reply->placed || reply->length == ROOM);
 }
 
-static void nothing(void *owner)
+static void replied(struct resp *resp, const struct redis_reply *reply)
 {
-    (void)owner;
+    (void)resp;
+    FUZZ_CHECK(reply->text[sizeof reply->text - 1] == 0);
 }
 
 static void fuzz_answers(const uint8_t *data, size_t size)
 {
-    static struct loop *loop;
-    struct swi_error error;
-    struct redis_address address = {.transport = REDIS_UNIX, .path = "/nowhere"};
-    const struct redis_link_options options = {
-        .address = &address, .timeout_ns = LOOP_NS_PER_S, .purpose = "fuzz", .up = nothing};
-    struct redis_link *link;
+    char why[RESP_WHY];
     int ends[2];
-    if (!loop)
-        FUZZ_CHECK(loop_create(&loop, &error) == 0);
-    FUZZ_CHECK(redis_link_create(loop, &options, &link, &error) == 0);
     FUZZ_CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
-    redis_link_adopt(link, ends[0]);
+    struct resp resp = {.fd = ends[0], .password = "hush", .replied = replied};
+    resp_init(&resp);
+    FUZZ_CHECK(resp_open(&resp) == 0);
     memset(slots, 0xa5, sizeof slots);
     for (unsigned i = 0; i < CALLS; i++) {
         slots[i].ends = 0;
         struct redis_command get = {.count = 0};
         redis_command_text(&get, "GET");
-        struct redis_call *call = redis_link_call(link, &get);
+        struct redis_call *call = resp_queue(&resp, &get, false);
         FUZZ_CHECK(call);
         call->done = done;
         call->offset = i;
         call->into = slots[i].into;
         call->into_bytes = ROOM;
     }
-    /* in two pieces: an answer may come cut anywhere */
+    /* in two pieces: an answer may be cut anywhere */
     size_t first = size > 0 ? data[0] % (size + 1) : 0;
-    for (unsigned part = 0; part < 2 && redis_link_is_up(link); part++) {
+    enum resp_end end = RESP_GOES_ON;
+    for (unsigned part = 0; part < 2 && end == RESP_GOES_ON; part++) {
         const uint8_t *bytes = part == 0 ? data : data + first;
-        size_t count = part == 0 ? first : size - first;
+        size_t count = part == 0 ? first : size - first, received;
         if (count > 0 && write(ends[1], bytes, count) > 0)
-            (void)redis_link_receive(link);
+            end = resp_receive(&resp, &received, why);
     }
-    redis_link_destroy(link);
+    FUZZ_CHECK(end == RESP_GOES_ON || end == RESP_GARBAGE);
+    resp_close(&resp);
+    close(ends[0]);
     close(ends[1]);
     for (unsigned i = 0; i < CALLS; i++) {
         FUZZ_CHECK(slots[i].ends == 1);

@@ -54,7 +54,7 @@ HARMLESS(a_value_cut_in_half, FAKE_CUT, "reads", "closed", "it was closed")
 HARMLESS(a_value_that_drips, FAKE_DRIP, "reads", "timeouts", "no answer within 300 ms")
 HARMLESS(a_hang_up, FAKE_HANG_UP, "reads", "closed", "it was closed")
 HARMLESS(silence, FAKE_SILENT, "reads", "timeouts", "no answer within 300 ms")
-HARMLESS(an_answer_nobody_asked_for, FAKE_UNASKED, "reads", "garbage", "not asked")
+HARMLESS(an_answer_nobody_asked_for, FAKE_UNASKED, "reads", "garbage", "answer to no question")
 HARMLESS(a_server_that_is_loading, FAKE_LOADING, NULL, "failures", "LOADING")
 HARMLESS(no_room_for_a_set, FAKE_REFUSE_OOM, NULL, "out_of_memory", "OOM command not allowed")
 HARMLESS(a_server_that_is_loading_when_it_is_written_to, FAKE_REFUSE_LOADING, "writes",

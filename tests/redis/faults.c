@@ -245,11 +245,11 @@ Test(redis_faults, small_files_leave_sessions_the_last_descriptors)
     (void)sup_redis_cli(&redis, SUP_ARGS("rename", "later", "sw:model:mini"));
     json_decref(sup_swctl(&broker, SUP_ARGS("reload")));
     const char *log = "";
-    for (int i = 0; i < 400 && !strstr(log, "too few are free"); i++) {
+    for (int i = 0; i < 400 && !strstr(log, "too few of 100 are free"); i++) {
         sup_sleep_ms(25);
         log = sup_read(broker.log, NULL);
     }
-    cr_assert_not_null(strstr(log, "of 100 too few are free"), "%s", log);
+    cr_assert_not_null(strstr(log, "too few of 100 are free"), "%s", log);
     while (sessions > 0)
         raw_close(&raws[--sessions]);
     json_decref(sup_swctl(&broker, SUP_ARGS("reload")));

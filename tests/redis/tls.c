@@ -205,7 +205,7 @@ Test(redis_tls, a_server_that_asks_for_a_certificate_gets_it)
     cr_assert_eq(redis_link_stat(&without, "reads", "connects"), 0);
     cr_assert_eq(sup_broker_stop(&without), 0);
     const char *log = sup_read(without.log, NULL);
-    cr_assert_not_null(strstr(log, "--redis-cert names it"), "%s", log);
+    cr_assert_not_null(strstr(log, "set --redis-cert"), "%s", log);
 }
 
 Test(redis_tls, who_speaks_no_tls_or_nothing_at_all_holds_nobody_up)

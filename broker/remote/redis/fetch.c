@@ -1,38 +1,44 @@
 /* SPDX-License-Identifier: MIT */
-/* Reading chunks from the Redis: the loads that the cache hands over, stripe by stripe. */
+/* Reading chunks from the Redis. */
+#include "remote/redis/fetch.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
-#include "remote/redis/tier_internal.h"
+#include "loader/loader.h"
+#include "remote/redis/keys.h"
+
+#define PIECES_MAX  8u                  /* stripes under way, over all loads */
+#define PATIENCE_NS (5 * LOOP_NS_PER_S) /* away for longer: loads do not wait for it */
+
+_Static_assert(PIECES_MAX <= REDIS_OP_CALLS_MAX, "one load may have them all");
+_Static_assert(REDIS_STRIPE_BYTES == LOADER_SEGMENT_BYTES, "a stripe is a segment");
 
 enum outcome {
-    FETCH_RUNNING,
-    FETCH_MISSED,
-    FETCH_WRONG,       /* it holds something else under the name */
-    FETCH_REFUSED,     /* it does not give this one */
-    FETCH_UNREACHABLE, /* it cannot be asked, or serves nobody */
+    RUNNING,
+    MISSED,
+    WRONG,       /* another value under the name */
+    REFUSED,     /* an error about this key */
+    UNREACHABLE, /* the server cannot be asked, or serves no requests */
 };
 
 struct fetch {
     TAILQ_ENTRY(fetch) link;
-    struct redis_tier *tier;
+    struct redis_fetches *fetches;
+    struct redis_op op;
     struct load *load;
     enum outcome outcome;
-    bool full;     /* wanted nothing in this turn */
-    bool admitted; /* by the breaker, which has not heard of its end yet */
-    unsigned outstanding;
-    struct redis_call *calls[FETCH_PIECES_MAX];
+    unsigned wanted; /* segments taken from the loader and not given back yet */
+    bool full;       /* wanted nothing in this turn */
 };
 
-_Static_assert(REDIS_STRIPE_BYTES == LOADER_SEGMENT_BYTES, "a stripe is a segment");
-
-static struct fetch *find(struct redis_tier *tier, const struct load *load)
+static struct fetch *find(struct redis_fetches *fetches, const struct load *load)
 {
     struct fetch *fetch;
-    TAILQ_FOREACH(fetch, &tier->fetches, link)
+    TAILQ_FOREACH(fetch, &fetches->list, link)
     {
         if (fetch->load == load)
             return fetch;
@@ -40,107 +46,77 @@ static struct fetch *find(struct redis_tier *tier, const struct load *load)
     return NULL;
 }
 
-static void drop_call(struct fetch *fetch, const struct redis_call *call)
+static unsigned count_pieces(const struct redis_fetches *fetches)
 {
-    unsigned at = 0;
-    while (fetch->calls[at] != call)
-        at++;
-    fetch->calls[at] = fetch->calls[--fetch->outstanding];
-    fetch->tier->pieces--;
+    unsigned pieces = 0;
+    const struct fetch *fetch;
+    TAILQ_FOREACH(fetch, &fetches->list, link)
+    pieces += fetch->op.outstanding;
+    return pieces;
 }
 
-/* Nothing more will be brought; what is still on its way goes nowhere. */
 static void give_back(struct fetch *fetch, const struct swi_error *error)
 {
-    while (fetch->outstanding > 0) {
-        struct redis_call *call = fetch->calls[fetch->outstanding - 1];
-        redis_call_forget(call);
-        drop_call(fetch, call);
+    for (; fetch->wanted > 0; fetch->wanted--)
         loader_not_brought(fetch->load, error);
-    }
 }
 
+/* Nothing more of it comes. The operation has ended. */
 static void fail(struct fetch *fetch, enum outcome outcome, const struct swi_error *error)
 {
-    if (fetch->outcome == FETCH_RUNNING)
-        fetch->outcome = outcome;
+    fetch->outcome = outcome;
     loader_refuse(fetch->load, error);
     give_back(fetch, error);
 }
 
-/* ---- replies ----------------------------------------------------------------------------------
- */
+/* ---- replies --------------------------------------------------------------------------------- */
 
-/* What an error says about the load. Returns what it is about. */
-static enum redis_about judge_error(struct fetch *fetch, const struct redis_reply *reply,
-                                    enum outcome *ret_outcome, struct swi_error *ret_error)
+static void failed(struct redis_op *op, const struct redis_failure *failure)
 {
-    enum redis_about about = redis_tier_count_error(fetch->tier, reply);
-    if (strncmp(reply->text, "WRONGTYPE", 9) == 0) { /* a key of ours that holds something else */
-        *ret_outcome = FETCH_WRONG;
-        (void)swi_fail(ret_error, SW_EDIGEST, "Redis holds something else under its name");
-        return about;
-    }
-    bool fault = redis_tier_is_fault(fetch->tier, fetch->tier->reads, about);
-    if (!fault)
-        log_peer("Redis at %s answers: %.120s; going on without it",
-                 redis_link_name(fetch->tier->reads), reply->text);
-    *ret_outcome = fault ? FETCH_UNREACHABLE : FETCH_REFUSED;
-    (void)swi_fail(ret_error, SW_ELOAD, "Redis at %s answers: %.120s",
-                   redis_link_name(fetch->tier->reads), reply->text);
-    return about;
-}
-
-/* A reply that is not the stripe ends the load here. The breaker hears last of it: that may end the
- * connection, and with it other loads. */
-static void take_failure(struct fetch *fetch, const struct redis_reply *reply)
-{
-    struct redis_tier *tier = fetch->tier;
-    const char *name = redis_link_name(tier->reads);
-    enum outcome outcome = FETCH_UNREACHABLE;
-    enum redis_about about = REDIS_ABOUT_KEY;
-    const char *held_against = NULL;
+    struct fetch *fetch = LOOP_OWNER(op, struct fetch, op);
     struct swi_error error;
-    if (!reply) { /* the link has told the breaker */
-        fetch->admitted = false;
-        (void)swi_fail(&error, SW_ELOAD, "%s", redis_link_problem(tier->reads));
-    } else if (reply->type == REDIS_NIL) {
-        outcome = FETCH_MISSED;
-        (void)swi_fail(&error, SW_ELOAD,
-                       "Redis at %s has not all of it; swctl push puts a model there", name);
-    } else if (reply->type == REDIS_VALUE) {
-        outcome = FETCH_WRONG;
-        (void)swi_fail(&error, SW_EDIGEST, "what Redis holds of it has another length");
-    } else if (reply->type == REDIS_ERROR) {
-        about = judge_error(fetch, reply, &outcome, &error);
-        held_against = redis_tier_is_fault(tier, tier->reads, about) ? reply->text : NULL;
-    } else {
-        about = REDIS_ABOUT_SERVER;
-        held_against = "it does not answer GET as Redis does";
-        (void)swi_fail(&error, SW_ELOAD, "Redis at %s: %s", name, held_against);
-    }
-    if (held_against)
-        fetch->admitted = false;
-    loader_not_brought(fetch->load, &error);
-    fail(fetch, outcome, &error);
-    if (held_against)
-        redis_tier_tell_error(tier, tier->reads, about, held_against);
-}
-
-static void arrived(struct redis_call *call, const struct redis_reply *reply)
-{
-    struct fetch *fetch = call->context;
-    struct redis_tier *tier = fetch->tier;
-    drop_call(fetch, call);
-    if (reply && reply->type == REDIS_VALUE && reply->placed)
-        loader_brought(fetch->load, call->offset);
+    bool wrong = strncmp(failure->answer, "WRONGTYPE", 9) == 0;
+    if (wrong)
+        (void)swi_fail(&error, SW_EDIGEST, "Redis holds something else under its name");
     else
-        take_failure(fetch, reply);
-    (void)redis_tier_turn(tier);
+        (void)swi_fail(&error, SW_ELOAD, "%s", failure->why);
+    if (!wrong && !failure->unreachable)
+        log_peer("%s; going on without it", failure->why);
+    fail(fetch, wrong ? WRONG : failure->unreachable ? UNREACHABLE : REFUSED, &error);
+    (void)redis_fetch_turn(fetch->fetches);
 }
 
-/* ---- asking -----------------------------------------------------------------------------------
- */
+/* The server answered, but not with the stripe. */
+static void take_other(struct fetch *fetch, const struct redis_reply *reply)
+{
+    struct swi_error error;
+    const char *name = redis_link_name(fetch->fetches->port.link);
+    if (reply->type == REDIS_NIL)
+        (void)swi_fail(&error, SW_ELOAD, "Redis at %s lacks it, or parts of it; run swctl push",
+                       name);
+    else
+        (void)swi_fail(&error, SW_EDIGEST, "the value in Redis has another length");
+    redis_op_succeed(&fetch->op);
+    fail(fetch, reply->type == REDIS_NIL ? MISSED : WRONG, &error);
+}
+
+static void answered(struct redis_op *op, const struct redis_call *call,
+                     const struct redis_reply *reply)
+{
+    struct fetch *fetch = LOOP_OWNER(op, struct fetch, op);
+    if (reply->type == REDIS_VALUE && reply->placed) {
+        fetch->wanted--;
+        loader_brought(fetch->load, call->offset);
+    } else if (reply->type == REDIS_VALUE || reply->type == REDIS_NIL) {
+        take_other(fetch, reply);
+    } else {
+        redis_op_disappoint(op, "it does not answer GET as Redis does");
+        return;
+    }
+    (void)redis_fetch_turn(fetch->fetches);
+}
+
+/* ---- asking ---------------------------------------------------------------------------------- */
 
 static bool goes_before(const struct load *a, const struct load *b)
 {
@@ -148,14 +124,15 @@ static bool goes_before(const struct load *a, const struct load *b)
 }
 
 /* The most urgent load that wants another stripe. */
-static struct fetch *next_to_ask(struct redis_tier *tier, uint64_t *ret_offset, uint32_t *ret_bytes)
+static struct fetch *next_to_ask(struct redis_fetches *fetches, uint64_t *ret_offset,
+                                 uint32_t *ret_bytes)
 {
     for (;;) {
         struct fetch *best = NULL;
         struct fetch *fetch;
-        TAILQ_FOREACH(fetch, &tier->fetches, link)
+        TAILQ_FOREACH(fetch, &fetches->list, link)
         {
-            if (fetch->outcome == FETCH_RUNNING && !fetch->full &&
+            if (fetch->outcome == RUNNING && !fetch->full &&
                 (!best || goes_before(fetch->load, best->load)))
                 best = fetch;
         }
@@ -167,70 +144,63 @@ static struct fetch *next_to_ask(struct redis_tier *tier, uint64_t *ret_offset, 
 
 static bool ask(struct fetch *fetch, uint64_t offset, uint32_t bytes)
 {
-    struct redis_tier *tier = fetch->tier;
-    const struct redis_key key = redis_key_stripe(tier->prefix, fetch->load->digest,
+    const struct redis_key key = redis_key_stripe(fetch->fetches->prefix, fetch->load->digest,
                                                   (uint32_t)(offset / REDIS_STRIPE_BYTES));
     struct redis_command get = {.count = 0};
     redis_command_text(&get, "GET");
     redis_command_add(&get, key.text, key.length);
-    struct redis_call *call = redis_link_call(tier->reads, &get);
+    struct redis_call *call = redis_op_send(&fetch->op, &get);
     if (!call)
         return false;
-    call->done = arrived;
-    call->context = fetch;
     call->offset = offset;
     call->into = fetch->load->target + offset;
     call->into_bytes = bytes;
-    fetch->calls[fetch->outstanding++] = call;
-    tier->pieces++;
     return true;
 }
 
-bool redis_tier_turn(void *context)
+bool redis_fetch_turn(struct redis_fetches *fetches)
 {
-    struct redis_tier *tier = context;
     uint64_t offset;
     uint32_t bytes;
     struct fetch *fetch;
-    bool asked = false, failed = false;
-    TAILQ_FOREACH(fetch, &tier->fetches, link)
+    bool failures = false;
+    TAILQ_FOREACH(fetch, &fetches->list, link)
     fetch->full = false;
-    while (tier->pieces < FETCH_PIECES_MAX && (fetch = next_to_ask(tier, &offset, &bytes))) {
+    unsigned pieces = count_pieces(fetches);
+    while (pieces < PIECES_MAX && (fetch = next_to_ask(fetches, &offset, &bytes))) {
+        fetch->wanted++;
         if (ask(fetch, offset, bytes)) {
-            asked = true;
+            pieces++;
             continue;
         }
         struct swi_error error;
-        (void)swi_fail(&error, SW_ELOAD, "%s", redis_link_problem(tier->reads));
-        loader_not_brought(fetch->load, &error);
-        fail(fetch, FETCH_UNREACHABLE, &error);
-        failed = true;
+        (void)swi_fail(&error, SW_ELOAD, "%s", redis_link_problem(fetches->port.link));
+        redis_op_abandon(&fetch->op);
+        fail(fetch, UNREACHABLE, &error);
+        failures = true;
     }
-    if (asked)
-        redis_link_flush(tier->reads);
-    return failed || (asked && !redis_link_is_up(tier->reads)); /* the flush may end it */
+    return failures;
 }
 
-/* ---- the cache's remote -----------------------------------------------------------------------
- */
+/* ---- the cache's remote ---------------------------------------------------------------------- */
 
-enum cache_remote_state redis_tier_state(void *context, struct swi_error *why)
+enum cache_remote_state redis_fetch_state(const struct redis_fetches *fetches,
+                                          struct swi_error *why)
 {
-    struct redis_tier *tier = context;
-    if (!tier->reads) {
+    struct redis_link *link = fetches->port.link;
+    if (!link) {
         (void)swi_fail(why, SW_ELOAD, "--redis-mode write-only: Redis is not read");
         return CACHE_REMOTE_DOWN;
     }
-    if (redis_link_usable(tier->reads))
+    if (redis_link_usable(link))
         return CACHE_REMOTE_READY;
-    (void)swi_fail(why, SW_ELOAD, "%s", redis_link_problem(tier->reads));
-    return redis_link_down_ns(tier->reads, loop_now()) < REMOTE_PATIENCE_NS ? CACHE_REMOTE_SOON
-                                                                            : CACHE_REMOTE_DOWN;
+    (void)swi_fail(why, SW_ELOAD, "%s", redis_link_problem(link));
+    return redis_link_down_ns(link, loop_now()) < PATIENCE_NS ? CACHE_REMOTE_SOON
+                                                              : CACHE_REMOTE_DOWN;
 }
 
-void redis_tier_fetch(void *context, struct load *load)
+void redis_fetch_start(struct redis_fetches *fetches, struct load *load)
 {
-    struct redis_tier *tier = context;
     struct swi_error error;
     struct fetch *fetch = calloc(1, sizeof *fetch);
     if (!fetch) {
@@ -238,79 +208,85 @@ void redis_tier_fetch(void *context, struct load *load)
         loader_refuse(load, &error);
         return;
     }
-    *fetch = (struct fetch){.tier = tier, .load = load};
-    TAILQ_INSERT_TAIL(&tier->fetches, fetch, link);
-    fetch->admitted = redis_link_admit(tier->reads);
-    if (!fetch->admitted) {
-        (void)swi_fail(&error, SW_ELOAD, "%s", redis_link_problem(tier->reads));
-        fail(fetch, FETCH_UNREACHABLE, &error);
+    *fetch = (struct fetch){
+        .fetches = fetches,
+        .op = {.port = &fetches->port, .answered = answered, .failed = failed},
+        .load = load,
+    };
+    TAILQ_INSERT_TAIL(&fetches->list, fetch, link);
+    if (redis_op_begin(&fetch->op)) {
+        (void)redis_fetch_turn(fetches);
         return;
     }
-    (void)redis_tier_turn(tier);
+    (void)swi_fail(&error, SW_ELOAD, "%s", redis_link_problem(fetches->port.link));
+    fail(fetch, UNREACHABLE, &error);
 }
 
-void redis_tier_cancel(void *context, struct load *load)
+void redis_fetch_cancel(struct redis_fetches *fetches, struct load *load)
 {
-    struct fetch *fetch = find(context, load);
+    struct fetch *fetch = find(fetches, load);
     struct swi_error error;
     (void)swi_fail(&error, -ECANCELED, "cancelled");
-    if (fetch)
-        give_back(fetch, &error);
-}
-
-/* What was answered counts for the server, whatever it was; what was not was told already. */
-static void tell_breaker(struct redis_tier *tier, const struct fetch *fetch)
-{
-    if (!fetch->admitted)
+    if (!fetch)
         return;
-    if (fetch->load->status == -ECANCELED || fetch->outcome == FETCH_UNREACHABLE)
-        redis_link_abandoned(tier->reads);
-    else
-        redis_link_succeeded(tier->reads);
+    redis_op_abandon(&fetch->op);
+    give_back(fetch, &error);
 }
 
-static void complain_of_value(const struct redis_tier *tier, const struct load *load)
+static void log_wrong_value(const struct redis_fetches *fetches, const struct load *load)
 {
     char hex[SWI_DIGEST_HEX];
     swi_digest_format(load->digest, hex);
-    log_peer("Redis at %s: what it holds of chunk %s has another length or digest; going on "
-             "without it",
-             redis_link_name(tier->reads), hex);
+    log_peer("Redis at %s: its value of chunk %s has another length or digest; going on without it",
+             redis_link_name(fetches->port.link), hex);
 }
 
-bool redis_tier_over(void *context, struct load *load)
+static void count(struct redis_fetches *fetches, const struct fetch *fetch)
 {
-    struct redis_tier *tier = context;
-    struct fetch *fetch = find(tier, load);
-    if (!fetch)
-        return false;
-    assert(fetch->outstanding == 0);
+    const struct load *load = fetch->load;
+    struct remote_stats *stats = fetches->stats;
     if (load->status == 0) {
-        tier->stats.hits++;
-        tier->stats.hit_bytes += load->bytes;
+        stats->hits++;
+        stats->hit_bytes += load->bytes;
     } else if (load->status == -ECANCELED) {
         ;
-    } else if (fetch->outcome == FETCH_MISSED) {
-        tier->stats.misses++;
-    } else if (fetch->outcome == FETCH_UNREACHABLE || fetch->outcome == FETCH_REFUSED) {
-        tier->stats.failures++;
+    } else if (fetch->outcome == MISSED) {
+        stats->misses++;
+    } else if (fetch->outcome == UNREACHABLE || fetch->outcome == REFUSED) {
+        stats->failures++;
     } else if (load->status == SW_EDIGEST) {
-        tier->stats.wrong++;
-        complain_of_value(tier, load);
+        stats->wrong++;
+        log_wrong_value(fetches, load);
     }
-    bool unreachable = fetch->outcome == FETCH_UNREACHABLE;
-    TAILQ_REMOVE(&tier->fetches, fetch, link);
-    tell_breaker(tier, fetch);
+}
+
+bool redis_fetch_over(struct redis_fetches *fetches, struct load *load)
+{
+    struct fetch *fetch = find(fetches, load);
+    if (!fetch)
+        return false;
+    assert(fetch->wanted == 0);
+    bool unreachable = fetch->outcome == UNREACHABLE;
+    count(fetches, fetch);
+    if (fetch->op.open && load->status != -ECANCELED)
+        redis_op_succeed(&fetch->op);
+    redis_op_abandon(&fetch->op);
+    TAILQ_REMOVE(&fetches->list, fetch, link);
     free(fetch);
     return unreachable;
 }
 
-void redis_tier_stop_fetching(struct redis_tier *tier)
+void redis_fetches_init(struct redis_fetches *fetches)
+{
+    TAILQ_INIT(&fetches->list);
+}
+
+void redis_fetches_fini(struct redis_fetches *fetches)
 {
     struct fetch *fetch;
-    while ((fetch = TAILQ_FIRST(&tier->fetches))) {
-        assert(fetch->outstanding == 0 && "the cache has taken its loads back");
-        TAILQ_REMOVE(&tier->fetches, fetch, link);
+    while ((fetch = TAILQ_FIRST(&fetches->list))) {
+        assert(fetch->wanted == 0 && "the cache has taken its loads back");
+        TAILQ_REMOVE(&fetches->list, fetch, link);
         free(fetch);
     }
 }

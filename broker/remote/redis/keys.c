@@ -85,7 +85,7 @@ bool redis_current_parse(const char *text, size_t length, struct redis_current *
             return false;
         current.bytes = current.bytes * 10 + (uint64_t)(text[i] - '0');
     }
-    if (current.bytes == 0 || current.bytes > REDIS_BUNDLE_MAX)
+    if (current.bytes == 0 || current.bytes > REMOTE_BUNDLE_MAX)
         return false;
     *ret = current;
     return true;

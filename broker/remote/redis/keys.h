@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: MIT */
-/* Names and pieces of what is kept in a Redis. Pure.
+/* Keys in a Redis, and the pieces that chunks are cut into. Pure.
  *
  *   PREFIX:chunk:XXH3:STRIPE      bytes STRIPE × 1 MiB … of the chunk file that hashes to XXH3
  *   PREFIX:model:NAME             "REVISION BYTES": the model's current revision, and its length
  *   PREFIX:model:NAME:REVISION    its bundle: manifest and small files; REVISION is its XXH3
  *
- * XXH3 and REVISION are 32 hex digits. Chunks and bundles are named by what they hold, so nothing
- * is ever invalidated: a changed file has another name. Only PREFIX:model:NAME is overwritten, and
- * it is the last thing that a push writes. Whatever comes back is checked by length and digest.
+ * XXH3 and REVISION are 32 hex digits. Chunks and bundles are named by digest, so nothing is ever
+ * invalidated: a changed file has another name. Only PREFIX:model:NAME is overwritten, and a push
+ * writes it last. Length and digest of whatever comes back are checked.
  */
 #ifndef SWB_REMOTE_REDIS_KEYS_H
 #define SWB_REMOTE_REDIS_KEYS_H
 
 #include "core/digest.h"
 #include "core/wire.h" /* SWI_NAME_MAX */
+#include "remote/remote.h"
 
 #define REDIS_STRIPE_BYTES (1u << 20)
 #define REDIS_PREFIX_MAX   63u
-#define REDIS_BUNDLE_MAX   (128u << 20) /* bytes of manifest and small files */
 
 struct redis_key {
     char text[REDIS_PREFIX_MAX + SWI_NAME_MAX + SWI_DIGEST_HEX + 32];
@@ -43,7 +43,7 @@ struct redis_current {
 #define REDIS_CURRENT_TEXT 64u
 void redis_current_format(const struct redis_current *current,
                           char text[static REDIS_CURRENT_TEXT]);
-/* False for anything that redis_current_format does not write, or over REDIS_BUNDLE_MAX bytes. */
+/* False for anything that redis_current_format does not write, or over REMOTE_BUNDLE_MAX bytes. */
 bool redis_current_parse(const char *text, size_t length, struct redis_current *ret);
 
 #endif

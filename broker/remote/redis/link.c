@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The link's life: resolving, connecting, greeting, time, and what follows a failure. */
-#include <assert.h>
+/* The link's life: resolving, connecting, greeting, deadlines, and what follows a failure. */
+#include "remote/redis/link.h"
+
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -14,10 +15,49 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "remote/redis/link_internal.h"
+#include "base/offload.h"
 
 #define CONNECT_NS_MIN LOOP_NS_PER_S /* to resolve, connect and be greeted */
 #define RETRY_NS       (50 * LOOP_NS_PER_MS)
+#define BEHIND_BYTES   (32u << 10) /* if so much waits to be read, the broker was the slow one */
+
+enum state {
+    WAITING,
+    RESOLVING,
+    CONNECTING,
+    SECURING, /* TLS only */
+    GREETING,
+    UP,
+};
+
+enum failure {
+    CANNOT_CONNECT,
+    REFUSED,
+    TIMED_OUT,
+    CLOSED,
+    GARBAGE,
+};
+
+struct redis_link {
+    struct loop *loop;
+    struct redis_address address;
+    struct redis_link_options options;
+    char name[400];
+    enum state state;
+    struct loop_source source; /* fd -1: no socket */
+    struct loop_timer timer;   /* WAITING: the next try; else: the time that is left */
+    struct offload *resolving;
+    struct remote_connection_stats stats;
+    struct breaker breaker;
+    struct resp resp;
+    unsigned greetings; /* replies that the greeting still waits for */
+    uint64_t since_ns;  /* when the oldest call became the oldest */
+    bool excused;       /* its time was up once while the broker was behind */
+    uint64_t up_ns;     /* when it was last up, or created */
+    unsigned tries;     /* failed ones in a row */
+    bool complaining;   /* a failure was logged since it was last up */
+    char problem[600];
+};
 
 /* ---- failing ----------------------------------------------------------------------------------
  */
@@ -26,21 +66,21 @@ static void close_socket(struct redis_link *link)
 {
     if (link->source.fd < 0)
         return;
-    redis_tls_destroy(link->tls);
-    link->tls = NULL;
+    redis_tls_destroy(link->resp.tls);
+    link->resp.tls = NULL;
     loop_remove(link->loop, &link->source);
     (void)close(link->source.fd);
     link->source.fd = -1;
 }
 
-static void count_failure(struct redis_link *link, enum link_failure kind)
+static void count_failure(struct redis_link *link, enum failure kind)
 {
     uint64_t *const counters[] = {
-        [LINK_CANNOT_CONNECT] = &link->stats.connect_failures,
-        [LINK_REFUSED] = &link->stats.refused,
-        [LINK_TIMED_OUT] = &link->stats.timeouts,
-        [LINK_CLOSED] = &link->stats.closed,
-        [LINK_GARBAGE] = &link->stats.garbage,
+        [CANNOT_CONNECT] = &link->stats.connect_failures,
+        [REFUSED] = &link->stats.refused,
+        [TIMED_OUT] = &link->stats.timeouts,
+        [CLOSED] = &link->stats.closed,
+        [GARBAGE] = &link->stats.garbage,
     };
     ++*counters[kind];
 }
@@ -73,21 +113,22 @@ static void complain(struct redis_link *link, const char *text)
 /* Ends what there is of a connection, and its calls. */
 static void drop(struct redis_link *link, uint64_t now_ns)
 {
-    bool was_up = link->state == LINK_UP;
+    bool was_up = link->state == UP;
     if (was_up)
         link->up_ns = now_ns;
-    link->state = LINK_WAITING;
+    link->state = WAITING;
     if (link->resolving)
         offload_abandon(link->resolving);
     link->resolving = NULL;
     close_socket(link);
     schedule(link, now_ns);
-    redis_link_close_wire(link); /* last: its callbacks look at the link */
+    resp_close(&link->resp); /* last: the calls' owners look at the link */
     if (was_up && link->options.down)
         link->options.down(link->options.owner);
 }
 
-void redis_link_fail(struct redis_link *link, enum link_failure kind, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static void fail(struct redis_link *link, enum failure kind,
+                                                       const char *format, ...)
 {
     char text[200];
     va_list arguments;
@@ -96,7 +137,7 @@ void redis_link_fail(struct redis_link *link, enum link_failure kind, const char
     va_end(arguments);
     uint64_t now_ns = loop_now();
     /* servers end connections that were idle for long, which says nothing against them */
-    bool idle = kind == LINK_CLOSED && link->state == LINK_UP && STAILQ_EMPTY(&link->calls);
+    bool idle = kind == CLOSED && link->state == UP && STAILQ_EMPTY(&link->resp.calls);
     count_failure(link, kind);
     link->tries++;
     if (idle) {
@@ -106,6 +147,91 @@ void redis_link_fail(struct redis_link *link, enum link_failure kind, const char
         complain(link, text);
     }
     drop(link, now_ns);
+}
+
+/* ---- input and output ------------------------------------------------------------------------ */
+
+/* With TLS 1.3 a server refuses a client without a certificate after the handshake, often by a reset
+ * that overtakes its reason. */
+static const char *hint(const struct redis_link *link)
+{
+    return link->resp.tls && link->state == GREETING
+               ? "; if the server requires a certificate, set --redis-cert"
+               : "";
+}
+
+static void end_by(struct redis_link *link, enum resp_end end, const char *why)
+{
+    if (end == RESP_CLOSED)
+        fail(link, CLOSED, "%s%s", why, hint(link));
+    else if (end == RESP_GARBAGE)
+        fail(link, GARBAGE, "%s", why);
+}
+
+static void send_queued(struct redis_link *link)
+{
+    char why[RESP_WHY];
+    enum resp_end end = resp_send(&link->resp, why);
+    if (end != RESP_GOES_ON)
+        end_by(link, end, why);
+    else if (!resp_has_queued(&link->resp))
+        loop_watch(link->loop, &link->source, EPOLLIN);
+}
+
+/* Arms the timer for the oldest call. A link that is up while its breaker is open is about to be
+ * closed. */
+static void arm(struct redis_link *link)
+{
+    if (link->state != UP)
+        return; /* connecting as a whole has its own deadline */
+    if (link->breaker.state == BREAKER_OPEN)
+        loop_arm(link->loop, &link->timer, loop_now());
+    else if (STAILQ_EMPTY(&link->resp.calls))
+        loop_disarm(link->loop, &link->timer);
+    else
+        loop_arm(link->loop, &link->timer, link->since_ns + link->options.timeout_ns);
+}
+
+/* Returns how many bytes came. */
+static size_t receive(struct redis_link *link)
+{
+    char why[RESP_WHY];
+    size_t count;
+    enum resp_end end = resp_receive(&link->resp, &count, why);
+    if (end == RESP_GOES_ON)
+        arm(link);
+    else
+        end_by(link, end, why);
+    return count;
+}
+
+static void replied(struct resp *resp, const struct redis_reply *reply)
+{
+    struct redis_link *link = LOOP_OWNER(resp, struct redis_link, resp);
+    if (link->state == UP && reply->type != REDIS_ERROR)
+        breaker_answer(&link->breaker);
+    link->since_ns = loop_now();
+    link->excused = false;
+}
+
+static struct redis_call *queue(struct redis_link *link, const struct redis_command *command)
+{
+    bool first = STAILQ_EMPTY(&link->resp.calls);
+    struct redis_call *call = resp_queue(&link->resp, command, link->state == GREETING);
+    if (!call)
+        return NULL;
+    if (first) {
+        link->since_ns = loop_now();
+        link->excused = false;
+        arm(link);
+    }
+    loop_watch(link->loop, &link->source, EPOLLIN | EPOLLOUT);
+    return call;
+}
+
+struct redis_call *redis_link_call(struct redis_link *link, const struct redis_command *command)
+{
+    return link->state == UP ? queue(link, command) : NULL;
 }
 
 /* ---- greeting ---------------------------------------------------------------------------------
@@ -131,12 +257,12 @@ static void greeted(struct redis_call *call, const struct redis_reply *reply)
     if (!reply)
         return;
     if (reply->type == REDIS_ERROR) {
-        redis_link_fail(link, LINK_REFUSED, "it turns the broker away: %.*s",
-                        quotable(link, reply->text), reply->text);
+        fail(link, REFUSED, "it turns the broker away: %.*s", quotable(link, reply->text),
+             reply->text);
         return;
     }
     if (reply->type != REDIS_STATUS) {
-        redis_link_fail(link, LINK_GARBAGE, "it does not answer a greeting as Redis does");
+        fail(link, GARBAGE, "it does not answer a greeting as Redis does");
         return;
     }
     if (--link->greetings > 0)
@@ -144,7 +270,7 @@ static void greeted(struct redis_call *call, const struct redis_reply *reply)
     if (link->complaining)
         log_info("Redis at %s: connected again (%s)", link->name, link->options.purpose);
     link->complaining = false;
-    link->state = LINK_UP;
+    link->state = UP;
     link->tries = 0;
     link->stats.connects++;
     link->options.up(link->options.owner);
@@ -152,7 +278,7 @@ static void greeted(struct redis_call *call, const struct redis_reply *reply)
 
 static bool greet_with(struct redis_link *link, const struct redis_command *command)
 {
-    struct redis_call *call = redis_link_queue(link, command);
+    struct redis_call *call = queue(link, command);
     if (!call)
         return false;
     call->done = greeted;
@@ -165,7 +291,7 @@ static void greet(struct redis_link *link)
 {
     const struct redis_address *address = &link->address;
     bool good = true;
-    link->state = LINK_GREETING;
+    link->state = GREETING;
     link->greetings = 0;
     if (address->password[0]) {
         struct redis_command auth = {.count = 0};
@@ -187,9 +313,9 @@ static void greet(struct redis_link *link)
     redis_command_text(&ping, "PING");
     good = good && greet_with(link, &ping);
     if (!good)
-        redis_link_fail(link, LINK_CANNOT_CONNECT, "out of memory");
+        fail(link, CANNOT_CONNECT, "out of memory");
     else
-        redis_link_send(link);
+        send_queued(link);
 }
 
 /* ---- connecting -------------------------------------------------------------------------------
@@ -197,7 +323,7 @@ static void greet(struct redis_link *link)
 
 static void shake_hands(struct redis_link *link)
 {
-    switch (redis_tls_shake_hands(link->tls)) {
+    switch (redis_tls_shake_hands(link->resp.tls)) {
     case REDIS_TLS_DONE:
         greet(link);
         return;
@@ -208,8 +334,7 @@ static void shake_hands(struct redis_link *link)
         loop_watch(link->loop, &link->source, EPOLLOUT);
         return;
     case REDIS_TLS_FAILED:
-        redis_link_fail(link, LINK_CANNOT_CONNECT, "cannot connect: %s",
-                        redis_tls_problem(link->tls));
+        fail(link, CANNOT_CONNECT, "cannot connect: %s", redis_tls_problem(link->resp.tls));
     }
 }
 
@@ -219,9 +344,10 @@ static void connected(struct redis_link *link)
         greet(link);
         return;
     }
-    link->state = LINK_SECURING;
-    if (redis_tls_create(link->options.tls, link->source.fd, link->address.host, &link->tls) < 0)
-        redis_link_fail(link, LINK_CANNOT_CONNECT, "no memory for TLS");
+    link->state = SECURING;
+    if (redis_tls_create(link->options.tls, link->source.fd, link->address.host, &link->resp.tls) <
+        0)
+        fail(link, CANNOT_CONNECT, "no memory for TLS");
     else
         shake_hands(link);
 }
@@ -229,35 +355,35 @@ static void connected(struct redis_link *link)
 static void socket_ready(struct loop_source *source, uint32_t events)
 {
     struct redis_link *link = LOOP_OWNER(source, struct redis_link, source);
-    if (link->state == LINK_CONNECTING) {
+    if (link->state == CONNECTING) {
         int code = 0;
         socklen_t size = sizeof code;
         if (getsockopt(source->fd, SOL_SOCKET, SO_ERROR, &code, &size) < 0)
             code = errno;
         if (code != 0)
-            redis_link_fail(link, LINK_CANNOT_CONNECT, "cannot connect: %s", strerror(code));
+            fail(link, CANNOT_CONNECT, "cannot connect: %s", strerror(code));
         else
             connected(link);
         return;
     }
-    if (link->state == LINK_SECURING) {
+    if (link->state == SECURING) {
         shake_hands(link);
         return;
     }
     int fd = source->fd;
     if (events & EPOLLOUT)
-        redis_link_send(link);
+        send_queued(link);
     if (link->source.fd == fd && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
-        redis_link_receive(link);
-    if (link->tls && link->source.fd == fd) /* what TLS had to read before it could write */
-        redis_link_send(link);
+        receive(link);
+    if (link->resp.tls && link->source.fd == fd) /* what TLS had to read before it could write */
+        send_queued(link);
 }
 
 static void connect_to(struct redis_link *link, const struct sockaddr *address, socklen_t size)
 {
     int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) {
-        redis_link_fail(link, LINK_CANNOT_CONNECT, "cannot make a socket: %s", strerror(errno));
+        fail(link, CANNOT_CONNECT, "cannot make a socket: %s", strerror(errno));
         return;
     }
     if (address->sa_family != AF_UNIX) {
@@ -268,24 +394,15 @@ static void connect_to(struct redis_link *link, const struct sockaddr *address, 
     int result = connect(fd, address, size) < 0 ? -errno : 0;
     if (result < 0 && result != -EINPROGRESS) {
         (void)close(fd);
-        redis_link_fail(link, LINK_CANNOT_CONNECT, "cannot connect: %s", strerror(-result));
+        fail(link, CANNOT_CONNECT, "cannot connect: %s", strerror(-result));
         return;
     }
     link->source = (struct loop_source){.ready = socket_ready, .fd = fd};
-    link->state = LINK_CONNECTING;
+    link->state = CONNECTING;
     int added = loop_add(link->loop, &link->source, EPOLLOUT);
-    if (added < 0 || redis_link_open_wire(link) < 0)
-        redis_link_fail(link, LINK_CANNOT_CONNECT, "out of memory or descriptors");
-}
-
-void redis_link_adopt(struct redis_link *link, int fd)
-{
-    link->source = (struct loop_source){.ready = socket_ready, .fd = fd};
-    int result = loop_add(link->loop, &link->source, EPOLLIN);
-    if (result == 0)
-        result = redis_link_open_wire(link);
-    assert(result == 0);
-    link->state = LINK_UP;
+    link->resp.fd = fd;
+    if (added < 0 || resp_open(&link->resp) < 0)
+        fail(link, CANNOT_CONNECT, "out of memory or descriptors");
 }
 
 /* ---- resolving --------------------------------------------------------------------------------
@@ -322,8 +439,8 @@ static void looked_up(void *owner, void *data)
     struct lookup *lookup = data;
     link->resolving = NULL;
     if (lookup->code != 0) {
-        redis_link_fail(link, LINK_CANNOT_CONNECT, "cannot resolve its host's name: %s",
-                        gai_strerror(lookup->code));
+        fail(link, CANNOT_CONNECT, "cannot resolve its host's name: %s",
+             gai_strerror(lookup->code));
     } else { /* one of its addresses a try: the tries go through them */
         const struct addrinfo *at = lookup->found;
         for (unsigned skip = link->tries; skip > 0; skip--)
@@ -337,13 +454,13 @@ static void resolve(struct redis_link *link)
 {
     struct lookup *lookup = calloc(1, sizeof *lookup);
     if (!lookup) {
-        redis_link_fail(link, LINK_CANNOT_CONNECT, "out of memory");
+        fail(link, CANNOT_CONNECT, "out of memory");
         return;
     }
     (void)snprintf(lookup->host, sizeof lookup->host, "%s", link->address.host);
     (void)snprintf(lookup->port, sizeof lookup->port, "%u", link->address.port);
     lookup->flags = AI_NUMERICHOST;
-    link->state = LINK_RESOLVING;
+    link->state = RESOLVING;
     look_up(lookup); /* asks nobody */
     if (lookup->code == 0) {
         looked_up(link, lookup);
@@ -355,8 +472,8 @@ static void resolve(struct redis_link *link)
     int result = offload_start(link->loop, &task, &link->resolving);
     if (result < 0) {
         dispose(lookup);
-        redis_link_fail(link, LINK_CANNOT_CONNECT, "cannot start a thread to resolve its name: %s",
-                        strerror(-result));
+        fail(link, CANNOT_CONNECT, "cannot start a thread to resolve its name: %s",
+             strerror(-result));
     }
 }
 
@@ -378,42 +495,36 @@ static void start_connecting(struct redis_link *link, uint64_t now_ns)
 /* ---- time -------------------------------------------------------------------------------------
  */
 
-void redis_link_arm(struct redis_link *link)
-{
-    if (link->state != LINK_UP)
-        return; /* the whole of connecting has its own time */
-    if (STAILQ_EMPTY(&link->calls))
-        loop_disarm(link->loop, &link->timer);
-    else
-        loop_arm(link->loop, &link->timer, link->since_ns + link->options.timeout_ns);
-}
-
 static void time_is_up(struct loop_timer *timer, uint64_t now_ns)
 {
     struct redis_link *link = LOOP_OWNER(timer, struct redis_link, timer);
-    if (link->state == LINK_WAITING) {
+    if (link->state == WAITING) {
         start_connecting(link, now_ns);
         return;
     }
-    unsigned ms = (unsigned)(link->options.timeout_ns / LOOP_NS_PER_MS);
-    if (link->state != LINK_UP) {
-        redis_link_fail(link, LINK_CANNOT_CONNECT, "no connection in time");
+    if (link->state != UP) {
+        fail(link, CANNOT_CONNECT, "no connection in time");
         return;
     }
+    if (link->breaker.state == BREAKER_OPEN) { /* the next connection is the probe's */
+        drop(link, now_ns);
+        return;
+    }
+    unsigned ms = (unsigned)(link->options.timeout_ns / LOOP_NS_PER_MS);
     /* An answer that has come meanwhile counts; and where much of it was waiting to be read, the
      * broker was the slow one: once for each answer, or one that goes on and on would be waited for
      * as long as it does. */
     uint64_t since_ns = link->since_ns;
-    size_t waited = redis_link_receive(link);
-    if (link->state != LINK_UP || STAILQ_EMPTY(&link->calls) || link->since_ns != since_ns)
+    size_t waited = receive(link);
+    if (link->state != UP || STAILQ_EMPTY(&link->resp.calls) || link->since_ns != since_ns)
         return;
-    if (waited >= LINK_BEHIND && !link->excused) {
+    if (waited >= BEHIND_BYTES && !link->excused) {
         link->excused = true;
         link->since_ns = loop_now();
-        redis_link_arm(link);
+        arm(link);
         return;
     }
-    redis_link_fail(link, LINK_TIMED_OUT, "no answer within %u ms (--redis-timeout)", ms);
+    fail(link, TIMED_OUT, "no answer within %u ms (--redis-timeout)", ms);
 }
 
 /* ---- life -------------------------------------------------------------------------------------
@@ -431,8 +542,9 @@ int redis_link_create(struct loop *loop, const struct redis_link_options *option
     link->options.address = &link->address;
     link->source.fd = -1;
     link->timer.fire = time_is_up;
-    STAILQ_INIT(&link->calls);
-    STAILQ_INIT(&link->out);
+    resp_init(&link->resp);
+    link->resp.password = link->address.password;
+    link->resp.replied = replied;
     redis_url_describe(&link->address, link->name, sizeof link->name);
     (void)snprintf(link->problem, sizeof link->problem, "Redis at %s: not connected yet",
                    link->name);
@@ -450,8 +562,8 @@ void redis_link_destroy(struct redis_link *link)
     if (link->resolving)
         offload_abandon(link->resolving);
     close_socket(link);
-    link->state = LINK_WAITING;
-    redis_link_close_wire(link);
+    link->state = WAITING;
+    resp_close(&link->resp);
     explicit_bzero(&link->address, sizeof link->address);
     free(link);
 }
@@ -461,17 +573,17 @@ void redis_link_destroy(struct redis_link *link)
 
 bool redis_link_is_up(const struct redis_link *link)
 {
-    return link->state == LINK_UP;
+    return link->state == UP;
 }
 
 bool redis_link_usable(struct redis_link *link)
 {
-    return link->state == LINK_UP && breaker_would_admit(&link->breaker, loop_now());
+    return link->state == UP && breaker_would_admit(&link->breaker, loop_now());
 }
 
 bool redis_link_admit(struct redis_link *link)
 {
-    return link->state == LINK_UP && breaker_admit(&link->breaker, loop_now());
+    return link->state == UP && breaker_admit(&link->breaker, loop_now());
 }
 
 void redis_link_succeeded(struct redis_link *link)
@@ -481,11 +593,9 @@ void redis_link_succeeded(struct redis_link *link)
 
 void redis_link_disappointed(struct redis_link *link, const char *why)
 {
-    uint64_t now_ns = loop_now();
-    breaker_failure(&link->breaker, now_ns);
+    breaker_failure(&link->breaker, loop_now());
     complain(link, why);
-    if (link->breaker.state == BREAKER_OPEN && link->state == LINK_UP)
-        drop(link, now_ns); /* an open breaker has no connection: the next one is its probe's */
+    arm(link);
 }
 
 void redis_link_abandoned(struct redis_link *link)
@@ -498,7 +608,7 @@ void redis_link_abandoned(struct redis_link *link)
 
 uint64_t redis_link_down_ns(const struct redis_link *link, uint64_t now_ns)
 {
-    return link->state == LINK_UP || now_ns < link->up_ns ? 0 : now_ns - link->up_ns;
+    return link->state == UP || now_ns < link->up_ns ? 0 : now_ns - link->up_ns;
 }
 
 const char *redis_link_problem(const struct redis_link *link)
@@ -511,12 +621,12 @@ const char *redis_link_name(const struct redis_link *link)
     return link->name;
 }
 
-const struct redis_link_stats *redis_link_stats(const struct redis_link *link)
+struct remote_connection_stats redis_link_stats(const struct redis_link *link)
 {
-    return &link->stats;
-}
-
-const struct breaker *redis_link_breaker(const struct redis_link *link)
-{
-    return &link->breaker;
+    struct remote_connection_stats stats = link->stats;
+    stats.used = true;
+    stats.up = link->state == UP;
+    stats.breaker = breaker_state_name(link->breaker.state);
+    stats.breaker_opened = link->breaker.opened;
+    return stats;
 }

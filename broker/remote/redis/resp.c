@@ -1,17 +1,27 @@
 /* SPDX-License-Identifier: MIT */
-/* The link's commands and replies. hiredis's reader is given functions of our own in place of those
- * that build replies on the heap: a value goes from its buffer straight to where the call wants it,
- * and an array of a billion elements costs nothing. */
+/* Redis's protocol. */
+#include "remote/redis/resp.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <hiredis/hiredis.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
-#include <unistd.h>
 
-#include "remote/redis/link_internal.h"
+#define REPLY_BYTES  (1u << 20)
+#define UNFINISHED   (REPLY_BYTES + 4096u) /* bytes of one reply, with everything around it */
+#define RECEIVE_MAX  (1u << 20)            /* about so much in one receive */
+#define RECEIPTS_MAX 128u /* and in so many pieces, which TLS hands out byte by byte */
+
+struct outgoing {
+    char *data; /* hiredis's */
+    size_t size, sent;
+    bool secret;
+    STAILQ_ENTRY(outgoing) link;
+};
 
 /* ---- commands ------------------------------------------------------------------------------- */
 
@@ -43,9 +53,9 @@ static struct outgoing *format(const struct redis_command *command)
     return outgoing;
 }
 
-struct redis_call *redis_link_queue(struct redis_link *link, const struct redis_command *command)
+struct redis_call *resp_queue(struct resp *resp, const struct redis_command *command, bool secret)
 {
-    if (link->call_count >= LINK_CALLS_MAX)
+    if (resp->call_count >= RESP_CALLS_MAX)
         return NULL;
     struct redis_call *call = calloc(1, sizeof *call);
     struct outgoing *outgoing = call ? format(command) : NULL;
@@ -53,24 +63,11 @@ struct redis_call *redis_link_queue(struct redis_link *link, const struct redis_
         free(call);
         return NULL;
     }
-    if (STAILQ_EMPTY(&link->calls)) {
-        link->since_ns = loop_now();
-        link->excused = false;
-        STAILQ_INSERT_TAIL(&link->calls, call, link);
-        redis_link_arm(link);
-    } else {
-        STAILQ_INSERT_TAIL(&link->calls, call, link);
-    }
-    link->call_count++;
-    outgoing->secret = link->state == LINK_GREETING;
-    STAILQ_INSERT_TAIL(&link->out, outgoing, link);
-    loop_watch(link->loop, &link->source, EPOLLIN | EPOLLOUT);
+    outgoing->secret = secret;
+    STAILQ_INSERT_TAIL(&resp->calls, call, link);
+    resp->call_count++;
+    STAILQ_INSERT_TAIL(&resp->out, outgoing, link);
     return call;
-}
-
-struct redis_call *redis_link_call(struct redis_link *link, const struct redis_command *command)
-{
-    return link->state == LINK_UP ? redis_link_queue(link, command) : NULL;
 }
 
 void redis_call_forget(struct redis_call *call)
@@ -89,29 +86,29 @@ static void outgoing_free(struct outgoing *outgoing)
 }
 
 /* The socket took so many bytes. */
-static void advance(struct redis_link *link, size_t count)
+static void advance(struct resp *resp, size_t count)
 {
     while (count > 0) {
-        struct outgoing *first = STAILQ_FIRST(&link->out);
+        struct outgoing *first = STAILQ_FIRST(&resp->out);
         size_t part = first->size - first->sent < count ? first->size - first->sent : count;
         first->sent += part;
         count -= part;
         if (first->sent < first->size)
             return;
-        STAILQ_REMOVE_HEAD(&link->out, link);
+        STAILQ_REMOVE_HEAD(&resp->out, link);
         outgoing_free(first);
     }
 }
 
-static ssize_t send_some(const struct redis_link *link)
+static ssize_t send_some(const struct resp *resp)
 {
-    struct outgoing *outgoing = STAILQ_FIRST(&link->out);
-    if (link->tls)
-        return redis_tls_send(link->tls, outgoing->data + outgoing->sent,
+    struct outgoing *outgoing = STAILQ_FIRST(&resp->out);
+    if (resp->tls)
+        return redis_tls_send(resp->tls, outgoing->data + outgoing->sent,
                               outgoing->size - outgoing->sent);
     struct iovec parts[16];
     size_t count = 0;
-    STAILQ_FOREACH(outgoing, &link->out, link)
+    STAILQ_FOREACH(outgoing, &resp->out, link)
     {
         parts[count++] = (struct iovec){.iov_base = outgoing->data + outgoing->sent,
                                         .iov_len = outgoing->size - outgoing->sent};
@@ -119,60 +116,52 @@ static ssize_t send_some(const struct redis_link *link)
             break;
     }
     const struct msghdr message = {.msg_iov = parts, .msg_iovlen = count};
-    ssize_t sent = sendmsg(link->source.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    ssize_t sent = sendmsg(resp->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     return sent < 0 ? -errno : sent;
 }
 
-static const char *problem_of(const struct redis_link *link, ssize_t code)
+static const char *problem_of(const struct resp *resp, ssize_t code)
 {
-    return link->tls && code == -EPROTO ? redis_tls_problem(link->tls) : strerror((int)-code);
+    if (code == 0)
+        return "it was closed";
+    return resp->tls && code == -EPROTO ? redis_tls_problem(resp->tls) : strerror((int)-code);
 }
 
-/* With TLS 1.3 a server refuses a client without a certificate after the handshake, and often by a
- * reset that overtakes its reason. */
-static const char *hint(const struct redis_link *link)
+bool resp_has_queued(const struct resp *resp)
 {
-    return link->tls && link->state == LINK_GREETING
-               ? "; where it asks for a certificate, --redis-cert names it"
-               : "";
+    return !STAILQ_EMPTY(&resp->out);
 }
 
-void redis_link_send(struct redis_link *link)
+enum resp_end resp_send(struct resp *resp, char why[static RESP_WHY])
 {
-    while (!STAILQ_EMPTY(&link->out)) {
-        ssize_t sent = send_some(link);
+    while (!STAILQ_EMPTY(&resp->out)) {
+        ssize_t sent = send_some(resp);
         if (sent == -EINTR)
             continue;
         if (sent == -EAGAIN)
-            return;
+            return RESP_GOES_ON;
         if (sent <= 0) {
-            redis_link_fail(link, LINK_CLOSED, "cannot send: %s%s",
-                            sent < 0 ? problem_of(link, sent) : "it was closed", hint(link));
-            return;
+            (void)snprintf(why, RESP_WHY, "cannot send: %s", problem_of(resp, sent));
+            return RESP_CLOSED;
         }
-        advance(link, (size_t)sent);
+        advance(resp, (size_t)sent);
     }
-    loop_watch(link->loop, &link->source, EPOLLIN);
-}
-
-void redis_link_flush(struct redis_link *link)
-{
-    if (link->state == LINK_UP)
-        redis_link_send(link);
+    return RESP_GOES_ON;
 }
 
 /* ---- replies -------------------------------------------------------------------------------- */
 
-/* What stands inside of an array: nothing here asks for one. */
+/* An element of an array: no command here asks for one. */
 static bool is_inner(const redisReadTask *task)
 {
     return task->parent != NULL;
 }
 
-/* No server is to make the log repeat a password: of a text with it the first word is left. */
-static size_t presentable(const struct redis_link *link, const char *text, size_t length)
+/* A server must not make the log repeat a password: of a text that has it, only the first word
+ * remains. */
+static size_t presentable(const struct resp *resp, const char *text, size_t length)
 {
-    const char *password = link->address.password;
+    const char *password = resp->password;
     if (!password[0] || !memmem(text, length, password, strlen(password)))
         return length;
     size_t word = 0;
@@ -183,11 +172,11 @@ static size_t presentable(const struct redis_link *link, const char *text, size_
 
 static void *take_string(const redisReadTask *task, char *text, size_t length)
 {
-    struct redis_link *link = task->privdata;
-    struct redis_reply *reply = &link->reply;
+    struct resp *resp = task->privdata;
+    struct redis_reply *reply = &resp->reply;
     if (is_inner(task))
         return reply;
-    const struct redis_call *call = STAILQ_FIRST(&link->calls);
+    const struct redis_call *call = STAILQ_FIRST(&resp->calls);
     *reply = (struct redis_reply){
         .type = task->type == REDIS_REPLY_ERROR    ? REDIS_ERROR
                 : task->type == REDIS_REPLY_STATUS ? REDIS_STATUS
@@ -200,34 +189,34 @@ static void *take_string(const redisReadTask *task, char *text, size_t length)
         return reply;
     }
     if (reply->type == REDIS_ERROR)
-        length = presentable(link, text, length);
+        length = presentable(resp, text, length);
     memcpy(reply->text, text, length < sizeof reply->text ? length : sizeof reply->text - 1);
     return reply;
 }
 
 static void *take_array(const redisReadTask *task, int elements)
 {
-    struct redis_link *link = task->privdata;
+    struct resp *resp = task->privdata;
     (void)elements;
     if (!is_inner(task))
-        link->reply = (struct redis_reply){.type = REDIS_ARRAY};
-    return &link->reply;
+        resp->reply = (struct redis_reply){.type = REDIS_ARRAY};
+    return &resp->reply;
 }
 
 static void *take_integer(const redisReadTask *task, long long value)
 {
-    struct redis_link *link = task->privdata;
+    struct resp *resp = task->privdata;
     if (!is_inner(task))
-        link->reply = (struct redis_reply){.type = REDIS_INTEGER, .integer = value};
-    return &link->reply;
+        resp->reply = (struct redis_reply){.type = REDIS_INTEGER, .integer = value};
+    return &resp->reply;
 }
 
 static void *take_nil(const redisReadTask *task)
 {
-    struct redis_link *link = task->privdata;
+    struct resp *resp = task->privdata;
     if (!is_inner(task))
-        link->reply = (struct redis_reply){.type = REDIS_NIL};
-    return &link->reply;
+        resp->reply = (struct redis_reply){.type = REDIS_NIL};
+    return &resp->reply;
 }
 
 static void free_nothing(void *object)
@@ -243,114 +232,114 @@ static redisReplyObjectFunctions functions = {
     .freeObject = free_nothing,
 };
 
-int redis_link_open_wire(struct redis_link *link)
+void resp_init(struct resp *resp)
 {
-    link->reader = redisReaderCreateWithFunctions(&functions);
-    if (!link->reader)
+    STAILQ_INIT(&resp->calls);
+    STAILQ_INIT(&resp->out);
+}
+
+int resp_open(struct resp *resp)
+{
+    resp->reader = redisReaderCreateWithFunctions(&functions);
+    if (!resp->reader)
         return -ENOMEM;
-    link->received = link->answered = 0;
-    link->reader->privdata = link; /* hiredis has a macro for it that clang refuses */
-    link->reader->maxbuf = 0;      /* keeps its buffer between values */
+    resp->received = resp->answered = 0;
+    resp->reader->privdata = resp; /* hiredis has a macro for it that clang refuses */
+    resp->reader->maxbuf = 0;      /* keeps its buffer between values */
     return 0;
 }
 
-static void end_call(struct redis_link *link, const struct redis_reply *reply)
+static void end_call(struct resp *resp, const struct redis_reply *reply)
 {
-    struct redis_call *call = STAILQ_FIRST(&link->calls);
-    STAILQ_REMOVE_HEAD(&link->calls, link);
-    link->call_count--;
+    struct redis_call *call = STAILQ_FIRST(&resp->calls);
+    STAILQ_REMOVE_HEAD(&resp->calls, link);
+    resp->call_count--;
     if (call->done)
         call->done(call, reply);
     free(call);
 }
 
-void redis_link_close_wire(struct redis_link *link)
+void resp_close(struct resp *resp)
 {
-    redisReaderFree(link->reader);
-    link->reader = NULL;
+    redisReaderFree(resp->reader);
+    resp->reader = NULL;
     struct outgoing *outgoing;
-    while ((outgoing = STAILQ_FIRST(&link->out))) {
-        STAILQ_REMOVE_HEAD(&link->out, link);
+    while ((outgoing = STAILQ_FIRST(&resp->out))) {
+        STAILQ_REMOVE_HEAD(&resp->out, link);
         outgoing_free(outgoing);
     }
-    while (!STAILQ_EMPTY(&link->calls))
-        end_call(link, NULL);
+    while (!STAILQ_EMPTY(&resp->calls))
+        end_call(resp, NULL);
 }
 
-/* Bytes that the reader was given and has taken apart: also those of elements of an array that goes
- * on. */
-static uint64_t taken(const struct redis_link *link)
+/* Bytes that the reader was given and has parsed, also those of elements of an unfinished array. */
+static uint64_t parsed(const struct resp *resp)
 {
-    return link->received - (link->reader->len - link->reader->pos);
+    return resp->received - (resp->reader->len - resp->reader->pos);
 }
 
-/* Hands out whole replies. Returns false when the connection was ended. */
-static bool take_replies(struct redis_link *link)
+/* Hands out whole replies. */
+static enum resp_end take_replies(struct resp *resp, char why[static RESP_WHY])
 {
     for (;;) {
-        redisReader *reader = link->reader;
+        redisReader *reader = resp->reader;
         void *object = NULL;
         if (redisReaderGetReply(reader, &object) != REDIS_OK) {
-            char why[sizeof reader->errstr];
-            memcpy(why, reader->errstr, sizeof why);
-            redis_link_fail(link, LINK_GARBAGE, "its answer is not Redis's protocol: %.100s", why);
-            return false;
+            (void)snprintf(why, RESP_WHY, "its answer is not Redis's protocol: %.100s",
+                           reader->errstr);
+            return RESP_GARBAGE;
         }
+        if (!object && resp->received - resp->answered <= UNFINISHED)
+            return RESP_GOES_ON;
         if (!object) {
-            if (link->received - link->answered <= LINK_UNFINISHED)
-                return true;
-            redis_link_fail(link, LINK_GARBAGE, "an answer is over %u bytes", LINK_REPLY_BYTES);
-            return false;
+            (void)snprintf(why, RESP_WHY, "an answer is over %u bytes", REPLY_BYTES);
+            return RESP_GARBAGE;
         }
-        if (STAILQ_EMPTY(&link->calls)) {
-            redis_link_fail(link, LINK_GARBAGE, "it answers what it was not asked");
-            return false;
+        if (STAILQ_EMPTY(&resp->calls)) {
+            (void)snprintf(why, RESP_WHY, "it sent an answer to no question");
+            return RESP_GARBAGE;
         }
-        const struct redis_reply reply = link->reply;
-        link->answered = taken(link);
-        if (link->state == LINK_UP && reply.type != REDIS_ERROR)
-            breaker_answer(&link->breaker);
-        link->since_ns = loop_now();
-        link->excused = false;
-        end_call(link, &reply);
-        if (link->reader != reader) /* what it said ended the connection */
-            return false;
+        const struct redis_reply reply = resp->reply;
+        resp->answered = parsed(resp);
+        resp->replied(resp, &reply);
+        end_call(resp, &reply);
+        if (resp->reader != reader)
+            return RESP_STOPPED;
     }
 }
 
-static ssize_t receive_some(const struct redis_link *link, void *buffer, size_t size)
+static ssize_t receive_some(const struct resp *resp, void *buffer, size_t size)
 {
-    if (link->tls)
-        return redis_tls_receive(link->tls, buffer, size);
-    ssize_t got = recv(link->source.fd, buffer, size, MSG_DONTWAIT);
+    if (resp->tls)
+        return redis_tls_receive(resp->tls, buffer, size);
+    ssize_t got = recv(resp->fd, buffer, size, MSG_DONTWAIT);
     return got < 0 ? -errno : got;
 }
 
-size_t redis_link_receive(struct redis_link *link)
+enum resp_end resp_receive(struct resp *resp, size_t *ret_bytes, char why[static RESP_WHY])
 {
     static char buffer[65536]; /* the loop is one thread */
-    size_t total = 0;
-    for (unsigned count = 0; count < LINK_RECEIPTS_MAX && total < LINK_RECEIVE_MAX; count++) {
-        ssize_t got = receive_some(link, buffer, sizeof buffer);
+    *ret_bytes = 0;
+    for (unsigned count = 0; count < RECEIPTS_MAX && *ret_bytes < RECEIVE_MAX; count++) {
+        ssize_t got = receive_some(resp, buffer, sizeof buffer);
         if (got == -EINTR)
             continue;
         if (got == -EAGAIN)
             break;
         if (got <= 0) {
-            redis_link_fail(link, LINK_CLOSED, "the connection was lost: %s%s",
-                            got < 0 ? problem_of(link, got) : "it was closed", hint(link));
-            return total;
+            (void)snprintf(why, RESP_WHY, "the connection was lost: %s", problem_of(resp, got));
+            return RESP_CLOSED;
         }
-        total += (size_t)got;
-        link->received += (uint64_t)got;
-        if (redisReaderFeed(link->reader, buffer, (size_t)got) != REDIS_OK) {
-            redis_link_fail(link, LINK_GARBAGE, "its answer cannot be taken in: %.100s",
-                            link->reader->errstr);
-            return total;
+        *ret_bytes += (size_t)got;
+        resp->received += (uint64_t)got;
+        if (redisReaderFeed(resp->reader, buffer, (size_t)got) != REDIS_OK) {
+            (void)snprintf(why, RESP_WHY, "its answer cannot be buffered: %.100s",
+                           resp->reader->errstr);
+            return RESP_GARBAGE;
         }
-        if (!take_replies(link))
-            return total;
+        enum resp_end end = take_replies(resp, why);
+        if (end != RESP_GOES_ON)
+            return end;
     }
-    redis_link_arm(link);
-    return total;
+    return RESP_GOES_ON;
 }

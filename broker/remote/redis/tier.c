@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The tier's life and figures. */
+/* The tier: puts its parts together. */
 #include "remote/redis/tier.h"
 
 #include <errno.h>
@@ -7,11 +7,212 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
-#include "remote/redis/tier_internal.h"
+#include "remote/redis/fetch.h"
+#include "remote/redis/model.h"
 #include "remote/redis/url.h"
+#include "remote/redis/writeback.h"
 
-static int check(const struct redis_options *options, struct redis_address *ret,
+struct tier {
+    struct remote remote;
+    struct loop *loop;
+    struct cache *cache;
+    uint64_t timeout_ns;
+    struct redis_tls_context *tls; /* NULL: without */
+    char prefix[REDIS_PREFIX_MAX + 1];
+    char ttl[16];              /* seconds; empty: none */
+    struct remote_stats stats; /* the counters; the rest is filled on request */
+    struct redis_errors errors;
+    struct redis_fetches fetches;
+    struct redis_writeback writeback;
+    struct redis_models models;
+};
+
+/* ---- the cache's remote ---------------------------------------------------------------------- */
+
+static enum cache_remote_state state(void *context, struct swi_error *why)
+{
+    return redis_fetch_state(&((struct tier *)context)->fetches, why);
+}
+
+static void fetch(void *context, struct load *load)
+{
+    redis_fetch_start(&((struct tier *)context)->fetches, load);
+}
+
+static void cancel(void *context, struct load *load)
+{
+    redis_fetch_cancel(&((struct tier *)context)->fetches, load);
+}
+
+static bool over(void *context, struct load *load)
+{
+    return redis_fetch_over(&((struct tier *)context)->fetches, load);
+}
+
+static bool turn(void *context)
+{
+    return redis_fetch_turn(&((struct tier *)context)->fetches);
+}
+
+static void was_read(void *context, uint32_t id, const struct cache_chunk *chunk, bool wrong)
+{
+    redis_writeback_note(&((struct tier *)context)->writeback, id, chunk, wrong);
+}
+
+/* ---- a remote -------------------------------------------------------------------------------- */
+
+static struct tier *tier_of(struct remote *remote)
+{
+    return LOOP_OWNER(remote, struct tier, remote);
+}
+
+/* The connection that is asked; a tier that is only written to has no other. */
+static const struct redis_port *asking_port(const struct tier *tier)
+{
+    return tier->fetches.port.link ? &tier->fetches.port : &tier->writeback.port;
+}
+
+static const char *unreadable(struct remote *remote)
+{
+    struct redis_link *link = asking_port(tier_of(remote))->link;
+    return redis_link_usable(link) ? NULL : redis_link_problem(link);
+}
+
+static const char *unwritable(struct remote *remote)
+{
+    struct tier *tier = tier_of(remote);
+    struct redis_link *link = tier->writeback.port.link;
+    const char *paused = redis_writeback_paused(&tier->writeback);
+    if (!link)
+        return "--redis-mode read-only: Redis is not written to";
+    return paused ? paused : redis_link_usable(link) ? NULL : redis_link_problem(link);
+}
+
+static void end_pause(struct remote *remote)
+{
+    redis_writeback_end_pause(&tier_of(remote)->writeback);
+}
+
+/* A remote_write under way. */
+struct write_work {
+    struct redis_writing writing;
+    struct remote_write *write;
+};
+
+static const uint8_t *write_stripe(struct redis_writing *writing, uint64_t offset)
+{
+    struct remote_write *write = LOOP_OWNER(writing, struct write_work, writing)->write;
+    return write->bytes_at(write, offset);
+}
+
+static void write_over(struct redis_writing *writing, int status, const char *why)
+{
+    struct write_work *work = LOOP_OWNER(writing, struct write_work, writing);
+    struct remote_job *job = &work->write->job;
+    free(work);
+    job->work = NULL;
+    job->over(job, status == -EAGAIN ? SW_ELOAD : status, why);
+}
+
+static void write_cancel(struct remote_job *job)
+{
+    struct write_work *work = job->work;
+    redis_writeback_cancel(&work->writing);
+    free(work);
+    job->work = NULL;
+}
+
+static void write_chunk(struct remote *remote, struct remote_write *write)
+{
+    struct write_work *work = calloc(1, sizeof *work);
+    if (!work) {
+        write->job.over(&write->job, -ENOMEM, "out of memory");
+        return;
+    }
+    *work = (struct write_work){.writing = {.digest = write->digest,
+                                            .bytes = write->bytes,
+                                            .anyway = true,
+                                            .stripe = write_stripe,
+                                            .over = write_over},
+                                .write = write};
+    write->job.work = work;
+    write->job.cancel = write_cancel;
+    redis_writeback_write(&tier_of(remote)->writeback, &work->writing);
+}
+
+static void publish(struct remote *remote, struct remote_publish *publish)
+{
+    struct tier *tier = tier_of(remote);
+    redis_model_publish(&tier->models, &tier->writeback.port, publish);
+}
+
+static void find(struct remote *remote, struct remote_find *find)
+{
+    struct tier *tier = tier_of(remote);
+    redis_model_find(&tier->models, &tier->fetches.port, find);
+}
+
+static void ask(struct remote *remote, struct remote_ask *ask)
+{
+    struct tier *tier = tier_of(remote);
+    redis_model_ask(&tier->models, asking_port(tier), ask);
+}
+
+static void get_stats(struct remote *remote, struct remote_stats *ret)
+{
+    const struct tier *tier = tier_of(remote);
+    const struct redis_link *reads = tier->fetches.port.link, *writes = tier->writeback.port.link;
+    *ret = tier->stats;
+    ret->url = redis_link_name(reads ? reads : writes);
+    ret->out_of_memory = tier->errors.out_of_memory;
+    ret->read_only = tier->errors.read_only;
+    ret->other_errors = tier->errors.other;
+    ret->writes_queued = tier->writeback.queue_count;
+    ret->writes_paused = redis_writeback_paused(&tier->writeback) != NULL;
+    ret->reads.breaker = ret->writes.breaker = breaker_state_name(BREAKER_CLOSED);
+    if (reads)
+        ret->reads = redis_link_stats(reads);
+    if (writes)
+        ret->writes = redis_link_stats(writes);
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+static void reads_up(void *owner)
+{
+    struct remote *remote = &((struct tier *)owner)->remote;
+    if (remote->up) /* the cache asks for the state at each load */
+        remote->up(remote->up_owner);
+}
+
+static void writes_up(void *owner)
+{
+    redis_writeback_go_on(&((struct tier *)owner)->writeback);
+}
+
+static void writes_down(void *owner)
+{
+    redis_writeback_down(&((struct tier *)owner)->writeback);
+}
+
+static void model_ended(struct redis_models *models)
+{
+    redis_writeback_go_on(&LOOP_OWNER(models, struct tier, models)->writeback);
+}
+
+static void destroy(struct remote *remote)
+{
+    struct tier *tier = tier_of(remote);
+    cache_set_remote(tier->cache, NULL);
+    redis_writeback_stop(&tier->writeback);
+    redis_link_destroy(tier->fetches.port.link);
+    redis_link_destroy(tier->writeback.port.link);
+    redis_fetches_fini(&tier->fetches);
+    redis_tls_context_destroy(tier->tls);
+    free(tier);
+}
+
+static int parse(const struct redis_options *options, struct redis_address *ret,
                  struct swi_error *error)
 {
     int result = redis_url_parse(options->url, ret, error);
@@ -20,10 +221,10 @@ static int check(const struct redis_options *options, struct redis_address *ret,
     const struct redis_tls_files *files = &options->tls;
     if (ret->transport != REDIS_TLS && (files->ca || files->cert || files->key))
         return swi_fail(error, -EINVAL,
-                        "--redis-ca, --redis-cert and --redis-key are for a rediss:// URL");
+                        "--redis-ca, --redis-cert and --redis-key require a rediss:// URL");
     if (!redis_prefix_ok(options->prefix))
         return swi_fail(error, -EINVAL,
-                        "the Redis prefix is 1 to %u printable characters without spaces",
+                        "the Redis prefix must be 1 to %u printable characters without spaces",
                         REDIS_PREFIX_MAX);
     return 0;
 }
@@ -32,7 +233,7 @@ int redis_tier_check(const struct redis_options *options, struct swi_error *erro
 {
     struct redis_address address;
     struct redis_tls_context *tls = NULL;
-    int result = check(options, &address, error);
+    int result = parse(options, &address, error);
     if (result == 0 && address.transport == REDIS_TLS)
         result = redis_tls_context_create(&options->tls, &tls, error);
     redis_tls_context_destroy(tls);
@@ -40,30 +241,7 @@ int redis_tier_check(const struct redis_options *options, struct swi_error *erro
     return result;
 }
 
-static void reads_up(void *owner)
-{
-    struct redis_tier *tier = owner;
-    if (tier->up) /* the cache asks for the state at each load */
-        tier->up(tier->up_owner);
-}
-
-static void writes_up(void *owner)
-{
-    redis_tier_write_more(owner);
-}
-
-static void writes_down(void *owner)
-{
-    redis_tier_writes_down(owner);
-}
-
-void redis_tier_on_up(struct redis_tier *tier, void (*up)(void *owner), void *owner)
-{
-    tier->up = up;
-    tier->up_owner = owner;
-}
-
-static int open_link(struct redis_tier *tier, const struct redis_address *address, bool reads,
+static int open_link(struct tier *tier, const struct redis_address *address, bool reads,
                      struct swi_error *error)
 {
     const struct redis_link_options options = {.address = address,
@@ -73,28 +251,54 @@ static int open_link(struct redis_tier *tier, const struct redis_address *addres
                                                .down = reads ? NULL : writes_down,
                                                .owner = tier,
                                                .tls = tier->tls};
-    return redis_link_create(tier->loop, &options, reads ? &tier->reads : &tier->writes, error);
+    struct redis_port *port = reads ? &tier->fetches.port : &tier->writeback.port;
+    return redis_link_create(tier->loop, &options, &port->link, error);
 }
 
-int redis_tier_create(const struct redis_options *options, struct loop *loop, struct cache *cache,
-                      struct redis_tier **ret, struct swi_error *error)
+static void init(struct tier *tier, const struct redis_options *options, struct loop *loop,
+                 struct cache *cache)
 {
-    struct redis_address address;
-    int result = check(options, &address, error);
-    if (result < 0)
-        return result;
-    struct redis_tier *tier = calloc(1, sizeof *tier);
-    if (!tier)
-        return swi_fail(error, -ENOMEM, "out of memory for the Redis tier");
+    static const struct remote_ops ops = {.destroy = destroy,
+                                          .get_stats = get_stats,
+                                          .unreadable = unreadable,
+                                          .unwritable = unwritable,
+                                          .end_pause = end_pause,
+                                          .write = write_chunk,
+                                          .publish = publish,
+                                          .find = find,
+                                          .ask = ask};
+    tier->remote = (struct remote){.ops = &ops, .reads = options->reads, .writes = options->writes};
     tier->loop = loop;
     tier->cache = cache;
-    tier->pause_timer.fire = redis_tier_pause_over;
     tier->timeout_ns = options->timeout_ms * LOOP_NS_PER_MS;
-    TAILQ_INIT(&tier->fetches);
-    TAILQ_INIT(&tier->writings);
     (void)snprintf(tier->prefix, sizeof tier->prefix, "%s", options->prefix);
     if (options->ttl_s > 0)
         (void)snprintf(tier->ttl, sizeof tier->ttl, "%u", options->ttl_s);
+    tier->fetches = (struct redis_fetches){
+        .port = {.errors = &tier->errors}, .prefix = tier->prefix, .stats = &tier->stats};
+    tier->writeback = (struct redis_writeback){.port = {.errors = &tier->errors, .writes = true},
+                                               .loop = loop,
+                                               .cache = cache,
+                                               .prefix = tier->prefix,
+                                               .ttl = tier->ttl,
+                                               .stats = &tier->stats};
+    tier->models =
+        (struct redis_models){.prefix = tier->prefix, .ttl = tier->ttl, .ended = model_ended};
+    redis_fetches_init(&tier->fetches);
+    redis_writeback_init(&tier->writeback);
+}
+
+int redis_tier_create(const struct redis_options *options, struct loop *loop, struct cache *cache,
+                      struct remote **ret, struct swi_error *error)
+{
+    struct redis_address address;
+    int result = parse(options, &address, error);
+    if (result < 0)
+        return result;
+    struct tier *tier = calloc(1, sizeof *tier);
+    if (!tier)
+        return swi_fail(error, -ENOMEM, "out of memory for the Redis tier");
+    init(tier, options, loop, cache);
     if (address.transport == REDIS_TLS)
         result = redis_tls_context_create(&options->tls, &tier->tls, error);
     if (result == 0 && options->reads)
@@ -103,96 +307,18 @@ int redis_tier_create(const struct redis_options *options, struct loop *loop, st
         result = open_link(tier, &address, false, error);
     explicit_bzero(&address, sizeof address);
     if (result < 0) {
-        redis_tier_destroy(tier);
+        destroy(&tier->remote);
         return result;
     }
     const struct cache_remote remote = {.context = tier,
                                         .first = options->first,
-                                        .state = redis_tier_state,
-                                        .fetch = redis_tier_fetch,
-                                        .cancel = redis_tier_cancel,
-                                        .over = redis_tier_over,
-                                        .turn = redis_tier_turn,
-                                        .was_read = redis_tier_was_read};
+                                        .state = state,
+                                        .fetch = fetch,
+                                        .cancel = cancel,
+                                        .over = over,
+                                        .turn = turn,
+                                        .was_read = was_read};
     cache_set_remote(cache, &remote);
-    *ret = tier;
+    *ret = &tier->remote;
     return 0;
-}
-
-void redis_tier_destroy(struct redis_tier *tier)
-{
-    if (!tier)
-        return;
-    cache_set_remote(tier->cache, NULL);
-    redis_tier_stop_writing(tier);
-    redis_link_destroy(tier->reads);
-    redis_link_destroy(tier->writes);
-    redis_tier_stop_fetching(tier);
-    redis_tls_context_destroy(tier->tls);
-    free(tier);
-}
-
-/* ---- figures ----------------------------------------------------------------------------------
- */
-
-static bool begins_with(const char *text, const char *word)
-{
-    size_t length = strlen(word);
-    return strncmp(text, word, length) == 0 && text[length] <= ' ';
-}
-
-enum redis_about redis_tier_count_error(struct redis_tier *tier, const struct redis_reply *reply)
-{
-    if (begins_with(reply->text, "OOM"))
-        tier->stats.out_of_memory++;
-    else if (begins_with(reply->text, "READONLY"))
-        tier->stats.read_only++;
-    else
-        tier->stats.other_errors++;
-    return redis_error_about(reply->text);
-}
-
-/* That it takes no writes stops writing by itself (remote/redis/writeback.c), without the breaker. */
-bool redis_tier_is_fault(const struct redis_tier *tier, const struct redis_link *link,
-                         enum redis_about about)
-{
-    return about == REDIS_ABOUT_SERVER || (about == REDIS_ABOUT_WRITES && link != tier->writes);
-}
-
-void redis_tier_tell_error(struct redis_tier *tier, struct redis_link *link, enum redis_about about,
-                           const char *text)
-{
-    if (redis_tier_is_fault(tier, link, about))
-        redis_link_disappointed(link, text);
-    else
-        redis_link_succeeded(link);
-}
-
-static void describe_link(struct redis_link *link, struct redis_connection_stats *ret)
-{
-    if (!link)
-        return;
-    const struct redis_link_stats *stats = redis_link_stats(link);
-    const struct breaker *breaker = redis_link_breaker(link);
-    *ret = (struct redis_connection_stats){.used = true,
-                                           .up = redis_link_is_up(link),
-                                           .breaker = breaker_state_name(breaker->state),
-                                           .breaker_opened = breaker->opened,
-                                           .connects = stats->connects,
-                                           .connect_failures = stats->connect_failures,
-                                           .refused = stats->refused,
-                                           .timeouts = stats->timeouts,
-                                           .closed = stats->closed,
-                                           .garbage = stats->garbage};
-}
-
-void redis_tier_get_stats(struct redis_tier *tier, struct redis_tier_stats *ret)
-{
-    *ret = tier->stats;
-    ret->url = redis_link_name(tier->reads ? tier->reads : tier->writes);
-    ret->writes_queued = tier->queue_count;
-    ret->writes_paused = loop_now() < tier->paused_until_ns;
-    ret->reads.breaker = ret->writes.breaker = breaker_state_name(BREAKER_CLOSED);
-    describe_link(tier->reads, &ret->reads);
-    describe_link(tier->writes, &ret->writes);
 }

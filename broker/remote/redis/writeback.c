@@ -1,174 +1,117 @@
 /* SPDX-License-Identifier: MIT */
-/* Writing to the Redis: chunks that were read from their files, and what a push brings. One blob at
- * a time, its stripes two at a time. */
-#include <assert.h>
+/* Writing chunks to the Redis. */
+#include "remote/redis/writeback.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
-#include "remote/redis/tier_internal.h"
 
 #define KEYS_A_QUESTION 10u
+#define PIECES_MAX      2u /* stripes under way */
+#define TRIES_MAX       3u
+#define PAUSE_MIN_NS    LOOP_NS_PER_S
+#define PAUSE_MAX_NS    (60 * LOOP_NS_PER_S)
 
-static void write_step(struct redis_writing *writing);
+/* ---- pausing --------------------------------------------------------------------------------- */
 
-/* ---- pausing ----------------------------------------------------------------------------------
- */
-
-static void pause_writing(struct redis_tier *tier, const char *why)
+static void pause_writing(struct redis_writeback *writeback, const char *why)
 {
     uint64_t now_ns = loop_now();
-    if (now_ns < tier->paused_until_ns)
+    if (now_ns < writeback->paused_until_ns)
         return;
-    tier->pause_ns = tier->pause_ns == 0 ? FDSTORE_PAUSE_MIN_NS : tier->pause_ns * 2;
-    if (tier->pause_ns > FDSTORE_PAUSE_MAX_NS)
-        tier->pause_ns = FDSTORE_PAUSE_MAX_NS;
-    tier->paused_until_ns = now_ns + tier->pause_ns;
-    (void)snprintf(tier->pause_why, sizeof tier->pause_why, "Redis answers: %.140s", why);
-    loop_arm(tier->loop, &tier->pause_timer, tier->paused_until_ns);
-    log_peer("Redis at %s takes no writes: %.150s; nothing is written for %llu s",
-             redis_link_name(tier->writes), why,
-             (unsigned long long)(tier->pause_ns / LOOP_NS_PER_S));
+    writeback->pause_ns = writeback->pause_ns == 0 ? PAUSE_MIN_NS : writeback->pause_ns * 2;
+    if (writeback->pause_ns > PAUSE_MAX_NS)
+        writeback->pause_ns = PAUSE_MAX_NS;
+    writeback->paused_until_ns = now_ns + writeback->pause_ns;
+    (void)snprintf(writeback->pause_why, sizeof writeback->pause_why, "%s", why);
+    loop_arm(writeback->loop, &writeback->pause_timer, writeback->paused_until_ns);
+    log_peer("%s; writing pauses for %llu s", why,
+             (unsigned long long)(writeback->pause_ns / LOOP_NS_PER_S));
 }
 
-void redis_tier_pause_over(struct loop_timer *timer, uint64_t now_ns)
+static void pause_over(struct loop_timer *timer, uint64_t now_ns)
 {
     (void)now_ns;
-    redis_tier_write_more(LOOP_OWNER(timer, struct redis_tier, pause_timer));
+    redis_writeback_go_on(LOOP_OWNER(timer, struct redis_writeback, pause_timer));
 }
 
-const char *redis_tier_paused(const struct redis_tier *tier)
+const char *redis_writeback_paused(const struct redis_writeback *writeback)
 {
-    return loop_now() < tier->paused_until_ns ? tier->pause_why : NULL;
+    return loop_now() < writeback->paused_until_ns ? writeback->pause_why : NULL;
 }
 
-void redis_tier_end_pause(struct redis_tier *tier)
+void redis_writeback_end_pause(struct redis_writeback *writeback)
 {
-    tier->paused_until_ns = 0;
-    loop_disarm(tier->loop, &tier->pause_timer);
+    writeback->paused_until_ns = 0;
+    loop_disarm(writeback->loop, &writeback->pause_timer);
 }
 
-/* ---- one blob ---------------------------------------------------------------------------------
- */
+/* ---- one chunk ------------------------------------------------------------------------------- */
 
-/* Those that have not begun hear of it too, rather than wait for a server that may not come back,
- * or has no room for them either. */
-static void fail_queued(struct redis_tier *tier, const char *why)
+static bool is_writing(const struct redis_writeback *writeback)
 {
-    struct writing_list queued = TAILQ_HEAD_INITIALIZER(queued);
+    const struct redis_writing *first = TAILQ_FIRST(&writeback->writings);
+    return first && first->op.open;
+}
+
+/* Writings that have not begun end too, instead of waiting for a server that may not come back or
+ * has no room. */
+static void fail_queued(struct redis_writeback *writeback, const char *why)
+{
+    TAILQ_HEAD(, redis_writing) queued = TAILQ_HEAD_INITIALIZER(queued);
     struct redis_writing *writing;
-    TAILQ_CONCAT(&queued, &tier->writings, link);
+    TAILQ_CONCAT(&queued, &writeback->writings, link);
     while ((writing = TAILQ_FIRST(&queued))) {
         TAILQ_REMOVE(&queued, writing, link);
         writing->over(writing, -EAGAIN, why);
     }
 }
 
-void redis_tier_writes_down(struct redis_tier *tier)
+void redis_writeback_down(struct redis_writeback *writeback)
 {
-    if (!tier->writing) /* else what is being written ends first, by itself */
-        fail_queued(tier, redis_link_problem(tier->writes));
+    fail_queued(writeback, redis_link_problem(writeback->port.link));
 }
 
-static void forget_calls(struct redis_writing *writing)
-{
-    for (unsigned i = 0; i < writing->outstanding; i++)
-        redis_call_forget(writing->calls[i]);
-    writing->outstanding = 0;
-}
-
+/* The operation has ended. */
 static void finish(struct redis_writing *writing, int status, const char *why)
 {
-    struct redis_tier *tier = writing->tier;
-    forget_calls(writing);
-    TAILQ_REMOVE(&tier->writings, writing, link);
-    tier->writing = false;
+    struct redis_writeback *writeback = writing->writeback;
+    TAILQ_REMOVE(&writeback->writings, writing, link);
     if (status == 0) {
-        tier->pause_ns = 0;
-        tier->stats.stores++;
-        tier->stats.store_bytes += writing->bytes;
+        writeback->pause_ns = 0;
+        writeback->stats->stores++;
+        writeback->stats->store_bytes += writing->bytes;
     } else if (status == SW_ELOAD || status == -EAGAIN) {
-        tier->stats.store_failures++;
+        writeback->stats->store_failures++;
     }
     writing->over(writing, status, why);
-    if (status == -EAGAIN || !redis_link_is_up(tier->writes))
-        fail_queued(tier, redis_link_problem(tier->writes));
-    else if (redis_tier_paused(tier))
-        fail_queued(tier, tier->pause_why);
-    redis_tier_write_more(tier);
+    if (!redis_link_is_up(writeback->port.link))
+        redis_writeback_down(writeback);
+    else if (redis_writeback_paused(writeback))
+        fail_queued(writeback, writeback->pause_why);
+    redis_writeback_go_on(writeback);
 }
 
-/* The server answers, whatever it says. */
-static void finish_answered(struct redis_writing *writing, int status, const char *why)
+static void succeed(struct redis_writing *writing, int status, const char *why)
 {
-    redis_link_succeeded(writing->tier->writes);
+    redis_op_succeed(&writing->op);
     finish(writing, status, why);
 }
 
-static void finish_abandoned(struct redis_writing *writing, int status, const char *why)
+static void failed(struct redis_op *op, const struct redis_failure *failure)
 {
-    redis_link_abandoned(writing->tier->writes);
-    finish(writing, status, why);
+    struct redis_writing *writing = LOOP_OWNER(op, struct redis_writing, op);
+    bool error = failure->answer[0] != 0;
+    if (error && (failure->about == REDIS_ABOUT_WRITES || failure->about == REDIS_ABOUT_RIGHTS))
+        pause_writing(writing->writeback, failure->why);
+    else if (error && failure->about == REDIS_ABOUT_KEY)
+        log_peer("%s; a chunk is not written", failure->why);
+    finish(writing, failure->lost ? -EAGAIN : SW_ELOAD, failure->why);
 }
 
-static void drop_call(struct redis_writing *writing, const struct redis_call *call)
-{
-    unsigned at = 0;
-    while (writing->calls[at] != call)
-        at++;
-    writing->calls[at] = writing->calls[--writing->outstanding];
-}
-
-/* True when the reply ended the writing. */
-static bool ended_by(struct redis_writing *writing, const struct redis_reply *reply)
-{
-    struct redis_tier *tier = writing->tier;
-    if (!reply) { /* the link has told the breaker */
-        finish(writing, -EAGAIN, redis_link_problem(tier->writes));
-        return true;
-    }
-    if (reply->type != REDIS_ERROR)
-        return false;
-    enum redis_about about = redis_tier_count_error(tier, reply);
-    if (about == REDIS_ABOUT_WRITES || about == REDIS_ABOUT_RIGHTS)
-        pause_writing(tier, reply->text);
-    else if (about == REDIS_ABOUT_KEY)
-        log_peer("Redis at %s does not take a chunk: %.150s", redis_link_name(tier->writes),
-                 reply->text);
-    char why[sizeof reply->text + 32];
-    (void)snprintf(why, sizeof why, "Redis answers: %s", reply->text);
-    forget_calls(writing); /* when the breaker opens their ends must not come back here */
-    redis_tier_tell_error(tier, tier->writes, about, reply->text);
-    finish(writing, SW_ELOAD, why);
-    return true;
-}
-
-static struct redis_call *send(struct redis_writing *writing, const struct redis_command *command,
-                               void (*done)(struct redis_call *, const struct redis_reply *))
-{
-    struct redis_call *call = redis_link_call(writing->tier->writes, command);
-    if (!call)
-        return NULL;
-    call->done = done;
-    call->context = writing;
-    writing->calls[writing->outstanding++] = call;
-    return call;
-}
-
-/* ---- is it there? -----------------------------------------------------------------------------
- */
-
-static void counted(struct redis_call *call, const struct redis_reply *reply)
-{
-    struct redis_writing *writing = call->context;
-    drop_call(writing, call);
-    if (ended_by(writing, reply))
-        return;
-    if (reply->type == REDIS_INTEGER && reply->integer > 0)
-        writing->present += (uint64_t)reply->integer;
-    write_step(writing);
-}
+/* ---- its commands ---------------------------------------------------------------------------- */
 
 static bool ask(struct redis_writing *writing, uint32_t count)
 {
@@ -176,206 +119,202 @@ static bool ask(struct redis_writing *writing, uint32_t count)
     struct redis_command exists = {.count = 0};
     redis_command_text(&exists, "EXISTS");
     for (uint32_t i = 0; i < KEYS_A_QUESTION && writing->asked < count; i++) {
-        keys[i] = redis_key_stripe(writing->tier->prefix, writing->digest, writing->asked++);
+        keys[i] = redis_key_stripe(writing->writeback->prefix, writing->digest, writing->asked++);
         redis_command_add(&exists, keys[i].text, keys[i].length);
     }
-    return send(writing, &exists, counted) != NULL;
+    return redis_op_send(&writing->op, &exists) != NULL;
 }
 
-/* ---- the bytes --------------------------------------------------------------------------------
- */
-
-static void stored(struct redis_call *call, const struct redis_reply *reply)
-{
-    struct redis_writing *writing = call->context;
-    drop_call(writing, call);
-    if (ended_by(writing, reply))
-        return;
-    if (reply->type != REDIS_STATUS) {
-        forget_calls(writing); /* when the breaker opens their ends must not come back here */
-        redis_link_disappointed(writing->tier->writes, "it does not answer SET as Redis does");
-        finish(writing, SW_ELOAD, "Redis does not answer SET as Redis does");
-        return;
-    }
-    write_step(writing);
-}
-
-static void add_ttl(const struct redis_tier *tier, struct redis_command *set)
-{
-    if (!tier->ttl[0])
-        return;
-    redis_command_text(set, "EX");
-    redis_command_text(set, tier->ttl);
-}
-
-struct redis_call *redis_tier_set(struct redis_tier *tier, const struct redis_key *key,
-                                  const void *value, size_t size)
+struct redis_command redis_command_set(const struct redis_key *key, const void *value, size_t size,
+                                       const char *ttl)
 {
     struct redis_command set = {.count = 0};
     redis_command_text(&set, "SET");
     redis_command_add(&set, key->text, key->length);
     redis_command_add(&set, value, size);
-    add_ttl(tier, &set);
-    return redis_link_call(tier->writes, &set);
+    if (ttl[0]) {
+        redis_command_text(&set, "EX");
+        redis_command_text(&set, ttl);
+    }
+    return set;
 }
 
 /* Returns what ends the writing, or 0. */
 static int put(struct redis_writing *writing)
 {
-    struct redis_tier *tier = writing->tier;
-    uint64_t offset = (uint64_t)writing->next * REDIS_STRIPE_BYTES;
-    const uint8_t *bytes = writing->stripe(writing, offset);
+    const struct redis_writeback *writeback = writing->writeback;
+    const uint8_t *bytes = writing->stripe(writing, (uint64_t)writing->next * REDIS_STRIPE_BYTES);
     if (!bytes)
         return -ENODATA;
-    const struct redis_key key = redis_key_stripe(tier->prefix, writing->digest, writing->next);
-    struct redis_call *call =
-        redis_tier_set(tier, &key, bytes, redis_stripe_length(writing->bytes, writing->next));
-    if (!call)
+    const struct redis_key key =
+        redis_key_stripe(writeback->prefix, writing->digest, writing->next);
+    const struct redis_command set = redis_command_set(
+        &key, bytes, redis_stripe_length(writing->bytes, writing->next), writeback->ttl);
+    if (!redis_op_send(&writing->op, &set))
         return -EAGAIN;
-    call->done = stored;
-    call->context = writing;
-    writing->calls[writing->outstanding++] = call;
     writing->next++;
     return 0;
 }
 
-/* Goes on with the writing as far as it can be gone on with now. */
-static void write_step(struct redis_writing *writing)
+/* Sends as much as may be under way. */
+static void step(struct redis_writing *writing)
 {
-    struct redis_tier *tier = writing->tier;
     uint32_t count = redis_stripe_count(writing->bytes);
     int problem = 0;
     if (!writing->anyway && writing->asked < count) {
-        while (problem == 0 && writing->outstanding < WRITE_PIECES_MAX && writing->asked < count)
+        while (problem == 0 && writing->op.outstanding < PIECES_MAX && writing->asked < count)
             problem = ask(writing, count) ? 0 : -EAGAIN;
-    } else if (writing->outstanding > 0 && writing->next == 0) {
+    } else if (!writing->anyway && writing->op.outstanding > 0) {
         return; /* an answer about presence is still to come */
     } else if (!writing->anyway && writing->present >= count) {
-        tier->stats.store_present++;
-        finish_answered(writing, 1, "it is there");
+        writing->writeback->stats->store_present++;
+        succeed(writing, 1, "it is there");
         return;
-    } else if (writing->next == count && writing->outstanding == 0) {
-        finish_answered(writing, 0, "");
+    } else if (writing->next == count && writing->op.outstanding == 0) {
+        succeed(writing, 0, "");
         return;
     } else {
-        writing->anyway = true; /* what was asked is answered */
-        while (problem == 0 && writing->outstanding < WRITE_PIECES_MAX && writing->next < count)
+        writing->anyway = true; /* the questions are answered */
+        while (problem == 0 && writing->op.outstanding < PIECES_MAX && writing->next < count)
             problem = put(writing);
     }
-    if (problem != 0)
-        finish_abandoned(writing, problem,
-                         problem == -ENODATA ? "it was evicted" : redis_link_problem(tier->writes));
-    else
-        redis_link_flush(tier->writes);
+    if (problem == 0)
+        return;
+    redis_op_abandon(&writing->op);
+    finish(writing, problem,
+           problem == -ENODATA ? "it was evicted" : redis_link_problem(writing->op.port->link));
 }
 
-/* ---- whose turn it is -------------------------------------------------------------------------
- */
+static void answered(struct redis_op *op, const struct redis_call *call,
+                     const struct redis_reply *reply)
+{
+    struct redis_writing *writing = LOOP_OWNER(op, struct redis_writing, op);
+    (void)call;
+    if (!writing->anyway) { /* EXISTS */
+        if (reply->type == REDIS_INTEGER && reply->integer > 0)
+            writing->present += (uint64_t)reply->integer;
+    } else if (reply->type != REDIS_STATUS) {
+        redis_op_disappoint(op, "it does not answer SET as Redis does");
+        return;
+    }
+    step(writing);
+}
+
+/* ---- whose turn it is ------------------------------------------------------------------------ */
 
 static const uint8_t *resident_stripe(struct redis_writing *writing, uint64_t offset)
 {
-    struct redis_tier *tier = writing->tier;
-    const uint8_t *bytes = cache_peek(tier->cache, tier->storing.id, tier->storing.digest);
+    const struct redis_writeback *writeback = writing->writeback;
+    const uint8_t *bytes =
+        cache_peek(writeback->cache, writeback->storing.id, writeback->storing.digest);
     return bytes ? bytes + offset : NULL;
 }
 
-static void enqueue(struct redis_tier *tier, const struct queued_store *item)
+static void enqueue(struct redis_writeback *writeback, const struct redis_queued *item)
 {
-    if (tier->queue_count == FDSTORE_QUEUE_MAX) { /* the oldest is the likeliest to be evicted */
-        tier->queue_first = (tier->queue_first + 1) % FDSTORE_QUEUE_MAX;
-        tier->queue_count--;
-        tier->stats.store_dropped++;
+    if (writeback->queue_count == REDIS_QUEUE_MAX) { /* the oldest is the likeliest to be evicted */
+        writeback->queue_first = (writeback->queue_first + 1) % REDIS_QUEUE_MAX;
+        writeback->queue_count--;
+        writeback->stats->store_dropped++;
     }
-    tier->queue[(tier->queue_first + tier->queue_count++) % FDSTORE_QUEUE_MAX] = *item;
+    writeback->queue[(writeback->queue_first + writeback->queue_count++) % REDIS_QUEUE_MAX] = *item;
 }
 
 static void store_over(struct redis_writing *writing, int status, const char *why)
 {
-    struct redis_tier *tier = writing->tier;
+    struct redis_writeback *writeback = writing->writeback;
     (void)why;
-    tier->fdstore_busy = false;
+    writeback->storing_now = false;
     if (status == -ENODATA)
-        tier->stats.store_dropped++;
-    if (status == -EAGAIN && ++tier->storing.tries < FDSTORE_TRIES_MAX)
-        enqueue(tier, &tier->storing);
+        writeback->stats->store_dropped++;
+    if (status == -EAGAIN && ++writeback->storing.tries < TRIES_MAX)
+        enqueue(writeback, &writeback->storing);
 }
 
 /* The oldest queued chunk becomes a writing. */
-static void start_store(struct redis_tier *tier)
+static void start_store(struct redis_writeback *writeback)
 {
-    while (!tier->fdstore_busy && tier->queue_count > 0) {
-        tier->storing = tier->queue[tier->queue_first];
-        tier->queue_first = (tier->queue_first + 1) % FDSTORE_QUEUE_MAX;
-        tier->queue_count--;
-        if (!cache_peek(tier->cache, tier->storing.id, tier->storing.digest)) {
-            tier->stats.store_dropped++;
+    while (!writeback->storing_now && writeback->queue_count > 0) {
+        writeback->storing = writeback->queue[writeback->queue_first];
+        writeback->queue_first = (writeback->queue_first + 1) % REDIS_QUEUE_MAX;
+        writeback->queue_count--;
+        if (!cache_peek(writeback->cache, writeback->storing.id, writeback->storing.digest)) {
+            writeback->stats->store_dropped++;
             continue;
         }
-        tier->store = (struct redis_writing){.digest = tier->storing.digest,
-                                             .bytes = tier->storing.bytes,
-                                             .anyway = tier->storing.wrong,
-                                             .stripe = resident_stripe,
-                                             .over = store_over};
-        tier->fdstore_busy = true;
-        redis_tier_write(tier, &tier->store);
+        writeback->store = (struct redis_writing){.digest = writeback->storing.digest,
+                                                  .bytes = writeback->storing.bytes,
+                                                  .anyway = writeback->storing.wrong,
+                                                  .stripe = resident_stripe,
+                                                  .over = store_over};
+        writeback->storing_now = true;
+        redis_writeback_write(writeback, &writeback->store);
     }
 }
 
-void redis_tier_write(struct redis_tier *tier, struct redis_writing *writing)
+void redis_writeback_write(struct redis_writeback *writeback, struct redis_writing *writing)
 {
-    writing->tier = tier;
+    writing->writeback = writeback;
+    writing->op =
+        (struct redis_op){.port = &writeback->port, .answered = answered, .failed = failed};
     writing->asked = writing->next = 0;
     writing->present = 0;
-    writing->outstanding = 0;
-    TAILQ_INSERT_TAIL(&tier->writings, writing, link);
-    redis_tier_write_more(tier);
+    TAILQ_INSERT_TAIL(&writeback->writings, writing, link);
+    redis_writeback_go_on(writeback);
 }
 
-void redis_tier_forget_writing(struct redis_tier *tier, struct redis_writing *writing)
+void redis_writeback_cancel(struct redis_writing *writing)
 {
-    bool active = tier->writing && TAILQ_FIRST(&tier->writings) == writing;
-    forget_calls(writing);
-    TAILQ_REMOVE(&tier->writings, writing, link);
-    if (!active)
-        return;
-    tier->writing = false;
-    redis_link_abandoned(tier->writes);
-    redis_tier_write_more(tier);
+    struct redis_writeback *writeback = writing->writeback;
+    redis_op_abandon(&writing->op);
+    TAILQ_REMOVE(&writeback->writings, writing, link);
+    redis_writeback_go_on(writeback);
 }
 
-void redis_tier_write_more(struct redis_tier *tier)
+void redis_writeback_go_on(struct redis_writeback *writeback)
 {
-    if (!tier->writes || tier->writing || redis_tier_paused(tier) ||
-        !redis_link_usable(tier->writes))
+    struct redis_link *link = writeback->port.link;
+    if (!link || is_writing(writeback) || redis_writeback_paused(writeback) ||
+        !redis_link_usable(link))
         return;
-    if (TAILQ_EMPTY(&tier->writings)) {
-        start_store(tier); /* comes back here */
+    if (TAILQ_EMPTY(&writeback->writings)) {
+        start_store(writeback); /* comes back here */
         return;
     }
-    if (!redis_link_admit(tier->writes))
-        return;
-    tier->writing = true;
-    write_step(TAILQ_FIRST(&tier->writings));
+    struct redis_writing *writing = TAILQ_FIRST(&writeback->writings);
+    if (redis_op_begin(&writing->op))
+        step(writing);
 }
 
-void redis_tier_was_read(void *context, uint32_t id, const struct cache_chunk *chunk, bool wrong)
+void redis_writeback_note(struct redis_writeback *writeback, uint32_t id,
+                          const struct cache_chunk *chunk, bool wrong)
 {
-    struct redis_tier *tier = context;
-    if (!tier->writes)
-        return;
-    const struct queued_store item = {
+    const struct redis_queued item = {
         .id = id, .wrong = wrong, .bytes = chunk->bytes, .digest = chunk->digest};
-    enqueue(tier, &item);
-    redis_tier_write_more(tier);
+    if (!writeback->port.link)
+        return;
+    enqueue(writeback, &item);
+    redis_writeback_go_on(writeback);
 }
 
-void redis_tier_stop_writing(struct redis_tier *tier)
+/* ---- life ------------------------------------------------------------------------------------ */
+
+void redis_writeback_init(struct redis_writeback *writeback)
 {
-    tier->queue_count = 0;
-    tier->paused_until_ns = UINT64_MAX; /* nothing begins any more */
-    (void)snprintf(tier->pause_why, sizeof tier->pause_why, "the broker is stopping");
-    loop_disarm(tier->loop, &tier->pause_timer);
+    TAILQ_INIT(&writeback->writings);
+    writeback->pause_timer.fire = pause_over;
+}
+
+void redis_writeback_stop(struct redis_writeback *writeback)
+{
     struct redis_writing *writing;
-    while ((writing = TAILQ_FIRST(&tier->writings)))
-        finish(writing, SW_ELOAD, "the broker is stopping");
+    writeback->queue_count = 0;
+    writeback->paused_until_ns = UINT64_MAX;
+    (void)snprintf(writeback->pause_why, sizeof writeback->pause_why, "the broker is stopping");
+    loop_disarm(writeback->loop, &writeback->pause_timer);
+    while ((writing = TAILQ_FIRST(&writeback->writings))) {
+        redis_op_abandon(&writing->op);
+        TAILQ_REMOVE(&writeback->writings, writing, link);
+        writing->over(writing, SW_ELOAD, writeback->pause_why);
+    }
 }

@@ -1,21 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 /* What the Redis tier counts. */
-#ifndef SWB_STATS_REDIS_STATS_H
-#define SWB_STATS_REDIS_STATS_H
+#ifndef SWB_STATS_REMOTE_STATS_H
+#define SWB_STATS_REMOTE_STATS_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-struct redis_connection_stats {
+struct remote_connection_stats {
     bool used; /* by this mode */
     bool up;
     const char *breaker; /* "closed", "open", "half-open"; static */
     uint64_t breaker_opened;
-    uint64_t connects, connect_failures, refused, timeouts, closed,
-        garbage; /* remote/redis/link.h */
+    uint64_t connects; /* up to the end of the greeting */
+    /* why connections were not made or were lost */
+    uint64_t connect_failures; /* refused, unreachable, no such host, no answer in time */
+    uint64_t refused;          /* by the server: password, database, its limits */
+    uint64_t timeouts;         /* an answer did not come in time */
+    uint64_t closed;           /* by the server */
+    uint64_t garbage;          /* what came was not Redis's protocol, too large, or unasked */
 };
 
-struct redis_tier_stats {
+struct remote_stats {
     const char *url;          /* without secrets; the tier's */
     const char *mode, *order; /* the settings; not filled by the tier */
     /* chunks */
@@ -32,7 +37,7 @@ struct redis_tier_stats {
     uint64_t out_of_memory, read_only, other_errors;
     uint64_t writes_queued;
     bool writes_paused;
-    struct redis_connection_stats reads, writes;
+    struct remote_connection_stats reads, writes;
 };
 
 #endif
