@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* swbrokerd: what the command line asks for. */
+/* The program swbrokerd. */
 #include <stdio.h>
 
 #include "core/program.h"

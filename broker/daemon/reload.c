@@ -90,7 +90,7 @@ static apply_function *find_apply(const char *name)
     return NULL;
 }
 
-/* ---- settings ----------------------------------------------------------------------------- */
+/* ---- settings -------------------------------------------------------------------------------- */
 
 static bool same(const char *a, const char *b)
 {
@@ -107,7 +107,7 @@ static void append(json_t *report, const char *key, json_t *item)
     (void)json_array_append_new(json_object_get(report, key), item);
 }
 
-/* The value moves to the broker's settings, so that the options' pointers stay valid. */
+/* Moves the value to the broker's settings, so that the options' pointers stay valid. */
 static void adopt(struct broker *broker, struct settings *fresh, size_t index)
 {
     const struct setting *setting = &settings_table[index];
@@ -125,8 +125,8 @@ static void take_change(struct broker *broker, struct settings *fresh, size_t in
     const char *new = fresh->values[index].text;
     if (same(old, new))
         return;
-    old = setting->secret ? "another" : or_none(old);
-    new = setting->secret ? "new" : or_none(new);
+    old = setting->secret ? "(not shown)" : or_none(old);
+    new = setting->secret ? "(not shown)" : or_none(new);
     apply_function *apply = find_apply(setting->name);
     if (!apply) {
         log_line(LOG_LEVEL_WARNING, &about,

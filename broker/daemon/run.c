@@ -22,7 +22,7 @@
 #define CHECK_EVERY_NS     (LOOP_NS_PER_S / 2)
 #define TRACE_EVERY_NS     (10 * LOOP_NS_PER_MS)
 #define FILES_A_SESSION    2u   /* its socket and its process */
-#define FILES_FOR_THE_REST 256u /* directories, reads, the loop's own */
+#define FILES_FOR_THE_REST 256u /* directories, reads, the loop */
 
 /* ---- signals, timers, the cache -------------------------------------------------------------- */
 
@@ -132,7 +132,8 @@ static int take_signals(struct broker *broker, struct swi_error *error)
     (void)signal(SIGPIPE, SIG_IGN);
     int fd = signalfd(-1, &wanted, SFD_CLOEXEC | SFD_NONBLOCK);
     if (fd < 0)
-        return swi_fail(error, -errno, "cannot make a signal descriptor: %s", sw_strerror(-errno));
+        return swi_fail(error, -errno, "cannot create a signal descriptor: %s",
+                        sw_strerror(-errno));
     broker->signal_source = (struct loop_source){.ready = signal_ready, .fd = fd};
     return 0;
 }
@@ -148,7 +149,7 @@ static void raise_file_limit(struct broker *broker)
     uint32_t connections = broker->options.max_sessions + CONNECTIONS_MORE;
     if (limit.rlim_max < connections * FILES_A_SESSION + FILES_FOR_THE_REST)
         log_warning(
-            "the limit of %llu open files is low for %u sessions; raise it (LimitNOFILE) or "
+            "the limit of %llu open files is low for %u sessions; raise it (LimitNOFILE=) or "
             "lower --max-sessions",
             (unsigned long long)limit.rlim_max, broker->options.max_sessions);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Taking over from a broker that has ended. */
+/* Takes over from a broker that has ended. */
 #include "daemon/takeover.h"
 
 #include <errno.h>
@@ -19,9 +19,9 @@
 #include "session/receive.h"
 #include "session/request.h"
 
-/* A message is begun again by the next broker once: what ends that as well may be its fault. */
+/* A successor handles an interrupted message once more. If it ends as well, the message may be why. */
 #define MESSAGE_TRIES  2u
-#define FORGET_TIME_NS (2 * LOOP_NS_PER_S) /* for the manager to let go of an arena */
+#define FORGET_TIME_NS (2 * LOOP_NS_PER_S) /* for the manager to close an arena */
 
 /* ---- the listening socket -------------------------------------------------------------------- */
 
@@ -37,10 +37,10 @@ static bool take_stored_listener(struct broker *broker)
                                  (dev_t)header->listener_device, (ino_t)header->listener_inode,
                                  &broker->listener))
         return true;
-    log_warning("the stored listening socket is not the one at %s; it is dropped",
+    log_warning("the stored listening socket is not the one at %s; dropped it",
                 options->socket_path);
     fdstore_drop(&broker->fdstore, FDSTORE_LISTEN);
-    (void)shutdown(fd, SHUT_RDWR); /* the manager's copy listens no more either */
+    (void)shutdown(fd, SHUT_RDWR); /* the manager's copy stops listening, too */
     close(fd);
     return false;
 }
@@ -51,9 +51,10 @@ static int take_ledger(struct broker *broker, struct swi_error *error)
     int fd = fdstore_take(&broker->fdstore, FDSTORE_LEDGER);
     if (fd < 0)
         return 0;
-    int result = broker->fdstore.active
-                     ? ledger_open(fd, &broker->ledger, error)
-                     : swi_fail(error, SW_EVERSION, "nothing is kept over restarts here");
+    int result =
+        broker->fdstore.active
+            ? ledger_open(fd, &broker->ledger, error)
+            : swi_fail(error, SW_EVERSION, "this service stores no descriptors across restarts");
     if (result == 0)
         return 0;
     close(fd);
@@ -90,7 +91,7 @@ int takeover_listener(struct broker *broker, struct swi_error *error)
             "the service manager passed the listening socket to process %ld, which started "
             "this one; start swbrokerd with exec there",
             broker->fdstore.passed_to);
-    /* one that is taken over may belong to a group that may not use it any more */
+    /* the settings of a socket that was taken over may have changed */
     if (result == 0 && (taken || options->socket_gid != OPTIONS_NO_GROUP))
         result = listener_set_access(&broker->listener, options->socket_mode, options->socket_gid,
                                      error);
@@ -111,7 +112,7 @@ static void close_all(const int fds[static 2])
             close(fds[i]);
 }
 
-/* Until the manager has closed its descriptors, whose memory the new arena may need. */
+/* Waits until the manager has closed its descriptors: the new arena may need their memory. */
 static void await_forgotten(struct broker *broker)
 {
     int fd = fdstore_barrier(&broker->fdstore);
@@ -122,12 +123,12 @@ static void await_forgotten(struct broker *broker)
     while (!poller.revents && (spent_ns = loop_now() - began_ns) < FORGET_TIME_NS)
         (void)poll(&poller, 1, (int)((FORGET_TIME_NS - spent_ns) / LOOP_NS_PER_MS) + 1);
     if (!poller.revents)
-        log_warning("the service manager has not let go of the earlier arena within %d s",
+        log_warning("the service manager did not close the earlier arena within %d s",
                     (int)(FORGET_TIME_NS / LOOP_NS_PER_S));
     close(fd);
 }
 
-/* Nothing that is stored is of use: forgets it before anything new goes there under its names. */
+/* Nothing in the fd store is usable: drops it before new descriptors are stored under these names. */
 static void forget_all(struct broker *broker)
 {
     static const char *const names[] = {FDSTORE_ARENA, FDSTORE_INDEX, FDSTORE_LEDGER};
@@ -138,13 +139,13 @@ static void forget_all(struct broker *broker)
     ledger_close(&broker->ledger);
 }
 
-/* What ends one broker after the other is not taken over for ever. Counted before anything else of
- * it is looked at. */
+/* Counts this attempt, before anything else is looked at: state that ends one broker after another is
+ * given up. */
 static int begin_try(struct broker *broker, struct swi_error *error)
 {
     struct ledger_header *header = &broker->ledger.ledger->header;
     if (header->clean / LEDGER_TRY >= LEDGER_TRIES_MAX)
-        return swi_fail(error, SW_EVERSION, "%u brokers have ended over it one after the other",
+        return swi_fail(error, SW_EVERSION, "%u brokers in a row ended while taking it over",
                         header->clean / LEDGER_TRY);
     header->clean += LEDGER_TRY;
     ledger_settle();
@@ -165,7 +166,7 @@ static int take_memory(struct broker *broker, const struct cache_options *option
     int result = 0;
     if (!nothing && (fds[0] < 0 || fds[1] < 0 || again || !broker->ledger.ledger))
         result = swi_fail(error, SW_EVERSION,
-                          "arena, index and ledger are not stored once each, in this version");
+                          "the fd store does not hold one arena, index and ledger of this version");
     if (!nothing && result == 0)
         result = begin_try(broker, error);
     if (!nothing && result == 0) {
@@ -181,8 +182,7 @@ static int take_memory(struct broker *broker, const struct cache_options *option
         return result;
     }
     if (!nothing)
-        log_warning("what an earlier broker left cannot be taken over (%s); starting empty",
-                    error->text);
+        log_warning("cannot take over from the earlier broker: %s; starting empty", error->text);
     error->code = 0;
     forget_all(broker);
     if (!nothing)
@@ -190,7 +190,7 @@ static int take_memory(struct broker *broker, const struct cache_options *option
     return 0;
 }
 
-/* Clients of an earlier broker may have its arena mapped until they come to this one. */
+/* Clients of an earlier broker may have its arena mapped until they connect to this one. */
 static void tell_shortage(struct broker *broker)
 {
     const char *why = cache_shortage(broker->cache);
@@ -200,8 +200,8 @@ static void tell_shortage(struct broker *broker)
     char reserved[32];
     cache_get_stats(broker->cache, &stats);
     swi_size_format(stats.reserved_bytes, reserved, sizeof reserved);
-    log_warning("%s. Starting with %s; more is reserved as others give it back, such as workers "
-                "that have an earlier broker's arena mapped",
+    log_warning("%s. Starting with %s; more is reserved as memory becomes free, for example when "
+                "workers unmap an earlier broker's arena",
                 why, reserved);
     broker->short_of_memory = true;
 }
@@ -228,7 +228,7 @@ static int create_memory(struct broker *broker, const struct cache_options *opti
     for (size_t i = 0; i < sizeof items / sizeof items[0] && result == 0; i++)
         result = fdstore_put(&broker->fdstore, items[i].name, &items[i].fd, 1);
     if (result < 0)
-        return swi_fail(error, result, "cannot give the arena to the service manager: %s",
+        return swi_fail(error, result, "cannot store the arena in the fd store: %s",
                         sw_strerror(result));
     tell_shortage(broker);
     broker->settled = true;
@@ -247,19 +247,19 @@ int takeover_memory(struct broker *broker, const struct cache_options *options,
     header->listener_device = broker->listener.device;
     header->listener_inode = broker->listener.inode;
     if (cache_max_bytes(broker->cache) < options->budget_bytes)
-        log_warning("the arena that is taken over has room for %llu MB; a larger cache needs a "
-                    "stop and a start instead of a restart",
+        log_warning("the arena that was taken over is limited to %llu MB; for a larger cache, stop "
+                    "and start the broker instead of restarting it",
                     (unsigned long long)cache_max_bytes(broker->cache) >> 20);
     const char *limited = cache_limited(broker->cache);
     if (limited)
-        log_warning("%s. The arena that is taken over stays at the %llu MB that are reserved",
-                    limited, (unsigned long long)cache_budget(broker->cache) >> 20);
+        log_warning("%s. The arena that was taken over stays at %llu MB", limited,
+                    (unsigned long long)cache_budget(broker->cache) >> 20);
     return 0;
 }
 
 /* ---- revisions ------------------------------------------------------------------------------- */
 
-/* Chunk ids by place of their revision in the ledger: chains. */
+/* Chains of chunk ids, by the place of their revision in the ledger. */
 struct chains {
     uint32_t first[LEDGER_REVISIONS];
     uint32_t length[LEDGER_REVISIONS];
@@ -283,7 +283,7 @@ static void build_chains(struct chains *chains, struct broker *broker)
     }
 }
 
-/* The ids of a revision by ordinal; false when they are not one for each. */
+/* The ids of a revision by ordinal. False: not every ordinal has exactly one. */
 static bool list_ids(const struct chains *chains, const struct ledger *ledger, uint32_t place,
                      uint32_t *ids, uint32_t count)
 {
@@ -344,7 +344,7 @@ static int resume_revisions(struct broker *broker, struct swi_error *error)
 
 /* ---- sessions -------------------------------------------------------------------------------- */
 
-/* A stored session's two descriptors, told apart; -1: missing. */
+/* A stored session's two descriptors; -1: missing. */
 struct pair {
     int page, socket;
 };
@@ -357,7 +357,7 @@ static struct pair take_pair(struct fdstore *fdstore, const char *name)
         int *place =
             fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode) ? &pair.socket : &pair.page;
         if (*place >= 0)
-            close(*place); /* one too many: neither of them will match */
+            close(*place); /* one too many: the inodes will not match */
         *place = fd;
     }
     return pair;
@@ -369,23 +369,23 @@ static bool is_inode(int fd, uint64_t inode)
     return fd >= 0 && fstat(fd, &status) == 0 && status.st_ino == inode;
 }
 
-/* Why a session cannot be taken over; NULL: it can, as far as its record tells. */
+/* Why a session cannot be taken over, by its record. NULL: it can. */
 static const char *judge(struct broker *broker, const struct pair *pair, uint32_t number,
                          uint64_t epoch)
 {
     const struct ledger_session *record = &broker->ledger.ledger->session[number];
     if (broker->sessions.by_number[number])
-        return "another one has its number";
+        return "another session has its number";
     if (record->epoch != epoch || swi_session_epoch(cache_index(broker->cache), number) != epoch)
-        return "its epoch is over";
+        return "its epoch has passed";
     if (record->state != LEDGER_LIVE)
-        return "it was not welcomed yet, or had ended";
+        return "it was not attached";
     if (record->owing)
         return "answers to it were lost";
     if (record->in_hand >= MESSAGE_TRIES)
-        return "its message was at work when two brokers ended";
+        return "two brokers ended while handling its message";
     if (!is_inode(pair->page, record->page_inode) || !is_inode(pair->socket, record->socket_inode))
-        return "its page or its socket is not the one that was stored";
+        return "its page or its socket is not the stored one";
     return NULL;
 }
 
@@ -396,7 +396,7 @@ static const char *take_session(struct broker *broker, struct pair *pair, uint32
     struct swi_page *page;
     if (client_page_adopt(pair->page, &page, &error) < 0) {
         broker->counters.page_garbage++;
-        return "its page is not in order";
+        return "its page is corrupt";
     }
     struct session *session = session_create(&broker->sessions, pair->socket);
     if (session)
@@ -407,7 +407,7 @@ static const char *take_session(struct broker *broker, struct pair *pair, uint32
             pair->socket = -1;
             return "its process has ended";
         }
-        session_doom(session, "its process is another");
+        session_doom(session, "its pid belongs to another process");
         return "its process has ended";
     }
     broker->sessions.adopted_count++;
@@ -422,7 +422,7 @@ static void resume_session(struct broker *broker, const char *stored_name)
     uint32_t number;
     uint64_t epoch;
     if (!fdstore_parse_session(stored_name, &number, &epoch)) {
-        log_warning("a stored session has the name %.60s; dropped it", stored_name);
+        log_warning("a stored session has the invalid name %.60s; dropped it", stored_name);
         fdstore_discard(&broker->fdstore, stored_name);
         return;
     }
@@ -432,7 +432,7 @@ static void resume_session(struct broker *broker, const char *stored_name)
     if (!problem)
         problem = take_session(broker, &pair, number, name);
     if (problem) {
-        log_detail("session %u is not taken over: %s", number, problem);
+        log_detail("session %u not taken over: %s", number, problem);
         fdstore_drop(&broker->fdstore, name);
     }
     if (pair.page >= 0)
@@ -443,7 +443,7 @@ static void resume_session(struct broker *broker, const char *stored_name)
     }
 }
 
-/* Whoever has no session here any more learns it before a byte of the arena changes. */
+/* Clients whose session was not taken over learn it before a byte of the arena changes. */
 static void revoke_others(struct broker *broker)
 {
     for (uint32_t number = 0; number < SWI_SESSIONS; number++) {
@@ -476,15 +476,17 @@ int takeover_resume(struct broker *broker, struct swi_error *error)
     broker->settled = true;
     for (uint32_t number = 0; number < SWI_SESSIONS; number++) {
         struct session *session = broker->sessions.by_number[number];
-        if (session && session->state == SESSION_ATTACHED) /* an answer that fails dooms it */
+        if (session && session->state == SESSION_ATTACHED) /* a failed answer dooms it */
             request_resume(session);
     }
-    log_info("took over %u chunks and %u sessions from a broker that %s; %u wait for their hash",
-             adopted.resident, broker->sessions.adopted_count, clean ? "stopped" : "was killed",
-             adopted.withheld);
+    log_info(
+        "took over %u chunks and %u sessions from a broker that %s; %u chunks wait to be hashed",
+        adopted.resident, broker->sessions.adopted_count, clean ? "stopped" : "was killed",
+        adopted.withheld);
     if (adopted.cut_off)
-        log_info("%u reads had been cut off: %u chunks beside them were dropped, %u parts of the "
-                 "arena stay unused until the machine boots again",
-                 adopted.cut_off, adopted.dropped, adopted.quarantined);
+        log_info(
+            "%u reads were interrupted: dropped %u chunks next to them; %u parts of the arena stay "
+            "unused until the next boot",
+            adopted.cut_off, adopted.dropped, adopted.quarantined);
     return 0;
 }

@@ -1,71 +1,77 @@
 /* SPDX-License-Identifier: MIT */
-/* A restart that clients do not notice: what a broker leaves with the service manager, and what its
- * successor does with it.
+/* A restart that clients do not notice: what a broker leaves in the fd store, and what its successor
+ * does with it.
  *
  *   broker                       manager (pid 1)                 successor
  *   ──────                       ───────────────                 ─────────
  *   start: arena, index, ledger,
- *          listening socket ───▶ kept
- *   HELLO: page and socket  ───▶ kept ──barrier──▶ WELCOME
- *   end of a session ──────────▶ forgotten (or by hang-up)
+ *          listening socket ───▶ stored
+ *   HELLO: page and socket  ───▶ stored ──barrier──▶ WELCOME
+ *   end of a session ──────────▶ dropped (also on hang-up)
  *   SIGTERM or death             starts the next ──────────────▶ checks, rebuilds, goes on
  *
- * What is stored, under which name: handover/fdstore.h. The manager keeps the objects alive, and with them the
- * connections: a client sees nothing but that answers take longer. What it sends meanwhile waits in
- * its socket; its leases, hits included, need no broker.
+ * What is stored under which name: handover/fdstore.h. The manager keeps the objects alive, and with
+ * them the connections: a client only notices that answers take longer. What it sends meanwhile
+ * waits in its socket; its leases, including hits, need no broker.
  *
- * What a successor checks. Ledger, index and arena, one of each: seals, length, magic, version,
- * layout hash; the same instance and arena length in ledger and index; every chunk inside of the
- * memory, none over another or over a quarantine. Each session: one page and one socket under a
- * name with its number and the epoch that the index has; the inodes that the ledger names; seals,
- * length and header of the page; credentials of the peer, anew, and its process alive. What is not
- * in order is dropped, not guessed: of a session, that session (its socket is shut, its epoch
- * grows, so that its client learns from its next release that its leases are void); of the three,
- * all of it, and the broker starts empty. What fails for want of something else (the loader that was
- * asked for, memory, descriptors) says nothing of them: that start fails, and they stay.
+ * What a successor checks. There is one ledger, one index and one arena, and their seals, length,
+ * magic, version and layout hash are right. Ledger and index have the same instance and arena
+ * length. Every chunk lies inside the memory and overlaps no other chunk and no quarantine. For each
+ * session there is one page and one socket, under a name with its number and the epoch that the
+ * index has; their inodes are those in the ledger; the page has the right seals, length and header;
+ * the peer's credentials match and its process is alive.
+ *
+ * What fails a check is dropped, not guessed. A session is dropped alone: its socket is shut down
+ * and its epoch grows, so that the client learns at its next release that its leases are void. If
+ * ledger, index or arena fails, all three are dropped and the broker starts empty. A failure for
+ * another reason (the requested loader, memory, descriptors) says nothing about them: that start
+ * fails, and they stay.
  *
  * What it rebuilds, and from what.
- *   - Who has which chunk id: the ledger names revisions, ordinals; a model of that name whose
- *     manifest has the digests that the entries have gets its old incarnation and ids. A model that
- *     was replaced meanwhile gets new ones; those who had the old one open hear SW_ESTALE, and its
- *     chunks leave when nobody holds them.
- *   - The allocator's runs, the policy's residents: the entries that are not ABSENT.
- *   - Recency, positions of passes, pins, hits: the pages.
- *   - Models that a session has open, loads that it waits for: its record in the ledger. Loads are
- *     asked for again. A message that was being handled is still in the socket (session.h), and is
- *     handled once more; when that ends a broker again, its session is dropped.
- *   - What is reserved, which blocks are huge: the ledger.
- *   Lost: operators' connections and their warm-ups; answers that a client had not taken (such a
- *   session is dropped); counters.
+ *   - Chunk ids: the ledger names revisions and ordinals. A model of that name whose manifest has
+ *     the digests of the entries gets its old incarnation and ids. A model that was replaced
+ *     meanwhile gets new ones; sessions that have the old one open hear SW_ESTALE, and its chunks
+ *     leave once nobody holds them.
+ *   - The allocator's runs and the policy's residents: from entries that are not ABSENT.
+ *   - Recency, positions of passes, pins and hits: from the pages.
+ *   - A session's open models and pending loads: from its record in the ledger. Loads are requested
+ *     again. A message that was being handled is still in the socket (session.h) and is handled once
+ *     more; if that ends a broker again, the session is dropped.
+ *   - Reserved memory and huge blocks: from the ledger.
+ *   Lost: operators' connections and their jobs; answers that a client had not taken (such a session
+ *   is dropped); counters.
  *
- * When its predecessor stopped in order (header.clean), no read was under way: hits go on at once,
- * and every chunk is hashed behind them. When it was killed, memory may be wrong anywhere: every
- * entry is marked EVICTING before anything else, which takes nothing from those who hold a lease (a
- * release compares generation and epoch, not state) and gives no new one. A client that wants the
- * chunk asks, and is answered when it was hashed. So "served" means a lease that begins after the
- * adoption, and none of these sees a byte that was not hashed since the crash. Leases from before
- * go on, as they did while there was no broker; if their chunk proves damaged its generation grows,
- * and their release says SW_EREVOKED. Ranges that were being read into: cache/adopt.c.
+ * If its predecessor stopped in order (header.clean), no read was under way: hits go on at once, and
+ * every chunk is hashed in the background. If it was killed, memory may be wrong anywhere: before
+ * anything else, every entry is marked EVICTING, which revokes no lease (a release compares
+ * generation and epoch, not the state) and grants no new one. A client that wants the chunk sends a
+ * request, which is answered once the chunk is hashed. So no lease granted after the takeover shows
+ * a byte that was not hashed since the crash. Older leases go on, as they did while there was no
+ * broker; if their chunk proves damaged, its generation grows and their release returns
+ * SW_EREVOKED. Ranges that were being read into: cache/adopt.c.
  *
  * A crash at any point: each record of the ledger counts or does not (ledger.h); a session counts
- * from its welcome on; an adoption that is cut off is one that was not clean. Generations and
- * epochs only grow, since the index goes on. What ends LEDGER_TRIES_MAX successors in a row, each
- * before it has lived for half a second and hashed all that it took over, is given up.
+ * from its welcome on; an interrupted takeover is not clean. Generations and epochs only grow, since
+ * the index goes on. If LEDGER_TRIES_MAX successors in a row end before they have run for half a
+ * second and hashed all that they took over, the next one starts empty.
  *
- * When it starts empty, memory may be short: the manager lets go first (waited for), clients when
- * they have come to this broker. So it begins with what there is, be it nothing.
+ * When a broker starts empty, memory may be short: the manager lets go of the old arena first
+ * (waited for), clients only when they reconnect. So the broker starts with the memory there is,
+ * even if it is none.
  */
 #ifndef SWB_DAEMON_TAKEOVER_H
 #define SWB_DAEMON_TAKEOVER_H
 
 #include "daemon/broker.h"
 
-/* From the store or new; and into the store what is new. The ledger comes with the socket. */
+/* The listening socket: from the fd store, or new and then stored. Takes the ledger from the store,
+ * too. */
 int takeover_listener(struct broker *broker, struct swi_error *error);
-/* broker->settled afterwards: it is new, and there is nothing to resume. */
+/* Arena, index and ledger: from the fd store, or new and then stored. New ones set broker->settled:
+ * there is nothing to resume. */
 int takeover_memory(struct broker *broker, const struct cache_options *options,
                     struct swi_error *error);
-/* After the first scan of the catalog: revisions, sessions, then the rest. */
+/* After the first scan of the catalog: takes over revisions, sessions, then the rest. */
 int takeover_resume(struct broker *broker, struct swi_error *error);
 
 #endif

@@ -154,7 +154,7 @@ static void take_number(struct session *session, uint32_t number, struct swi_pag
     sessions->attached_count++;
     sessions->counters->sessions++;
     loop_disarm(sessions->loop, &session->silence);
-    /* Pins count from before the client can make one. */
+    /* Before the client can pin: no pin goes uncounted. */
     cache_attach_page(sessions->cache, number, page);
 }
 

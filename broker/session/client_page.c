@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The client page of one session.
  *
- * The memfd is sealed against resizing before anybody gets it: a client that could shorten it would
- * kill the broker with SIGBUS. The seals are sealed as well.
+ * The memfd is sealed against resizing before anyone else gets it: a client that could shrink it could
+ * kill the broker with SIGBUS. The set of seals is sealed too.
  */
 #include "session/client_page.h"
 
@@ -44,7 +44,7 @@ int client_page_create(struct swi_page **ret_page, int *ret_fd, struct swi_error
     if (result < 0) {
         if (fd >= 0)
             close(fd);
-        return swi_fail(error, result, "cannot make a client page: %s", sw_strerror(result));
+        return swi_fail(error, result, "cannot create a client page: %s", sw_strerror(result));
     }
     *ret_page = page;
     *ret_fd = fd;
@@ -58,13 +58,13 @@ int client_page_adopt(int fd, struct swi_page **ret_page, struct swi_error *erro
     int seals = fcntl(fd, F_GET_SEALS);
     if (seals < 0 || (seals & wanted) != wanted || fstat(fd, &status) < 0 ||
         status.st_size != (off_t)sizeof(struct swi_page))
-        return swi_fail(error, SW_EVERSION, "it is no client page of this version");
+        return swi_fail(error, SW_EVERSION, "not a client page of this version");
     void *page = mmap(NULL, sizeof(struct swi_page), PROT_READ, MAP_SHARED, fd, 0);
     if (page == MAP_FAILED)
-        return swi_fail(error, -errno, "cannot map it: %s", sw_strerror(-errno));
+        return swi_fail(error, -errno, "cannot map the client page: %s", sw_strerror(-errno));
     if (!swi_page_compatible(page)) {
         (void)munmap(page, sizeof(struct swi_page));
-        return swi_fail(error, SW_EVERSION, "its client page holds what no client writes");
+        return swi_fail(error, SW_EVERSION, "the client page is corrupt");
     }
     *ret_page = page;
     return 0;

@@ -29,10 +29,10 @@ static int open_directory(const char *path)
     return fd;
 }
 
-/* Looking for another broker, removing a stale file and binding are three steps: a lock on the
- * directory makes them one. Somebody who holds such a lock for good (any user can, in /tmp) must
- * not stop a broker from starting: after a second it goes on without. Returns a descriptor to
- * close, or -1. */
+/* Looking for another broker, removing a stale file and binding are three steps; a lock on the
+ * directory makes them atomic. A process that never releases such a lock (any user can take one in
+ * /tmp) must not keep a broker from starting: after a second it goes on without. Returns a
+ * descriptor to close, or -1. */
 static int lock_directory(const char *path)
 {
     int fd = open_directory(path);
@@ -52,7 +52,7 @@ int listener_open(const char *path, mode_t mode, struct listener *ret, struct sw
     int fd = swi_socket_listen(path, mode, error);
     struct stat status;
     if (fd >= 0 && lstat(path, &status) < 0) {
-        int code = swi_fail(error, -errno, "%s vanished right after it was made: %s", path,
+        int code = swi_fail(error, -errno, "%s vanished right after it was created: %s", path,
                             sw_strerror(-errno));
         close(fd);
         fd = code;
@@ -73,7 +73,7 @@ static int option_of(int fd, int option)
     return getsockopt(fd, SOL_SOCKET, option, &value, &size) < 0 ? -1 : value;
 }
 
-/* Where clients find it. False: no Unix socket of packets that somebody listens on. */
+/* Finds the socket's path. False: it is not a listening Unix SOCK_SEQPACKET socket. */
 static bool look_at(int fd, struct listener *ret)
 {
     struct sockaddr_un address = {0};
@@ -93,8 +93,8 @@ int listener_activate(int fd, struct listener *ret, struct swi_error *error)
 {
     if (!look_at(fd, ret))
         return swi_fail(error, -EINVAL,
-                        "the socket that the service manager passes is no Unix socket of packets; "
-                        "its unit needs ListenSequentialPacket=");
+                        "the socket from the service manager is not a SOCK_SEQPACKET socket; its "
+                        "unit needs ListenSequentialPacket=");
     ret->borrowed = true;
     return 0;
 }
@@ -114,7 +114,7 @@ bool listener_adopt(int fd, const char *path, mode_t mode, dev_t device, ino_t i
     return true;
 }
 
-/* Somebody may have replaced it. */
+/* Its file may have been replaced. */
 static bool look_at_ours(const struct listener *listener, struct stat *ret)
 {
     return lstat(listener->path, ret) == 0 && ret->st_dev == listener->device &&
@@ -127,7 +127,7 @@ static bool still_ours(const struct listener *listener)
     return look_at_ours(listener, &status);
 }
 
-/* That a socket gets which is made there. */
+/* The group that a new file at this path gets. */
 static gid_t usual_group(const char *path)
 {
     struct stat status;
@@ -143,12 +143,11 @@ int listener_set_access(const struct listener *listener, mode_t mode, gid_t grou
 {
     if (listener->borrowed)
         return swi_fail(error, -EPERM,
-                        "the service manager made the socket; its unit says who may use it "
-                        "(SocketMode=, SocketGroup=)");
+                        "the service manager owns the socket; set SocketMode= and SocketGroup= in "
+                        "its unit");
     struct stat status;
     if (!look_at_ours(listener, &status))
-        return swi_fail(error, -ENOENT, "%s is no longer the socket that this broker made",
-                        listener->path);
+        return swi_fail(error, -ENOENT, "%s is no longer this broker's socket", listener->path);
     gid_t wanted = group == (gid_t)-1 ? usual_group(listener->path) : group;
     if (status.st_gid != wanted && lchown(listener->path, (uid_t)-1, wanted) < 0)
         return swi_fail(error, -errno,

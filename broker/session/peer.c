@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Who is at the other end of a socket. */
+/* The process at the other end of a socket. */
 #include "session/peer.h"
 
 #include <errno.h>
@@ -31,7 +31,7 @@ bool peer_in_group(int fd, const struct peer *peer, gid_t group)
         return true;
     socklen_t size = 0;
     if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, NULL, &size) == 0 || errno != ERANGE)
-        return false; /* it is in no others */
+        return false; /* no supplementary groups */
     gid_t *groups = malloc(size);
     bool found = false;
     if (groups && getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size) == 0)
@@ -51,7 +51,7 @@ uint64_t peer_process_start(pid_t pid)
     size_t size = fread(text, 1, sizeof text - 1, file);
     (void)fclose(file);
     text[size] = 0;
-    /* the name may hold anything, so from its end: fields 3 to 21 before the one wanted */
+    /* the name may hold anything, so start after it: fields 3 to 21 precede the start time */
     const char *rest = strrchr(text, ')');
     unsigned long long start = 0;
     if (!rest || sscanf(rest + 1,
@@ -62,9 +62,9 @@ uint64_t peer_process_start(pid_t pid)
     return start;
 }
 
-/* Without SO_PEERPIDFD a number has to do, and numbers are used again. A stranger under another uid
- * is told apart here. One under the same uid is not, which costs nothing but the session: it ends
- * when the stranger does, or when the socket closes, and a client that lives connects anew. */
+/* Without SO_PEERPIDFD a pid has to do, and pids are reused. A stranger under another uid is detected
+ * here. A stranger under the same uid is not, which only affects the session: it ends when the
+ * stranger does, or when the socket closes, and a living client connects again. */
 int peer_watch_by_number(const struct peer *peer)
 {
     int fd = pidfd_open(peer->pid, 0);
@@ -73,7 +73,7 @@ int peer_watch_by_number(const struct peer *peer)
     char path[32];
     (void)snprintf(path, sizeof path, "/proc/%d", (int)peer->pid);
     struct stat status;
-    /* Owned by root: the process is not dumpable, or root's. */
+    /* Owned by root: the process is not dumpable, or belongs to root. */
     if (stat(path, &status) == 0 && status.st_uid != peer->uid && status.st_uid != 0) {
         close(fd);
         return -ESRCH;

@@ -281,7 +281,7 @@ static void handle_prefetch(struct session *session, const struct swi_wire_prefe
             cache_request(session->sessions->cache, chunk, CACHE_PREFETCH, NULL, now_ns);
 }
 
-/* ---- dispatch ------------------------------------------------------------------------------- */
+/* ---- dispatch -------------------------------------------------------------------------------- */
 
 static int64_t handle_control(struct session *session, struct swi_wire_in *in)
 {

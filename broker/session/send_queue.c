@@ -49,9 +49,9 @@ bool send_queue_empty(const struct send_queue *send_queue)
     return TAILQ_EMPTY(&send_queue->items);
 }
 
-/* Keeps a packet with descriptors of its own. */
-static int keep(struct send_queue *send_queue, const void *packet, size_t size, const int *fds,
-                size_t count)
+/* Queues a copy of the packet and duplicates of its descriptors. */
+static int enqueue(struct send_queue *send_queue, const void *packet, size_t size, const int *fds,
+                   size_t count)
 {
     if (size > SEND_QUEUE_MAX - send_queue->bytes || count > SEND_QUEUE_FDS)
         return -ENOBUFS;
@@ -81,10 +81,10 @@ int send_queue_send(struct send_queue *send_queue, int fd, const void *packet, s
         if (result != -EAGAIN)
             return result;
     }
-    return keep(send_queue, packet, size, fds, count);
+    return enqueue(send_queue, packet, size, fds, count);
 }
 
-/* Sends the parts of a text that the socket takes. Returns 0 when all are gone, or -errno
+/* Sends the parts of a text that the socket takes. Returns 0 once all are sent, or -errno
  * (-EAGAIN). */
 static int send_parts(struct send_queue_item *item, int fd)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Packets on their way to one client: sent at once while its socket takes them, kept in order
+/* Packets on their way to one client: sent at once while the socket takes them, queued in order
  * otherwise.
  *
- * Bounded: who lets more than SEND_QUEUE_MAX bytes pile up gets -ENOBUFS and is to be closed. Long
- * texts are cut into packets as the socket takes them and do not count.
+ * Bounded: beyond SEND_QUEUE_MAX queued bytes the caller gets -ENOBUFS and should close the session.
+ * Long texts are cut into packets as the socket takes them and do not count.
  */
 #ifndef SWB_SESSION_SEND_QUEUE_H
 #define SWB_SESSION_SEND_QUEUE_H
@@ -26,13 +26,12 @@ void send_queue_init(struct send_queue *send_queue);
 void send_queue_fini(struct send_queue *send_queue);
 bool send_queue_empty(const struct send_queue *send_queue);
 
-/* Descriptors stay the caller's. Returns 0 (sent or kept) or -errno. */
+/* The descriptors stay the caller's. Returns 0 (sent or queued) or -errno. */
 int send_queue_send(struct send_queue *send_queue, int fd, const void *packet, size_t size,
                     const int *fds, size_t count);
-/* Sends text as CONTROL_PARTs with that tag. text is malloc'd and the send_queue's from here on, also
- * on failure. */
+/* Sends a text as CONTROL_PARTs with that tag. Takes the malloc'd text, also on failure. */
 int send_queue_send_text(struct send_queue *send_queue, int fd, uint64_t tag, char *text);
-/* Sends what the socket takes. Returns 0 or -errno. */
+/* Sends as much as the socket takes. Returns 0 or -errno. */
 int send_queue_flush(struct send_queue *send_queue, int fd);
 
 #endif

@@ -82,7 +82,7 @@ Test(broker_restart_start, a_manager_that_forgets_slowly_keeps_nobody_waiting)
                     sizeof hash);
     (void)managed_tell(&scene.managed, "slow 5000");
     managed_begin(&scene.managed);
-    cr_assert_not_null(strstr(sup_read(scene.managed.broker.log, NULL), "has not let go"));
+    cr_assert_not_null(strstr(sup_read(scene.managed.broker.log, NULL), "did not close"));
     raw_close(&scene.raw);
     scene.raw = raw_attach(&scene.managed.broker, "again");
     scene_close(&scene);
