@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* An engine of one's own, reduced to its first step: every tensor of a model, read in place.
+/* The first step of another engine: every tensor of a model, read in place, with client.h alone.
  *
- * No BERT: client.h alone. Prints a line for each tensor (component, name, element type, layout,
- * shape, strides) and the sum of its elements, which it reads through shape and strides, and for a
- * matrix in panels the sum of its row 1, to show where a row lies. example-tensors MODEL
- */
+ *     example-tensors MODEL
+ *
+ * Prints a line per tensor: component, name, element type, layout, shape, strides, the sum of its
+ * elements read through shape and strides, and of a matrix the sum of row 1, which shows where a
+ * row lies in panels. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -51,7 +52,7 @@ static double element(const struct sw_tensor *tensor, uint64_t index)
     }
 }
 
-/* Sums what lies at and below one index of dimension axis. */
+/* Sums the elements from dimension axis on, starting at offset. */
 static double sum(const struct sw_tensor *tensor, uint32_t axis, uint64_t offset)
 {
     if (axis == tensor->rank)
@@ -99,7 +100,7 @@ static int read_component(sw_model *model, uint32_t number)
         if (sw_component_tensor_at(component, i, &tensor) == 0)
             print(info.name, &tensor);
     }
-    return sw_component_release(component); /* SW_EREVOKED: what was read does not count */
+    return sw_component_release(component); /* SW_EREVOKED: discard what was read */
 }
 
 int main(int argc, char **argv)
