@@ -10,12 +10,12 @@
 
 static int prepare(const struct ctl_call *call, json_t *request)
 {
-    if (call->operand_count == 1 && strcmp(call->operands[0], "status") != 0)
-        return cli_usage(call->command,
-                         "'%.200s' is not status; swbrokerd --trace FILE records a trace",
-                         call->operands[0]);
-    return json_object_set_new(request, "action", json_string("status")) == 0 ? CTL_DONE
-                                                                              : CTL_REFUSED;
+    (void)request;
+    if (call->operand_count == 0 || strcmp(call->operands[0], "status") == 0)
+        return CTL_DONE;
+    return cli_usage(call->command,
+                     "'%.200s' is not status; swbrokerd --trace FILE records a trace",
+                     call->operands[0]);
 }
 
 static void show(const struct ctl_call *call, const json_t *reply)

@@ -272,3 +272,14 @@ Test(exporter, refuses_what_it_should)
     stop_export();
     stop();
 }
+
+Test(exporter, bash_completes_its_options)
+{
+    const char *script = sup_format("source '%s/broker/deploy/completion/sw-exporter.bash'\n"
+                                    "COMP_WORDS=('%s/sw-exporter' --l)\n"
+                                    "COMP_CWORD=1\n"
+                                    "_sw_exporter\n"
+                                    "printf '%%s\\n' \"${COMPREPLY[@]}\"\n",
+                                    SW_SOURCE_DIR, SW_BUILD_DIR);
+    cr_assert_str_eq(sup_run_ok(SUP_ARGS("/bin/bash", "--norc", "-uc", script)), "--listen\n");
+}
