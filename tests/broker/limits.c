@@ -312,6 +312,37 @@ Test(broker_limits, bounds_waiting_loads_and_names_who_fills_the_arena)
     stop();
 }
 
+/* The arena is full of pins, so no warm-up ends before the connection does. */
+Test(broker_limits, bounds_the_answers_that_an_operator_waits_for)
+{
+    start_with("8", NULL);
+    struct raw holder = raw_attach(&broker, "holder");
+    struct raw_model its = raw_open(&holder, "tiny");
+    (void)raw_pin(&holder, &its, 0);
+    (void)raw_pin(&holder, &its, 1);
+    struct raw raw = raw_connect(&broker);
+    static const char text[] = "{\"verb\":\"warm\",\"model\":\"tiny\",\"component\":\"layer_2\"}";
+    const struct swi_wire_text head = {.text_length = sizeof text - 1};
+    for (int i = 0; i < 8 + 3; i++)
+        cr_assert(raw_send(&raw, SWI_WIRE_CONTROL, &head, sizeof head, text, sizeof text - 1));
+    for (int i = 0; i < 3; i++) {
+        struct raw_answer *answer = raw_receive(&raw);
+        cr_assert(answer && answer->in.type == SWI_WIRE_CONTROL_PART);
+        struct swi_wire_text part;
+        size_t size;
+        (void)swi_wire_get(&answer->in, &part, sizeof part);
+        const char *reply_text = swi_wire_rest(&answer->in, &size);
+        json_t *reply = json_loadb(reply_text, size, 0, NULL);
+        cr_assert_eq(json_integer_value(json_object_get(reply, "code")), SW_EQUOTA, "%.*s",
+                     (int)size, reply_text);
+        json_decref(reply);
+    }
+    raw_close(&raw);
+    expect_stat("queued", 0); /* nobody waits for the load any more */
+    raw_close(&holder);
+    stop();
+}
+
 /* Requests of a client that left are nobody's: the broker neither answers nor leaks them. */
 Test(broker_limits, forgets_the_requests_of_who_left)
 {
