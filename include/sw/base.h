@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Surfing Weights: what every public header shares: version, export macro, error codes.
+/* Surfing Weights: the version, the export macro and the error codes that all public headers share.
  *
- * Every public function returns 0 (or a non-negative count where it says so) on success and a negative
- * code on failure: either -errno, or one of the SW_E… codes below, which lie outside errno's range.
- * Outputs (named ret_…) are untouched on failure. The library never prints, never exits, and installs
- * no signal handlers.
+ * Public functions return 0 on success (or a non-negative count, where documented) and a negative code on
+ * failure: either -errno or one of the SW_E… codes below, which lie outside errno's range. On failure,
+ * outputs (named ret_…) are untouched. The library never prints, never exits and installs no signal
+ * handlers.
  */
 #ifndef SW_BASE_H
 #define SW_BASE_H
@@ -25,30 +25,29 @@ extern "C" {
 
 /* Error codes beyond errno. The values are part of the ABI and of the wire protocol. */
 enum sw_error {
-    SW_EBUSY = -5001,         /* no pin slot is free: release a lease first */
+    SW_EBUSY = -5001,         /* no free pin slot: release a lease first */
     SW_EREVOKED = -5002,      /* the lease was revoked: discard what was computed from it */
-    SW_EFORK = -5003,         /* the handle was inherited across fork and belongs to the parent */
-    SW_EPROTOCOL = -5004,     /* the peer sent something that the protocol forbids */
+    SW_EFORK = -5003,         /* the handle belongs to the parent process (inherited across fork) */
+    SW_EPROTOCOL = -5004,     /* the peer violated the protocol */
     SW_EVERSION = -5005,      /* the peer or the file has an incompatible version or layout */
     SW_ENOMODEL = -5006,      /* no model of that name in the catalog */
     SW_ENOCOMPONENT = -5007,  /* the model has no component, tensor or file of that name */
     SW_EFORMAT = -5008,       /* a file is malformed */
     SW_EDIGEST = -5009,       /* the bytes do not match their digest */
-    SW_EARENAFULL = -5010,    /* every byte of the arena is pinned or larger than its budget */
+    SW_EARENAFULL = -5010,    /* the whole arena is pinned, or the chunk is larger than the cache */
     SW_EUNTRUSTED = -5011,    /* the server runs under a uid that the client does not trust */
-    SW_EQUOTA = -5012,        /* over a per-client limit of the broker */
+    SW_EQUOTA = -5012,        /* a per-client limit of the broker is exceeded */
     SW_ESTALE = -5013,        /* the model revision is gone: open the model again */
     SW_ELOAD = -5014,         /* the broker could not read the chunk */
-    SW_EUNSUPPORTED = -5015,  /* valid, but not a thing this build can do */
+    SW_EUNSUPPORTED = -5015,  /* valid, but not supported by this build */
     SW_EDISCONNECTED = -5016, /* the broker went away and did not come back in time */
-    SW_EFULL = -5017 /* as many requests are in flight as the executor takes: collect some */
+    SW_EFULL = -5017          /* too many requests are in flight: collect some */
 };
 
-/* A short English sentence for a code of any of the two kinds. Never NULL; static storage.
- * Thread-safe. */
+/* Describes an error code of either kind. Never NULL; static storage. Thread-safe. */
 SW_API const char *sw_strerror(int code);
 
-/* The version of the library that is loaded, as "MAJOR.MINOR.PATCH"; static storage. */
+/* The version of the loaded library, "MAJOR.MINOR.PATCH"; static storage. */
 SW_API const char *sw_version(void);
 
 /* Element types of tensors. The values appear in files and messages. */
@@ -62,7 +61,7 @@ enum sw_layout { SW_LAYOUT_ROWS = 0, SW_LAYOUT_PANEL = 1 };
 
 #define SW_PANEL_WIDTH 16
 
-/* Initialises a sized struct: its size is set, everything else is zero, which means the default.
+/* Initialises a sized struct: sets its size and zeroes the rest, which selects the defaults.
  *     struct sw_client_options options = SW_INIT(struct sw_client_options); */
 #ifdef __cplusplus
 #define SW_INIT(type)                                                                              \

@@ -2,18 +2,18 @@
 /* Surfing Weights client: connection, models, leases and components.
  *
  * A client is one session with the broker. It maps the broker's arena (all cached weights) and index
- * read-only, and one page of its own that it writes its pins into. A resident chunk is leased without a
- * system call and without a message.
+ * read-only, and a private page where it writes its pins. Leasing a resident chunk takes no system call
+ * and no message.
  *
- * Threads: every function may be called from several threads at once on the same handle, except that a
- *   handle must not be closed while another thread uses it, and a lease or component handle belongs to
+ * Threads: all functions may be called from several threads at once on the same handle, with two
+ *   exceptions: do not close a handle while another thread uses it, and use a lease or component from
  *   one thread at a time.
- * Fork: a child gets a session of its own at its first call; leases it inherited answer SW_EFORK. Their
- *   bytes stay readable in the child until that call, as long as the parent holds the lease.
- * Broker gone: what is mapped goes on serving hits; a miss connects again with back-off, and a process
- *   that only hits moves to the next broker within a fraction of a second of its start. Held leases
- *   stay readable, on the old arena.
- * Options structs begin with their own size, so that either side may be newer: use SW_INIT.
+ * Fork: the child opens a new session at its first call. Releasing an inherited lease returns SW_EFORK;
+ *   its bytes stay readable in the child until that first call, while the parent holds the lease.
+ * Broker restarts: the mapped arena keeps serving hits. A miss reconnects with back-off; a process that
+ *   only hits moves to the new broker within a fraction of a second. Held leases stay readable in the
+ *   old arena.
+ * Option structs begin with their size, so program and library may be of different releases: use SW_INIT.
  */
 #ifndef SW_CLIENT_H
 #define SW_CLIENT_H
@@ -34,102 +34,102 @@ struct sw_client_options {
     size_t size;             /* sizeof(struct sw_client_options) */
     const char *socket_path; /* NULL: $SW_SOCKET, else /run/swbroker/swbroker.sock */
     const char *name;        /* shown by swctl clients; NULL: the program's name */
-    int timeout_ms;          /* deadline of every wait on the broker; 0: 30000; < 0: none */
-    int any_server_uid;      /* 0: the broker must run as root, as this process's own uid, or as
-                                the owner of the socket file's directory; 1: trust any */
-    char *error;             /* NULL, or where a failed open writes its message */
+    int timeout_ms;          /* limit for each wait on the broker; 0: 30000; < 0: none */
+    int any_server_uid;      /* 0: the broker must run as root, as this process's uid, or as the
+                                owner of the socket's directory; 1: trust any */
+    char *error;             /* NULL, or a buffer for the message of a failed open */
     size_t error_size;
-    int autostart;           /* 1: where no broker answers, start a private one; 0: as
-                                $SW_AUTOSTART says (1 or 0); -1: never */
-    const char *chunks_dir;  /* what it serves: a model's directory or a folder of them; NULL:
+    int autostart;           /* 1: start a private broker if none answers; 0: follow
+                                $SW_AUTOSTART (1 or 0); -1: never */
+    const char *chunks_dir;  /* private broker: a model's directory, or a folder of them; NULL:
                                 $SW_CHUNKS_DIR */
-    const char *cache_size;  /* of it, as swbrokerd --cache-size; NULL: $SW_CACHE_SIZE, else its
-                                default */
-    const char *broker_path; /* absolute path of swbrokerd; NULL: $SW_BROKER, else where it is
-                                installed, else in $PATH */
+    const char *cache_size;  /* private broker: swbrokerd --cache-size; NULL: $SW_CACHE_SIZE, else
+                                the broker's default */
+    const char *broker_path; /* absolute path of swbrokerd; NULL: $SW_BROKER, else the installed
+                                one, else the first in $PATH */
 };
 
-/* A private broker is this user's alone. Every process of the user that names the same chunks
- * directory shares it, whoever started it, with the cache size of whoever did; it ends two seconds
- * after its last client. It is no child of the process that starts it. sw_client_open, and a client
- * whose broker has gone, wait for it as for any other; a start that fails is -ECONNREFUSED (the message
- * has the broker's own last line), -EINVAL (no chunks directory), -ENOENT (it or the program is not
- * there), SW_EUNTRUSTED (somebody else can write where its socket is to be), or another -errno. */
+/* A private broker serves only the current user. All of the user's processes that name the same chunks
+ * directory share it; the process that starts it sets the cache size. It exits two seconds after its last
+ * client and is not a child of the process that started it. sw_client_open, and a client whose broker has
+ * gone, wait for it as for any other broker. Errors of starting it: -ECONNREFUSED (the message holds the
+ * broker's last line), -EINVAL (no chunks directory given), -ENOENT (the directory or the program does not
+ * exist), SW_EUNTRUSTED (other users can write to the socket's directory), or another -errno. */
 
-/* Connects and attaches. ret_client is owned by the caller: sw_client_close.
- * With options NULL every default applies. Errors: -ENOENT/-ECONNREFUSED (no broker at that path),
+/* Connects and attaches. The caller owns *ret_client: sw_client_close.
+ * options NULL selects all defaults. Errors: -ENOENT/-ECONNREFUSED (no broker at that path),
  * -EACCES, SW_EUNTRUSTED, SW_EVERSION, SW_EQUOTA (too many sessions), -ETIMEDOUT, -ENOMEM. */
 SW_API int sw_client_open(const struct sw_client_options *options, sw_client **ret_client);
 
-/* Ends the session; its models and components must have been closed. NULL is allowed. */
+/* Ends the session. Close its models and components first. NULL is allowed. */
 SW_API void sw_client_close(sw_client *client);
 
-/* Copies the message of the last failure on this handle (what, where, what to do) into text, cut to
- * size with a terminating zero. Returns the code of that failure, 0 when there was none. */
+/* Copies the message of the last failure on this handle (what failed, where, what to do) into text,
+ * truncated to size and zero-terminated. Returns the code of that failure, or 0 if there was none. */
 SW_API int sw_client_message(const sw_client *client, char *text, size_t size);
 
-/* Copies the path of the socket that the latest session was made on: a private broker's is not the
- * one of the options. For swctl --socket. Errors: -ERANGE when it was cut. */
+/* Copies the socket path of the current session, for swctl --socket: with a private broker it differs
+ * from the options. Errors: -ERANGE (truncated). */
 SW_API int sw_client_socket_path(const sw_client *client, char *text, size_t size);
 
 struct sw_client_stats {
     size_t size;           /* sizeof(struct sw_client_stats), set by the caller */
     uint64_t hits;         /* leases granted without a message */
     uint64_t misses;       /* leases that had to ask the broker */
-    uint64_t prefetches;   /* chunks asked for ahead of use */
+    uint64_t prefetches;   /* chunks requested ahead of use */
     uint64_t reconnects;   /* sessions after the first */
-    uint64_t revoked;      /* leases whose release said SW_EREVOKED */
-    uint64_t mapped_bytes; /* bytes of arena address space mapped now */
+    uint64_t revoked;      /* leases whose release returned SW_EREVOKED */
+    uint64_t mapped_bytes; /* arena address space mapped now */
 };
 SW_API int sw_client_get_stats(sw_client *client, struct sw_client_stats *stats);
 
 /* ---- models ----------------------------------------------------------------------------------- */
 
 /* Opens the current revision of a model in the broker's catalog. Loads nothing.
- * ret_model is owned by the caller: sw_model_close. Errors: SW_ENOMODEL, SW_EFORMAT, SW_EDISCONNECTED. */
+ * The caller owns *ret_model: sw_model_close. Errors: SW_ENOMODEL, SW_EFORMAT, SW_EDISCONNECTED. */
 SW_API int sw_model_open(sw_client *client, const char *name, sw_model **ret_model);
 SW_API void sw_model_close(sw_model *model);
 
-/* Components are numbered in the order a forward pass uses them (the manifest's order). */
+/* Components are numbered in the order in which a forward pass uses them (the manifest's order). */
 SW_API uint32_t sw_model_component_count(const sw_model *model);
 
 struct sw_component_info {
     size_t size;      /* sizeof(struct sw_component_info), set by the caller */
     const char *name; /* "embeddings", "layer_0", …; borrowed, lives as long as the model */
     uint64_t bytes;   /* of the whole chunk */
-    int resident;     /* 1 when it was in the arena at the time of the call */
+    int resident;     /* 1: in the arena at the time of the call */
 };
-/* Errors: SW_ENOCOMPONENT when component is out of range. */
+/* Errors: SW_ENOCOMPONENT (component is out of range). */
 SW_API int sw_model_component_info(sw_model *model, uint32_t component,
                                    struct sw_component_info *info);
 
-/* The number of the component of that name, or SW_ENOCOMPONENT. */
+/* The number of the named component, or SW_ENOCOMPONENT. */
 SW_API int sw_model_find(const sw_model *model, const char *component_name);
 
 /* Reads a small file of the model's directory (config.json, vocab.txt, 1_Pooling/config.json …).
- * *ret_data is allocated with malloc, zero-terminated one byte past *ret_size, freed by the caller.
- * Errors: SW_ENOCOMPONENT when the model has no such file. */
+ * *ret_data is allocated with malloc, with a zero byte after its *ret_size bytes; the caller frees it.
+ * Errors: SW_ENOCOMPONENT (the model has no such file). */
 SW_API int sw_model_file(sw_model *model, const char *path, void **ret_data, size_t *ret_size);
 
-/* Asks the broker to have these components resident soon. Returns at once; a request that the broker
- * cannot serve without evicting something needed sooner is dropped. */
+/* Asks the broker to load these components soon. Returns at once. The broker drops requests that would
+ * evict chunks needed sooner. */
 SW_API int sw_model_prefetch(sw_model *model, const uint32_t *components, size_t count);
 
-/* Waits until these components have been loaded once (they may be evicted again later). */
+/* Waits until each of these components has been loaded once (it may be evicted again later). */
 SW_API int sw_model_warmup(sw_model *model, const uint32_t *components, size_t count);
 
-/* Publishes where this model's pass is: the component in use, out of how many passes and how long one
- * step takes. Pure stores, no system call while the broker lives (when it has been silent for a moment
- * this looks whether it has gone); the broker's eviction policy reads it. lane tells apart the
- * concurrent passes of one client (0 … SW_CURSOR_LANES-1). */
+/* Publishes the position of a forward pass for the broker's eviction policy: the component in use, the
+ * number of the pass, and the time of one step. Only stores to memory; no system call while the broker
+ * is alive (if its tick has stopped, this checks whether it has gone). lane distinguishes concurrent
+ * passes of one client (0 … SW_CURSOR_LANES-1). */
 #define SW_CURSOR_LANES 16
 SW_API void sw_model_publish_cursor(sw_model *model, unsigned lane, uint32_t component,
                                     uint64_t pass, uint64_t step_ns);
 
 /* ---- leases: the raw bytes of a chunk ----------------------------------------------------------- */
 
-/* While a lease is held the bytes neither move nor change. Fields other than data and bytes are the
- * library's. */
+/* While a lease is held, its bytes neither move nor change. Members other than data and bytes are
+ * private to the library. */
 struct sw_lease {
     const void *data; /* the whole chunk file (a safetensors file), read-only, 4096-byte aligned */
     uint64_t bytes;
@@ -141,43 +141,43 @@ struct sw_lease {
     uint32_t slot;
 };
 
-/* Pins a component's chunk and gives its address; loads it first where it is absent, waiting up to the
- * client's deadline. On a hit: no system call, no message. The lease must be released by
- * sw_lease_release. Errors: SW_EBUSY, SW_ESTALE, SW_ELOAD, SW_EDIGEST, SW_EARENAFULL, SW_EREVOKED,
+/* Pins a component's chunk and returns its address. A chunk that is not resident is loaded first, within
+ * the client's timeout. A hit takes no system call and no message. Release with sw_lease_release.
+ * Errors: SW_EBUSY, SW_ESTALE, SW_ELOAD, SW_EDIGEST, SW_EARENAFULL, SW_EREVOKED,
  * SW_EDISCONNECTED, -ETIMEDOUT. */
 SW_API int sw_lease_acquire(sw_model *model, uint32_t component, struct sw_lease *ret_lease);
 
-/* The same, but -EAGAIN instead of waiting when the chunk is not resident (a load is not started). */
+/* The same, but returns -EAGAIN if the chunk is not resident, without starting a load. */
 SW_API int sw_lease_try_acquire(sw_model *model, uint32_t component, struct sw_lease *ret_lease);
 
-/* How long one call may wait, where the client's own deadline is not the right one. */
+/* How long one call may wait, instead of the client's timeout. */
 struct sw_wait {
     size_t size;    /* sizeof(struct sw_wait) */
     int timeout_ms; /* 0: the client's; < 0: none */
-    /* NULL, or a word that any thread may set by an atomic store: once it is not 0 the call waits no
-     * more and answers -ECANCELED, 20 ms later at most. Borrowed for the call. */
+    /* NULL, or a word that any thread may set with an atomic store: once it is nonzero, the call
+     * returns -ECANCELED within 20 ms. Borrowed for the call. */
     const int32_t *cancelled;
 };
 
-/* As sw_lease_acquire, waiting no longer than wait says (NULL: as sw_lease_acquire does). */
+/* sw_lease_acquire with limits on the wait (NULL: those of sw_lease_acquire). */
 SW_API int sw_lease_acquire_within(sw_model *model, uint32_t component, const struct sw_wait *wait,
                                    struct sw_lease *ret_lease);
 
-/* Ends the lease. SW_EREVOKED: the broker took the pin away meanwhile, so whatever was read may be
- * wrong and must be discarded. SW_EFORK: the lease is the parent process's; nothing was touched. */
+/* Ends the lease. SW_EREVOKED: the broker took the pin away in the meantime; discard what was read, it
+ * may be wrong. SW_EFORK: the lease belongs to the parent process; nothing was touched. */
 SW_API int sw_lease_release(struct sw_lease *lease);
 
 /* ---- components: a chunk with its tensors --------------------------------------------------------- */
 
 #define SW_RANK_MAX 4
 
-/* One tensor where it lies. Element (i, j, …) is at data + (i strides[0] + j strides[1] + …) elements
- * of sw_dtype_size(dtype) bytes, in the byte order of the machine. In SW_LAYOUT_PANEL the matrix W[N][K]
- * has the shape [ceil(N/16), K, 16]: W[n][k] is element (n / 16, k, n % 16), rows past N are zero, and N
- * is the length of the bias beside it. Members from rank on of shape and strides are zero. */
+/* One tensor, in place. Element (i, j, …) is at data + (i strides[0] + j strides[1] + …) elements of
+ * sw_dtype_size(dtype) bytes, in the machine's byte order. In SW_LAYOUT_PANEL a matrix W[N][K] has the
+ * shape [ceil(N/16), K, 16]: W[n][k] is element (n / 16, k, n % 16), rows past N are zero, and N is the
+ * length of the matrix's bias. shape and strides are zero from rank on. */
 struct sw_tensor {
     size_t size;      /* sizeof(struct sw_tensor), set by the caller */
-    const char *name; /* borrowed from the component's views; lives as long as the model */
+    const char *name; /* borrowed; lives as long as the model */
     const void *data; /* inside the arena; valid until the component is released; 64-byte aligned */
     uint64_t bytes;
     uint64_t shape[SW_RANK_MAX];
@@ -187,11 +187,11 @@ struct sw_tensor {
     enum sw_layout layout;
 };
 
-/* Leases a component and gives its parsed views, taken from the model's component cache where they
- * are there. Release with sw_component_release; at most SW_EBUSY-many at once (see sw_lease_acquire for
- * errors; also SW_EFORMAT when the chunk is not a well-formed safetensors file). */
+/* Leases a component and parses its tensors, or takes them from the model's component cache. Release with
+ * sw_component_release. Errors: those of sw_lease_acquire, and SW_EFORMAT (the chunk is not a well-formed
+ * safetensors file). */
 SW_API int sw_component_acquire(sw_model *model, uint32_t component, sw_component **ret_component);
-/* The same, waiting no longer than wait says. */
+/* The same with limits on the wait. */
 SW_API int sw_component_acquire_within(sw_model *model, uint32_t component,
                                        const struct sw_wait *wait, sw_component **ret_component);
 SW_API int sw_component_release(sw_component *component);
@@ -209,25 +209,25 @@ SW_API const char *sw_component_metadata(const sw_component *component, const ch
 
 struct sw_cache_info {
     size_t size;       /* sizeof(struct sw_cache_info), set by the caller */
-    uint32_t capacity; /* components kept at most */
+    uint32_t capacity; /* most components to keep */
     uint32_t count;    /* components kept now */
-    uint64_t hits;     /* acquires that found their component parsed */
+    uint64_t hits;     /* acquires that found the component parsed */
     uint64_t misses;
-    uint64_t private_bytes;  /* heap of this process held by the parsed views */
-    uint64_t mapped_bytes;   /* arena bytes that the kept components describe */
-    uint64_t capacity_bytes; /* mapped_bytes at most; 0: no limit */
-    uint64_t evictions;      /* components given up for another, or by shrinking */
+    uint64_t private_bytes;  /* heap that the parsed views take */
+    uint64_t mapped_bytes;   /* chunk bytes of the kept components */
+    uint64_t capacity_bytes; /* limit on mapped_bytes; 0: none */
+    uint64_t evictions;      /* components dropped for another, or by shrinking */
 };
 SW_API int sw_model_get_cache_info(sw_model *model, struct sw_cache_info *info);
 
-/* Names of the kept components, most recently used first. names receives up to capacity borrowed
- * strings that live as long as the model; returns how many there are. */
+/* Stores the names of the kept components, most recently used first: at most capacity borrowed strings
+ * that live as long as the model. Returns how many components are kept. */
 SW_API int sw_model_cached_names(sw_model *model, const char **names, size_t capacity);
 
-/* How many components to keep; shrinking evicts at once, least recently used first. 0 keeps none. */
+/* Sets how many components to keep; 0 keeps none. Shrinking evicts at once, least recently used first. */
 SW_API int sw_model_set_cache_size(sw_model *model, uint32_t components);
-/* A second limit beside it: the sum of the kept components' chunk bytes. Shrinking evicts at once; a
- * component larger than the limit is used and not kept. 0: no limit, as after sw_model_open. */
+/* Sets a second limit, on the chunk bytes of the kept components; 0, the default, is no limit. Shrinking
+ * evicts at once. A component larger than the limit is used but not kept. */
 SW_API int sw_model_set_cache_bytes(sw_model *model, uint64_t bytes);
 SW_API void sw_model_clear_cache(sw_model *model);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Error codes in words, and messages built where a failure is seen. */
+/* Descriptions of error codes, and messages built where a failure is detected. */
 #include "core/error.h"
 
 #include <stdarg.h>
@@ -16,14 +16,14 @@ static const char *const messages[] = {
     [-5000 - SW_ENOCOMPONENT] = "no such component, tensor or file in the model",
     [-5000 - SW_EFORMAT] = "malformed file",
     [-5000 - SW_EDIGEST] = "the bytes do not match their digest",
-    [-5000 - SW_EARENAFULL] = "no room in the arena: everything that could leave it is pinned",
+    [-5000 - SW_EARENAFULL] = "no room in the arena: every chunk that could be evicted is pinned",
     [-5000 - SW_EUNTRUSTED] = "the server runs under a user that is not trusted",
-    [-5000 - SW_EQUOTA] = "over a limit of the broker for one client",
+    [-5000 - SW_EQUOTA] = "a per-client limit of the broker is exceeded",
     [-5000 - SW_ESTALE] = "the model revision is gone; open the model again",
     [-5000 - SW_ELOAD] = "the broker could not read the chunk",
     [-5000 - SW_EUNSUPPORTED] = "valid, but not supported by this build",
     [-5000 - SW_EDISCONNECTED] = "the broker went away and did not come back in time",
-    [-5000 - SW_EFULL] = "as many requests are in flight as the executor takes; collect some first",
+    [-5000 - SW_EFULL] = "too many requests are in flight; collect some first",
 };
 
 const char *sw_strerror(int code)
