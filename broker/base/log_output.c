@@ -4,8 +4,8 @@
  * The open file of stderr is shared with the process that started this one, so it must not be made
  * non-blocking. A pipe or a terminal is opened a second time, through /proc, which gives an open
  * file of this process alone. Where the kernel refuses that, and for anything else, poll says
- * whether a line fits, which is right unless another process writes to the same pipe at that moment.
- * Writes to regular files do not wait for readers.
+ * whether a line fits, which is right unless another process writes to the same pipe at that
+ * moment. Writes to regular files do not wait for readers.
  */
 #include "base/log_output.h"
 
@@ -71,8 +71,8 @@ bool log_output_write(const struct log_output *output, const char *text, size_t 
     struct pollfd room = {.fd = output->fd, .events = POLLOUT};
     if (output->fd == STDERR_FILENO && (poll(&room, 1, 0) != 1 || !(room.revents & POLLOUT)))
         return false;
-    /* A line is shorter than PIPE_BUF: it is written whole or not at all, and not mixed with lines of
-     * other processes. */
+    /* A line is shorter than PIPE_BUF: it is written whole or not at all, and not mixed with
+     * lines of other processes. */
     do
         written = write(output->fd, text, size);
     while (written < 0 && errno == EINTR);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The event loop. The timers are a list sorted by due time: most are armed for a fixed time from now,
- * so the search from the tail ends at once. */
+/* The event loop. The timers are a list sorted by due time: most are armed for a fixed time from
+ * now, so the search from the tail ends at once. */
 #include "base/loop.h"
 
 #include <assert.h>

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The event loop: descriptors with a callback each, and timers.
  *
- * Level-triggered epoll. A turn waits once, calls the callbacks of what is ready or due, and returns;
- * the caller does its own work between turns. A callback may add and remove any source or timer,
- * including the one that called it: a removed source is not called any more, not even for an event
- * that was already fetched. Sources and timers live in their owners' structs; the loop allocates
- * nothing for them. Single-threaded.
+ * Level-triggered epoll. A turn waits once, calls the callbacks of what is ready or due, and
+ * returns; the caller does its own work between turns. A callback may add and remove any source or
+ * timer, including the one that called it: a removed source is not called any more, not even for an
+ * event that was already fetched. Sources and timers live in their owners' structs; the loop
+ * allocates nothing for them. Single-threaded.
  */
 #ifndef SWB_BASE_LOOP_H
 #define SWB_BASE_LOOP_H
@@ -47,7 +47,8 @@ uint64_t loop_now(void);
 int loop_create(struct loop **ret, struct swi_error *error);
 void loop_destroy(struct loop *loop);
 
-/* The caller has set source->ready and source->fd, and keeps the descriptor. Returns 0 or -errno. */
+/* The caller has set source->ready and source->fd, and keeps the descriptor. Returns 0 or
+ * -errno. */
 int loop_add(struct loop *loop, struct loop_source *source, uint32_t events);
 /* Changes the events to wait for. With 0, only a hang-up or an error calls it. */
 void loop_watch(struct loop *loop, struct loop_source *source, uint32_t events);

@@ -320,8 +320,8 @@ static void claim(struct cache *cache, const struct ledger_range *range)
                                  QUARANTINE, &offset);
 }
 
-/* Adds a chunk whose model is not known any more. It stays while a client holds it. The policy sees it
- * as a model with one chunk. */
+/* Adds a chunk whose model is not known any more. It stays while a client holds it. The policy
+ * sees it as a model with one chunk. */
 static int add_gone(struct cache *cache, uint32_t id)
 {
     const struct cache_chunk info = {

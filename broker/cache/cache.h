@@ -32,8 +32,9 @@ struct cache_options {
     /* How many bytes the cursors of one session may keep resident (next-use); also its quota of
      * pinned bytes. 0: half of the current budget; UINT64_MAX: no bound. */
     uint64_t session_bytes;
-    /* Called for each file that cannot be read or does not match its chunk's digest, and for each
-     * chunk without a file that the remote could not supply. message may be NULL. NULL: not called. */
+    /* Called for each file that cannot be read or does not match its chunk's digest, and for
+     * each chunk without a file that the remote could not supply. message may be NULL. NULL: not
+     * called. */
     void (*failed)(void *context, const struct cache_chunk *chunk, int code, const char *message);
     void *context;
     /* Where the cache records what a successor needs; borrowed. Its huge[] covers max_bytes rounded
@@ -113,9 +114,9 @@ void cache_detach_page(struct cache *cache, uint32_t session);
 
 struct cache_source {
     /* NULL: the chunk has no file and comes from the remote alone. Opens the chunk's file for
-     * reading: returns a descriptor that the cache closes, or -errno / SW_E… with a message. Called
-     * for each attempt to load. Opens with O_NONBLOCK, so that a FIFO in the place of a chunk cannot
-     * block the loop. */
+     * reading: returns a descriptor that the cache closes, or -errno / SW_E… with a message.
+     * Called for each attempt to load. Opens with O_NONBLOCK, so that a FIFO in the place of a
+     * chunk cannot block the loop. */
     int (*open)(void *context, uint32_t ordinal, struct swi_error *error);
     void *context;
 };
@@ -135,8 +136,8 @@ struct cache_chunk {
  * bytes or incarnation is 0, or if the ordinal is beyond model_size or taken in this incarnation;
  * -ENOMEM. */
 int cache_register(struct cache *cache, const struct cache_chunk *chunk, uint32_t *ret_id);
-/* The chunk's model is gone: waiters receive SW_ESTALE; the range and the id are freed as soon as no
- * pin and no read holds them. */
+/* The chunk's model is gone: waiters receive SW_ESTALE; the range and the id are freed as soon
+ * as no pin and no read holds them. */
 void cache_unregister(struct cache *cache, uint32_t id);
 
 /* ---- requests -------------------------------------------------------------------------------- */
@@ -205,8 +206,9 @@ void cache_set_remote(struct cache *cache, const struct cache_remote *remote);
  * belongs to another chunk by now. */
 const uint8_t *cache_peek(const struct cache *cache, uint32_t id, struct swi_digest digest);
 
-/* Reads a chunk's file into the caller's memory instead of the arena, behind every other load. The
- * caller has set target, done and context; done is called as for any load, but not if this fails. */
+/* Reads a chunk's file into the caller's memory instead of the arena, behind every other load.
+ * The caller has set target, done and context; done is called as for any load, but not if this
+ * fails. */
 int cache_read_apart(struct cache *cache, uint32_t id, struct load *load, struct swi_error *error);
 /* Its done is called soon. */
 void cache_cancel_apart(struct cache *cache, struct load *load);

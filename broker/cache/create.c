@@ -23,10 +23,10 @@ static int check_options(const struct cache_options *options, struct swi_error *
     return 0;
 }
 
-/* Reserves the first part before any request is served, so that a machine without room for it says
- * so at once. If other processes hold the memory at the moment, the cache starts with what there is,
- * even nothing: they may be clients of a broker that has ended, which release its arena once they
- * have another one. */
+/* Reserves the first part before any request is served, so that a machine without room for it
+ * says so at once. If other processes hold the memory at the moment, the cache starts with what
+ * there is, even nothing: they may be clients of a broker that has ended, which release its
+ * arena once they have another one. */
 static int reserve_first(struct cache *cache, struct swi_error *error)
 {
     uint64_t first = cache->budget < FIRST_BYTES ? cache->budget : FIRST_BYTES;

@@ -99,8 +99,8 @@ void cache_evicted(struct cache *cache, struct chunk *chunk, bool damaged,
         cache_enqueue(cache, chunk, CACHE_DEMAND);
 }
 
-/* The eviction of the lease protocol: mark the chunks, look for pins, then evict or unmark. Withheld
- * chunks are marked already and stay so. */
+/* The eviction of the lease protocol: mark the chunks, look for pins, then evict or unmark.
+ * Withheld chunks are marked already and stay so. */
 uint32_t cache_evict(struct cache *cache, const uint32_t *ids, uint32_t count, bool all,
                      enum cache_eviction reason)
 {
@@ -164,8 +164,8 @@ static bool grow_to(struct cache *cache, uint64_t goal)
     return true;
 }
 
-/* Looks at uses and pins once for all chunks that one round tries. The eviction itself sees pins that
- * come later. */
+/* Looks at uses and pins once for all chunks that one round tries. The eviction itself sees pins
+ * that come later. */
 static void prepare(struct cache *cache)
 {
     if (cache->prepared == cache->round)

@@ -39,7 +39,8 @@ static void fail_chunk(struct cache *cache, struct chunk *chunk)
 
 static void load_done(struct load *load);
 
-/* The range belongs to the chunk, whose entry says loading. fd -1: the remote supplies the bytes. */
+/* The range belongs to the chunk, whose entry says loading. fd -1: the remote supplies the
+ * bytes. */
 static void start_read(struct cache *cache, struct attempt *attempt, int fd)
 {
     struct chunk *chunk = attempt->chunk;

@@ -11,7 +11,8 @@ enum origin {
     ORIGIN_LATER,  /* from the remote, once it is reachable; *why says what is wrong with it */
     ORIGIN_NOWHERE /* both have failed; the attempt's problems say why */
 };
-/* Chooses where to try next. For a file, *ret_fd is open and checked, and attempt->identity is set. */
+/* Chooses where to try next. For a file, *ret_fd is open and checked, and attempt->identity is
+ * set. */
 enum origin cache_choose_origin(struct cache *cache, struct attempt *attempt, int *ret_fd,
                                 struct swi_error *why);
 /* Records that opening or reading the file failed. identity: NULL if the file was never seen. */

@@ -3,12 +3,13 @@
  *
  * A file uses only the files to its left; cache.h is the interface that all of them implement:
  *
- *     state ◀ queue ◀ evict ◀ stats ◀ rehash ◀ origin ◀ load ◀ request, control, create, dispatch, adopt
+ *     state ◀ queue ◀ evict ◀ stats ◀ rehash ◀ origin ◀ load ◀ request, control, dispatch,
+ *                                                               create ◀ adopt
  *
  * States of a chunk: its entry in the index says absent, loading or resident (evicting outlasts a
  * call only while the chunk is withheld); `queued` says whether it waits for its read. A queued
- * chunk is absent. A range of the arena is owned exactly while the entry is not absent, or while the
- * range is in quarantine.
+ * chunk is absent. A range of the arena is owned exactly while the entry is not absent, or while
+ * the range is in quarantine.
  */
 #ifndef SWB_CACHE_STATE_H
 #define SWB_CACHE_STATE_H

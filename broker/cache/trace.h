@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* The recorder: writes every use of a chunk to a file (swbrokerd --trace FILE).
  *
- * Hits never reach the broker. While a recorder exists, clients leave a record of every use in their
- * page (core/lease), and the recorder fetches the records every few milliseconds, and once more
- * before a page goes away. Records that a client overwrites before that are lost; the file says how
- * many. Nothing in a page is trusted: a record that names an unknown chunk is dropped, and its time
- * is clamped to lie between the last look and this one.
+ * Hits never reach the broker. While a recorder exists, clients leave a record of every use in
+ * their page (core/lease), and the recorder fetches the records every few milliseconds, and once
+ * more before a page goes away. Records that a client overwrites before that are lost; the file
+ * says how many. Nothing in a page is trusted: a record that names an unknown chunk is dropped, and
+ * its time is clamped to lie between the last look and this one.
  *
- * The file is text with one record per line and fields separated by one space. The first line is the
- * format's name and version. TIME is CLOCK_MONOTONIC in nanoseconds. SESSION is the session's number,
- * which another client may reuse after its `gone`. CHUNK is a chunk's id, which a later `chunk` line
- * may assign to another chunk.
+ * The file is text with one record per line and fields separated by one space. The first line is
+ * the format's name and version. TIME is CLOCK_MONOTONIC in nanoseconds. SESSION is the session's
+ * number, which another client may reuse after its `gone`. CHUNK is a chunk's id, which a later
+ * `chunk` line may assign to another chunk.
  *
  *   surfing-weights-trace 1
  *   budget TIME BYTES                 the arena's budget, at the start and after each change
@@ -42,8 +42,8 @@
 
 struct trace;
 
-/* Creates or empties the file and switches tracing on in the cache's index. The cache is borrowed and
- * must outlive the recorder. */
+/* Creates or empties the file and switches tracing on in the cache's index. The cache is
+ * borrowed and must outlive the recorder. */
 int trace_open(const char *path, struct cache *cache, uint64_t now_ns, struct trace **ret,
                struct swi_error *error);
 /* Passes over what the session's client has noted so far, in an earlier recording. */

@@ -45,8 +45,8 @@ void bundle_fini(struct bundle *bundle);
 /* NULL if there is no such file. */
 const struct bundle_file *bundle_find(const struct bundle *bundle, const char *name);
 
-/* *ret_data is malloc'd; bundle_parse turns it into the same bundle. Errors: SW_EFORMAT (a bad name, a
- * missing manifest, too many files), -ENOMEM. */
+/* *ret_data is malloc'd; bundle_parse turns it into the same bundle. Errors: SW_EFORMAT (a bad
+ * name, a missing manifest, too many files), -ENOMEM. */
 int bundle_render(const struct bundle *bundle, uint8_t **ret_data, size_t *ret_size,
                   struct swi_error *error);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Reads a chunk directory's small files into a bundle: everything in it and in its folders except the
- * chunks and names that begin with a dot. Blocks, so call it in a thread. */
+/* Reads a chunk directory's small files into a bundle: everything in it and in its folders
+ * except the chunks and names that begin with a dot. Blocks, so call it in a thread. */
 #ifndef SWB_CATALOG_BUNDLE_GATHER_H
 #define SWB_CATALOG_BUNDLE_GATHER_H
 

@@ -191,7 +191,8 @@ static void set_problem(struct catalog_model *model, int problem, const char *te
     model->problem_text = problem ? strdup(text) : NULL;
 }
 
-/* Opens and reads one directory. Returns 0 with *ret_revision, 1 if it is not a model, or an error. */
+/* Opens and reads one directory. Returns 0 with *ret_revision, 1 if it is not a model, or an
+ * error. */
 static int read_directory(struct catalog *catalog, int root, const char *directory_name,
                           const char *name, struct revision **ret_revision, struct swi_error *error)
 {
@@ -302,7 +303,7 @@ static int scan_folder(struct catalog *catalog, int root, struct catalog_changes
 static void drop_directory(struct catalog *catalog, struct catalog_model *model,
                            struct catalog_changes *changes)
 {
-    if (model->current && !model->current->stored) {
+    if (model->current && !model->current->remote) {
         changes->removed++;
         supersede(catalog, model->current);
         model->current = NULL;
@@ -445,17 +446,17 @@ static struct catalog_model *want(struct catalog *catalog, const char *name)
 
 static bool has_directory(const struct catalog_model *model)
 {
-    return model->current && !model->current->stored;
+    return model->current && !model->current->remote;
 }
 
-void catalog_miss_stored(struct catalog *catalog, const char *name, int code, const char *text)
+void catalog_miss_remote(struct catalog *catalog, const char *name, int code, const char *text)
 {
     struct catalog_model *model = want(catalog, name);
     if (model && !has_directory(model))
         set_problem(model, code, text);
 }
 
-bool catalog_has_stored(struct catalog *catalog, const char *name, struct swi_digest digest)
+bool catalog_has_remote(struct catalog *catalog, const char *name, struct swi_digest digest)
 {
     struct catalog_model *model = want(catalog, name);
     if (!model || !model->current)
@@ -468,7 +469,7 @@ bool catalog_has_stored(struct catalog *catalog, const char *name, struct swi_di
     return true;
 }
 
-int catalog_offer_stored(struct catalog *catalog, const char *name, const void *data, size_t size,
+int catalog_offer_remote(struct catalog *catalog, const char *name, const void *data, size_t size,
                          struct swi_digest digest, struct swi_error *error)
 {
     struct catalog_model *model = want(catalog, name);
@@ -477,7 +478,7 @@ int catalog_offer_stored(struct catalog *catalog, const char *name, const void *
     if (has_directory(model))
         return 0;
     struct revision *revision;
-    int result = revision_create_stored(catalog->cache, name, data, size, digest,
+    int result = revision_create_remote(catalog->cache, name, data, size, digest,
                                         catalog->next_incarnation, &revision, error);
     if (result < 0)
         return result;

@@ -3,7 +3,8 @@
  *
  * The directory is one model's chunk directory (its base name is the model's name) or a folder of
  * them. It is scanned at start and at each reload. An unknown name is looked up once more on
- * request, so that a model imported later is found. A fault in one model does not affect the others.
+ * request, so that a model imported later is found. A fault in one model does not affect the
+ * others.
  *
  * Models may also come from a remote, without a directory (remote/redis/models.h); a directory of
  * the same name takes precedence. The chunks directory is optional then.
@@ -42,8 +43,8 @@ struct catalog {
 /* path NULL: no chunks directory. Fails if path is not a readable directory. Scans nothing yet: the
  * owner sets ->cache first. */
 int catalog_create(const char *path, struct catalog **ret, struct swi_error *error);
-/* Releases every revision, used or not, and leaves its chunks in the index for the next broker. Call
- * it before catalog_destroy if the cache is already gone. */
+/* Releases every revision, used or not, and leaves its chunks in the index for the next broker.
+ * Call it before catalog_destroy if the cache is already gone. */
 void catalog_leave(struct catalog *catalog);
 /* No revision may have users. */
 void catalog_destroy(struct catalog *catalog);
@@ -62,14 +63,14 @@ void catalog_release(struct catalog *catalog, struct revision *revision);
 
 /* ---- models from a remote -------------------------------------------------------------------- */
 
-/* The model is wanted from the remote but not available: records why, for later requests. A revision
- * that is served continues to be served. */
-void catalog_miss_stored(struct catalog *catalog, const char *name, int code, const char *text);
-/* Takes a bundle of the model, verified by its digest. Errors: those of revision_create_stored. */
-int catalog_offer_stored(struct catalog *catalog, const char *name, const void *data, size_t size,
+/* The model is wanted from the remote but not available: records why, for later requests. A
+ * revision that is served continues to be served. */
+void catalog_miss_remote(struct catalog *catalog, const char *name, int code, const char *text);
+/* Takes a bundle of the model, verified by its digest. Errors: those of revision_create_remote. */
+int catalog_offer_remote(struct catalog *catalog, const char *name, const void *data, size_t size,
                          struct swi_digest digest, struct swi_error *error);
 /* True if that revision is not needed: it is served already, or a directory is. */
-bool catalog_has_stored(struct catalog *catalog, const char *name, struct swi_digest digest);
+bool catalog_has_remote(struct catalog *catalog, const char *name, struct swi_digest digest);
 
 /* By incarnation; NULL: none. */
 struct revision *catalog_find_revision(struct catalog *catalog, uint64_t incarnation);

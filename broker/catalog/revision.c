@@ -72,9 +72,9 @@ void revision_destroy(struct revision *revision)
 bool revision_equal(const struct revision *a, const struct revision *b)
 {
     const struct swi_manifest *x = &a->manifest, *y = &b->manifest;
-    if (a->stored && b->stored)
+    if (a->remote && b->remote)
         return swi_digest_equal(a->bundle, b->bundle);
-    if (a->stored || b->stored)
+    if (a->remote || b->remote)
         return false;
     if (a->device != b->device || a->inode != b->inode || x->count != y->count)
         return false;
@@ -95,9 +95,9 @@ static bool directory_was_removed(const struct revision *revision)
     return fstat(revision->directory, &status) == 0 && status.st_nlink == 0;
 }
 
-/* Opens by name while the directory is the catalog's current one, so that a repaired file is found.
- * Once the directory was replaced or removed, the name leads nowhere or to the next revision's file;
- * then opens the file that was there at the first use. */
+/* Opens by name while the directory is the catalog's current one, so that a repaired file is
+ * found. Once the directory was replaced or removed, the name leads nowhere or to the next
+ * revision's file; then opens the file that was there at the first use. */
 static int open_chunk_file(const struct revision *revision, uint32_t ordinal)
 {
     int held = revision->files[ordinal];
@@ -140,9 +140,9 @@ static int open_chunk(void *context, uint32_t ordinal, struct swi_error *error)
     return fd;
 }
 
-/* Best effort: without these, users of a deleted directory receive SW_ESTALE at their next miss. Uses
- * only the lower half of the descriptors that the process may have; sessions and reads need the
- * rest. */
+/* Best effort: without these, users of a deleted directory receive SW_ESTALE at their next miss.
+ * Uses only the lower half of the descriptors that the process may have; sessions and reads need
+ * the rest. */
 static void hold_files(struct revision *revision)
 {
     struct rlimit limit;
@@ -174,7 +174,7 @@ static struct cache_chunk describe_chunk(const struct revision *revision, uint32
         .incarnation = revision->incarnation,
         .bytes = chunk->bytes,
         .digest = chunk->digest,
-        .source = {.open = revision->stored ? NULL : open_chunk,
+        .source = {.open = revision->remote ? NULL : open_chunk,
                    .context = (void *)(uintptr_t)revision},
     };
 }
@@ -199,7 +199,7 @@ static int register_chunks(struct revision *revision, struct swi_error *error)
         revision->place =
             ledger_add_revision(cache_ledger(revision->cache), revision->name,
                                 revision->incarnation, revision->ids, (uint32_t)manifest->count);
-    if (!revision->stored)
+    if (!revision->remote)
         hold_files(revision);
     return 0;
 }
@@ -233,7 +233,7 @@ int revision_restore(struct revision *revision, uint64_t incarnation, const uint
         revision->registered = i + 1;
     }
     revision->place = place;
-    if (!revision->stored)
+    if (!revision->remote)
         hold_files(revision);
     return 0;
 }

@@ -23,7 +23,7 @@
 #include "core/manifest.h"
 
 struct revision;
-struct revision_stored;
+struct revision_remote;
 
 /* How a revision reaches its small files: in a directory, or in memory. */
 struct revision_ops {
@@ -39,7 +39,7 @@ struct revision {
     char *name;
     const struct revision_ops *ops;
     int directory;                  /* -1: it came from a remote (catalog/revision_remote.h) */
-    struct revision_stored *stored; /* NULL: it has a directory */
+    struct revision_remote *remote; /* NULL: it has a directory */
     struct swi_digest bundle;       /* of the bundle it was made of; unused if it has a directory */
     dev_t device;                   /* of the directory */
     ino_t inode;
@@ -56,8 +56,8 @@ struct revision {
 /* Reads the directory's manifest. On success the revision owns the descriptor. */
 int revision_create(struct cache *cache, const char *name, int directory, uint64_t incarnation,
                     struct revision **ret, struct swi_error *error);
-/* Makes a revision of a manifest, which it owns on success. The caller then sets ops and the members
- * that they use. -ENOMEM. */
+/* Makes a revision of a manifest, which it owns on success. The caller then sets ops and the
+ * members that they use. -ENOMEM. */
 int revision_create_of(struct cache *cache, const char *name, const struct swi_manifest *manifest,
                        uint64_t incarnation, struct revision **ret);
 /* The revision has no users. Removes its chunks from the cache; their waiters receive SW_ESTALE. */

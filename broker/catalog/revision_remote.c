@@ -18,21 +18,21 @@
 
 #define SEALS (F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL)
 
-struct stored_file {
+struct remote_file {
     char *name;
     int fd; /* a sealed memfd */
     uint64_t bytes;
 };
 
-struct revision_stored {
+struct revision_remote {
     uint32_t count;
-    struct stored_file files[];
+    struct remote_file files[];
 };
 
 /* Of all revisions; used by the loop's thread only. */
-static struct stored_usage usage;
+static struct remote_usage usage;
 
-int revision_stored_check(const struct stored_usage *now, const struct stored_usage *more,
+int revision_remote_check(const struct remote_usage *now, const struct remote_usage *more,
                           uint64_t descriptors, struct swi_error *error)
 {
     if (now->files + more->files > descriptors / 2)
@@ -43,12 +43,12 @@ int revision_stored_check(const struct stored_usage *now, const struct stored_us
             "of open files",
             (unsigned long long)more->files, (unsigned long long)now->files,
             (unsigned long long)(descriptors / 2));
-    if (now->bytes + more->bytes <= STORED_BYTES_MAX)
+    if (now->bytes + more->bytes <= REVISION_REMOTE_BYTES_MAX)
         return 0;
     char need[32], have[32], most[32];
     swi_size_format(more->bytes, need, sizeof need);
     swi_size_format(now->bytes, have, sizeof have);
-    swi_size_format(STORED_BYTES_MAX, most, sizeof most);
+    swi_size_format(REVISION_REMOTE_BYTES_MAX, most, sizeof most);
     return swi_fail(error, SW_EQUOTA,
                     "its small files in Redis take %s, and those of other models %s of at most %s; "
                     "name fewer in --models",
@@ -57,24 +57,24 @@ int revision_stored_check(const struct stored_usage *now, const struct stored_us
 
 static int check_room(const struct bundle *bundle, uint64_t descriptors, struct swi_error *error)
 {
-    struct stored_usage more = {.files = bundle->count};
+    struct remote_usage more = {.files = bundle->count};
     for (uint32_t i = 0; i < bundle->count; i++)
         more.bytes += bundle->files[i].size;
-    return revision_stored_check(&usage, &more, descriptors, error);
+    return revision_remote_check(&usage, &more, descriptors, error);
 }
 
-static void free_files(struct revision_stored *stored)
+static void free_files(struct revision_remote *remote)
 {
-    if (!stored)
+    if (!remote)
         return;
-    for (uint32_t i = 0; i < stored->count; i++) {
-        if (stored->files[i].fd >= 0)
-            close(stored->files[i].fd);
+    for (uint32_t i = 0; i < remote->count; i++) {
+        if (remote->files[i].fd >= 0)
+            close(remote->files[i].fd);
         usage.files--;
-        usage.bytes -= stored->files[i].bytes;
-        free(stored->files[i].name);
+        usage.bytes -= remote->files[i].bytes;
+        free(remote->files[i].name);
     }
-    free(stored);
+    free(remote);
 }
 
 static int fill(int fd, const struct bundle_file *file)
@@ -94,7 +94,7 @@ static int fill(int fd, const struct bundle_file *file)
 
 /* Sessions take descriptors too, so fewer than half may be left. The kernel assigns the lowest free
  * number: a high one means that the sessions need the rest. */
-static int keep_file(struct stored_file *ret, const struct bundle_file *file, uint64_t descriptors,
+static int keep_file(struct remote_file *ret, const struct bundle_file *file, uint64_t descriptors,
                      struct swi_error *error)
 {
     ret->bytes = file->size;
@@ -116,7 +116,7 @@ static int keep_file(struct stored_file *ret, const struct bundle_file *file, ui
                : swi_fail(error, result, "cannot keep its small files: %s", sw_strerror(result));
 }
 
-static int keep_files(const struct bundle *bundle, struct revision_stored **ret,
+static int keep_files(const struct bundle *bundle, struct revision_remote **ret,
                       struct swi_error *error)
 {
     struct rlimit limit;
@@ -125,27 +125,27 @@ static int keep_files(const struct bundle *bundle, struct revision_stored **ret,
     int result = check_room(bundle, limit.rlim_cur, error);
     if (result < 0)
         return result;
-    struct revision_stored *stored =
-        calloc(1, sizeof *stored + bundle->count * sizeof stored->files[0]);
-    if (!stored)
+    struct revision_remote *remote =
+        calloc(1, sizeof *remote + bundle->count * sizeof remote->files[0]);
+    if (!remote)
         return swi_fail(error, -ENOMEM, "out of memory for its small files");
     for (uint32_t i = 0; result == 0 && i < bundle->count; i++)
         result =
-            keep_file(&stored->files[stored->count++], &bundle->files[i], limit.rlim_cur, error);
+            keep_file(&remote->files[remote->count++], &bundle->files[i], limit.rlim_cur, error);
     if (result < 0) {
-        free_files(stored);
+        free_files(remote);
         return result;
     }
-    *ret = stored;
+    *ret = remote;
     return 0;
 }
 
 static int open_file(const struct revision *revision, const char *path, uint64_t *ret_bytes,
                      struct swi_error *error)
 {
-    const struct revision_stored *stored = revision->stored;
-    for (uint32_t i = 0; i < stored->count; i++) {
-        const struct stored_file *file = &stored->files[i];
+    const struct revision_remote *remote = revision->remote;
+    for (uint32_t i = 0; i < remote->count; i++) {
+        const struct remote_file *file = &remote->files[i];
         if (strcmp(file->name, path) != 0)
             continue;
         char link[40]; /* opens the file again, read-only, for the client alone */
@@ -162,36 +162,36 @@ static int open_file(const struct revision *revision, const char *path, uint64_t
 
 static void free_own_files(struct revision *revision)
 {
-    free_files(revision->stored);
+    free_files(revision->remote);
 }
 
 static const struct revision_ops remote_ops = {.open_file = open_file, .free = free_own_files};
 
-int revision_create_stored(struct cache *cache, const char *name, const void *data, size_t size,
+int revision_create_remote(struct cache *cache, const char *name, const void *data, size_t size,
                            struct swi_digest digest, uint64_t incarnation, struct revision **ret,
                            struct swi_error *error)
 {
     struct bundle bundle;
     struct swi_manifest manifest;
-    struct revision_stored *stored = NULL;
+    struct revision_remote *remote = NULL;
     int result = bundle_parse(data, size, &bundle, error);
     if (result < 0)
         return result;
     const struct bundle_file *text = bundle_find(&bundle, SWI_MANIFEST_FILE);
     result = swi_manifest_parse(text->bytes, text->size, &manifest, error);
     if (result == 0) {
-        result = keep_files(&bundle, &stored, error);
+        result = keep_files(&bundle, &remote, error);
         if (result == 0) {
             result = revision_create_of(cache, name, &manifest, incarnation, ret);
             if (result < 0)
                 (void)swi_fail(error, result, "cannot keep it: %s", sw_strerror(result));
         }
         if (result < 0) {
-            free_files(stored);
+            free_files(remote);
             swi_manifest_fini(&manifest);
         } else {
             (*ret)->ops = &remote_ops;
-            (*ret)->stored = stored;
+            (*ret)->remote = remote;
             (*ret)->bundle = digest;
         }
     }

@@ -48,8 +48,8 @@ static uint32_t read_capacity(void)
     return value < CAPACITY_MAX ? (uint32_t)value : CAPACITY_MAX;
 }
 
-/* A shell between the service manager and this process was given the descriptors, and has not passed
- * them on. Returns its id, or 0. */
+/* A shell between the service manager and this process was given the descriptors, and has not
+ * passed them on. Returns its id, or 0. */
 static long passed_to_parent(void)
 {
     const char *pid = getenv("LISTEN_PID"), *count = getenv("LISTEN_FDS");
@@ -81,8 +81,8 @@ int fdstore_open(struct fdstore *fdstore, struct swi_error *error)
     return 0;
 }
 
-/* Shuts down a session's socket first, so that the client notices, although the manager's copy keeps
- * the socket open a little longer. */
+/* Shuts down a session's socket first, so that the client notices, although the manager's copy
+ * keeps the socket open a little longer. */
 static void close_for_good(const struct fdstore_item *item)
 {
     uint32_t number;

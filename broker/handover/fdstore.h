@@ -2,9 +2,9 @@
 /* The service manager's fd store: the descriptors that outlive the broker's process.
  *
  * The manager keeps copies of descriptors under names and passes them to the next process of the
- * service (FileDescriptorStoreMax= in systemd.service(5)). The store is active if $NOTIFY_SOCKET and
- * $FDSTORE are set; $FDSTORE is its capacity (set by systemd since version 254, and by the unit file
- * before). An inactive store takes nothing, and drops what an earlier broker has left in it.
+ * service (FileDescriptorStoreMax= in systemd.service(5)). The store is active if $NOTIFY_SOCKET
+ * and $FDSTORE are set; $FDSTORE is its capacity (set by systemd since version 254, and by the unit
+ * file before). An inactive store takes nothing, and drops what an earlier broker has left in it.
  *
  *   name                    descriptors
  *   sw-arena                the arena, read-write
@@ -45,7 +45,8 @@ struct fdstore {
     long passed_to; /* the parent process, which the descriptors were meant for; 0: none were */
 };
 
-/* Takes the descriptors that the manager passes. Without a manager, the store is inactive and empty. */
+/* Takes the descriptors that the manager passes. Without a manager, the store is inactive and
+ * empty. */
 int fdstore_open(struct fdstore *fdstore, struct swi_error *error);
 /* Closes the descriptors that were not taken. forget: removes them from the manager's store too. */
 void fdstore_close(struct fdstore *fdstore, bool forget);
@@ -63,8 +64,8 @@ const char *fdstore_find(const struct fdstore *fdstore, const char *prefix);
 /* Takes a listening socket that the manager created; -1 if there is none. */
 int fdstore_take_activation(struct fdstore *fdstore);
 
-/* Sends copies to the manager's store. Returns 0, or why they could not be sent; the manager does not
- * say whether it had room. */
+/* Sends copies to the manager's store. Returns 0, or why they could not be sent; the manager
+ * does not say whether it had room. */
 int fdstore_put(const struct fdstore *fdstore, const char *name, const int *fds, unsigned count);
 /* Removes the name from the manager's store, even if an earlier broker put it there. Does nothing
  * without a manager. */

@@ -15,8 +15,8 @@ void notify_manager(const char *state);
 /* True if this build can send descriptors. */
 bool notify_can_send_fds(void);
 
-/* Sends a message with descriptors, which the caller keeps. 0: the message is in the manager's queue;
- * -ENOENT: there is no manager; -EOPNOTSUPP: built without libsystemd; -errno. */
+/* Sends a message with descriptors, which the caller keeps. 0: the message is in the manager's
+ * queue; -ENOENT: there is no manager; -EOPNOTSUPP: built without libsystemd; -errno. */
 int notify_send_fds(const char *state, const int *fds, unsigned count);
 
 /* The first descriptor that the manager passes; the others follow. */

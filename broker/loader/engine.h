@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The interface of the loader's engines, which pass reads to the kernel and report their completion,
- * in any order. */
+/* The interface of the loader's engines, which pass reads to the kernel and report their
+ * completion, in any order. */
 #ifndef SWB_LOADER_ENGINE_H
 #define SWB_LOADER_ENGINE_H
 

@@ -162,8 +162,8 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
 
 /* ---- reads ----------------------------------------------------------------------------------- */
 
-/* Passes a slot's remaining range to the engine. With O_DIRECT the length is rounded up, which stays
- * inside the target's last page. */
+/* Passes a slot's remaining range to the engine. With O_DIRECT the length is rounded up, which
+ * stays inside the target's last page. */
 static void submit(struct loader *loader, struct loader_read *read)
 {
     struct load *load = read->load;

@@ -1,25 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /* Reads chunk files into memory and verifies them.
  *
- * A load reads one file into one range. It is cut into segments. The segments of all loads share one
- * deep queue of reads, the most urgent load first; the bytes of each load are hashed in file order
- * as they arrive, at most one segment a turn, with the loads taking turns.
+ * A load reads one file into one range. It is cut into segments. The segments of all loads share
+ * one deep queue of reads, the most urgent load first; the bytes of each load are hashed in file
+ * order as they arrive, at most one segment a turn, with the loads taking turns.
  *
  * Invariants:
  *   - while the kernel has a read of a load, the load is not done and the loader owns its target;
  *   - nothing beyond round_up(bytes, 4096) of the target is ever written;
- *   - done is called exactly once for each load, from loader_turn or loader_destroy, and never while
- *     one of its reads is under way.
+ *   - done is called exactly once for each load, from loader_turn or loader_destroy, and only while
+ *     none of its reads is under way.
  *
  * An engine issues the reads: io_uring, or a pool of threads that call pread. The file is read with
  * O_DIRECT where its file system allows it, else through the page cache, also if the file system
- * refuses O_DIRECT only at the first read. The loader knows nothing about chunks, their users or the
- * arena.
+ * refuses O_DIRECT only at the first read. The loader knows nothing about chunks, their users or
+ * the arena.
  *
  * A load without a file is supplied: the caller brings its segments, in any order, and the loader
  * only verifies them, in the same turns as those that it reads. The supplier writes into the target
- * on the loop's thread, and only between loader_want and loader_brought. So a failed load is over as
- * soon as the supplier has returned the segments that it wanted.
+ * on the loop's thread, and only between loader_want and loader_brought. So a failed load is over
+ * as soon as the supplier has returned the segments that it wanted.
  */
 #ifndef SWB_LOADER_LOADER_H
 #define SWB_LOADER_LOADER_H
@@ -84,12 +84,14 @@ int loader_poll_fd(const struct loader *loader);
 int loader_check_file(int fd, uint64_t bytes, struct load_identity *ret_identity,
                       struct swi_error *error);
 
-/* Takes over the load and its descriptor. The caller has checked the file with loader_check_file. */
+/* Takes over the load and its descriptor. The caller has checked the file with
+ * loader_check_file. */
 void loader_start(struct loader *loader, struct load *load);
 /* Takes over a load without a file, and sets load->fd to -1. */
 void loader_start_brought(struct loader *loader, struct load *load);
-/* The next segment to supply. False: none at present (all were wanted, or enough ahead of the hash,
- * or the load has failed). Each wanted segment must be returned by one of the next two functions. */
+/* The next segment to supply. False: none at present (all were wanted, or enough ahead of the
+ * hash, or the load has failed). Each wanted segment must be returned by one of the next two
+ * functions. */
 bool loader_want(struct load *load, uint64_t *ret_offset, uint32_t *ret_bytes);
 /* The segment's bytes are in the target. */
 void loader_brought(struct load *load, uint64_t offset);
@@ -102,8 +104,8 @@ void loader_cancel(struct loader *loader, struct load *load);
 /* Fails a supplied load without returning a segment. */
 void loader_refuse(struct load *load, const struct swi_error *error);
 
-/* Collects completed reads, issues new ones, and hashes at most one segment. Returns true if there is
- * more to hash or to report, so that it should be called again at once. */
+/* Collects completed reads, issues new ones, and hashes at most one segment. Returns true if
+ * there is more to hash or to report, so that it should be called again at once. */
 bool loader_turn(struct loader *loader);
 /* The number of loads that are not done. */
 unsigned loader_active(const struct loader *loader);

@@ -64,10 +64,10 @@ struct arena_window {
     uint64_t start;    /* where the new chunk goes */
     struct arena_regret regret;
 };
-/* Finds the window of adjacent free and evictable runs that holds `bytes` with the least regret; the
- * first one in address order wins a tie. The chunk goes to the end of the window whose neighbour is
- * regretted more, so that the remainder can merge with the other neighbour when that leaves. False
- * if there is no window. */
+/* Finds the window of adjacent free and evictable runs that holds `bytes` with the least regret;
+ * the first one in address order wins a tie. The chunk goes to the end of the window whose
+ * neighbour is regretted more, so that the remainder can merge with the other neighbour when
+ * that leaves. False if there is no window. */
 bool arena_find_window(struct arena *arena, uint64_t bytes, arena_regret_fn regret, void *context,
                        struct arena_window *ret);
 

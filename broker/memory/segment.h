@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The shared memory: the arena object and the index object, their read-only descriptors for clients,
- * and the memory that backs the arena.
+/* The shared memory: the arena object and the index object, their read-only descriptors for
+ * clients, and the memory that backs the arena.
  *
  * The arena is created by shm_open with a random name and mode 0600 and unlinked at once, so that a
  * crash leaves nothing behind. Its length is max_bytes from the start. Memory is reserved block by

@@ -327,7 +327,7 @@ int push_start(const struct control_call *call, struct swi_error *error)
     if (result < 0)
         return result;
     struct push *push = NULL;
-    if (revision->stored)
+    if (revision->remote)
         result = swi_fail(error, SW_EUNSUPPORTED,
                           "model %s comes from the Redis itself; push it where its files are",
                           call->model);

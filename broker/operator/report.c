@@ -163,7 +163,7 @@ json_t *report_models(struct control *control)
                                      : json_pack("{s:o}", "model", stats_text(model->name));
         if (row && model->current)
             (void)json_object_set_new(row, "origin",
-                                      json_string(model->current->stored ? "redis" : "disk"));
+                                      json_string(model->current->remote ? "redis" : "disk"));
         if (row && model->problem) {
             (void)json_object_set_new(row, "code", json_integer(model->problem));
             (void)json_object_set_new(row, "error", stats_text(model->problem_text));

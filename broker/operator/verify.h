@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* swctl verify: hashes resident chunks again, in small steps between the loop's turns.
  *
- * The cache hashes one chunk after the other (cache_rehash_start) and compares it with its digest. A
- * chunk that leaves or is loaded anew in the meantime is passed over, since every load verifies.
+ * The cache hashes one chunk after the other (cache_rehash_start) and compares it with its digest.
+ * A chunk that leaves or is loaded anew in the meantime is passed over, since every load verifies.
  * Damaged bytes are never served: the sessions that pin the chunk are revoked, so that results
  * computed from them are discarded and never returned; the chunk is evicted, counted as a digest
  * error, and read again from its file.

@@ -200,8 +200,8 @@ static struct expectation expect(const struct policy *policy, const struct known
 }
 
 /* Guarded chunks have the peak GUARDED. All others leave before them, model by model, the least
- * recently used model first. Inside a model the weights decide: by the time until the next use where
- * a cursor leads to the chunk, else by the last use. */
+ * recently used model first. Inside a model the weights decide: by the time until the next use
+ * where a cursor leads to the chunk, else by the last use. */
 static struct arena_regret next_use_regret(const struct policy *policy,
                                            const struct known_chunk *chunk)
 {

@@ -67,8 +67,8 @@ void policy_forget_session(struct policy *policy, uint32_t session);
 void policy_prepare(struct policy *policy, uint32_t now_tick, uint64_t now_ns);
 /* The cost of evicting the chunk. keep is never set: the caller knows about pins and reads. */
 struct arena_regret policy_regret(const struct policy *policy, uint32_t id);
-/* The expected time until the next use, in nanoseconds and in steps of a pass; infinite if no cursor
- * leads to the chunk, and always with lru. */
+/* The expected time until the next use, in nanoseconds and in steps of a pass; infinite if no
+ * cursor leads to the chunk, and always with lru. */
 double policy_next_use(const struct policy *policy, uint32_t id, uint32_t *ret_steps);
 /* True if chunk `id` is expected to be used before chunk `other`: it must not make room for a
  * prefetch of `other`. */

@@ -68,7 +68,7 @@ static void fail(struct remote_models *models, int code, const char *text)
     struct wanted *wanted = models->asking;
     end(models);
     wanted->round = models->round;
-    catalog_miss_stored(models->catalog, wanted->name, code, text);
+    catalog_miss_remote(models->catalog, wanted->name, code, text);
     next(models);
 }
 
@@ -106,7 +106,7 @@ static int offer(struct remote_models *models, struct swi_error *error)
                         "its manifest and small files in Redis are damaged; run swctl push %.150s "
                         "where its files are",
                         find->model);
-    int result = catalog_offer_stored(models->catalog, find->model, models->bundle,
+    int result = catalog_offer_remote(models->catalog, find->model, models->bundle,
                                       find->bundle_bytes, find->revision, error);
     if (result < 0)
         note_refusal(models, result, error->text);
@@ -137,7 +137,7 @@ static uint8_t *room(struct remote_find *find)
 {
     struct remote_models *models = LOOP_OWNER(find, struct remote_models, find);
     models->no_memory = false;
-    if (catalog_has_stored(models->catalog, find->model, find->revision) || still_refused(models))
+    if (catalog_has_remote(models->catalog, find->model, find->revision) || still_refused(models))
         return NULL;
     models->bundle = malloc(find->bundle_bytes);
     models->no_memory = !models->bundle;
@@ -149,7 +149,7 @@ static void fail_all(struct remote_models *models, const char *why)
 {
     for (uint32_t i = 0; i < models->count; i++)
         if (!models->wanted[i].settled)
-            catalog_miss_stored(models->catalog, models->wanted[i].name, SW_ELOAD, why);
+            catalog_miss_remote(models->catalog, models->wanted[i].name, SW_ELOAD, why);
     try_later(models);
 }
 
@@ -278,7 +278,7 @@ int remote_models_create(const char *names, struct remote *remote, struct catalo
             continue;
         struct wanted *wanted = &models->wanted[models->count++];
         memcpy(wanted->name, name, sizeof wanted->name);
-        catalog_miss_stored(catalog, name, SW_ELOAD, remote->ops->unreadable(remote));
+        catalog_miss_remote(catalog, name, SW_ELOAD, remote->ops->unreadable(remote));
     }
     remote->up = connected;
     remote->up_owner = models;

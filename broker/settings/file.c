@@ -2,8 +2,8 @@
 /* The configuration file. inih splits lines into sections, keys and values; the table says which of
  * them exist and what they accept.
  *
- * inih gets its lines from next_line, which counts them for messages, removes indentation (inih would
- * continue the previous key) and bounds the input. */
+ * inih gets its lines from next_line, which counts them for messages, removes indentation (inih
+ * would continue the previous key) and bounds the input. */
 #include "settings/settings.h"
 
 #include <errno.h>

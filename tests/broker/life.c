@@ -286,7 +286,7 @@ Test(swctl, has_its_exit_codes, .timeout = 60)
         SUP_ARGS("swctl", "--socket"),
         SUP_ARGS("swctl", "clear", "a/"),
         SUP_ARGS("swctl", "warm", "/b"),
-        SUP_ARGS("swctl", "clear", "a", "b"),
+        SUP_ARGS("swctl", "resize", "1", "2"),
     };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         result = sup_run(wrong[i]);

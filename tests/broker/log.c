@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The broker's log: where lines go, what they hold, and that writing them never stops the broker.
- */
+/* The broker's log: where lines go, what they contain, and that writing never blocks the broker. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -43,7 +42,7 @@ static void stop(void)
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }
 
-/* One line of log: a client that breaks the protocol. */
+/* Causes one line of the log: a client that breaks the protocol. */
 static void misbehave(int times)
 {
     static const char nonsense[64] = "nonsense";
@@ -55,7 +54,7 @@ static void misbehave(int times)
     }
 }
 
-/* One line of log that no limit holds back. */
+/* Causes lines of the log that no limit suppresses. */
 static void clear(int times)
 {
     for (int i = 0; i < times; i++)
@@ -70,7 +69,7 @@ static size_t count(const char *text, const char *word)
     return found;
 }
 
-/* What a descriptor has to give now. */
+/* Reads what is available from a descriptor. */
 static const char *drain(int fd)
 {
     static char text[1 << 20];
@@ -97,7 +96,7 @@ Test(log, into_a_file_with_the_level_in_words)
     cr_assert_eq(text[0], 's');
 }
 
-Test(log, leaves_out_what_is_less_urgent)
+Test(log, suppresses_less_urgent_lines)
 {
     start(NULL, "error");
     misbehave(3);
@@ -134,7 +133,7 @@ Test(log, limits_each_cause_and_reports_what_it_suppressed)
     cr_assert_eq(sum, left_out, "%s", text);
 }
 
-Test(log, a_pipe_that_nobody_reads_stops_nothing)
+Test(log, a_pipe_without_a_reader_blocks_nothing)
 {
     const char *path = sup_path("fifo");
     cr_assert_eq(mkfifo(path, 0600), 0);
@@ -155,14 +154,14 @@ Test(log, a_pipe_that_nobody_reads_stops_nothing)
                        "%s", text);
     cr_assert_eq(count(text, "cleared"), 1, "%s", text);
     cr_assert_eq(sup_stat(&broker, "log_lines_dropped"), dropped);
-    /* nor does one whose reader has gone */
+    /* nor does a pipe whose reader has gone */
     close(fd);
     clear(3);
     cr_assert_eq(sup_stat(&broker, "log_lines_dropped"), dropped + 3);
     stop();
 }
 
-Test(log, does_not_change_what_it_shares_with_others)
+Test(log, does_not_change_an_open_file_that_it_shares)
 {
     const char *path = sup_path("fifo");
     cr_assert_eq(mkfifo(path, 0600), 0);
@@ -176,7 +175,7 @@ Test(log, does_not_change_what_it_shares_with_others)
     stop();
 }
 
-Test(log, a_manager_gets_levels_as_it_reads_them)
+Test(log, a_manager_gets_its_form_of_levels)
 {
     const char *path = sup_path("fifo");
     cr_assert_eq(mkfifo(path, 0600), 0);
@@ -192,8 +191,7 @@ Test(log, a_manager_gets_levels_as_it_reads_them)
     close(fd);
 }
 
-/* ---- a terminal --------------------------------------------------------------------------------
- */
+/* ---- a terminal ------------------------------------------------------------------------------ */
 
 static const char *on_a_terminal(void)
 {
@@ -218,7 +216,7 @@ Test(log, a_terminal_gets_colours)
     cr_assert_not_null(strstr(text, "swbrokerd: \033[33mwarning:\033[0m a connection"), "%s", text);
 }
 
-Test(log, a_terminal_gets_none_when_asked_not_to)
+Test(log, a_terminal_gets_no_colours_with_no_color)
 {
     cr_assert_eq(setenv("TERM", "xterm", 1), 0);
     cr_assert_eq(setenv("NO_COLOR", "1", 1), 0);
@@ -227,8 +225,7 @@ Test(log, a_terminal_gets_none_when_asked_not_to)
     cr_assert_null(strchr(text, '\033'), "%s", text);
 }
 
-/* ---- the journal -------------------------------------------------------------------------------
- */
+/* ---- the journal ----------------------------------------------------------------------------- */
 
 #define JOURNAL "/run/systemd/journal/socket"
 
@@ -240,7 +237,7 @@ static int listen_as_journal(void)
     return fd;
 }
 
-/* A journal of this test's own, in a mount namespace of its own. Returns its socket. */
+/* Creates a journal in a private mount namespace. Returns its socket. */
 static int make_journal(void)
 {
     if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 ||
@@ -252,7 +249,7 @@ static int make_journal(void)
     return listen_as_journal();
 }
 
-/* stderr that systemd has connected to the journal: a socket in life, a pipe here. */
+/* stderr as systemd connects it to the journal, with a pipe instead of a socket. */
 static int journal_stream(const char **ret_path)
 {
     const char *path = sup_path("stream");
@@ -269,7 +266,7 @@ static int journal_stream(const char **ret_path)
     return fd;
 }
 
-/* The next entry whose text begins so; NULL: none came. */
+/* The next entry whose text begins with that; NULL if none comes. */
 static const char *entry_of(int journal, const char *message)
 {
     static char text[8192];
@@ -292,7 +289,7 @@ Test(log, the_journal_gets_fields)
     int journal = make_journal();
     const char *path;
     int stream = journal_stream(&path);
-    /* a name that would forge a field, in a model that is none */
+    /* a name that would forge a field, for a model that does not exist */
     sup_mkdir(sup_path("models"));
     sup_mkdir(sup_path("models/bad\nPRIORITY=0"));
     sup_write_text(sup_path("models/bad\nPRIORITY=0/chunk_info.json"), "{}");
@@ -339,7 +336,7 @@ Test(log, a_bad_chunk_is_named_in_fields)
     stop();
 }
 
-Test(log, a_journal_that_does_not_read_stops_nothing)
+Test(log, a_journal_that_does_not_read_blocks_nothing)
 {
     (void)make_journal();
     const char *path;
@@ -354,7 +351,7 @@ Test(log, a_journal_that_does_not_read_stops_nothing)
     stop();
 }
 
-Test(log, a_journal_that_comes_back_is_found)
+Test(log, a_restarted_journal_is_found)
 {
     int journal = make_journal();
     const char *path;
@@ -372,7 +369,7 @@ Test(log, a_journal_that_comes_back_is_found)
     stop();
 }
 
-/* A number that stderr does not use would be the next file's. */
+/* Otherwise the next file that is opened would get the number of stderr. */
 Test(log, without_stderr_nothing_else_gets_the_lines)
 {
     const char *models = sup_path("models");

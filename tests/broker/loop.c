@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The event loop, the send_queue and the watch over peers, without a broker around them. */
+/* The event loop, the send queue and the watch over peers, without a broker. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -72,7 +72,7 @@ static void remove_other(struct loop_source *source, uint32_t events)
     loop_remove(own->loop, &own->other->source);
 }
 
-/* Both are ready in one turn; whichever is called first removes the other. */
+/* Both are ready in one turn, and the one that is called first removes the other. */
 Test(loop, does_not_call_what_was_removed_in_the_same_turn, .timeout = 20)
 {
     struct loop *loop = make_loop();
@@ -96,7 +96,7 @@ Test(loop, does_not_call_what_was_removed_in_the_same_turn, .timeout = 20)
     loop_destroy(loop);
 }
 
-/* ---- send_queue ---------------------------------------------------------------------------------- */
+/* ---- send_queue ------------------------------------------------------------------------------ */
 
 static void make_pair(int fds[2])
 {
@@ -117,7 +117,7 @@ Test(send_queue, keeps_order_and_descriptors_while_the_socket_is_full, .timeout 
         cr_assert_eq(send_queue_send(&send_queue, fds[0], packet, sizeof packet, &file, 1), 0);
         sent++;
     }
-    close(file); /* it kept its own */
+    close(file); /* the queue has a copy */
     for (uint32_t i = 0; i < sent; i++) {
         int got[SWI_SOCKET_FDS];
         size_t count;
@@ -248,7 +248,7 @@ Test(peer, death_is_seen_by_descriptor_and_by_number, .timeout = 20)
     close(fd);
 }
 
-Test(peer, a_number_that_is_somebody_elses_now_is_not_taken_for_the_peer, .timeout = 20)
+Test(peer, a_reused_process_id_is_not_taken_for_the_peer, .timeout = 20)
 {
     if (geteuid() != 0)
         cr_skip_test("needs root to become another user\n");
@@ -272,7 +272,7 @@ Test(peer, a_number_that_is_somebody_elses_now_is_not_taken_for_the_peer, .timeo
     cr_assert_eq(watch, -ESRCH);
 }
 
-Test(peer, one_of_another_namespace_cannot_be_watched, .timeout = 20)
+Test(peer, a_peer_of_another_pid_namespace_cannot_be_watched, .timeout = 20)
 {
     struct peer peer = {.pid = 0};
     int result = peer_watch(-1, &peer);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The daemon's settings: where each comes from, what is refused, what a reload changes. */
+/* The daemon's settings: their sources, what is refused, and what a reload changes. */
 #include <criterion/criterion.h>
 #include <ctype.h>
 #include <signal.h>
@@ -23,7 +23,7 @@ static const char *write_config(const char *name, const char *text)
     return path;
 }
 
-/* "VALUE ; SOURCE" of one setting in what --check-config has printed, without the padding. */
+/* "VALUE ; SOURCE" of one setting in the output of --check-config, without the padding. */
 static const char *shown(const char *printed, const char *name)
 {
     const char *at = strstr(printed, sup_format("\n%s = ", name));
@@ -82,7 +82,7 @@ Test(settings, the_file_may_come_from_the_environment, .timeout = 60)
                  "chunks-dir", sup_format("/there ; %s:2", other));
 }
 
-Test(settings, what_check_config_prints_is_a_configuration, .timeout = 60)
+Test(settings, the_output_of_check_config_is_a_configuration, .timeout = 60)
 {
     const char *first =
         sup_run_ok(SUP_ARGS("swbrokerd", "--check-config", "--chunks-dir", "/a", "--cache-size",
@@ -98,7 +98,7 @@ Test(settings, what_check_config_prints_is_a_configuration, .timeout = 60)
     }
 }
 
-Test(settings, what_is_secret_is_shown_nowhere, .timeout = 60)
+Test(settings, secrets_are_shown_nowhere, .timeout = 60)
 {
     cr_assert_eq(setenv("SW_REDIS_URL", "redis://:hunter2@127.0.0.1:1/0", 1), 0);
     const struct sup_result result =
@@ -118,7 +118,7 @@ static bool one_line(const char *text)
     return end && end[1] == 0;
 }
 
-/* A file, the line that is wrong, and words that the message must hold. */
+/* A file, the wrong line, and words that the message must contain. */
 Test(settings, every_mistake_is_named_with_its_place, .timeout = 60)
 {
     static const char long_value[] = "[cache]\ntrace = /%0300d\n";
@@ -150,7 +150,7 @@ Test(settings, every_mistake_is_named_with_its_place, .timeout = 60)
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const char *path = write_config("bad.conf", cases[i].text);
-        /* also where a flag would win */
+        /* even where a flag would win */
         struct sup_result result = sup_run(
             SUP_ARGS("swbrokerd", "--config", path, "--chunks-dir", "/", "--cache-size", "16"));
         cr_assert_eq(result.exit_code, 2, "case %zu: exit %d: %s", i, result.exit_code, result.err);
@@ -172,10 +172,10 @@ Test(settings, other_sources_are_checked_too, .timeout = 60)
     cr_assert_not_null(strstr(result.err, sup_path("none")), "%s", result.err);
     result = sup_run(
         SUP_ARGS("swbrokerd", "--check-config", "--chunks-dir", "/", "--config", sup_dir()));
-    cr_assert_eq(result.exit_code, 2, "a directory is no configuration");
+    cr_assert_eq(result.exit_code, 2, "a directory is not a configuration");
     result = sup_run(
         SUP_ARGS("swbrokerd", "--check-config", "--chunks-dir", "/", "--config", "/dev/zero"));
-    cr_assert_eq(result.exit_code, 2, "what does not end is no configuration");
+    cr_assert_eq(result.exit_code, 2, "an endless file is not a configuration");
     cr_assert_eq(setenv("SWBROKERD_CACHE_SIZE", "huge", 1), 0);
     result = sup_run(SUP_ARGS("swbrokerd", "--check-config", "--chunks-dir", "/", "--cache-size",
                               "16", "--config", "/dev/null"));
@@ -190,7 +190,7 @@ Test(settings, other_sources_are_checked_too, .timeout = 60)
                        result.err);
 }
 
-Test(settings, a_long_comment_is_no_mistake, .timeout = 60)
+Test(settings, a_long_comment_is_accepted, .timeout = 60)
 {
     const char *path =
         write_config("a.conf", sup_format("# %0500d\n;%0500d\n[catalog]\nchunks-dir = /a", 1, 2));
@@ -198,8 +198,7 @@ Test(settings, a_long_comment_is_no_mistake, .timeout = 60)
                  "chunks-dir", sup_format("/a ; %s:4", path));
 }
 
-/* ---- the table, the manual and the sample ------------------------------------------------------
- */
+/* ---- the table, the manual and the sample ---------------------------------------------------- */
 
 struct names {
     char name[64][40];
@@ -222,7 +221,7 @@ static bool has_name(const struct names *names, const char *name)
     return false;
 }
 
-/* Names that stand in lines beginning with lead and, if so wanted, are followed by " =". */
+/* Names in lines that begin with lead; keys: only those followed by " =". */
 static struct names names_after(const char *text, const char *lead, bool keys)
 {
     struct names names = {.count = 0};
@@ -240,7 +239,7 @@ static struct names names_after(const char *text, const char *lead, bool keys)
     return names;
 }
 
-Test(settings, the_manual_and_the_sample_name_what_the_table_holds, .timeout = 60)
+Test(settings, the_manual_and_the_sample_list_every_setting, .timeout = 60)
 {
     const char *sample_path = SW_SOURCE_DIR "/broker/deploy/swbrokerd.conf";
     struct names flags =
@@ -261,8 +260,7 @@ Test(settings, the_manual_and_the_sample_name_what_the_table_holds, .timeout = 6
     }
 }
 
-/* ---- reloading ---------------------------------------------------------------------------------
- */
+/* ---- reloading ------------------------------------------------------------------------------- */
 
 static const char *config_text(const char *cache_size, const char *more)
 {
@@ -318,7 +316,7 @@ Test(settings, a_reload_applies_what_it_can_and_names_the_rest, .timeout = 60)
     json_t *stats = sup_swctl(&broker, SUP_ARGS("stats"));
     cr_assert_str_eq(json_string_value(json_object_get(stats, "policy")), "lru");
     json_decref(stats);
-    /* what waits for a restart goes on being told; what was applied is not applied again */
+    /* changes that wait for a restart are reported again; applied ones are not */
     reply = sup_swctl(&broker, SUP_ARGS("reload"));
     settings = json_object_get(reply, "settings");
     cr_assert_eq(json_array_size(json_object_get(settings, "applied")), 0);
@@ -363,7 +361,7 @@ Test(settings, a_bad_file_leaves_the_old_settings, .timeout = 60)
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }
 
-Test(settings, what_was_applied_is_told_when_the_catalog_cannot_be_read, .timeout = 60)
+Test(settings, applied_settings_are_reported_even_if_the_catalog_cannot_be_read, .timeout = 60)
 {
     const char *path = write_config("a.conf", config_text("16", ""));
     struct sup_broker broker = start_with(path);
@@ -416,7 +414,7 @@ Test(settings, a_reload_leaves_room_beyond_the_pins, .timeout = 60)
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }
 
-Test(settings, a_reload_keeps_the_size_that_swctl_gave, .timeout = 60)
+Test(settings, a_reload_keeps_the_size_set_by_swctl, .timeout = 60)
 {
     const char *path = write_config("a.conf", config_text("16", ""));
     struct sup_broker broker = start_with(path);
@@ -426,13 +424,13 @@ Test(settings, a_reload_keeps_the_size_that_swctl_gave, .timeout = 60)
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }
 
-Test(settings, fewer_sessions_leave_those_that_are_there, .timeout = 60)
+Test(settings, a_lower_limit_leaves_existing_sessions, .timeout = 60)
 {
     const char *path = write_config("a.conf", config_text("16", "[clients]\nmax-sessions = 8\n"));
     struct sup_broker broker = start_with(path);
     (void)write_config("a.conf", config_text("16", "[clients]\nmax-sessions = 1\n"));
     (void)sup_run_ok(SUP_ARGS("swctl", "reload"));
-    /* the room beyond --max-sessions that is kept for operators is still there */
+    /* operators still have their room beyond --max-sessions */
     cr_assert_eq(sup_run(SUP_ARGS("swctl", "ping")).exit_code, 0);
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }

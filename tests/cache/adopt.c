@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A cache that goes on with what another one left: what stays, what must go, what is set aside. */
+/* A cache that takes over from another one: what stays, what leaves, what is quarantined. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -34,7 +34,7 @@ static uint64_t generation_of(struct fx *fx, uint32_t number)
     return swi_entry_get(cache_index(fx->cache), fx->file[number].id).generation;
 }
 
-/* Runs it until everything was hashed, whatever the pace. */
+/* Runs the cache until everything is hashed. */
 static void hash_all(struct fx *fx)
 {
     for (int i = 0; i < 10000 && fx_stats(fx).unverified > 0; i++) {
@@ -44,7 +44,7 @@ static void hash_all(struct fx *fx)
     cr_assert_eq(fx_stats(fx).unverified, 0);
 }
 
-Test(cache_adopt, after_a_stop_all_is_served_at_once_and_hashed_behind)
+Test(cache_adopt, after_a_clean_stop_hits_continue_and_hashing_follows)
 {
     struct fx *fx = fx_create_kept(8 * FX_MIB);
     uint32_t a = fx_add(fx, "a", 700 * KIB), b = fx_add(fx, "b", 1500 * KIB + 5);
@@ -67,7 +67,7 @@ Test(cache_adopt, after_a_stop_all_is_served_at_once_and_hashed_behind)
     fx_destroy(fx);
 }
 
-Test(cache_adopt, after_a_death_nothing_is_served_before_its_hash)
+Test(cache_adopt, after_a_crash_no_chunk_is_served_before_it_is_hashed)
 {
     struct fx *fx = fx_create_kept(8 * FX_MIB);
     uint32_t a = fx_add(fx, "a", 700 * KIB), b = fx_add(fx, "b", 1500 * KIB);
@@ -86,14 +86,14 @@ Test(cache_adopt, after_a_death_nothing_is_served_before_its_hash)
     fx_destroy(fx);
 }
 
-Test(cache_adopt, a_death_in_the_middle_of_hashing_changes_nothing)
+Test(cache_adopt, a_crash_during_hashing_changes_nothing)
 {
     struct fx *fx = fx_create_kept(8 * FX_MIB);
     uint32_t a = fx_add(fx, "a", 700 * KIB), b = fx_add(fx, "b", 1500 * KIB);
     cr_assert_eq(fx_demand(fx, a), 0);
     cr_assert_eq(fx_demand(fx, b), 0);
     (void)fx_succeed(fx, false, NULL);
-    /* a stop in good order, but before all was hashed: what was withheld stays so */
+    /* a clean stop before everything was hashed: withheld chunks stay withheld */
     struct cache_adopted adopted = fx_succeed(fx, true, NULL);
     cr_assert_eq(adopted.withheld, 2);
     cr_assert_eq(fx_demand(fx, a), 0);
@@ -102,7 +102,7 @@ Test(cache_adopt, a_death_in_the_middle_of_hashing_changes_nothing)
     fx_destroy(fx);
 }
 
-Test(cache_adopt, prefetches_do_not_begin_the_hashing_again)
+Test(cache_adopt, prefetches_do_not_restart_the_hashing)
 {
     struct fx *fx = fx_create_kept(16 * FX_MIB);
     uint32_t a = fx_add(fx, "a", 5 * FX_MIB), b = fx_add(fx, "b", 5 * FX_MIB);
@@ -129,7 +129,7 @@ static void clear_withheld(struct fx *fx, uint32_t number)
     cr_assert_eq(waiter.status, 0);
 }
 
-Test(cache_adopt, what_is_withheld_can_leave_while_somebody_waits_for_it)
+Test(cache_adopt, a_withheld_chunk_can_leave_while_a_waiter_wants_it)
 {
     struct fx *fx = fx_create_kept(8 * FX_MIB);
     uint32_t a = fx_add(fx, "a", 700 * KIB), b = fx_add(fx, "b", 1500 * KIB);
@@ -143,7 +143,7 @@ Test(cache_adopt, what_is_withheld_can_leave_while_somebody_waits_for_it)
     fx_destroy(fx);
 }
 
-Test(cache_adopt, an_unregistered_chunk_that_is_withheld_goes)
+Test(cache_adopt, an_unregistered_withheld_chunk_leaves)
 {
     struct fx *fx = fx_create_kept(8 * FX_MIB);
     uint32_t a = fx_add(fx, "a", 700 * KIB);
@@ -163,9 +163,9 @@ Test(cache_adopt, an_unregistered_chunk_that_is_withheld_goes)
     fx_destroy(fx);
 }
 
-/* A model that is unregistered while its broker stops: who was left to the successor has its pins
- * still, although they are counted no more here. */
-Test(cache_adopt, what_clients_pin_outlives_the_end_of_its_model_at_a_stop)
+/* A model that is unregistered while its broker stops: the clients that the successor takes over
+ * keep their pins, although this broker no longer counts them. */
+Test(cache_adopt, pinned_chunks_survive_the_end_of_their_model_during_a_stop)
 {
     struct fx *fx = fx_create_kept(8 * FX_MIB);
     uint32_t a = fx_add(fx, "a", 700 * KIB);
@@ -182,9 +182,9 @@ Test(cache_adopt, what_clients_pin_outlives_the_end_of_its_model_at_a_stop)
     fx_destroy(fx);
 }
 
-/* ---- reads that were cut off ----------------------------------------------------------------- */
+/* ---- cut-off reads --------------------------------------------------------------------------- */
 
-/* "cut" was being read into the rest of the block behind a, and further. */
+/* "cut" was being read into the rest of the block after a, and beyond. */
 static uint32_t cut, before, behind;
 static uint64_t cut_from;
 
@@ -193,7 +193,7 @@ static void leave_it_loading(struct fx *fx, struct swi_index *index)
     swi_entry_begin_load(index, fx->file[cut].id, cut_from);
 }
 
-/* a | cut … | b, a and b in the blocks where cut begins and ends. */
+/* a | cut … | b, with a and b in the blocks where cut begins and ends. */
 static struct fx *open_cut(void)
 {
     struct fx *fx = fx_create_kept(16 * FX_MIB);
@@ -212,7 +212,7 @@ static struct fx *open_cut(void)
     return fx;
 }
 
-/* Writes a byte where a late read would. */
+/* Writes where a late read would. */
 static void write_late(struct fx *fx, uint64_t offset)
 {
     uint8_t *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED,
@@ -222,7 +222,7 @@ static void write_late(struct fx *fx, uint64_t offset)
     (void)munmap(page, 4096);
 }
 
-Test(cache_adopt, blocks_of_a_cut_off_read_are_renewed_with_all_that_is_in_them)
+Test(cache_adopt, blocks_of_a_cut_off_read_are_renewed_whole)
 {
     struct fx *fx = open_cut();
     struct cache_adopted adopted = fx_succeed(fx, true, leave_it_loading);
@@ -239,7 +239,7 @@ Test(cache_adopt, blocks_of_a_cut_off_read_are_renewed_with_all_that_is_in_them)
     fx_destroy(fx);
 }
 
-Test(cache_adopt, a_block_with_a_lease_is_set_aside_for_good)
+Test(cache_adopt, a_block_with_a_lease_is_quarantined)
 {
     struct fx *fx = open_cut();
     (void)fx_attach(fx, 0);
@@ -252,7 +252,7 @@ Test(cache_adopt, a_block_with_a_lease_is_set_aside_for_good)
     hash_all(fx);
     cr_assert(fx_resident(fx, before));
     swi_pin_drop(fx->page[0], slot);
-    /* nothing is placed in [1 MiB, 2 MiB), now and in the next life */
+    /* nothing is placed in [1 MiB, 2 MiB), now or after the next takeover */
     for (int life = 0; life < 2; life++) {
         cr_assert_eq(fx_demand(fx, cut), 0);
         cr_assert_eq(fx_demand(fx, behind), 0);
@@ -278,7 +278,7 @@ Test(cache_adopt, a_block_with_a_lease_is_set_aside_for_good)
 
 static void die_between_two_stores(struct fx *fx, struct swi_index *index)
 {
-    /* the word says loading, the offset is still where something else lies now */
+    /* the word says loading, but another chunk lies at the offset by now */
     swi_entry_begin_load(index, fx->file[cut].id, swi_entry_get(index, fx->file[before].id).offset);
 }
 
@@ -295,7 +295,7 @@ Test(cache_adopt, a_read_that_had_not_begun_costs_nothing)
     fx_destroy(fx);
 }
 
-Test(cache_adopt, with_no_room_to_note_it_the_lease_goes)
+Test(cache_adopt, a_full_ledger_costs_the_lease)
 {
     struct fx *fx = open_cut();
     (void)fx_attach(fx, 0);
@@ -310,7 +310,7 @@ Test(cache_adopt, with_no_room_to_note_it_the_lease_goes)
     fx_destroy(fx);
 }
 
-/* ---- no memory for what was freed ------------------------------------------------------------ */
+/* ---- no memory for freed blocks -------------------------------------------------------------- */
 
 static void fill_dev_shm(void)
 {
@@ -323,7 +323,7 @@ static void fill_dev_shm(void)
     close(fd);
 }
 
-/* Takes the memory of the arena's second block away, and all that is left in /dev/shm. */
+/* Removes the memory of the arena's second block, and takes all that is left in /dev/shm. */
 static void take_second_block(struct fx *fx)
 {
     cr_assert_eq(fallocate(cache_own_arena_fd(fx->cache),
@@ -365,7 +365,7 @@ Test(cache_adopt, a_quarantine_without_memory_costs_nothing_else)
     adopts_around_the_hole(true);
 }
 
-Test(cache_adopt, a_block_that_was_freed_and_cannot_be_had_again_is_set_aside)
+Test(cache_adopt, a_block_that_cannot_be_backed_again_is_quarantined)
 {
     adopts_around_the_hole(false);
 }
@@ -380,7 +380,7 @@ static void write_text(const char *path, const char *text)
     cr_assert_eq(fclose(file), 0);
 }
 
-/* Of every cgroup that this test's process alone is in, whichever version they are of. */
+/* Limits every cgroup that contains only this process, of either version. */
 static void limit_memory(const char *bytes)
 {
     if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
@@ -393,7 +393,7 @@ static void limit_memory(const char *bytes)
         cr_skip_test("this process is in no cgroup");
 }
 
-/* It began under a larger one, or was resized since. */
+/* The cache began under a larger limit, or was resized since. */
 Test(cache_adopt, grows_no_further_than_a_memory_limit)
 {
     struct swi_error error = {.code = 0};
@@ -413,7 +413,7 @@ Test(cache_adopt, grows_no_further_than_a_memory_limit)
     cr_assert_eq(fx_demand(fx, b), 0, "within what is reserved it works as ever");
     fx_settle(fx);
     cr_assert_eq(fx_stats(fx).reserved_bytes, 8 * FX_MIB);
-    /* and what is reserved already is not asked for again */
+    /* memory that is reserved already is not requested again */
     fx->options.budget_bytes = 8 * FX_MIB;
     write_text("/sys/fs/cgroup/memory.max", "1048576");
     write_text("/sys/fs/cgroup/memory/memory.limit_in_bytes", "1048576");
@@ -423,8 +423,8 @@ Test(cache_adopt, grows_no_further_than_a_memory_limit)
     fx_destroy(fx);
 }
 
-/* Memory that others have just now, an earlier arena's clients for one, comes back; a limit stays.
- */
+/* Memory that other processes hold at the moment comes back, for instance from clients of an
+ * earlier arena; a limit stays. */
 Test(cache_adopt, a_full_dev_shm_does_not_hide_a_memory_limit)
 {
     sup_private_dev_shm("32M");
@@ -443,7 +443,7 @@ Test(cache_adopt, a_full_dev_shm_does_not_hide_a_memory_limit)
     cache_destroy(cache);
 }
 
-/* ---- what is not in order -------------------------------------------------------------------- */
+/* ---- invalid state --------------------------------------------------------------------------- */
 
 static void refuses(struct fx *fx)
 {
@@ -453,12 +453,12 @@ static void refuses(struct fx *fx)
                              cache_own_index_fd(fx->cache), &cache, &error),
                  SW_EVERSION);
     cr_assert(error.text[0]);
-    /* the descriptors are still the first one's */
+    /* the first cache still owns the descriptors */
     cr_assert_geq(fcntl(cache_own_arena_fd(fx->cache), F_GETFD), 0);
     cr_assert_geq(fcntl(cache_own_index_fd(fx->cache), F_GETFD), 0);
 }
 
-Test(cache_adopt, refuses_what_does_not_belong_together)
+Test(cache_adopt, refuses_parts_that_do_not_belong_together)
 {
     struct fx *fx = fx_create_kept(8 * FX_MIB);
     uint32_t a = fx_add(fx, "a", 700 * KIB), b = fx_add(fx, "b", 1500 * KIB);
@@ -470,7 +470,7 @@ Test(cache_adopt, refuses_what_does_not_belong_together)
     header->instance++;
     refuses(fx);
     *header = good;
-    header->reserved_bytes = 4096; /* less than chunks lie in */
+    header->reserved_bytes = 4096; /* chunks lie beyond it */
     refuses(fx);
     *header = good;
     fx->ledger.ledger->range[0] = (struct ledger_range){.from = 0, .bytes = 4096};
@@ -495,8 +495,7 @@ Test(cache_adopt, refuses_what_does_not_belong_together)
     fx_destroy(fx);
 }
 
-/* ---- many lives -------------------------------------------------------------------------------
- */
+/* ---- many takeovers -------------------------------------------------------------------------- */
 
 #define LIVES 80
 #define FILES 40u
@@ -509,8 +508,7 @@ static uint32_t roll(uint32_t below)
     return (uint32_t)(dice >> 33) % below;
 }
 
-/* Some that are not there were being read when it died, each where it may have been: in what nobody
- * has, or not begun. */
+/* Marks some absent chunks as being read when the process died: in unused space, or not begun. */
 static void leave_some_loading(struct fx *fx, struct swi_index *index)
 {
     uint64_t end = fx->ledger.ledger->header.reserved_bytes;
@@ -520,7 +518,7 @@ static void leave_some_loading(struct fx *fx, struct swi_index *index)
         uint64_t room = end - fx->file[i].bytes;
         swi_entry_begin_load(index, fx->file[i].id, roll((uint32_t)(room / 4096)) * 4096ull);
     }
-    for (uint32_t i = 0; i < FILES; i++) /* an eviction that was not gone through with */
+    for (uint32_t i = 0; i < FILES; i++) /* an unfinished eviction */
         if (swi_entry_get(index, fx->file[i].id).state == SWI_RESIDENT && roll(10) == 0)
             swi_entry_begin_evict(index, fx->file[i].id);
 }
@@ -554,7 +552,7 @@ static void live(struct fx *fx, uint32_t slots[static 3], bool held[static 3])
         (void)cache_resize(fx->cache, (8 + roll(9)) * FX_MIB, &error);
     if (roll(8) == 0)
         (void)cache_clear(fx->cache, NULL, NULL);
-    for (uint32_t i = 0; i < 8; i++) /* some of them are under way at the end */
+    for (uint32_t i = 0; i < 8; i++) /* some are still under way at the end */
         fx_request(fx, roll(FILES), (enum cache_priority)roll(3), &waiters[i], 0);
     for (uint32_t i = roll(200); i > 0; i--)
         (void)cache_dispatch(fx->cache, fx->now_ns);
@@ -564,7 +562,7 @@ static void live(struct fx *fx, uint32_t slots[static 3], bool held[static 3])
             cache_cancel(fx->cache, &waiters[i].waiter);
 }
 
-Test(cache_adopt, nothing_wrong_is_ever_served_in_many_lives)
+Test(cache_adopt, no_wrong_byte_is_served_over_many_takeovers)
 {
     struct fx *fx = fx_create_kept(16 * FX_MIB);
     uint32_t slots[3];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Placement and window search against a reference that tries everything. */
+/* Placement and window search against an exhaustive reference. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
@@ -9,7 +9,7 @@
 #define OWNERS     64u
 #define UNIT_BYTES ARENA_UNIT
 
-/* The reference: who owns each unit of the space. */
+/* The reference: the owner of each unit of the space. */
 struct reference {
     uint32_t owner[UNITS];
     uint32_t limit;
@@ -27,7 +27,7 @@ static void fill(struct reference *reference, uint32_t from, uint32_t count, uin
         reference->owner[i] = owner;
 }
 
-/* Start of the smallest sufficient hole below the limit, the first among equals; UNITS: none. */
+/* The start of the first smallest sufficient hole below the limit; UNITS: none. */
 static uint32_t best_fit(const struct reference *reference, uint32_t need)
 {
     uint32_t best = UNITS, best_length = UNITS + 1;
@@ -45,8 +45,7 @@ static uint32_t best_fit(const struct reference *reference, uint32_t need)
     return best;
 }
 
-/* ---- regrets that the test hands out ------------------------------------------------------------
- */
+/* ---- regrets --------------------------------------------------------------------------------- */
 
 struct costs {
     struct arena_regret of[OWNERS];
@@ -62,7 +61,7 @@ static bool cheaper(struct arena_regret a, struct arena_regret b)
     return a.peak < b.peak || (!(b.peak < a.peak) && a.weight < b.weight);
 }
 
-/* Least regret over all spans of units: exhaustive and slow. Returns false when none will do. */
+/* The least regret over all spans of units. Returns false if there is no such span. */
 static bool least_regret(const struct reference *reference, const struct costs *costs,
                          uint32_t need, struct arena_regret *ret)
 {
@@ -246,7 +245,7 @@ static struct arena_regret by_owner(void *context, uint32_t owner)
     return (struct arena_regret){.weight = weights[owner]};
 }
 
-Test(arena, what_is_left_over_lies_beside_the_neighbour_that_leaves_sooner, .timeout = 60)
+Test(arena, the_remainder_lies_beside_the_neighbour_that_leaves_sooner, .timeout = 60)
 {
     struct world world;
     world_open(&world, 5);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The cache through its public face: loading, hits, LRU order, budget. */
+/* Loading, hits, LRU order and the budget. */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
 #include <stdio.h>
@@ -31,7 +31,7 @@ Test(cache, loads_and_verifies_any_length, .timeout = 60)
     }
 }
 
-Test(cache, lru_evicts_what_was_used_longest_ago, .timeout = 60)
+Test(cache, lru_evicts_the_least_recently_used_chunk, .timeout = 60)
 {
     struct fx *fx = fx_create(6 * FX_MIB, 0, LOADER_AUTO, POLICY_LRU);
     uint32_t a = fx_add(fx, "a", 2 * FX_MIB);
@@ -61,7 +61,7 @@ Test(cache, a_hit_through_the_client_page_moves_the_entry, .timeout = 60)
     uint32_t c = fx_add(fx, "c", 2 * FX_MIB);
     cr_assert_eq(fx_demand(fx, a), 0);
     cr_assert_eq(fx_demand(fx, b), 0);
-    fx->now_ns += 1000000000; /* the tick moves on */
+    fx->now_ns += 1000000000; /* the tick advances */
     fx_settle(fx);
     swi_page_note_use(page, cache_index(fx->cache), fx->file[a].id);
     cr_assert_eq(fx_demand(fx, c), 0);

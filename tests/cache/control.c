@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* clear, resize, unregister, cancel: what is pinned stays, what was let go comes back. */
+/* clear, resize, unregister, cancel: pinned chunks stay, and memory and ids are reused. */
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <errno.h>
@@ -22,10 +22,9 @@ static void load_all(struct fx *fx)
         cr_assert_eq(fx_demand(fx, i), 0);
 }
 
-/* ---- clear
- * ---------------------------------------------------------------------------------------- */
+/* ---- clear ----------------------------------------------------------------------------------- */
 
-Test(cache_control, clear_leaves_what_is_pinned_and_says_so, .timeout = 60)
+Test(cache_control, clear_leaves_pinned_chunks_and_counts_them, .timeout = 60)
 {
     struct fx *fx = fx_create(8 * FX_MIB, 0, LOADER_AUTO, POLICY_LRU);
     (void)fx_attach(fx, 0);
@@ -61,8 +60,7 @@ Test(cache_control, clear_takes_one_component, .timeout = 60)
     fx_destroy(fx);
 }
 
-/* ---- resize
- * --------------------------------------------------------------------------------------- */
+/* ---- resize ---------------------------------------------------------------------------------- */
 
 Test(cache_control, growing_makes_room_without_evicting, .timeout = 60)
 {
@@ -81,7 +79,7 @@ Test(cache_control, growing_makes_room_without_evicting, .timeout = 60)
     cr_assert_eq(stats.evictions, 0);
     cr_assert_eq(stats.arena_bytes, 16 * FX_MIB);
     cr_assert_eq(cache_max_bytes(fx->cache), 16 * FX_MIB);
-    for (unsigned i = 0; i < 10; i++) { /* the rest follows behind the requests */
+    for (unsigned i = 0; i < 10; i++) { /* the rest follows in the background */
         fx->now_ns += 10000000;
         fx_settle(fx);
     }
@@ -92,7 +90,7 @@ Test(cache_control, growing_makes_room_without_evicting, .timeout = 60)
     fx_destroy(fx);
 }
 
-Test(cache_control, shrinking_evicts_and_gives_memory_back, .timeout = 60)
+Test(cache_control, shrinking_evicts_and_returns_memory, .timeout = 60)
 {
     struct fx *fx = fx_create(16 * FX_MIB, 0, LOADER_AUTO, POLICY_LRU);
     for (unsigned i = 0; i < 7; i++) {
@@ -109,14 +107,14 @@ Test(cache_control, shrinking_evicts_and_gives_memory_back, .timeout = 60)
     cr_assert_eq(stats.chunks_resident, 3);
     cr_assert_eq(stats.reserved_bytes, 6 * FX_MIB);
     cr_assert_eq(backed_bytes(fx), 6 * FX_MIB);
-    load_all(fx); /* still works, within the smaller budget */
+    load_all(fx); /* works within the smaller budget */
     cr_assert_leq(fx_stats(fx).resident_bytes, 6 * FX_MIB);
     cr_assert_eq(backed_bytes(fx), 6 * FX_MIB);
     fx_check_bytes(fx, 6);
     fx_destroy(fx);
 }
 
-Test(cache_control, shrinking_waits_for_pins_and_then_goes_on_by_itself, .timeout = 60)
+Test(cache_control, shrinking_waits_for_pins_and_then_continues, .timeout = 60)
 {
     struct fx *fx = fx_create(12 * FX_MIB, 0, LOADER_AUTO, POLICY_LRU);
     struct swi_page *page = fx_attach(fx, 5);
@@ -184,10 +182,9 @@ Test(cache_control, a_chunk_larger_than_the_budget_is_refused_at_once, .timeout 
     fx_destroy(fx);
 }
 
-/* ---- cancel
- * ----------------------------------------------------------------------------------------- */
+/* ---- cancel ---------------------------------------------------------------------------------- */
 
-Test(cache_control, a_cancelled_waiter_is_not_called_and_the_read_goes_on, .timeout = 60)
+Test(cache_control, a_cancelled_waiter_is_not_called_and_the_read_continues, .timeout = 60)
 {
     struct fx *fx = fx_create(8 * FX_MIB, 0, LOADER_AUTO, POLICY_LRU);
     uint32_t chunk = fx_add(fx, "a", 5 * FX_MIB);
@@ -242,7 +239,7 @@ Test(cache_control, a_callback_may_cancel_another_waiter_of_the_same_chunk, .tim
     cr_assert_not(middle.done || last.done);
     cr_assert_eq(first.base.status, 0);
     (void)cache_clear(fx->cache, NULL, NULL);
-    fx_request(fx, chunk, CACHE_DEMAND, &last, 2); /* the chunk's list of waiters is in order */
+    fx_request(fx, chunk, CACHE_DEMAND, &last, 2); /* the chunk's list of waiters is intact */
     fx_await(fx, &last);
     cr_assert_eq(last.status, 0);
     fx_destroy(fx);
@@ -259,7 +256,7 @@ static unsigned open_descriptors(void)
     return count;
 }
 
-Test(cache_control, destroying_reaps_the_reads_that_are_under_way, .timeout = 60)
+Test(cache_control, destroying_waits_for_reads_under_way, .timeout = 60)
 {
     static const enum loader_engine engines[] = {LOADER_URING, LOADER_THREADS};
     for (unsigned e = 0; e < 2; e++) {
@@ -280,10 +277,9 @@ Test(cache_control, destroying_reaps_the_reads_that_are_under_way, .timeout = 60
     }
 }
 
-/* ---- unregister
- * ------------------------------------------------------------------------------------- */
+/* ---- unregister ------------------------------------------------------------------------------ */
 
-Test(cache_control, waiters_of_a_model_that_goes_are_told, .timeout = 60)
+Test(cache_control, waiters_of_a_removed_model_are_answered, .timeout = 60)
 {
     struct fx *fx = fx_create(8 * FX_MIB, 0, LOADER_AUTO, POLICY_LRU);
     uint32_t loading = fx_add(fx, "loading", 4 * FX_MIB);
@@ -331,7 +327,7 @@ Test(cache_control, a_pinned_chunk_outlives_its_model_until_it_is_released, .tim
     fx_destroy(fx);
 }
 
-Test(cache_control, ids_come_back_and_run_out_at_the_index_size, .timeout = 60)
+Test(cache_control, ids_are_reused_and_run_out_at_the_index_size, .timeout = 60)
 {
     struct fx *fx = fx_create(4 * FX_MIB, 0, LOADER_AUTO, POLICY_LRU);
     struct cache_chunk chunk = {
@@ -350,8 +346,7 @@ Test(cache_control, ids_come_back_and_run_out_at_the_index_size, .timeout = 60)
     fx_destroy(fx);
 }
 
-/* ---- sessions
- * ---------------------------------------------------------------------------------------- */
+/* ---- sessions -------------------------------------------------------------------------------- */
 
 Test(cache_control, pins_of_a_session_that_left_do_not_count, .timeout = 60)
 {
@@ -403,7 +398,7 @@ Test(cache_control, a_view_counts_pins_and_uses_of_all_sessions, .timeout = 60)
     fx_destroy(fx);
 }
 
-Test(cache_control, garbage_in_a_client_page_does_no_harm, .timeout = 60)
+Test(cache_control, garbage_in_a_client_page_is_harmless, .timeout = 60)
 {
     struct fx *fx = fx_create(4 * FX_MIB, 0, LOADER_AUTO, POLICY_NEXT_USE);
     struct swi_page *page = fx_attach(fx, 2);
@@ -428,7 +423,7 @@ Test(cache_control, garbage_in_a_client_page_does_no_harm, .timeout = 60)
     fx_destroy(fx);
 }
 
-Test(cache_control, nobody_there_means_no_timer, .timeout = 60)
+Test(cache_control, without_sessions_there_is_no_timer, .timeout = 60)
 {
     struct fx *fx = fx_create(4 * FX_MIB, 0, LOADER_AUTO, POLICY_LRU);
     fx_settle(fx);
@@ -446,6 +441,6 @@ Test(cache_control, nobody_there_means_no_timer, .timeout = 60)
     uint32_t before = swi_tick(cache_index(fx->cache));
     fx->now_ns += 5000000000;
     fx_settle(fx);
-    cr_assert_neq(swi_tick(cache_index(fx->cache)), before, "but ticks go on");
+    cr_assert_neq(swi_tick(cache_index(fx->cache)), before, "but ticks continue");
     fx_destroy(fx);
 }

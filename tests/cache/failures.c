@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Chunk files that are not what they should be: an error that names them, never a wrong byte, and
- * another try once they have changed. */
+/* Bad chunk files: an error that names the file, never a wrong byte, and another try once the
+ * file has changed. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -31,7 +31,7 @@ static void demand_fails(struct fx *fx, uint32_t chunk, int code, const char *be
     cr_assert_eq(fx_stats(fx).resident_bytes, 0, "its range is free again");
 }
 
-/* Sets the file right again, and it loads at once: no hold-off for a file that has changed. */
+/* Repairs the file, which then loads at once: a changed file is not held off. */
 static void repair_and_load(struct fx *fx, uint32_t chunk)
 {
     (void)remove(fx->file[chunk].path);
@@ -153,8 +153,8 @@ Test(cache_failures, a_file_on_tmpfs_loads, .timeout = 60)
     }
 }
 
-/* What stays broken is answered from memory for a while: a client that keeps asking does not keep
- * the disk busy. */
+/* Requests for a bad file are answered from memory for a while, so that a client that keeps asking
+ * does not keep the disk busy. */
 Test(cache_failures, an_unchanged_file_is_not_read_again_at_once_but_later, .timeout = 60)
 {
     struct fx *fx = fx_create(8 * FX_MIB, 0, LOADER_AUTO, POLICY_LRU);
@@ -172,7 +172,7 @@ Test(cache_failures, an_unchanged_file_is_not_read_again_at_once_but_later, .tim
     fx_destroy(fx);
 }
 
-Test(cache_failures, everybody_who_waits_is_told, .timeout = 60)
+Test(cache_failures, every_waiter_is_answered, .timeout = 60)
 {
     struct fx *fx = fx_create(8 * FX_MIB, 0, LOADER_AUTO, POLICY_LRU);
     uint32_t chunk = fx_add(fx, "flipped", BYTES);
@@ -206,7 +206,7 @@ Test(cache_failures, evicts_nothing_for_a_file_that_cannot_be_read, .timeout = 6
     fx_destroy(fx);
 }
 
-Test(cache_failures, an_engine_or_size_that_cannot_be_is_refused, .timeout = 60)
+Test(cache_failures, an_impossible_size_is_refused, .timeout = 60)
 {
     struct swi_error error;
     struct cache *cache = NULL;

@@ -12,7 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* ---- files ------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static uint64_t name_seed(const char *name)
 {
@@ -71,7 +71,7 @@ static int open_source(void *context, uint32_t ordinal, struct swi_error *error)
     return fd;
 }
 
-/* ---- life ------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 struct fx *fx_create(uint64_t budget_bytes, uint64_t max_bytes, enum loader_engine engine,
                      enum policy_kind policy)
@@ -191,9 +191,9 @@ uint32_t fx_add(struct fx *fx, const char *name, uint64_t bytes)
     return fx->count++;
 }
 
-/* ---- the loop ------------------------------------------------------- */
+/* ---- the loop -------------------------------------------------------------------------------- */
 
-/* One turn. Returns false when there is nothing to do before time passes. */
+/* One turn. Returns false if there is nothing to do before time passes. */
 static bool turn(struct fx *fx)
 {
     if (cache_dispatch(fx->cache, fx->now_ns))
@@ -280,7 +280,7 @@ struct cache_stats fx_stats(struct fx *fx)
     return stats;
 }
 
-/* ---- clients ------------------------------------------------------- */
+/* ---- clients --------------------------------------------------------------------------------- */
 
 struct swi_page *fx_attach(struct fx *fx, uint32_t session)
 {

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* What the tests of the cache share: a directory of chunk files, a cache over it, and a loop around
+/* The fixture of the cache's tests: a directory of chunk files, a cache over it, and a loop around
  * cache_dispatch.
  *
- * Time is the fixture's own (fx->now_ns), so that waits for pins need no waiting. Engines are tried
- * both where a test says so. Chunk contents are a function of their name, so that a test can check
- * bytes without keeping them.
+ * Time is simulated (fx->now_ns), so that tests of deadlines do not wait. The bytes of a chunk are
+ * a function of its name, so that a test can check them without keeping them.
  */
 #ifndef SWT_CACHE_FIXTURE_H
 #define SWT_CACHE_FIXTURE_H
@@ -50,43 +49,44 @@ struct fx_waiter {
     char message[600];
 };
 
-/* max_bytes 0: as the budget. */
+/* max_bytes 0: the same as the budget. */
 struct fx *fx_create(uint64_t budget_bytes, uint64_t max_bytes, enum loader_engine engine,
                      enum policy_kind policy);
-/* The same with a ledger, so that there can be a successor. */
+/* The same with a ledger, for a successor. */
 struct fx *fx_create_kept(uint64_t budget_bytes);
-/* Ends the cache and begins another one with what it leaves: chunks, pages, memory. Between the two
- * `meanwhile` may change the index, as a death in the middle of something would have left it. */
+/* Ends the cache and starts another one on its chunks, pages and memory. In between, `meanwhile`
+ * may change the index to what a crash would have left. */
 struct cache_adopted fx_succeed(struct fx *fx, bool clean,
                                 void (*meanwhile)(struct fx *fx, struct swi_index *index));
-/* Checks that nothing is left behind. */
+/* Destroys everything and checks that nothing leaks. */
 void fx_destroy(struct fx *fx);
 
 /* Writes a chunk file and registers it: model "m", component NAME. Returns its number in the
  * fixture. */
 uint32_t fx_add(struct fx *fx, const char *name, uint64_t bytes);
-/* The bytes that fx_add wrote at this place. */
+/* The byte that fx_add wrote at this place. */
 uint8_t fx_byte(const char *name, uint64_t at);
 void fx_write_file(const char *path, const char *name, uint64_t bytes);
 
-/* Runs the loop for a moment, until it has nothing to do but wait for time. */
+/* Runs the loop until it would wait for time to pass. */
 void fx_settle(struct fx *fx);
 void fx_request(struct fx *fx, uint32_t number, enum cache_priority priority,
                 struct fx_waiter *waiter, uint32_t session);
-/* Runs the loop until the waiter was answered. */
+/* Runs the loop until the waiter is answered. */
 void fx_await(struct fx *fx, struct fx_waiter *waiter);
-/* A demand, and its answer. */
+/* Makes a demand and returns its answer. */
 int fx_demand(struct fx *fx, uint32_t number);
 
 bool fx_resident(struct fx *fx, uint32_t number);
-/* Resident, and every byte is what fx_add wrote, seen through the read-only descriptor. */
+/* Checks that the chunk is resident with the bytes that fx_add wrote, through the read-only
+ * descriptor. */
 void fx_check_bytes(struct fx *fx, uint32_t number);
 struct cache_stats fx_stats(struct fx *fx);
 
-/* A client's page, attached. */
+/* Attaches a client's page. */
 struct swi_page *fx_attach(struct fx *fx, uint32_t session);
 void fx_detach(struct fx *fx, uint32_t session);
-/* Pins a chunk through a session's page as a client would; returns the slot. */
+/* Pins a chunk through a session's page, as a client does; returns the slot. */
 uint32_t fx_pin(struct fx *fx, uint32_t session, uint32_t number);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The loader on both engines, and on one that misbehaves to order. */
+/* The loader on both engines, and on one that injects faults. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -24,8 +24,7 @@
 static const enum loader_engine engines[] = {LOADER_URING, LOADER_THREADS};
 #define EACH_ENGINE(i) for (unsigned i = 0; i < 2; i++)
 
-/* ---- files and loads
- * ------------------------------------------------------------------------------ */
+/* ---- files and loads ------------------------------------------------------------------------- */
 
 struct job {
     struct load load;
@@ -48,7 +47,7 @@ static void done(struct load *load)
     job->done = true;
 }
 
-/* A file of file_bytes, and a load that wants load_bytes of it; its target ends in a guard page. */
+/* A file of file_bytes, and a load of load_bytes of it, whose target ends at a guard page. */
 static struct job *job_create(uint64_t file_bytes, uint64_t load_bytes)
 {
     struct job *job = calloc(1, sizeof *job);
@@ -127,8 +126,7 @@ static int run_one(struct loader *loader, struct job *job)
     return job->load.status;
 }
 
-/* ---- both engines
- * --------------------------------------------------------------------------------- */
+/* ---- both engines ---------------------------------------------------------------------------- */
 
 Test(loader, reads_any_length, .timeout = 60)
 {
@@ -148,7 +146,7 @@ Test(loader, reads_any_length, .timeout = 60)
     }
 }
 
-Test(loader, engines_say_who_they_are, .timeout = 60)
+Test(loader, engines_have_names, .timeout = 60)
 {
     struct loader *loader = create(LOADER_URING);
     cr_assert_str_eq(loader_engine_name(loader), "io_uring");
@@ -158,7 +156,7 @@ Test(loader, engines_say_who_they_are, .timeout = 60)
     loader_destroy(loader);
 }
 
-Test(loader, a_flipped_bit_is_found_wherever_it_is, .timeout = 60)
+Test(loader, a_flipped_bit_is_found_anywhere, .timeout = 60)
 {
     static const uint64_t places[] = {0, MIB - 1, MIB, 3 * MIB + 17, 5 * MIB + 2};
     EACH_ENGINE(e)
@@ -178,7 +176,7 @@ Test(loader, a_flipped_bit_is_found_wherever_it_is, .timeout = 60)
     }
 }
 
-Test(loader, a_file_cut_after_it_was_checked_is_an_error, .timeout = 60)
+Test(loader, a_file_truncated_after_the_check_is_an_error, .timeout = 60)
 {
     static const uint64_t lengths[] = {0, 1, 4096, MIB, 2 * MIB + 5};
     EACH_ENGINE(e)
@@ -212,7 +210,7 @@ Test(loader, a_file_that_grew_inside_its_last_page_is_an_error, .timeout = 60)
     }
 }
 
-Test(loader, checks_what_the_inode_tells, .timeout = 60)
+Test(loader, checks_type_and_length_of_the_file, .timeout = 60)
 {
     struct load_identity identity;
     struct swi_error error;
@@ -253,7 +251,7 @@ Test(loader, reads_through_the_page_cache_where_direct_reads_are_refused, .timeo
     }
 }
 
-Test(loader, a_cancelled_load_is_done_once_its_reads_are_back, .timeout = 60)
+Test(loader, a_cancelled_load_is_done_once_its_reads_have_completed, .timeout = 60)
 {
     EACH_ENGINE(e)
     {
@@ -309,8 +307,7 @@ Test(loader, many_loads_share_the_queue, .timeout = 60)
     }
 }
 
-/* ---- an engine that misbehaves to order
- * --------------------------------------------------------------- */
+/* ---- an engine that injects faults ----------------------------------------------------------- */
 
 enum fault {
     FAULT_NONE,
@@ -324,7 +321,7 @@ enum fault {
 
 static struct script {
     enum fault fault;
-    uint64_t at;    /* the fault strikes reads at or behind this offset */
+    uint64_t at;    /* the fault affects reads at this offset or later */
     unsigned times; /* how often; UINT_MAX: always */
     unsigned submitted;
     uint64_t random;
@@ -459,7 +456,7 @@ Test(loader, short_reads_are_continued, .timeout = 60)
         cr_assert_eq(run_scripted(FAULT_SHORT, times * 1000, times, text), 0, "%s", text);
 }
 
-Test(loader, interrupted_reads_are_repeated_but_not_for_ever, .timeout = 60)
+Test(loader, interrupted_reads_are_repeated_a_bounded_number_of_times, .timeout = 60)
 {
     char text[SWI_ERROR_TEXT];
     cr_assert_eq(run_scripted(FAULT_EINTR, 0, 50, text), 0, "%s", text);
@@ -475,7 +472,7 @@ Test(loader, direct_reads_refused_at_read_time_are_repeated_through_the_page_cac
     cr_assert_eq(run_scripted(FAULT_EINVAL_DIRECT, 4 * MIB, UINT_MAX, text), 0, "%s", text);
 }
 
-Test(loader, an_io_error_names_its_place, .timeout = 60)
+Test(loader, an_io_error_names_its_offset, .timeout = 60)
 {
     char text[SWI_ERROR_TEXT];
     cr_assert_eq(run_scripted(FAULT_EIO, 3 * MIB, UINT_MAX, text), SW_ELOAD);
@@ -483,7 +480,7 @@ Test(loader, an_io_error_names_its_place, .timeout = 60)
     cr_assert_not_null(strstr(text, "at byte"), "%s", text);
 }
 
-Test(loader, destroying_reaps_what_the_engine_holds, .timeout = 60)
+Test(loader, destroying_reaps_the_reads_of_the_engine, .timeout = 60)
 {
     struct loader *loader = create_scripted(FAULT_STALL, 0, 0);
     struct job *job = job_create(30 * MIB, 30 * MIB);
@@ -547,8 +544,7 @@ Test(loader, loads_take_turns_at_being_hashed_a_segment_at_a_time, .timeout = 60
     loader_destroy(loader);
 }
 
-/* ---- io_uring forbidden
- * --------------------------------------------------------------------------------- */
+/* ---- io_uring forbidden ---------------------------------------------------------------------- */
 
 static void forbid(long call, int error)
 {

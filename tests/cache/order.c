@@ -37,8 +37,7 @@ static void prefetch(struct fx *fx, uint32_t number)
     cache_request(fx->cache, fx->file[number].id, CACHE_PREFETCH, NULL, fx->now_ns);
 }
 
-/* ---- prefetch
- * ------------------------------------------------------------------------------------- */
+/* ---- prefetch -------------------------------------------------------------------------------- */
 
 Test(cache_order, a_prefetch_does_not_push_out_what_is_needed_sooner, .timeout = 60)
 {
@@ -184,8 +183,7 @@ Test(cache_order, any_number_of_chunks_without_room_do_not_hold_up_those_behind_
     fx_destroy(fx);
 }
 
-/* ---- a pin that appears after the cache has looked
- * ------------------------------------------------------ */
+/* ---- a pin that appears after the cache has looked ------------------------------------------- */
 
 struct late_pin {
     struct fx *fx;
@@ -235,8 +233,7 @@ Test(cache_order, a_window_is_evicted_as_a_whole_or_not_at_all, .timeout = 60)
     fx_destroy(fx);
 }
 
-/* ---- next-use through client pages
- * ---------------------------------------------------------------------- */
+/* ---- next-use through client pages ----------------------------------------------------------- */
 
 /* Passes of one worker through 8 chunks, of which the arena holds `slots`. Returns the misses of
  * the last four passes. */
@@ -294,8 +291,7 @@ Test(cache_order, what_a_cursor_keeps_follows_a_resize, .timeout = 60)
     fx_destroy(fx);
 }
 
-/* ---- a random load
- * ------------------------------------------------------------------------------------------ */
+/* ---- a random load --------------------------------------------------------------------------- */
 
 #define SESSIONS 4u
 #define FILES    60u

@@ -84,8 +84,7 @@ static uint32_t victim(struct world *world, uint32_t count)
     return best;
 }
 
-/* ---- lru
- * ------------------------------------------------------------------------------------------ */
+/* ---- lru ------------------------------------------------------------------------------------- */
 
 Test(policy, lru_orders_by_last_use, .timeout = 60)
 {
@@ -138,10 +137,9 @@ Test(policy, ticks_wrap_around, .timeout = 60)
     world_close(&world);
 }
 
-/* ---- next-use
- * --------------------------------------------------------------------------------------- */
+/* ---- next-use -------------------------------------------------------------------------------- */
 
-Test(policy, what_is_needed_furthest_in_the_future_leaves_first, .timeout = 60)
+Test(policy, the_chunk_needed_furthest_in_the_future_leaves_first, .timeout = 60)
 {
     struct world world;
     world_open(&world, POLICY_NEXT_USE, 0);
@@ -250,7 +248,7 @@ Test(policy, a_lying_cursor_guards_no_more_than_its_sessions_bytes, .timeout = 6
         put_cursor(&world, 0, lane, 1, lane % 10, 1);
         cr_assert_leq(guarded_bytes(&world, 10), 300);
     }
-    /* garbage does no harm either */
+    /* garbage is harmless too */
     put_cursor(&world, 1, 0, UINT64_MAX, UINT32_MAX, UINT64_MAX);
     put_cursor(&world, 2, 0, UINT64_MAX, 9, UINT64_MAX);
     put_cursor(&world, 2, 0, 0, 9, UINT64_MAX);
@@ -270,7 +268,7 @@ Test(policy, a_session_that_left_is_forgotten, .timeout = 60)
     cr_assert_geq(victim(&world, 8), 4);
     policy_forget_session(world.policy, 0);
     cr_assert_lt(victim(&world, 8), 4);
-    policy_forget_session(world.policy, 0); /* once more is harmless */
+    policy_forget_session(world.policy, 0); /* a second time is harmless */
     world_close(&world);
 }
 
@@ -292,8 +290,7 @@ Test(policy, chunks_that_contradict_their_model_are_refused, .timeout = 60)
     world_close(&world);
 }
 
-/* ---- passes through a model larger than the arena
- * ------------------------------------------------------ */
+/* ---- passes through a model larger than the arena -------------------------------------------- */
 
 struct scan {
     struct world world;

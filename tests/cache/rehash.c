@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Hashing resident chunks again on request: in steps, one after the other, whatever becomes of them. */
+/* Hashing resident chunks again on request: in steps, and one after the other. */
 #include <criterion/criterion.h>
 #include <unistd.h>
 

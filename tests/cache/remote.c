@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Where chunks are read from: a remote that does as it is told, beside the files. */
+/* The order of origins, with a scripted remote besides the files. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
@@ -14,7 +14,7 @@ TestSuite(cache_remote, .timeout = 60);
 
 enum manner { SERVE, SERVE_WRONG, MISS, AWAY, STALL };
 
-/* Brings what the file of that digest holds, or does not. */
+/* Supplies the bytes of the file with that digest, or a fault. */
 struct remote {
     struct fx *fx;
     enum manner manner;
@@ -132,7 +132,7 @@ static struct fx *create(enum manner manner, bool first)
     return fx;
 }
 
-/* Until a load that STALL answers nothing stands in the remote. */
+/* Runs until a load waits in a remote that stalls. */
 static void reach_stall(struct fx *fx)
 {
     for (int i = 0; i < 10; i++)
@@ -153,7 +153,7 @@ static uint32_t add_fileless(struct fx *fx, const char *name, uint64_t bytes)
     return number;
 }
 
-Test(cache_remote, asked_first_it_serves_without_opening_the_file)
+Test(cache_remote, tried_first_it_serves_without_opening_the_file)
 {
     struct fx *fx = create(SERVE, true);
     uint32_t chunk = fx_add(fx, "layer_0", 3 * FX_MIB + 77);
@@ -170,7 +170,7 @@ Test(cache_remote, asked_first_it_serves_without_opening_the_file)
     fx_destroy(fx);
 }
 
-Test(cache_remote, a_miss_goes_on_from_the_file_and_counts_once)
+Test(cache_remote, after_a_miss_the_file_serves_and_it_counts_once)
 {
     struct fx *fx = create(MISS, true);
     uint32_t chunk = fx_add(fx, "layer_0", 2 * FX_MIB);
@@ -186,7 +186,7 @@ Test(cache_remote, a_miss_goes_on_from_the_file_and_counts_once)
     fx_destroy(fx);
 }
 
-Test(cache_remote, wrong_bytes_go_on_from_the_file_and_are_told)
+Test(cache_remote, after_wrong_bytes_the_file_serves_and_the_remote_is_told)
 {
     struct fx *fx = create(SERVE_WRONG, true);
     uint32_t chunk = fx_add(fx, "layer_0", 2 * FX_MIB + 5);
@@ -197,7 +197,7 @@ Test(cache_remote, wrong_bytes_go_on_from_the_file_and_are_told)
     fx_destroy(fx);
 }
 
-Test(cache_remote, asked_last_it_serves_what_the_file_cannot)
+Test(cache_remote, tried_last_it_serves_what_the_file_cannot)
 {
     struct fx *fx = create(SERVE, false);
     uint32_t sound = fx_add(fx, "layer_0", FX_MIB), gone = fx_add(fx, "layer_1", FX_MIB),
@@ -219,7 +219,7 @@ Test(cache_remote, asked_last_it_serves_what_the_file_cannot)
     fx_destroy(fx);
 }
 
-Test(cache_remote, a_chunk_without_a_file_waits_for_it_in_patience)
+Test(cache_remote, a_chunk_without_a_file_waits_for_the_remote)
 {
     struct fx *fx = create(SERVE, false);
     uint32_t chunk = add_fileless(fx, "layer_0", FX_MIB);
@@ -237,7 +237,7 @@ Test(cache_remote, a_chunk_without_a_file_waits_for_it_in_patience)
     fx_destroy(fx);
 }
 
-Test(cache_remote, patience_ends_with_the_reason)
+Test(cache_remote, the_wait_ends_with_the_reason)
 {
     struct fx *fx = create(SERVE, false);
     uint32_t chunk = add_fileless(fx, "layer_0", FX_MIB);
@@ -250,13 +250,13 @@ Test(cache_remote, patience_ends_with_the_reason)
     cr_assert_eq(waiter.calls, 1);
     cr_assert_eq(waiter.status, SW_ELOAD);
     cr_assert_not_null(strstr(waiter.message, "the remote is not there"), "%s", waiter.message);
-    remote.state = CACHE_REMOTE_DOWN; /* for long: nobody waits */
+    remote.state = CACHE_REMOTE_DOWN; /* for long, so requests do not wait */
     cr_assert_eq(fx_demand(fx, chunk), SW_ELOAD);
     cr_assert_eq(remote.fetches, 0);
     fx_destroy(fx);
 }
 
-Test(cache_remote, one_that_goes_away_is_tried_again_within_patience)
+Test(cache_remote, a_remote_that_goes_away_is_tried_again_until_the_deadline)
 {
     struct fx *fx = create(AWAY, false);
     uint32_t chunk = add_fileless(fx, "layer_0", FX_MIB);
@@ -284,7 +284,7 @@ Test(cache_remote, a_miss_of_a_chunk_without_a_file_evicts_and_fails_once)
     fx_destroy(fx);
 }
 
-Test(cache_remote, an_unregistered_chunk_takes_its_load_back)
+Test(cache_remote, an_unregistered_chunk_cancels_its_load)
 {
     struct fx *fx = create(STALL, true);
     uint32_t chunk = fx_add(fx, "layer_0", 2 * FX_MIB);
@@ -300,7 +300,7 @@ Test(cache_remote, an_unregistered_chunk_takes_its_load_back)
     fx_destroy(fx);
 }
 
-Test(cache_remote, what_it_still_brings_when_it_is_closed_comes_from_the_file)
+Test(cache_remote, loads_of_a_closed_remote_continue_from_the_file)
 {
     struct fx *fx = create(STALL, true);
     uint32_t chunk = fx_add(fx, "layer_0", 2 * FX_MIB);
@@ -324,7 +324,7 @@ Test(cache_remote, a_cache_is_destroyed_with_a_load_that_never_comes)
 }
 
 /* Nothing else happens that would call for another dispatch. */
-Test(cache_remote, a_load_that_it_gives_up_in_its_turn_goes_on_at_once)
+Test(cache_remote, a_load_that_it_gives_up_in_its_turn_continues_at_once)
 {
     struct fx *fx = create(STALL, true);
     uint32_t chunk = fx_add(fx, "layer_0", 2 * FX_MIB);

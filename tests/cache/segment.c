@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Shared memory: who may write it, how much of it is backed, and what a lack of memory looks like.
- */
+/* Shared memory: who may write it, how much of it is backed, and what happens without memory. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -49,7 +48,7 @@ Test(segment, has_no_name_and_only_its_owner_may_open_it, .timeout = 60)
     cr_assert_eq(st.st_mode & 0777, 0600);
     cr_assert_eq((uint64_t)st.st_size, segment.max_bytes);
     segment_destroy(&segment);
-    segment_destroy(&segment); /* once more is harmless */
+    segment_destroy(&segment); /* a second time is harmless */
 }
 
 Test(segment, clients_get_a_descriptor_they_cannot_write_through, .timeout = 60)
@@ -68,7 +67,7 @@ Test(segment, clients_get_a_descriptor_they_cannot_write_through, .timeout = 60)
     segment_destroy(&segment);
 }
 
-/* Exit code of a child of another user that tries to open the descriptor for writing. */
+/* The exit code of a child of another user that tries to open the descriptor for writing. */
 static int writes_as_nobody(int fd)
 {
     pid_t child = fork();
@@ -99,7 +98,7 @@ Test(segment, another_user_cannot_reopen_it_for_writing, .timeout = 60)
     segment_destroy(&segment);
 }
 
-Test(segment, memory_is_reserved_in_steps_and_given_back_from_the_end, .timeout = 60)
+Test(segment, memory_is_reserved_in_steps_and_returned_from_the_end, .timeout = 60)
 {
     struct segment segment;
     create(&segment, 20 * MIB);
@@ -126,7 +125,7 @@ Test(segment, memory_is_reserved_in_steps_and_given_back_from_the_end, .timeout 
     segment_destroy(&segment);
 }
 
-Test(segment, a_block_that_somebody_pins_is_counted_and_populated, .timeout = 60)
+Test(segment, a_pinned_block_is_counted_and_populated, .timeout = 60)
 {
     struct segment segment;
     create(&segment, 4 * MIB);
@@ -162,8 +161,7 @@ Test(segment, the_index_cannot_be_resized, .timeout = 60)
     index_segment_destroy(&index);
 }
 
-/* ---- too little memory --------------------------------------------------------------------------
- */
+/* ---- too little memory ----------------------------------------------------------------------- */
 
 Test(segment, a_small_dev_shm_is_an_error_that_names_the_remedy, .timeout = 60)
 {
@@ -189,7 +187,7 @@ Test(segment, running_out_while_growing_is_an_error_and_no_signal, .timeout = 60
     cr_assert_eq(result, -ENOSPC);
     cr_assert_not_null(strstr(error.text, "remount,size="), "%s", error.text);
     cr_assert_eq(segment.reserved_bytes, 6 * MIB);
-    memset(segment.base, 1, segment.reserved_bytes); /* what is reserved can be used */
+    memset(segment.base, 1, segment.reserved_bytes); /* reserved memory is usable */
     cr_assert_eq(segment_reserve(&segment, 64 * MIB, 1, &error), -ENOSPC, "and again");
     segment_trim(&segment, 2 * MIB);
     cr_assert_eq(segment.reserved_bytes, 2 * MIB);
@@ -197,8 +195,7 @@ Test(segment, running_out_while_growing_is_an_error_and_no_signal, .timeout = 60
     segment_destroy(&segment);
 }
 
-/* ---- memory limits of cgroups
- * --------------------------------------------------------------------- */
+/* ---- memory limits of cgroups ---------------------------------------------------------------- */
 
 static char root[64];
 

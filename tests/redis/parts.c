@@ -247,19 +247,19 @@ Test(redis_parts, what_a_key_holds_is_not_held_against_its_server)
 Test(redis_parts, small_files_have_a_bound_in_number_and_bytes)
 {
     static const struct {
-        struct stored_usage now, more;
+        struct remote_usage now, more;
         const char *text; /* NULL: fits */
     } cases[] = {
         {{0, 0}, {50, 1000}, NULL},
         {{0, 0}, {51, 1000}, "descriptor"},
         {{49, 0}, {1, 1000}, NULL},
         {{49, 0}, {2, 1000}, "49 of at most 50"},
-        {{1, STORED_BYTES_MAX - 9}, {1, 9}, NULL},
-        {{1, STORED_BYTES_MAX - 9}, {1, 10}, "of at most 1.0 GiB"},
+        {{1, REVISION_REMOTE_BYTES_MAX - 9}, {1, 9}, NULL},
+        {{1, REVISION_REMOTE_BYTES_MAX - 9}, {1, 10}, "of at most 1.0 GiB"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct swi_error error = {0};
-        int result = revision_stored_check(&cases[i].now, &cases[i].more, 100, &error);
+        int result = revision_remote_check(&cases[i].now, &cases[i].more, 100, &error);
         cr_assert_eq(result, cases[i].text ? SW_EQUOTA : 0, "%zu: %s", i, error.text);
         if (cases[i].text)
             cr_assert_not_null(strstr(error.text, cases[i].text), "%s", error.text);

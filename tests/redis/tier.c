@@ -256,8 +256,8 @@ Test(redis_tier, options_that_are_none_are_refused_at_the_start)
     expect_refused(SUP_ARGS("--redis-url", "redis://:secret@h:0"), "port");
     expect_refused(SUP_ARGS("--redis-url", "redis://h", "--redis-mode", "both"), "read-write");
     expect_refused(SUP_ARGS("--redis-url", "redis://h", "--redis-order", "any"), "local-first");
-    expect_refused(SUP_ARGS("--redis-url", "redis://h", "--redis-timeout", "0"), "milliseconds");
-    expect_refused(SUP_ARGS("--redis-url", "redis://h", "--redis-ttl", "-1"), "seconds");
+    expect_refused(SUP_ARGS("--redis-url", "redis://h", "--redis-timeout", "0"), "from 1 to 60000");
+    expect_refused(SUP_ARGS("--redis-url", "redis://h", "--redis-ttl", "-1"), "a number from 0");
     expect_refused(SUP_ARGS("--redis-url", "redis://h", "--redis-prefix", "a b"), "prefix");
 }
 
