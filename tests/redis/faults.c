@@ -83,13 +83,6 @@ Test(redis_faults, keys_that_may_not_be_read_do_not_stop_the_reads)
 /* ---- models -----------------------------------------------------------------------------------
  */
 
-static void push(void)
-{
-    struct sup_broker broker = redis_broker(redis.url, SUP_ARGS("--redis-mode", "write-only"));
-    json_decref(sup_swctl(&broker, SUP_ARGS("push", "mini")));
-    cr_assert_eq(sup_broker_stop(&broker), 0);
-}
-
 /* How many commands of that name the server has been sent. */
 static long calls_of(const char *command)
 {
@@ -112,19 +105,6 @@ static bool have_come(void *context)
     return calls_of(calls->command) >= calls->least;
 }
 
-static bool is_served(void *context)
-{
-    json_t *reply = sup_swctl(context, SUP_ARGS("models"));
-    json_t *rows = json_object_get(reply, "models"), *row;
-    bool served = false;
-    size_t i;
-    json_array_foreach(rows, i, row) served =
-        served || (strcmp(json_string_value(json_object_get(row, "model")), "mini") == 0 &&
-                   json_object_get(row, "chunks") && !json_object_get(row, "error"));
-    json_decref(reply);
-    return served;
-}
-
 /* Asks again and again for a model of that name, which is of no use; "mini" is served all the
  * while. */
 static void expect_bad_model(const char *name, const char *command)
@@ -133,7 +113,7 @@ static void expect_bad_model(const char *name, const char *command)
         sup_broker_start(NULL, "64",
                          SUP_ARGS("--redis-url", redis.url, "--redis-timeout", "20000", "--models",
                                   sup_format("%s,mini", name)));
-    cr_assert(sup_until(is_served, &broker, 30000), "%s", sup_read(broker.log, NULL));
+    redis_wait_served(&broker);
     for (int i = 0; i < 5; i++) {
         struct calls calls = {command, calls_of(command) + 1};
         json_decref(sup_swctl(&broker, SUP_ARGS("reload")));
@@ -150,7 +130,7 @@ Test(redis_faults, an_unusable_bundle_does_not_stop_the_reads)
 {
     redis = sup_redis_start(NULL);
     redis_fill(&redis);
-    push();
+    redis_push_from_files(&redis);
     /* one that hashes to its name and is no bundle, one that does not, one that is a list */
     static const char junk[] = "no bundle at all";
     char hex[SWI_DIGEST_HEX];
@@ -172,13 +152,13 @@ Test(redis_faults, an_unusable_bundle_does_not_stop_the_reads)
 Test(redis_faults, a_push_overwrites_a_bundle_of_another_type)
 {
     redis = sup_redis_start(NULL);
-    push();
+    redis_push_from_files(&redis);
     char *current = sup_redis_cli(&redis, SUP_ARGS("get", "sw:model:mini"));
     const char *key = sup_format("sw:model:mini:%.32s", current);
     char *length = sup_redis_cli(&redis, SUP_ARGS("strlen", key));
     (void)sup_redis_cli(&redis, SUP_ARGS("del", key));
     (void)sup_redis_cli(&redis, SUP_ARGS("rpush", key, "a"));
-    push();
+    redis_push_from_files(&redis);
     cr_assert_str_eq(sup_redis_cli(&redis, SUP_ARGS("strlen", key)), length);
 }
 
@@ -187,19 +167,16 @@ Test(redis_faults, small_files_leave_the_broker_half_of_its_descriptors)
     redis = sup_redis_start(NULL);
     for (int i = 0; i < 60; i++)
         sup_write_text(sup_format("%s/mini/extra_%d.json", redis_models(), i), "{}");
-    push();
+    redis_push_from_files(&redis);
     const struct rlimit few = {100, 100};
     cr_assert_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
     struct sup_broker broker = sup_broker_start(
         NULL, "64", SUP_ARGS("--redis-url", redis.url, "--models", "mini", "--max-sessions", "8"));
-    const char *log = "";
-    for (int i = 0; i < 400 && !strstr(log, "need a descriptor each"); i++) {
-        sup_sleep_ms(25);
-        log = sup_read(broker.log, NULL);
-    }
+    redis_wait_logged(&broker, "need a descriptor each");
+    const char *log = sup_read(broker.log, NULL);
     cr_assert_not_null(strstr(log, "model mini: its 6"), "%s", log);
     cr_assert_not_null(strstr(log, "of at most 50"), "%s", log);
-    cr_assert_not(is_served(&broker));
+    cr_assert_not(redis_is_served(&broker));
     /* it is asked for again, and only a reload makes the broker fetch again what did not fit */
     long fetched = calls_of("getrange");
     struct calls asked = {"get", calls_of("get") + 2};
@@ -231,7 +208,7 @@ Test(redis_faults, small_files_leave_sessions_the_last_descriptors)
     redis = sup_redis_start(NULL);
     for (int i = 0; i < 30; i++)
         sup_write_text(sup_format("%s/mini/extra_%d.json", redis_models(), i), "{}");
-    push();
+    redis_push_from_files(&redis);
     (void)sup_redis_cli(&redis, SUP_ARGS("rename", "sw:model:mini", "later"));
     const struct rlimit few = {100, 100};
     cr_assert_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
@@ -244,15 +221,10 @@ Test(redis_faults, small_files_leave_sessions_the_last_descriptors)
     cr_assert_geq(descriptors_of(&broker), 46);
     (void)sup_redis_cli(&redis, SUP_ARGS("rename", "later", "sw:model:mini"));
     json_decref(sup_swctl(&broker, SUP_ARGS("reload")));
-    const char *log = "";
-    for (int i = 0; i < 400 && !strstr(log, "too few of 100 are free"); i++) {
-        sup_sleep_ms(25);
-        log = sup_read(broker.log, NULL);
-    }
-    cr_assert_not_null(strstr(log, "too few of 100 are free"), "%s", log);
+    redis_wait_logged(&broker, "too few of 100 are free");
     while (sessions > 0)
         raw_close(&raws[--sessions]);
     json_decref(sup_swctl(&broker, SUP_ARGS("reload")));
-    cr_assert(sup_until(is_served, &broker, 30000), "%s", sup_read(broker.log, NULL));
+    redis_wait_served(&broker);
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }

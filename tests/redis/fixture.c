@@ -11,10 +11,81 @@ const char *redis_models(void)
     if (sup_exists(models))
         return models;
     sup_mkdir(models);
-    const char *path = sup_format("%s/mini", models);
-    (void)sup_run_ok(
-        SUP_ARGS("swchunk", "synth", "minilm-l6", path, "--layers", "3", "--seed", "7"));
+    redis_make_model("7");
     return models;
+}
+
+void redis_make_model(const char *seed)
+{
+    const char *path = sup_format("%s/mini", sup_path("models"));
+    sup_remove_tree(path);
+    (void)sup_run_ok(SUP_ARGS("swchunk", "synth", "minilm-l6", path, "--layers", "3",
+                              "--vocab-size", "8000", "--seed", seed));
+}
+
+json_t *redis_row(const struct sup_broker *broker, const char *model)
+{
+    json_t *reply = sup_swctl(broker, SUP_ARGS("models"));
+    json_t *rows = json_object_get(reply, "models"), *row, *found = NULL;
+    size_t i;
+    json_array_foreach(rows, i, row)
+    {
+        if (!found && strcmp(json_string_value(json_object_get(row, "model")), model) == 0)
+            found = json_incref(row);
+    }
+    json_decref(reply);
+    cr_assert_not_null(found, "%s is not in the catalog", model);
+    return found;
+}
+
+static bool is_served(void *context)
+{
+    return redis_is_served(context);
+}
+
+bool redis_is_served(const struct sup_broker *broker)
+{
+    json_t *row = redis_row(broker, "mini");
+    bool served = json_object_get(row, "chunks") && !json_object_get(row, "error");
+    json_decref(row);
+    return served;
+}
+
+void redis_wait_served(struct sup_broker *broker)
+{
+    cr_assert(sup_until(is_served, broker, 30000), "%s", sup_read(broker->log, NULL));
+}
+
+struct logged {
+    const struct sup_broker *broker;
+    const char *text;
+};
+
+static bool is_logged(void *context)
+{
+    const struct logged *logged = context;
+    return strstr(sup_read(logged->broker->log, NULL), logged->text) != NULL;
+}
+
+void redis_wait_logged(const struct sup_broker *broker, const char *text)
+{
+    struct logged logged = {broker, text};
+    cr_assert(sup_until(is_logged, &logged, 30000), "no \"%s\": %s", text,
+              sup_read(broker->log, NULL));
+}
+
+json_t *redis_push(const struct sup_broker *broker)
+{
+    return sup_swctl(broker, SUP_ARGS("push", "mini"));
+}
+
+void redis_push_from_files(const struct sup_redis *redis)
+{
+    struct sup_broker broker = redis_broker(redis->url, SUP_ARGS("--redis-mode", "write-only"));
+    json_t *reply = redis_push(&broker);
+    cr_assert_eq(json_integer_value(json_object_get(reply, "chunks_written")), REDIS_CHUNKS);
+    json_decref(reply);
+    cr_assert_eq(sup_broker_stop(&broker), 0);
 }
 
 struct sup_broker redis_broker_alone(const char *url, const char *const extra[])

@@ -11,7 +11,7 @@
 
 TestSuite(redis_hosts, .timeout = 230);
 
-#define LINES 60
+#define LINES 24
 
 static const char *lines(size_t *ret_size)
 {
@@ -66,6 +66,17 @@ static void leave_it(void)
 {
 }
 
+struct loads {
+    const struct sup_broker *broker;
+    int64_t least;
+};
+
+static bool has_loaded(void *context)
+{
+    const struct loads *loads = context;
+    return sup_stat(loads->broker, "loads") >= loads->least;
+}
+
 /* A worker is at work in an arena that holds half of its model, so that it loads all the time. */
 static void work_through(const struct sup_broker *broker, const char *expected, const char *what,
                          void (*act)(void))
@@ -74,12 +85,13 @@ static void work_through(const struct sup_broker *broker, const char *expected, 
     const char *input = sup_path("input"), *output = sup_path("output"), *errors = sup_path("err");
     const char *text = lines(&size);
     sup_write(input, text, size);
+    struct loads more = {broker, sup_stat(broker, "loads") + 2};
     pid_t worker =
         sup_spawn(SUP_ARGS("/bin/sh", "-c",
                            sup_format("exec %s/swbert embed --socket %s --model mini <%s",
                                       SW_BUILD_DIR, broker->socket, input)),
                   output, errors);
-    sup_sleep_ms(30);
+    cr_assert(sup_until(has_loaded, &more, 60000), "%s: the worker loads nothing", what);
     act();
     int code = sup_wait(worker, 60000);
     cr_assert_eq(code, 0, "%s: exit %d: %s", what, code, sup_read(errors, NULL));
@@ -104,7 +116,7 @@ Test(redis_hosts, whatever_becomes_of_the_redis_every_forward_is_right)
     const char *expected = embed(&first);
     redis_expect_all(&first);
     redis_wait_for(&first, "stores", REDIS_CHUNKS);
-    struct sup_broker second = sup_broker_start(redis_models(), "20",
+    struct sup_broker second = sup_broker_start(redis_models(), "12",
                                                 SUP_ARGS("--redis-url", redis.url, "--redis-order",
                                                          "redis-first", "--redis-timeout", "5000"));
     redis_wait_for_link(&second, "reads", "connects", 1);
@@ -112,7 +124,7 @@ Test(redis_hosts, whatever_becomes_of_the_redis_every_forward_is_right)
     cr_assert_eq(redis_disk_loads(&second), 0, "a cold start without its own disk");
     cr_assert_gt(redis_stat(&second, "hits"), 0);
     cr_assert_eq(sup_broker_stop(&second), 0);
-    second = sup_broker_start(redis_models(), "20",
+    second = sup_broker_start(redis_models(), "12",
                               SUP_ARGS("--redis-url", redis.url, "--redis-order", "redis-first",
                                        "--redis-timeout", "300"));
     for (size_t i = 0; i < sizeof acts / sizeof acts[0]; i++)

@@ -42,33 +42,17 @@ Test(redis_restart, a_client_whose_answer_was_lost_is_hung_up_on)
 
 /* ---- models without files --------------------------------------------------------------------- */
 
-static bool is_served(void *context)
-{
-    bool served = false;
-    json_t *reply = sup_swctl(context, SUP_ARGS("models"));
-    json_t *rows = json_object_get(reply, "models");
-    for (size_t i = 0; i < json_array_size(rows); i++) {
-        json_t *row = json_array_get(rows, i);
-        served = served || (json_object_get(row, "chunks") && !json_object_get(row, "error"));
-    }
-    json_decref(reply);
-    return served;
-}
-
 /* The bundle does not outlive the broker: its successor asks for it again. A session goes on, and
  * what it had open of the model is stale. */
 Test(redis_restart, a_successor_asks_for_its_models_again)
 {
     struct sup_redis redis = sup_redis_start(NULL);
-    struct sup_broker local = redis_broker(redis.url, SUP_ARGS("--redis-mode", "write-only"));
-    json_decref(sup_swctl(&local, SUP_ARGS("push", "mini")));
-    cr_assert_eq(sup_broker_stop(&local), 0);
+    redis_push_from_files(&redis);
     struct managed managed = managed_start(
         NULL, "64", ROOM, false,
         SUP_ARGS("--redis-url", redis.url, "--redis-timeout", "20000", "--models", "mini"));
     for (int round = 0; round < 3; round++) {
-        cr_assert(sup_until(is_served, &managed.broker, 30000), "%s",
-                  sup_read(managed.broker.log, NULL));
+        redis_wait_served(&managed.broker);
         redis_expect_all(&managed.broker);
         struct raw raw = raw_attach(&managed.broker, "tester");
         struct raw_model model = raw_open(&raw, "mini");
@@ -81,6 +65,6 @@ Test(redis_restart, a_successor_asks_for_its_models_again)
         cr_assert_eq(raw_load(&raw, &model, 0, NULL), SW_ESTALE);
         raw_close(&raw);
     }
-    cr_assert(sup_until(is_served, &managed.broker, 30000));
+    redis_wait_served(&managed.broker);
     managed_end(&managed);
 }

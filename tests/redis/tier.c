@@ -426,6 +426,11 @@ Test(redis_tier, an_idle_connection_that_is_closed_is_made_anew_and_no_failure)
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }
 
+static bool is_loading(void *context)
+{
+    return sup_stat(context, "loading") > 0;
+}
+
 Test(redis_tier, a_broker_stops_while_it_waits_for_its_redis)
 {
     redis = sup_redis_start(NULL);
@@ -438,7 +443,7 @@ Test(redis_tier, a_broker_stops_while_it_waits_for_its_redis)
                                        .model = model.opened.model,
                                        .chunk = model.ids[0]};
     cr_assert(raw_send(&raw, SWI_WIRE_LOAD, &load, sizeof load, NULL, 0));
-    sup_sleep_ms(100);
+    cr_assert(sup_until(is_loading, &broker, 20000), "nothing is asked for");
     cr_assert_eq(sup_broker_stop(&broker), 0, "%s", sup_read(broker.log, NULL));
     cr_assert_eq(kill(redis.pid, SIGCONT), 0);
 }
