@@ -135,7 +135,8 @@ static void look(int folder, const char *name, const char *shown, uid_t broker,
         return;
     finding->who = who;
     finding->everybody = status.st_mode & S_IWOTH;
-    (void)snprintf(finding->path, sizeof finding->path, "%s", shown);
+    (void)snprintf(finding->path, sizeof finding->path, "%.*s", (int)sizeof finding->path - 1,
+                   shown);
 }
 
 /* The entries of a directory, down to depth more levels. */

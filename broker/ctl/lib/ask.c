@@ -221,7 +221,7 @@ int ctl_ask(struct ctl_peer *peer, json_t *request, int timeout_ms, struct ctl_l
 int ctl_ask_once(const char *socket_path, json_t *request, int timeout_ms, json_t **ret,
                  struct swi_error *error)
 {
-    struct ctl_peer *peer;
+    struct ctl_peer *peer = NULL;
     int result = ctl_connect(socket_path, timeout_ms, &peer, error);
     if (result < 0)
         return result;
