@@ -6,7 +6,7 @@
  * request, so that a model imported later is found. A fault in one model does not affect the
  * others.
  *
- * Models may also come from a remote, without a directory (remote/redis/models.h); a directory of
+ * Models may also come from a remote, without a directory (remote/models.h); a directory of
  * the same name takes precedence. The chunks directory is optional then.
  */
 #ifndef SWB_CATALOG_CATALOG_H

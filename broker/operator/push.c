@@ -18,7 +18,7 @@
 
 #define PAGE 4096u
 
-/* A chunk's file on its way into memory of ours. Outlives a push that is cancelled. */
+/* A chunk that is being read from its file. Outlives a cancelled push. */
 struct reading {
     struct load load;
     struct push *push; /* NULL: cancelled */
@@ -34,9 +34,9 @@ struct push {
     uint32_t written;
     uint64_t done_bytes, written_bytes;
     bool progress;
-    uint64_t progress_ns; /* when it was last told */
+    uint64_t progress_ns; /* when it was last sent */
     struct remote_write write;
-    struct reading *reading; /* while it is being read; then its bytes are ours */
+    struct reading *reading; /* under way; then the bytes are in `chunk` */
     uint8_t *chunk;          /* [of chunk `at`]; NULL: from the arena */
     struct offload *gathering;
     uint8_t *bundle;
@@ -45,8 +45,7 @@ struct push {
 
 static void step(struct push *push);
 
-/* ---- ends -------------------------------------------------------------------------------------
- */
+/* ---- ends ------------------------------------------------------------------------------------ */
 
 static void push_free(struct push *push)
 {
@@ -55,7 +54,7 @@ static void push_free(struct push *push)
     remote_cancel(&push->publish.job);
     if (push->gathering)
         offload_abandon(push->gathering);
-    if (push->reading) { /* its done frees it */
+    if (push->reading) { /* its done callback frees it */
         push->reading->push = NULL;
         cache_cancel_apart(control->cache, &push->reading->load);
     }
@@ -76,7 +75,7 @@ static void fail(struct push *push, int code, const char *text)
 {
     char whole[700];
     (void)snprintf(whole, sizeof whole,
-                   "%.150s: %.400s; what was pushed stays; push again when it can be",
+                   "%.150s: %.400s; the chunks pushed so far stay; push again later",
                    push->revision->name, text);
     log_warning("push %s", whole);
     session_reply(push->job.session, push->job.tag, report_failure(code, whole));
@@ -199,8 +198,7 @@ static void start_gathering(struct push *push)
     }
 }
 
-/* ---- a chunk ----------------------------------------------------------------------------------
- */
+/* ---- a chunk --------------------------------------------------------------------------------- */
 
 static const struct swi_manifest_chunk *chunk_of(const struct push *push)
 {
@@ -287,8 +285,8 @@ static void chunk_over(struct remote_job *job, int status, const char *why)
     step(push);
 }
 
-/* A chunk is written also when all of its keys exist: that says nothing of what they hold, and
- * nobody but a push can make good what brokers without files find damaged. */
+/* Writes the chunk even if all its keys exist: they may hold damaged bytes, which only a push can
+ * repair for brokers without files. */
 static void step(struct push *push)
 {
     if (push->at == push->revision->manifest.count) {
@@ -329,7 +327,7 @@ int push_start(const struct control_call *call, struct swi_error *error)
     struct push *push = NULL;
     if (revision->remote)
         result = swi_fail(error, SW_EUNSUPPORTED,
-                          "model %s comes from the Redis itself; push it where its files are",
+                          "model %s comes from the Redis; push it on a host that has its files",
                           call->model);
     else if (!(push = calloc(1, sizeof *push)))
         result = swi_fail(error, -ENOMEM, "out of memory");

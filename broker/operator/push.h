@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* swctl push: fills the Redis with a model from its local files, chunks first, then manifest and
- * small files, and last the name of the revision, so that a broker without the files finds all of
- * it or the revision before.
+/* swctl push: writes a model from its local files to the remote: chunks first, then manifest and
+ * small files, and last the name of the revision. A broker without the files therefore finds all of
+ * it, or the revision before.
  *
- *   each chunk:  resident? from the arena; else read and verified beside the arena, behind every
- *                other load ─▶ SET stripe by stripe, whatever is there
- *   then:        small files (read by a thread) ─▶ SETRANGE in pieces ─▶ SET PREFIX:model:NAME
- *
- * Whoever wants progress is told after each chunk.
+ *   each chunk:  from the arena if it is resident; else read and verified beside the arena, behind
+ *                every other load ─▶ written, even if it is there: its keys may hold other bytes
+ *   then:        small files (read by a thread) ─▶ bundle ─▶ name
  *
  * One push at a time in a broker; it ends with the connection that asked for it. Memory: one chunk,
- * or the small files.
+ * or the small files. Progress is sent after each chunk.
  */
 #ifndef SWB_OPERATOR_PUSH_H
 #define SWB_OPERATOR_PUSH_H

@@ -25,8 +25,7 @@ bool breaker_admit(struct breaker *breaker, uint64_t now_ns)
     return true;
 }
 
-/* An answer to what was asked before it opened proves nothing about now: only the probe closes it.
- */
+/* An answer to a question from before it opened proves nothing: only the probe closes it. */
 void breaker_success(struct breaker *breaker)
 {
     if (breaker->state == BREAKER_OPEN)

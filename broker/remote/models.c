@@ -104,7 +104,7 @@ static int offer(struct remote_models *models, struct swi_error *error)
     if (!swi_digest_equal(swi_digest_of(models->bundle, find->bundle_bytes), find->revision))
         return swi_fail(error, SW_EDIGEST,
                         "its manifest and small files in Redis are damaged; run swctl push %.150s "
-                        "where its files are",
+                        "on a host that has its files",
                         find->model);
     int result = catalog_offer_remote(models->catalog, find->model, models->bundle,
                                       find->bundle_bytes, find->revision, error);
@@ -208,7 +208,7 @@ void remote_models_find(struct remote_models *models)
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-/* The next name of the list; NULL at its end or when it is none. */
+/* Takes the next name of the list; NULL: it is not a valid name. */
 static const char *take_name(const char *names, char name[SWI_NAME_MAX + 1])
 {
     size_t length = strcspn(names, ",");
@@ -229,7 +229,7 @@ static int count_names(const char *names, uint32_t *ret, struct swi_error *error
             return swi_fail(
                 error, -EINVAL,
                 "--models takes names separated by commas: 1 to 255 bytes each, without "
-                "a slash, not beginning with a dot");
+                "a slash and not beginning with a dot");
         if (++count > REMOTE_MODELS_MAX)
             return swi_fail(error, -EINVAL, "--models takes at most %u names", REMOTE_MODELS_MAX);
         if (!*names)

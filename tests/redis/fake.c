@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Brokers with a server that misbehaves as the real one cannot be made to: each manner costs a
- * counter and a line in the log, and every load comes from its file. */
+/* Brokers with a server that misbehaves as the real one cannot be made to: each kind of misbehaviour
+ * costs a counter and a line in the log, and every load comes from its file. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,7 +16,7 @@ static struct sup_broker with(struct sup_fake *fake, enum fake_manner manner)
                               SUP_ARGS("--redis-order", "redis-first", "--redis-timeout", "300"));
 }
 
-/* part NULL: a counter of the tier's, else of one of its connections. */
+/* part: the connection that has the counter; NULL: the tier. */
 static void expect_harmless(enum fake_manner manner, const char *part, const char *counter,
                             const char *logged)
 {
@@ -54,14 +54,14 @@ HARMLESS(a_value_cut_in_half, FAKE_CUT, "reads", "closed", "it was closed")
 HARMLESS(a_value_that_drips, FAKE_DRIP, "reads", "timeouts", "no answer within 300 ms")
 HARMLESS(a_hang_up, FAKE_HANG_UP, "reads", "closed", "it was closed")
 HARMLESS(silence, FAKE_SILENT, "reads", "timeouts", "no answer within 300 ms")
-HARMLESS(an_answer_nobody_asked_for, FAKE_UNASKED, "reads", "garbage", "answer to no question")
+HARMLESS(an_unasked_answer, FAKE_UNASKED, "reads", "garbage", "answer to no question")
 HARMLESS(a_server_that_is_loading, FAKE_LOADING, NULL, "failures", "LOADING")
 HARMLESS(no_room_for_a_set, FAKE_REFUSE_OOM, NULL, "out_of_memory", "OOM command not allowed")
 HARMLESS(a_server_that_is_loading_when_it_is_written_to, FAKE_REFUSE_LOADING, "writes",
          "breaker_opened", "LOADING")
 HARMLESS(an_odd_answer_to_a_set, FAKE_REFUSE_ODDLY, NULL, "store_failures", "does not answer SET")
 
-Test(redis_fake, a_well_behaved_one_gets_everything_written)
+Test(redis_fake, a_well_behaved_server_gets_every_chunk)
 {
     struct sup_fake fake = sup_fake_start(FAKE_NIL);
     struct sup_broker broker = redis_broker(fake.url, SUP_ARGS("--redis-order", "redis-first"));
@@ -72,7 +72,7 @@ Test(redis_fake, a_well_behaved_one_gets_everything_written)
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }
 
-Test(redis_fake, a_writing_that_was_cut_off_is_done_again)
+Test(redis_fake, an_interrupted_write_is_repeated)
 {
     struct sup_fake fake = sup_fake_start(FAKE_HANG_UP_ONCE);
     struct sup_broker broker = redis_broker(fake.url, NULL);
@@ -83,7 +83,7 @@ Test(redis_fake, a_writing_that_was_cut_off_is_done_again)
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }
 
-Test(redis_fake, a_silent_greeting_is_given_up)
+Test(redis_fake, a_silent_greeting_times_out)
 {
     struct sup_fake fake;
     struct sup_broker broker = with(&fake, FAKE_SILENT_GREETING);
@@ -93,7 +93,7 @@ Test(redis_fake, a_silent_greeting_is_given_up)
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }
 
-Test(redis_fake, a_greeting_that_is_none_is_told)
+Test(redis_fake, an_invalid_greeting_is_logged)
 {
     struct sup_fake fake;
     struct sup_broker broker = with(&fake, FAKE_ODD_GREETING);
@@ -119,23 +119,23 @@ static void expect_hushed(struct sup_broker *broker, const char *logged)
     cr_assert_eq(sup_broker_stop(broker), 0);
 }
 
-Test(redis_fake, no_refused_password_is_repeated_in_the_log)
+Test(redis_fake, the_log_does_not_repeat_a_refused_password)
 {
     struct sup_fake fake;
     struct sup_broker broker = with_password(&fake, FAKE_ECHO_AUTH);
     redis_wait_for_link(&broker, "reads", "refused", 1);
-    expect_hushed(&broker, "turns the broker away");
+    expect_hushed(&broker, "refuses the broker");
 }
 
-Test(redis_fake, no_password_is_repeated_by_the_rest_of_a_greeting)
+Test(redis_fake, the_log_does_not_repeat_a_password_from_a_greeting)
 {
     struct sup_fake fake;
     struct sup_broker broker = with_password(&fake, FAKE_ECHO_PING);
     redis_wait_for_link(&broker, "reads", "refused", 1);
-    expect_hushed(&broker, "turns the broker away");
+    expect_hushed(&broker, "refuses the broker");
 }
 
-Test(redis_fake, no_password_is_repeated_by_a_later_answer)
+Test(redis_fake, the_log_does_not_repeat_a_password_from_an_answer)
 {
     struct sup_fake fake;
     struct sup_broker broker = with_password(&fake, FAKE_ECHO_GET);
@@ -151,8 +151,7 @@ Test(redis_fake, no_password_is_repeated_by_a_later_answer)
     expect_hushed(&broker, "answers: ERR");
 }
 
-/* A connection's breaker has opened, and the next one that is made finds the fake in this manner.
- */
+/* The breaker has opened, and the next connection finds the fake in this manner. */
 static struct raw_model open_breaker(struct sup_fake *fake, struct sup_broker *broker,
                                      struct raw *raw, enum fake_manner manner)
 {
@@ -168,8 +167,8 @@ static struct raw_model open_breaker(struct sup_fake *fake, struct sup_broker *b
     return model;
 }
 
-/* Garbage three times in a row opens the breaker: what follows does not even ask. */
-Test(redis_fake, garbage_opens_the_breaker_and_sense_closes_it)
+/* Garbage three times in a row opens the breaker: later loads do not ask the server. */
+Test(redis_fake, garbage_opens_the_breaker_and_an_answer_closes_it)
 {
     struct sup_fake fake;
     struct sup_broker broker = with(&fake, FAKE_HANG_UP);
@@ -182,8 +181,8 @@ Test(redis_fake, garbage_opens_the_breaker_and_sense_closes_it)
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }
 
-/* With no model there is nothing to ask for, and what was not asked proves nothing. */
-Test(redis_fake, a_question_without_a_subject_closes_no_breaker)
+/* Without a model there is no question, so nothing is proved. */
+Test(redis_fake, an_empty_catalog_does_not_close_the_breaker)
 {
     struct sup_fake fake;
     struct sup_broker broker = with(&fake, FAKE_HANG_UP);
@@ -204,7 +203,7 @@ static bool breaker_is_closed(void *context)
     return strcmp(redis_breaker(context), "closed") == 0;
 }
 
-/* The probe is a load of many stripes that goes on for long: others need not wait for its end. */
+/* The probe is a long load of many stripes: others need not wait for its end. */
 Test(redis_fake, the_first_answer_closes_the_breaker)
 {
     struct sup_fake fake = sup_fake_start(FAKE_HANG_UP);

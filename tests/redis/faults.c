@@ -15,8 +15,7 @@ TestSuite(redis_faults, .timeout = 240);
 
 static struct sup_redis redis;
 
-/* ---- chunks -----------------------------------------------------------------------------------
- */
+/* ---- chunks ---------------------------------------------------------------------------------- */
 
 /* Does it to the first stripe of every chunk but one. */
 static void spoil_all_but_one(const char *act)
@@ -63,7 +62,7 @@ Test(redis_faults, wrong_lengths_do_not_stop_the_reads)
 }
 
 /* The user may read one chunk only. */
-Test(redis_faults, keys_that_may_not_be_read_do_not_stop_the_reads)
+Test(redis_faults, unreadable_keys_do_not_stop_the_reads)
 {
     redis = sup_redis_start(NULL);
     redis_fill(&redis);
@@ -80,8 +79,7 @@ Test(redis_faults, keys_that_may_not_be_read_do_not_stop_the_reads)
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }
 
-/* ---- models -----------------------------------------------------------------------------------
- */
+/* ---- models ---------------------------------------------------------------------------------- */
 
 /* How many commands of that name the server has been sent. */
 static long calls_of(const char *command)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Two hosts' brokers and one Redis, with workers that compute: what comes through the Redis is the
- * same, and whatever becomes of the Redis, no forward fails or gives another result. */
+/* Brokers of two hosts and one Redis, with workers that compute: chunks from the Redis give the same
+ * results, and whatever happens to the Redis, no forward fails or gives another result. */
 #include <criterion/criterion.h>
 #include <signal.h>
 #include <stdio.h>
@@ -77,7 +77,7 @@ static bool has_loaded(void *context)
     return sup_stat(loads->broker, "loads") >= loads->least;
 }
 
-/* A worker is at work in an arena that holds half of its model, so that it loads all the time. */
+/* Runs a worker in an arena that holds part of its model, so that it loads all the time. */
 static void work_through(const struct sup_broker *broker, const char *expected, const char *what,
                          void (*act)(void))
 {
@@ -100,7 +100,7 @@ static void work_through(const struct sup_broker *broker, const char *expected, 
     cr_assert_eq(sup_stat(broker, wrong), 0, "%s", what);
 }
 
-Test(redis_hosts, whatever_becomes_of_the_redis_every_forward_is_right)
+Test(redis_hosts, every_forward_is_right_whatever_happens_to_the_redis)
 {
     static const struct {
         const char *what;

@@ -75,7 +75,7 @@ Test(redis_models, a_second_push_writes_all_of_it_again)
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }
 
-Test(redis_models, small_files_come_along_and_cannot_be_written)
+Test(redis_models, small_files_are_served_read_only)
 {
     redis = sup_redis_start(NULL);
     sup_mkdir(sup_format("%s/mini/1_Pooling", redis_models()));
@@ -106,7 +106,7 @@ Test(redis_models, small_files_come_along_and_cannot_be_written)
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }
 
-Test(redis_models, a_redis_that_is_down_at_the_start_is_waited_for)
+Test(redis_models, a_broker_waits_for_a_redis_that_is_down_at_the_start)
 {
     redis = sup_redis_start(NULL);
     redis_push_from_files(&redis);
@@ -230,7 +230,7 @@ Test(redis_models, a_damaged_bundle_is_never_served)
     expect_unserved("are damaged", false); /* it is looked for again by itself */
 }
 
-Test(redis_models, a_missing_bundle_or_pointer_is_told)
+Test(redis_models, a_missing_bundle_or_name_is_reported)
 {
     redis = sup_redis_start(NULL);
     expect_unserved("has no model mini", true);
@@ -240,7 +240,7 @@ Test(redis_models, a_missing_bundle_or_pointer_is_told)
     expect_unserved("holds no revision of", true);
 }
 
-Test(redis_models, an_evicted_chunk_is_an_error_that_says_what_to_do)
+Test(redis_models, the_error_for_an_evicted_chunk_says_what_to_do)
 {
     redis = sup_redis_start(NULL);
     redis_push_from_files(&redis);
@@ -271,8 +271,8 @@ Test(redis_models, an_evicted_chunk_is_an_error_that_says_what_to_do)
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }
 
-/* All keys are there, and two chunks cannot be served: a push makes them good. */
-Test(redis_models, a_push_makes_good_what_is_damaged)
+/* All keys are there, but two chunks are damaged: a push repairs them. */
+Test(redis_models, a_push_repairs_damage)
 {
     redis = sup_redis_start(NULL);
     redis_push_from_files(&redis);
@@ -300,8 +300,8 @@ Test(redis_models, a_push_makes_good_what_is_damaged)
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }
 
-/* With nothing else to go on from, a load waits for a Redis that restarts. */
-Test(redis_models, a_short_absence_is_waited_out)
+/* Without another origin, a load waits for a Redis that restarts. */
+Test(redis_models, a_load_waits_for_a_redis_that_restarts)
 {
     redis = sup_redis_start(NULL);
     redis_push_from_files(&redis);
@@ -322,8 +322,7 @@ Test(redis_models, a_short_absence_is_waited_out)
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }
 
-/* ---- pushes that cannot be ---------------------------------------------------------------------
- */
+/* ---- impossible pushes ------------------------------------------------------------------- */
 
 static void expect_no_push(struct sup_broker *broker, const char *model, const char *why)
 {
@@ -333,7 +332,7 @@ static void expect_no_push(struct sup_broker *broker, const char *model, const c
     cr_assert_not_null(strstr(result.err, why), "%s", result.err);
 }
 
-Test(redis_models, a_push_that_cannot_be_says_why)
+Test(redis_models, an_impossible_push_says_why)
 {
     redis = sup_redis_start(NULL);
     struct sup_broker plain = sup_broker_start(redis_models(), "64", NULL);
@@ -347,7 +346,7 @@ Test(redis_models, a_push_that_cannot_be_says_why)
     redis_push_from_files(&redis);
     struct sup_broker remote = diskless(redis.url, "mini");
     redis_wait_served(&remote);
-    expect_no_push(&remote, "mini", "where its files are");
+    expect_no_push(&remote, "mini", "that has its files");
     cr_assert_eq(sup_broker_stop(&remote), 0);
     sup_redis_kill(&redis);
     expect_no_push(&broker, "mini", "Redis at");
@@ -381,7 +380,7 @@ Test(redis_models, a_full_redis_ends_a_push)
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }
 
-/* Writing is paused for what the broker writes by itself, once and again for longer. */
+/* The writeback is paused, for the second time, for longer. */
 static struct sup_broker paused(void)
 {
     redis = sup_redis_start(SUP_ARGS("--maxmemory", "3mb", "--maxmemory-policy", "noeviction"));
@@ -391,7 +390,7 @@ static struct sup_broker paused(void)
     return broker;
 }
 
-Test(redis_models, a_push_does_not_wait_for_a_pause_and_a_redis_that_goes_away)
+Test(redis_models, a_push_fails_at_once_if_the_redis_is_full_or_gone)
 {
     struct sup_broker broker = paused();
     expect_no_push(&broker, "mini", "OOM command not allowed");
@@ -400,7 +399,7 @@ Test(redis_models, a_push_does_not_wait_for_a_pause_and_a_redis_that_goes_away)
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }
 
-Test(redis_models, a_push_finds_the_room_that_was_made_during_a_pause)
+Test(redis_models, a_push_ends_a_pause)
 {
     struct sup_broker broker = paused();
     (void)sup_redis_cli(&redis, SUP_ARGS("config", "set", "maxmemory", "0"));
@@ -431,7 +430,7 @@ static void ask_push(struct raw *raw)
     cr_assert(raw_send(raw, SWI_WIRE_CONTROL, &head, sizeof head, request, sizeof request - 1));
 }
 
-Test(redis_models, a_push_tells_how_far_it_is_when_asked)
+Test(redis_models, a_push_reports_progress)
 {
     redis = sup_redis_start(NULL);
     struct sup_broker broker = redis_broker(redis.url, NULL);
@@ -453,7 +452,7 @@ Test(redis_models, a_push_tells_how_far_it_is_when_asked)
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }
 
-Test(redis_models, a_push_ends_with_who_asked_for_it)
+Test(redis_models, a_push_ends_with_its_connection)
 {
     redis = sup_redis_start(NULL);
     struct sup_broker broker = redis_broker(redis.url, NULL);
@@ -471,7 +470,7 @@ Test(redis_models, a_push_ends_with_who_asked_for_it)
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }
 
-Test(redis_models, names_that_are_none_are_refused_at_the_start)
+Test(redis_models, invalid_names_are_refused_at_the_start)
 {
     static const char *const lists[] = {"", ",", "a,", "a,,b", "../a", ".a", "a/b"};
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {

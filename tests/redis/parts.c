@@ -12,8 +12,7 @@
 
 TestSuite(redis_parts, .timeout = 30);
 
-/* ---- URLs -------------------------------------------------------------------------------------
- */
+/* ---- URLs ------------------------------------------------------------------------------------ */
 
 static struct redis_address parsed(const char *url)
 {
@@ -55,7 +54,7 @@ Test(redis_parts, a_url_holds_user_and_password)
     cr_assert_eq(local.transport, REDIS_UNIX);
 }
 
-Test(redis_parts, a_description_tells_no_secret)
+Test(redis_parts, a_description_contains_no_secret)
 {
     static const struct {
         const char *url, *text;
@@ -118,8 +117,7 @@ Test(redis_parts, a_broken_url_is_refused_without_repeating_it)
     }
 }
 
-/* ---- keys -------------------------------------------------------------------------------------
- */
+/* ---- keys ------------------------------------------------------------------------------------ */
 
 static const struct swi_digest digest = {.low = 0x0123456789abcdef, .high = 0xfedcba9876543210};
 #define HEX "fedcba98765432100123456789abcdef"
@@ -145,7 +143,7 @@ Test(redis_parts, the_longest_names_fit_a_key)
     (void)redis_key_stripe(prefix, digest, UINT32_MAX);
 }
 
-Test(redis_parts, a_prefix_has_no_spaces_and_is_not_endless)
+Test(redis_parts, a_prefix_has_no_spaces_and_a_bounded_length)
 {
     char longer[REDIS_PREFIX_MAX + 2];
     memset(longer, 'p', sizeof longer - 1);
@@ -187,7 +185,7 @@ Test(redis_parts, a_current_revision_survives_its_text)
     cr_assert_eq(again.bytes, 123456);
 }
 
-Test(redis_parts, a_current_revision_that_is_none_is_refused)
+Test(redis_parts, an_invalid_current_revision_is_refused)
 {
     static const char *const texts[] = {"",
                                         HEX,
@@ -209,10 +207,9 @@ Test(redis_parts, a_current_revision_that_is_none_is_refused)
                                       34, &current));
 }
 
-/* ---- errors -----------------------------------------------------------------------------------
- */
+/* ---- errors ---------------------------------------------------------------------------------- */
 
-Test(redis_parts, what_a_key_holds_is_not_held_against_its_server)
+Test(redis_parts, errors_about_keys_do_not_count_against_the_server)
 {
     static const struct {
         const char *text;
@@ -241,10 +238,9 @@ Test(redis_parts, what_a_key_holds_is_not_held_against_its_server)
         cr_assert_eq(redis_error_about(cases[i].text), cases[i].about, "%s", cases[i].text);
 }
 
-/* ---- small files -------------------------------------------------------------------------------
- */
+/* ---- small files ----------------------------------------------------------------------------- */
 
-Test(redis_parts, small_files_have_a_bound_in_number_and_bytes)
+Test(redis_parts, small_files_are_bounded_in_number_and_bytes)
 {
     static const struct {
         struct remote_usage now, more;
@@ -266,8 +262,7 @@ Test(redis_parts, small_files_have_a_bound_in_number_and_bytes)
     }
 }
 
-/* ---- breaker ----------------------------------------------------------------------------------
- */
+/* ---- breaker --------------------------------------------------------------------------------- */
 
 #define MS UINT64_C(1000000)
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Brokers that are succeeded while a Redis has to do with it. */
+/* Restarts of brokers that use a Redis. */
 #include <criterion/criterion.h>
 #include <signal.h>
 #include <string.h>
@@ -16,8 +16,8 @@ static bool both_up(void *context)
     return redis_is_up(context, "reads") && redis_is_up(context, "writes");
 }
 
-/* A question to Redis on its behalf dies with the broker: it would wait for ever. */
-Test(redis_restart, a_client_whose_answer_was_lost_is_hung_up_on)
+/* Its answer was lost with the broker that asked the Redis: it would wait for ever. */
+Test(redis_restart, a_client_whose_answer_was_lost_is_disconnected)
 {
     struct sup_redis redis = sup_redis_start(NULL);
     struct managed managed =

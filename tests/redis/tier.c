@@ -36,7 +36,7 @@ Test(redis_tier, a_second_broker_reads_nothing_from_its_disk)
     cr_assert_eq(sup_broker_stop(&second), 0);
 }
 
-Test(redis_tier, what_is_there_is_not_written_again)
+Test(redis_tier, present_chunks_are_not_written_again)
 {
     redis = sup_redis_start(NULL);
     redis_fill(&redis);
@@ -104,11 +104,10 @@ Test(redis_tier, many_brokers_on_a_cold_model_read_each_file_once)
     cr_assert_eq(sup_broker_stop(&reader), 0);
 }
 
-/* ---- values that are not what they should be ---------------------------------------------------
- */
+/* ---- damaged values ------------------------------------------------- */
 
-/* One chunk's value was tampered with: it comes from the file, is written again, and the next
- * broker has all of it from the Redis. */
+/* One chunk's value was damaged: it is read from the file and written again, and the next broker reads
+ * everything from the Redis. */
 static void expect_repair(const char *counter)
 {
     struct sup_broker second = redis_broker(redis.url, FIRST);
@@ -127,7 +126,7 @@ static void expect_repair(const char *counter)
     cr_assert_eq(sup_broker_stop(&third), 0);
 }
 
-Test(redis_tier, a_half_evicted_chunk_is_a_miss_and_is_written_again)
+Test(redis_tier, a_half_evicted_chunk_is_a_miss_and_written_again)
 {
     redis = sup_redis_start(NULL);
     redis_fill(&redis);
@@ -161,10 +160,9 @@ Test(redis_tier, a_key_of_another_type_is_overwritten)
     expect_repair("wrong");
 }
 
-/* ---- files that are not what they should be ----------------------------------------------------
- */
+/* ---- damaged files -------------------------------------------------- */
 
-Test(redis_tier, a_damaged_file_is_made_good_by_the_redis)
+Test(redis_tier, the_redis_replaces_a_damaged_file)
 {
     redis = sup_redis_start(NULL);
     redis_fill(&redis);
@@ -182,7 +180,7 @@ Test(redis_tier, a_damaged_file_is_made_good_by_the_redis)
     cr_assert_eq(sup_broker_stop(&second), 0);
 }
 
-Test(redis_tier, what_neither_has_is_an_error_that_names_both)
+Test(redis_tier, the_error_for_a_chunk_without_origin_names_both)
 {
     redis = sup_redis_start(NULL);
     struct sup_broker broker = redis_broker(redis.url, FIRST);
@@ -198,10 +196,9 @@ Test(redis_tier, what_neither_has_is_an_error_that_names_both)
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }
 
-/* ---- options -----------------------------------------------------------------------------------
- */
+/* ---- options --------------------------------------------------------------------------------- */
 
-Test(redis_tier, prefix_database_and_ttl_are_heeded)
+Test(redis_tier, prefix_database_and_ttl_take_effect)
 {
     redis = sup_redis_start(NULL);
     struct sup_broker broker =
@@ -218,7 +215,7 @@ Test(redis_tier, prefix_database_and_ttl_are_heeded)
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }
 
-Test(redis_tier, a_mode_is_kept_to)
+Test(redis_tier, read_only_and_write_only_modes_take_effect)
 {
     redis = sup_redis_start(NULL);
     struct sup_broker reader = redis_broker(
@@ -250,7 +247,7 @@ static void expect_refused(const char *const words[], const char *text)
     cr_assert_null(strstr(result.err, "secret"), "%s", result.err);
 }
 
-Test(redis_tier, options_that_are_none_are_refused_at_the_start)
+Test(redis_tier, invalid_options_are_refused_at_the_start)
 {
     expect_refused(SUP_ARGS("--redis-url", "http://:secret@h"), "redis://");
     expect_refused(SUP_ARGS("--redis-url", "redis://:secret@h:0"), "port");
@@ -261,8 +258,7 @@ Test(redis_tier, options_that_are_none_are_refused_at_the_start)
     expect_refused(SUP_ARGS("--redis-url", "redis://h", "--redis-prefix", "a b"), "prefix");
 }
 
-/* ---- servers that do not want ------------------------------------------------------------------
- */
+/* ---- servers that refuse ---------------------------------------------------------------- */
 
 /* The broker serves everything from its files, and logs what is wrong without the password. */
 static void expect_service(struct sup_broker *broker, const char *logged)
@@ -275,7 +271,7 @@ static void expect_service(struct sup_broker *broker, const char *logged)
     cr_assert_eq(sup_broker_stop(broker), 0);
 }
 
-Test(redis_tier, a_wrong_password_is_told_and_gone_without)
+Test(redis_tier, a_wrong_password_is_logged)
 {
     redis = sup_redis_start(SUP_ARGS("--requirepass", "good"));
     const char *url = sup_format("unix://:secret@%s", redis.socket);
@@ -284,7 +280,7 @@ Test(redis_tier, a_wrong_password_is_told_and_gone_without)
     expect_service(&broker, "WRONGPASS");
 }
 
-Test(redis_tier, a_missing_password_is_told_and_gone_without)
+Test(redis_tier, a_missing_password_is_logged)
 {
     redis = sup_redis_start(SUP_ARGS("--requirepass", "good"));
     struct sup_broker broker = redis_broker_alone(redis.url, FIRST);
@@ -293,7 +289,7 @@ Test(redis_tier, a_missing_password_is_told_and_gone_without)
     expect_service(&broker, "NOAUTH");
 }
 
-Test(redis_tier, user_and_password_open_the_door)
+Test(redis_tier, user_and_password_are_accepted)
 {
     redis = sup_redis_start(SUP_ARGS("--user", "me", "on", ">secret", "~*", "+@all"));
     struct sup_broker broker = redis_broker(sup_format("unix://me:secret@%s", redis.socket), FIRST);
@@ -307,7 +303,7 @@ Test(redis_tier, user_and_password_open_the_door)
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }
 
-Test(redis_tier, a_full_redis_stops_the_writing_and_nothing_else)
+Test(redis_tier, a_full_redis_stops_only_writes)
 {
     redis = sup_redis_start(SUP_ARGS("--maxmemory", "3mb", "--maxmemory-policy", "noeviction"));
     struct sup_broker broker = redis_broker(redis.url, FIRST);
@@ -338,8 +334,7 @@ Test(redis_tier, a_read_only_replica_is_read)
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }
 
-/* ---- servers that go and come ------------------------------------------------------------------
- */
+/* ---- servers that go and come ---------------------------------------------------------------- */
 
 Test(redis_tier, a_redis_that_is_down_costs_nothing_but_a_counter)
 {
@@ -359,11 +354,11 @@ Test(redis_tier, a_redis_that_is_down_costs_nothing_but_a_counter)
     expect_service(&broker, "cannot connect");
 }
 
-Test(redis_tier, a_tcp_address_and_a_name_are_connected_to)
+Test(redis_tier, connects_to_a_tcp_address_and_a_name)
 {
     redis = sup_redis_start(NULL);
     redis_fill(&redis);
-    /* a free port of the kernel's choice is not to be had from redis-server: try some */
+    /* redis-server cannot listen on a port of the kernel's choice: try some */
     int port = 0;
     for (int i = 0; i < 50 && port == 0; i++) {
         int candidate = 20000 + (getpid() * 7 + i * 131) % 30000;
@@ -382,7 +377,7 @@ Test(redis_tier, a_tcp_address_and_a_name_are_connected_to)
     }
 }
 
-Test(redis_tier, a_name_that_does_not_resolve_is_told)
+Test(redis_tier, an_unresolvable_name_is_logged)
 {
     struct sup_broker broker = redis_broker_alone("redis://no-such-host.invalid", FIRST);
     redis_wait_for_link(&broker, "reads", "connect_failures", 1);
@@ -409,7 +404,7 @@ Test(redis_tier, a_stopped_redis_delays_a_load_by_its_timeout_at_most_once)
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }
 
-Test(redis_tier, an_idle_connection_that_is_closed_is_made_anew_and_no_failure)
+Test(redis_tier, a_closed_idle_connection_is_reopened_without_a_failure)
 {
     redis = sup_redis_start(NULL);
     struct sup_broker broker = redis_broker(redis.url, FIRST);
@@ -420,7 +415,7 @@ Test(redis_tier, an_idle_connection_that_is_closed_is_made_anew_and_no_failure)
     cr_assert_eq(redis_link_stat(&broker, "reads", "closed"), 5);
     cr_assert_eq(redis_link_stat(&broker, "reads", "breaker_opened"), 0);
     const char *log = sup_read(broker.log, NULL);
-    cr_assert_null(strstr(log, "going on without"), "%s", log);
+    cr_assert_null(strstr(log, "continuing without"), "%s", log);
     redis_expect_all(&broker);
     cr_assert_str_eq(redis_breaker(&broker), "closed");
     cr_assert_eq(sup_broker_stop(&broker), 0);
@@ -443,7 +438,7 @@ Test(redis_tier, a_broker_stops_while_it_waits_for_its_redis)
                                        .model = model.opened.model,
                                        .chunk = model.ids[0]};
     cr_assert(raw_send(&raw, SWI_WIRE_LOAD, &load, sizeof load, NULL, 0));
-    cr_assert(sup_until(is_loading, &broker, 20000), "nothing is asked for");
+    cr_assert(sup_until(is_loading, &broker, 20000), "no load is under way");
     cr_assert_eq(sup_broker_stop(&broker), 0, "%s", sup_read(broker.log, NULL));
     cr_assert_eq(kill(redis.pid, SIGCONT), 0);
 }

@@ -12,8 +12,7 @@
 
 TestSuite(redis_tls, .timeout = 240);
 
-/* ---- certificates ------------------------------------------------------------------------------
- */
+/* ---- certificates ---------------------------------------------------------------------------- */
 
 static void need_openssl(void)
 {
@@ -50,8 +49,7 @@ static const char *certificate(const char *name, const char *signer, const char 
     return pem;
 }
 
-/* ---- a server ----------------------------------------------------------------------------------
- */
+/* ---- a server -------------------------------------------------------------------------------- */
 
 static int listen_somewhere(unsigned *ret_port)
 {
@@ -107,10 +105,9 @@ static struct server serve(const char *whom, const char *clients)
 
 #define TRUST "--redis-ca", sup_path("ours.pem")
 
-/* ---- behaviour ---------------------------------------------------------------------------------
- */
+/* ---- behaviour ------------------------------------------------------------------------------- */
 
-Test(redis_tls, chunks_go_through_and_a_second_broker_reads_nothing_from_its_disk)
+Test(redis_tls, a_second_broker_reads_nothing_from_its_disk)
 {
     struct server server = serve("IP:127.0.0.1", "no");
     struct sup_broker first = redis_broker(server.url, SUP_ARGS(TRUST));
@@ -146,7 +143,7 @@ static void expect_failure(const char *url, const char *const extra[], const cha
     cr_assert_not_null(strstr(log, logged), "%s", log);
 }
 
-Test(redis_tls, a_server_that_nobody_vouches_for_is_not_talked_to)
+Test(redis_tls, an_untrusted_server_is_refused)
 {
     struct server server = serve("IP:127.0.0.1", "no");
     (void)authority("theirs");
@@ -160,7 +157,7 @@ Test(redis_tls, a_certificate_for_another_host_is_refused)
     expect_failure(server.url, SUP_ARGS(TRUST), "for another host: IP address mismatch");
 }
 
-Test(redis_tls, a_name_is_checked_as_an_address_is)
+Test(redis_tls, a_name_is_checked_like_an_address)
 {
     struct server server = serve("DNS:localhost", "no");
     const char *port = strrchr(server.url, ':');
@@ -188,7 +185,7 @@ Test(redis_tls, an_address_is_checked_without_its_zone)
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }
 
-Test(redis_tls, a_server_that_asks_for_a_certificate_gets_it)
+Test(redis_tls, a_server_gets_the_certificate_that_it_requires)
 {
     struct server server = serve("IP:127.0.0.1", "yes");
     const char *cert = certificate("broker", "ours", "DNS:broker");
@@ -208,7 +205,7 @@ Test(redis_tls, a_server_that_asks_for_a_certificate_gets_it)
     cr_assert_not_null(strstr(log, "set --redis-cert"), "%s", log);
 }
 
-Test(redis_tls, who_speaks_no_tls_or_nothing_at_all_holds_nobody_up)
+Test(redis_tls, a_server_without_tls_or_answers_times_out)
 {
     need_openssl();
     (void)authority("ours");
@@ -216,7 +213,7 @@ Test(redis_tls, who_speaks_no_tls_or_nothing_at_all_holds_nobody_up)
     struct sup_redis plain = sup_redis_start(SUP_ARGS("--port", port, "--bind", "127.0.0.1"));
     expect_failure(sup_format("rediss://127.0.0.1:%s", port),
                    SUP_ARGS(TRUST, "--redis-timeout", "300"),
-                   "no connection in time"); /* it waits for the end of a line */
+                   "no connection in time"); /* the server waits for the end of a line */
     sup_redis_kill(&plain);
 
     unsigned number;
@@ -241,7 +238,7 @@ static pid_t babble(int listening)
     return pid;
 }
 
-Test(redis_tls, what_is_no_tls_at_all_is_said_to_be_none)
+Test(redis_tls, an_answer_that_is_not_tls_is_logged)
 {
     need_openssl();
     (void)authority("ours");
@@ -264,7 +261,7 @@ static void expect_refused(const char *const words[], const char *text)
     cr_assert_not_null(strstr(result.err, text), "%s", result.err);
 }
 
-Test(redis_tls, files_of_no_use_are_named_before_the_start)
+Test(redis_tls, unusable_files_are_refused_at_the_start)
 {
     need_openssl();
     const char *url = "rediss://127.0.0.1:1", *ca = authority("ours"), *bad = sup_path("bad.pem");

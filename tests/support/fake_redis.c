@@ -24,8 +24,7 @@ struct fake {
     bool has_hung_up;
 };
 
-/* ---- what it was sent -------------------------------------------------------------------------
- */
+/* ---- what it was sent ------------------------------------------------------------------------ */
 
 struct peer {
     struct fake *fake;
@@ -89,8 +88,7 @@ static enum fake_manner note(struct fake *fake, const char *word)
     return manner;
 }
 
-/* ---- what it says -----------------------------------------------------------------------------
- */
+/* ---- what it says ---------------------------------------------------------------------------- */
 
 static bool say_bytes(struct peer *peer, const void *data, size_t size)
 {
@@ -251,8 +249,7 @@ static void *serve_peer(void *argument)
     return NULL;
 }
 
-/* ---- life -------------------------------------------------------------------------------------
- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static void *serve(void *argument)
 {

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Redis servers for tests: the real one, in the test's own directory and on a Unix socket there,
- * and a fake that says what the real one cannot be made to say. */
+/* Redis servers for tests: the real one, on a Unix socket in the test's own directory, and a fake that
+ * sends what the real one cannot be made to send. */
 #ifndef SWT_SUPPORT_REDIS_H
 #define SWT_SUPPORT_REDIS_H
 
 #include "support.h"
 
-/* ---- the real one -----------------------------------------------------------------------------
- */
+/* ---- the real one ---------------------------------------------------------------------------- */
 
 struct sup_redis {
     pid_t pid;
@@ -16,20 +15,19 @@ struct sup_redis {
     const char *const *extra;
 };
 
-/* Starts redis-server and waits until it answers. extra: more words of its command line, or NULL.
- * Skips the test where redis-server is not installed. */
+/* Starts redis-server and waits until it answers. extra: more arguments, or NULL; borrowed. Skips the
+ * test if redis-server is not installed. */
 struct sup_redis sup_redis_start(const char *const extra[]);
-/* The same one again, on the same socket, after it was killed: empty. */
+/* Starts a killed one again, empty, on the same socket. */
 void sup_redis_restart(struct sup_redis *redis);
 void sup_redis_kill(struct sup_redis *redis);
-/* What redis-cli prints; the test fails when it exits other than 0. */
+/* The first line that redis-cli prints; the test fails unless it exits with 0. */
 char *sup_redis_cli(const struct sup_redis *redis, const char *const words[]);
 
-/* ---- the fake ---------------------------------------------------------------------------------
- */
+/* ---- the fake -------------------------------------------------------------------------------- */
 
-/* What it does when it is asked for a value, or (REFUSE…) given one. It greets as Redis does except
- * where a name says otherwise, takes every SET, and says that nothing EXISTS. */
+/* How it answers GET, or (REFUSE…) SET. Unless a name says otherwise it greets as Redis does, accepts
+ * every SET, and answers EXISTS with 0. */
 enum fake_manner {
     FAKE_NIL,          /* a well-behaved empty Redis */
     FAKE_NO_PROTOCOL,  /* "HTTP/1.1 400 Bad Request" */
@@ -69,7 +67,7 @@ struct sup_fake {
 struct sup_fake sup_fake_start(enum fake_manner manner);
 /* From the next command on. */
 void sup_fake_set(struct sup_fake *fake, enum fake_manner manner);
-/* How many commands came whose first word is this one. */
+/* How many commands it received whose first word is this one. */
 unsigned sup_fake_count(struct sup_fake *fake, const char *word);
 
 #endif

@@ -81,7 +81,7 @@ static void failed(struct redis_op *op, const struct redis_failure *failure)
     else
         (void)swi_fail(&error, SW_ELOAD, "%s", failure->why);
     if (!wrong && !failure->unreachable)
-        log_peer("%s; going on without it", failure->why);
+        log_peer("%s; continuing without it", failure->why);
     fail(fetch, wrong ? WRONG : failure->unreachable ? UNREACHABLE : REFUSED, &error);
     (void)redis_fetch_turn(fetch->fetches);
 }
@@ -237,8 +237,9 @@ static void log_wrong_value(const struct redis_fetches *fetches, const struct lo
 {
     char hex[SWI_DIGEST_HEX];
     swi_digest_format(load->digest, hex);
-    log_peer("Redis at %s: its value of chunk %s has another length or digest; going on without it",
-             redis_link_name(fetches->port.link), hex);
+    log_peer(
+        "Redis at %s: its value of chunk %s has another length or digest; continuing without it",
+        redis_link_name(fetches->port.link), hex);
 }
 
 static void count(struct redis_fetches *fetches, const struct fetch *fetch)

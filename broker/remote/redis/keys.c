@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Names and pieces of what is kept in a Redis. */
+/* Keys in a Redis, and pieces of chunks. */
 #include "remote/redis/keys.h"
 
 #include <assert.h>

@@ -32,7 +32,7 @@ struct redis_key redis_key_model(const char *prefix, const char *name);
 struct redis_key redis_key_revision(const char *prefix, const char *name, struct swi_digest digest);
 
 uint32_t redis_stripe_count(uint64_t bytes);
-/* Of the given stripe of something that long; stripe < redis_stripe_count(bytes). */
+/* The length of a stripe of a chunk of so many bytes; stripe < redis_stripe_count(bytes). */
 uint32_t redis_stripe_length(uint64_t bytes, uint32_t stripe);
 
 /* The value of PREFIX:model:NAME. */

@@ -59,8 +59,7 @@ struct redis_link {
     char problem[600];
 };
 
-/* ---- failing ----------------------------------------------------------------------------------
- */
+/* ---- failing --------------------------------------------------------------------------------- */
 
 static void close_socket(struct redis_link *link)
 {
@@ -98,7 +97,7 @@ static void note_problem(struct redis_link *link, const char *text)
     (void)snprintf(link->problem, sizeof link->problem, "Redis at %s: %.150s", link->name, text);
 }
 
-/* Only what is new: a Redis that stays away is not told of again at each try. */
+/* Logs only what is new, not each try to reach a Redis that stays away. */
 static void complain(struct redis_link *link, const char *text)
 {
     char before[sizeof link->problem];
@@ -107,10 +106,10 @@ static void complain(struct redis_link *link, const char *text)
     if (strcmp(before, link->problem) == 0 && link->complaining)
         return;
     link->complaining = true;
-    log_peer("%s (%s); going on without it", link->problem, link->options.purpose);
+    log_peer("%s (%s); continuing without it", link->problem, link->options.purpose);
 }
 
-/* Ends what there is of a connection, and its calls. */
+/* Ends the connection, if there is one, and its calls. */
 static void drop(struct redis_link *link, uint64_t now_ns)
 {
     bool was_up = link->state == UP;
@@ -136,7 +135,7 @@ __attribute__((format(printf, 3, 4))) static void fail(struct redis_link *link, 
     (void)vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     uint64_t now_ns = loop_now();
-    /* servers end connections that were idle for long, which says nothing against them */
+    /* servers close idle connections, which is no failure */
     bool idle = kind == CLOSED && link->state == UP && STAILQ_EMPTY(&link->resp.calls);
     count_failure(link, kind);
     link->tries++;
@@ -234,11 +233,10 @@ struct redis_call *redis_link_call(struct redis_link *link, const struct redis_c
     return link->state == UP ? queue(link, command) : NULL;
 }
 
-/* ---- greeting ---------------------------------------------------------------------------------
- */
+/* ---- greeting -------------------------------------------------------------------------------- */
 
-/* How much may be repeated of what refuses a greeting: the first word. What came with a password
- * may come back with it, in whatever form; sentences that are known are the exception. */
+/* How much of a refusal may be logged: its first word, because it may repeat the password in some
+ * form; or all of a known sentence. */
 static int quotable(const struct redis_link *link, const char *text)
 {
     static const char *const known[] = {"ERR max number of clients reached",
@@ -257,7 +255,7 @@ static void greeted(struct redis_call *call, const struct redis_reply *reply)
     if (!reply)
         return;
     if (reply->type == REDIS_ERROR) {
-        fail(link, REFUSED, "it turns the broker away: %.*s", quotable(link, reply->text),
+        fail(link, REFUSED, "it refuses the broker: %.*s", quotable(link, reply->text),
              reply->text);
         return;
     }
@@ -268,7 +266,7 @@ static void greeted(struct redis_call *call, const struct redis_reply *reply)
     if (--link->greetings > 0)
         return;
     if (link->complaining)
-        log_info("Redis at %s: connected again (%s)", link->name, link->options.purpose);
+        log_info("Redis at %s: reconnected (%s)", link->name, link->options.purpose);
     link->complaining = false;
     link->state = UP;
     link->tries = 0;
@@ -318,8 +316,7 @@ static void greet(struct redis_link *link)
         send_queued(link);
 }
 
-/* ---- connecting -------------------------------------------------------------------------------
- */
+/* ---- connecting ------------------------------------------------------------------------------ */
 
 static void shake_hands(struct redis_link *link)
 {
@@ -375,7 +372,7 @@ static void socket_ready(struct loop_source *source, uint32_t events)
         send_queued(link);
     if (link->source.fd == fd && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
         receive(link);
-    if (link->resp.tls && link->source.fd == fd) /* what TLS had to read before it could write */
+    if (link->resp.tls && link->source.fd == fd) /* TLS may have to read before it can write */
         send_queued(link);
 }
 
@@ -405,8 +402,7 @@ static void connect_to(struct redis_link *link, const struct sockaddr *address, 
         fail(link, CANNOT_CONNECT, "out of memory or descriptors");
 }
 
-/* ---- resolving --------------------------------------------------------------------------------
- */
+/* ---- resolving ------------------------------------------------------------------------------- */
 
 struct lookup {
     char host[256];
@@ -439,9 +435,8 @@ static void looked_up(void *owner, void *data)
     struct lookup *lookup = data;
     link->resolving = NULL;
     if (lookup->code != 0) {
-        fail(link, CANNOT_CONNECT, "cannot resolve its host's name: %s",
-             gai_strerror(lookup->code));
-    } else { /* one of its addresses a try: the tries go through them */
+        fail(link, CANNOT_CONNECT, "cannot resolve its host name: %s", gai_strerror(lookup->code));
+    } else { /* one address per try, in turn */
         const struct addrinfo *at = lookup->found;
         for (unsigned skip = link->tries; skip > 0; skip--)
             at = at->ai_next ? at->ai_next : lookup->found;
@@ -461,7 +456,7 @@ static void resolve(struct redis_link *link)
     (void)snprintf(lookup->port, sizeof lookup->port, "%u", link->address.port);
     lookup->flags = AI_NUMERICHOST;
     link->state = RESOLVING;
-    look_up(lookup); /* asks nobody */
+    look_up(lookup); /* numeric: does not block */
     if (lookup->code == 0) {
         looked_up(link, lookup);
         return;
@@ -472,7 +467,7 @@ static void resolve(struct redis_link *link)
     int result = offload_start(link->loop, &task, &link->resolving);
     if (result < 0) {
         dispose(lookup);
-        fail(link, CANNOT_CONNECT, "cannot start a thread to resolve its name: %s",
+        fail(link, CANNOT_CONNECT, "cannot start a thread to resolve its host name: %s",
              strerror(-result));
     }
 }
@@ -492,8 +487,7 @@ static void start_connecting(struct redis_link *link, uint64_t now_ns)
     connect_to(link, (const struct sockaddr *)&address, sizeof address);
 }
 
-/* ---- time -------------------------------------------------------------------------------------
- */
+/* ---- deadlines ------------------------------------------------------------------------------------ */
 
 static void time_is_up(struct loop_timer *timer, uint64_t now_ns)
 {
@@ -511,9 +505,8 @@ static void time_is_up(struct loop_timer *timer, uint64_t now_ns)
         return;
     }
     unsigned ms = (unsigned)(link->options.timeout_ns / LOOP_NS_PER_MS);
-    /* An answer that has come meanwhile counts; and where much of it was waiting to be read, the
-     * broker was the slow one: once for each answer, or one that goes on and on would be waited for
-     * as long as it does. */
+    /* An answer that has arrived meanwhile counts. If much of it was waiting to be read, the broker
+     * was the slow one, which excuses each answer once: else an endless one would never time out. */
     uint64_t since_ns = link->since_ns;
     size_t waited = receive(link);
     if (link->state != UP || STAILQ_EMPTY(&link->resp.calls) || link->since_ns != since_ns)
@@ -527,8 +520,7 @@ static void time_is_up(struct loop_timer *timer, uint64_t now_ns)
     fail(link, TIMED_OUT, "no answer within %u ms (--redis-timeout)", ms);
 }
 
-/* ---- life -------------------------------------------------------------------------------------
- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 int redis_link_create(struct loop *loop, const struct redis_link_options *options,
                       struct redis_link **ret, struct swi_error *error)
@@ -549,7 +541,7 @@ int redis_link_create(struct loop *loop, const struct redis_link_options *option
     (void)snprintf(link->problem, sizeof link->problem, "Redis at %s: not connected yet",
                    link->name);
     link->up_ns = loop_now();
-    loop_arm(loop, &link->timer, link->up_ns); /* in the first turn, when the log is ready for it */
+    loop_arm(loop, &link->timer, link->up_ns); /* in the first turn */
     *ret = link;
     return 0;
 }
@@ -568,8 +560,7 @@ void redis_link_destroy(struct redis_link *link)
     free(link);
 }
 
-/* ---- operations -------------------------------------------------------------------------------
- */
+/* ---- operations ------------------------------------------------------------------------------ */
 
 bool redis_link_is_up(const struct redis_link *link)
 {
@@ -603,8 +594,7 @@ void redis_link_abandoned(struct redis_link *link)
     breaker_abandon(&link->breaker);
 }
 
-/* ---- what it tells ----------------------------------------------------------------------------
- */
+/* ---- state --------------------------------------------------------------------------- */
 
 uint64_t redis_link_down_ns(const struct redis_link *link, uint64_t now_ns)
 {

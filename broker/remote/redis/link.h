@@ -32,7 +32,7 @@ struct redis_link_options {
     void (*up)(void *owner);   /* calls are possible from now on */
     void (*down)(void *owner); /* the connection was lost, and its calls have ended; NULL: ignore */
     void *owner;
-    struct redis_tls_context *tls; /* for rediss://, which outlives the link; else NULL */
+    struct redis_tls_context *tls; /* for rediss://; outlives the link; else NULL */
 };
 
 int redis_link_create(struct loop *loop, const struct redis_link_options *options,

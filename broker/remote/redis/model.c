@@ -153,7 +153,8 @@ static void name_came(struct work *work, const struct redis_reply *reply)
     if (reply->type != REDIS_VALUE ||
         !redis_current_parse(reply->text, reply->length, &work->current)) {
         (void)snprintf(text, sizeof text,
-                       "Redis at %.150s %s model %.150s; run swctl push %.150s where its files are",
+                       "Redis at %.150s %s model %.150s; run swctl push %.150s on a host "
+                       "that has its files",
                        redis_link_name(work->op.port->link),
                        reply->type == REDIS_NIL ? "has no" : "holds no revision of", find->model,
                        find->model);
@@ -181,8 +182,8 @@ static void find_answered(struct redis_op *op, const struct redis_call *call,
     }
     if (reply->type != REDIS_VALUE || !reply->placed) { /* evicted, or being pushed */
         succeed(work, SW_ELOAD,
-                "Redis lacks its manifest and small files, or parts of them; run swctl push where "
-                "its files are");
+                "Redis lacks its manifest and small files, or parts of them; run swctl push on a "
+                "host that has its files");
         return;
     }
     work->done += call->into_bytes;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* OpenSSL, for a client that never waits. */
+/* OpenSSL on non-blocking sockets. */
 #include "remote/redis/tls.h"
 
 #include <arpa/inet.h>
@@ -35,11 +35,10 @@ static const char *last_reason(void)
 
 static int unusable(struct swi_error *error, const char *option, const char *file)
 {
-    return swi_fail(error, -EINVAL, "%s %s: %s; it is a file in PEM form", option, file,
-                    last_reason());
+    return swi_fail(error, -EINVAL, "%s %s: %s; expected a PEM file", option, file, last_reason());
 }
 
-/* OpenSSL does not tell why it cannot open a file. */
+/* OpenSSL does not say why it cannot open a file. */
 static int check_readable(const char *option, const char *file, struct swi_error *error)
 {
     int fd = file ? open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
@@ -53,7 +52,7 @@ static int check_readable(const char *option, const char *file, struct swi_error
 static int check_files(const struct redis_tls_files *files, struct swi_error *error)
 {
     if (!files->cert != !files->key)
-        return swi_fail(error, -EINVAL, "--redis-cert and --redis-key go together");
+        return swi_fail(error, -EINVAL, "--redis-cert and --redis-key require each other");
     int result = check_readable("--redis-ca", files->ca, error);
     if (result == 0)
         result = check_readable("--redis-cert", files->cert, error);
@@ -83,7 +82,7 @@ static int read_files(SSL_CTX *ssl, const struct redis_tls_files *files, struct 
     return unusable(error, "--redis-key", files->key);
 }
 
-/* A key with a passphrase is refused: nobody is there to type it. */
+/* Refuses a key with a passphrase: a service cannot ask for it. */
 static int no_passphrase(char *text, int size, int writing, void *context)
 {
     (void)text;
@@ -109,7 +108,7 @@ int redis_tls_context_create(const struct redis_tls_files *files, struct redis_t
     SSL_CTX_set_options(ssl, SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_NO_RENEGOTIATION);
     SSL_CTX_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                               SSL_MODE_RELEASE_BUFFERS);
-    /* else one read goes on through messages without bytes for as long as they come */
+    /* else one read would continue through messages without bytes for as long as they come */
     (void)SSL_CTX_clear_mode(ssl, SSL_MODE_AUTO_RETRY);
     SSL_CTX_set_default_passwd_cb(ssl, no_passphrase);
     int result = read_files(ssl, files, error);
@@ -130,8 +129,8 @@ void redis_tls_context_destroy(struct redis_tls_context *context)
 
 /* ---- a connection ---------------------------------------------------------------------------- */
 
-/* The host as certificates write it: an address without its zone (fe80::1%eth0), a name without the
- * dot that says it is whole. Never an empty one, which OpenSSL takes for any host. */
+/* Sets the host as certificates write it: an address without its zone (fe80::1%eth0), a name without
+ * its final dot. Never an empty one, which OpenSSL accepts as any host. */
 static bool expect_host(SSL *ssl, const char *host)
 {
     unsigned char address[sizeof(struct in6_addr)];
@@ -184,13 +183,14 @@ static void note_problem(struct redis_tls *tls, int error, int code)
     const char *reason = ERR_reason_error_string(ERR_peek_last_error());
     if (verdict == X509_V_ERR_HOSTNAME_MISMATCH || verdict == X509_V_ERR_IP_ADDRESS_MISMATCH)
         (void)snprintf(tls->problem, sizeof tls->problem,
-                       "its certificate is for another host: %s (the URL must name it as its "
-                       "certificate does)",
+                       "its certificate is for another host: %s (the URL must use a name from "
+                       "the certificate)",
                        X509_verify_cert_error_string(verdict));
     else if (verdict != X509_V_OK)
-        (void)snprintf(tls->problem, sizeof tls->problem,
-                       "its certificate is not trusted: %s (--redis-ca names whom to trust)",
-                       X509_verify_cert_error_string(verdict));
+        (void)snprintf(
+            tls->problem, sizeof tls->problem,
+            "its certificate is not trusted: %s (--redis-ca sets the trusted authorities)",
+            X509_verify_cert_error_string(verdict));
     else if (error == SSL_ERROR_SYSCALL && code != 0)
         (void)snprintf(tls->problem, sizeof tls->problem, "%s", strerror(code));
     else if (reason)
@@ -216,7 +216,7 @@ enum redis_tls_step redis_tls_shake_hands(struct redis_tls *tls)
     return REDIS_TLS_FAILED;
 }
 
-/* What a transfer that moved nothing means. */
+/* The result of a transfer that moved nothing. */
 static ssize_t stopped(struct redis_tls *tls, int result, int code)
 {
     int error = SSL_get_error(tls->ssl, result);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* TLS for connections to a Redis (rediss://): OpenSSL on sockets that the link makes and watches.
+/* TLS for connections to a Redis (rediss://): OpenSSL on sockets that the link owns.
  *
- * The server's certificate must be valid for the URL's host and come from the machine's authorities
- * or from those of --redis-ca; there is no way to do without. TLS 1.2 at least. Nothing here
- * blocks. One thread, the loop's.
+ * The server's certificate must be valid for the URL's host and signed by an authority of the machine
+ * or of --redis-ca; the check cannot be disabled. TLS 1.2 or later. Nothing here blocks. One thread:
+ * the loop's.
  */
 #ifndef SWB_REMOTE_REDIS_TLS_H
 #define SWB_REMOTE_REDIS_TLS_H
@@ -15,13 +15,13 @@
 
 /* Names of PEM files, borrowed. */
 struct redis_tls_files {
-    const char *ca;         /* certificates of who is trusted; NULL: the machine's authorities */
-    const char *cert, *key; /* what the broker shows of itself; NULL: nothing */
+    const char *ca;         /* trusted authorities; NULL: the machine's */
+    const char *cert, *key; /* the broker's own certificate; NULL: none */
 };
 
-/* What all connections of a tier share. */
+/* Shared by all connections of a tier. */
 struct redis_tls_context;
-/* Reads the files. -EINVAL: what one holds is of no use, or there is a certificate without a key;
+/* Reads the files. -EINVAL: a file is unusable, or there is a certificate without a key;
  * SW_EUNSUPPORTED: this build has no TLS. */
 int redis_tls_context_create(const struct redis_tls_files *files, struct redis_tls_context **ret,
                              struct swi_error *error);
@@ -43,13 +43,13 @@ enum redis_tls_step {
 /* The next step of the handshake. */
 enum redis_tls_step redis_tls_shake_hands(struct redis_tls *tls);
 
-/* Bytes sent or received, 0 for the end, -EAGAIN, or -EPROTO. Bytes that were refused with -EAGAIN
- * are to be offered again. A receive with room for 16 KiB leaves nothing behind that the socket
- * does not tell of. */
+/* Bytes sent or received, 0 at the end, -EAGAIN, or -EPROTO. After -EAGAIN the same bytes must be
+ * sent again. A receive with room for 16 KiB leaves no bytes buffered here that epoll would not
+ * report. */
 ssize_t redis_tls_send(struct redis_tls *tls, const void *data, size_t size);
 ssize_t redis_tls_receive(struct redis_tls *tls, void *data, size_t size);
 
-/* What the last failure was; valid until the next call. */
+/* The last failure; valid until the next call. */
 const char *redis_tls_problem(const struct redis_tls *tls);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A build without OpenSSL: it says so to whoever asks for rediss://. */
+/* A build without OpenSSL: rediss:// is an error. */
 #include "remote/redis/tls.h"
 
 #include <assert.h>

@@ -20,7 +20,7 @@ static int hex_digit(char c)
     return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-/* text[0..length) with its %XX resolved. False: too long, a broken escape, or a zero byte. */
+/* Decodes the %XX in text[0..length). False: too long, an invalid escape, or a zero byte. */
 static bool unescape(const char *text, size_t length, char *ret, size_t size)
 {
     size_t used = 0;
@@ -59,21 +59,21 @@ static bool number(const char *text, size_t length, unsigned long most, unsigned
 static int wrong(struct swi_error *error, const char *what)
 {
     return swi_fail(error, -EINVAL,
-                    "the Redis URL %s; it is redis://[[user]:password@]host[:port][/database], "
+                    "the Redis URL %s; expected redis://[[user]:password@]host[:port][/database], "
                     "rediss://… or unix://[[user]:password@]/path[?db=database]",
                     what);
 }
 
-/* What stands before the last '@' of the authority. */
+/* USER:PASSWORD: the part of the authority before its last '@'. */
 static int take_secrets(const char *text, size_t length, struct redis_address *ret,
                         struct swi_error *error)
 {
     const char *colon = memchr(text, ':', length);
     size_t user = colon ? (size_t)(colon - text) : length;
     if (!unescape(text, user, ret->user, sizeof ret->user))
-        return wrong(error, "has a user's name that is too long or has a broken %XX");
+        return wrong(error, "has a user name that is too long or contains an invalid %XX");
     if (colon && !unescape(colon + 1, length - user - 1, ret->password, sizeof ret->password))
-        return wrong(error, "has a password that is too long or has a broken %XX");
+        return wrong(error, "has a password that is too long or contains an invalid %XX");
     if (ret->user[0] && !ret->password[0])
         return wrong(error, "names a user without a password");
     return 0;
@@ -84,7 +84,7 @@ static int take_database(const char *text, size_t length, struct redis_address *
 {
     unsigned long database;
     if (!number(text, length, DATABASE_MAX, &database))
-        return wrong(error, "has a database that is no number from 0 to 65535");
+        return wrong(error, "has a database that is not a number from 0 to 65535");
     ret->database = (unsigned)database;
     return 0;
 }
@@ -97,14 +97,14 @@ static int take_host(const char *text, size_t length, struct redis_address *ret,
     if (length > 0 && text[0] == '[') {
         const char *close = memchr(text, ']', length);
         if (!close)
-            return wrong(error, "has a bracket that is not closed");
+            return wrong(error, "has an unclosed bracket");
         host = (size_t)(close - text) - 1;
         text++;
         length--;
         if (close[1] == ':' && host + 1 < length)
             port = close + 1;
         else if (host + 1 != length)
-            return wrong(error, "has something else than a port behind its bracket");
+            return wrong(error, "has something other than a port after its bracket");
     } else {
         port = memchr(text, ':', length);
         host = port ? (size_t)(port - text) : length;
@@ -119,7 +119,7 @@ static int take_host(const char *text, size_t length, struct redis_address *ret,
     unsigned long value = DEFAULT_PORT;
     if (port &&
         (!number(port + 1, (size_t)(text + length - port - 1), 65535, &value) || value == 0))
-        return wrong(error, "has a port that is no number from 1 to 65535");
+        return wrong(error, "has a port that is not a number from 1 to 65535");
     ret->port = (uint16_t)value;
     return 0;
 }
@@ -134,7 +134,7 @@ static int take_path(const char *text, size_t length, struct redis_address *ret,
     if (!query)
         return 0;
     if (strncmp(query, "?db=", 4) != 0)
-        return wrong(error, "has another parameter than db");
+        return wrong(error, "has a parameter other than db");
     return take_database(query + 4, length - path - 4, ret, error);
 }
 
@@ -154,10 +154,9 @@ int redis_url_parse(const char *url, struct redis_address *ret, struct swi_error
         }
     }
     if (!rest)
-        return wrong(error, "has none of the known schemes");
+        return wrong(error, "has an unknown scheme");
     bool local = address.transport == REDIS_UNIX;
-    /* a password may hold an '@' of its own, a path may too: of a path's only those before it count
-     */
+    /* a password may contain '@', and so may a path: only those before the path count */
     size_t authority = strcspn(rest, "/");
     const char *at = memrchr(rest, '@', authority);
     int result = 0;
