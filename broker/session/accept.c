@@ -52,7 +52,8 @@ static void accept_ready(struct loop_source *source, uint32_t events)
         }
         if (sessions->connection_count >= connections_max(sessions)) {
             sessions->counters->sessions_refused++;
-            turn_away(fd, SW_EQUOTA, "the broker has too many connections; raise --max-sessions");
+            session_turn_away(fd, SW_EQUOTA,
+                              "the broker has too many connections; raise --max-sessions");
         } else {
             (void)session_create(sessions, fd);
         }

@@ -4,8 +4,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "core/socket.h"
 #include "session/request.h"
@@ -149,23 +147,11 @@ static int watch_process(struct session *session)
     return loop_add(session->sessions->loop, &session->process, EPOLLIN);
 }
 
-void turn_away(int fd, int code, const char *message)
-{
-    uint8_t packet[sizeof(struct swi_wire_head) + sizeof(struct swi_wire_done) + SWI_ERROR_TEXT];
-    struct swi_wire_done done = {.status = code, .text_length = (uint32_t)strlen(message)};
-    struct swi_wire_out out;
-    swi_wire_begin(&out, packet, sizeof packet, SWI_WIRE_DONE, 0);
-    swi_wire_put(&out, &done, sizeof done);
-    swi_wire_put(&out, message, strlen(message));
-    (void)swi_socket_send(fd, packet, swi_wire_end(&out), NULL, 0);
-    close(fd);
-}
-
 struct session *session_create(struct sessions *sessions, int fd)
 {
     struct session *session = calloc(1, sizeof *session);
     if (!session) {
-        turn_away(fd, -ENOMEM, "the broker is out of memory");
+        session_turn_away(fd, -ENOMEM, "the broker is out of memory");
         return NULL;
     }
     uint64_t now_ns = loop_now();

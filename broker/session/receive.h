@@ -9,7 +9,4 @@
  * peer is gone. */
 struct session *session_create(struct sessions *sessions, int fd);
 
-/* For a connection that gets no session: sends the reason and closes the socket. */
-void turn_away(int fd, int code, const char *message);
-
 #endif

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/socket.h"
+
 #define OPERATOR_TIME_NS (60 * LOOP_NS_PER_S)
 #define STALL_TIME_NS    (5 * LOOP_NS_PER_S)
 #define PROGRESS_NS      (LOOP_NS_PER_S / 10)
@@ -185,16 +187,33 @@ void session_send(struct session *session, const void *packet, size_t size, cons
              send_queue_send(&session->send_queue, session->socket.fd, packet, size, fds, count));
 }
 
-void session_done(struct session *session, uint64_t tag, int status, const char *message)
+#define DONE_MAX                                                                                   \
+    (sizeof(struct swi_wire_head) + sizeof(struct swi_wire_done) + (size_t)SWI_ERROR_TEXT)
+
+/* Writes a DONE packet; returns its size. */
+static size_t make_done(uint8_t packet[static DONE_MAX], uint64_t tag, int status,
+                        const char *message)
 {
-    uint8_t packet[sizeof(struct swi_wire_head) + sizeof(struct swi_wire_done) + SWI_ERROR_TEXT];
     size_t length = message ? strnlen(message, SWI_ERROR_TEXT) : 0;
     struct swi_wire_done done = {.status = status, .text_length = (uint32_t)length};
     struct swi_wire_out out;
-    swi_wire_begin(&out, packet, sizeof packet, SWI_WIRE_DONE, tag);
+    swi_wire_begin(&out, packet, DONE_MAX, SWI_WIRE_DONE, tag);
     swi_wire_put(&out, &done, sizeof done);
     swi_wire_put(&out, message, length);
-    session_send(session, packet, swi_wire_end(&out), NULL, 0);
+    return swi_wire_end(&out);
+}
+
+void session_done(struct session *session, uint64_t tag, int status, const char *message)
+{
+    uint8_t packet[DONE_MAX];
+    session_send(session, packet, make_done(packet, tag, status, message), NULL, 0);
+}
+
+void session_turn_away(int fd, int code, const char *message)
+{
+    uint8_t packet[DONE_MAX];
+    (void)swi_socket_send(fd, packet, make_done(packet, 0, code, message), NULL, 0);
+    close(fd);
 }
 
 void session_reply(struct session *session, uint64_t tag, json_t *reply)

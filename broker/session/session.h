@@ -148,6 +148,9 @@ const char *session_describe(const struct session *session);
 /* The same as fields for the log; borrowed from the session. */
 struct log_about session_about(const struct session *session, const char *message_id);
 
+/* For a connection that gets no session: sends the reason and closes the socket. */
+void session_turn_away(int fd, int code, const char *message);
+
 /* CONTROL from a connection that is not a client: the connection may stay as long as it sends
  * something now and then. */
 void session_operate(struct session *session);
