@@ -4,7 +4,14 @@
 #ifndef SWB_LOADER_ENGINE_H
 #define SWB_LOADER_ENGINE_H
 
-#include "loader/loader.h"
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "core/error.h"
+
+struct load;
+struct loader;
 
 struct loader_read {
     struct load *load;
