@@ -7,9 +7,9 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "core/deadline.h"
 #include "core/socket.h"
 #include "core/wire.h"
 
@@ -40,9 +40,7 @@ void ctl_catch_interrupts(void)
 
 static int64_t now_ms(void)
 {
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    return (int64_t)(swi_now() / 1000000);
 }
 
 int ctl_connect(const char *socket_path, int timeout_ms, struct ctl_peer **ret,

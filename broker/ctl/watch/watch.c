@@ -15,9 +15,9 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <termios.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "core/deadline.h"
 #include "ctl/lib/ask.h"
 #include "ctl/lib/table.h"
 #include "ctl/lib/text.h"
@@ -40,9 +40,7 @@ struct answers {
 
 static double now_s(void)
 {
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+    return (double)swi_now() / 1e9;
 }
 
 static void answers_free(struct answers *answers)
