@@ -160,6 +160,7 @@ static void open_models(struct world *world)
                                                         .pooling = SW_POOLING_MEAN,
                                                         .normalize = 1,
                                                         .embeddings = slot->vector,
+                                                        .embeddings_capacity = config.hidden_size,
                                                         .context = slot};
         }
     }
