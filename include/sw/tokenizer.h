@@ -32,12 +32,14 @@ enum sw_truncation {
  *   vocab:            vocab.txt, one token a line, id = line number from 0; of equal lines the last
  *                     one's id is used
  *   tokenizer_config: tokenizer_config.json (do_lower_case, strip_accents, tokenize_chinese_chars,
- *                     unk_token, cls_token, …, additional_special_tokens, added_tokens_decoder,
- *                     truncation_side); what it says wins over tokenizer.json; without either:
- *                     uncased defaults
- *   tokenizer:        tokenizer.json: normalizer, special tokens, added tokens, word length limit;
- *                     and the vocabulary, where vocab is absent. SW_EUNSUPPORTED when its pipeline
- *                     is not BERT's
+ *                     unk_token, cls_token, …, extra_special_tokens, additional_special_tokens,
+ *                     added_tokens_decoder, truncation_side); what it says wins over
+ *                     tokenizer.json; without either: uncased defaults
+ *   tokenizer:        tokenizer.json: vocabulary, normalizer, special tokens, added tokens, word
+ *                     length limit; vocab is then not looked at. SW_EUNSUPPORTED, with the name of
+ *                     the step, when its pipeline is not BERT's
+ *   special_tokens_map, added_tokens: the files of that name, which count only where
+ *                     tokenizer_config has no added_tokens_decoder
  * error receives a message (what, where, what to do), cut to error_size; may be NULL.
  * Errors: SW_EFORMAT, SW_EUNSUPPORTED, -ENOMEM. */
 struct sw_tokenizer_files {
@@ -48,6 +50,10 @@ struct sw_tokenizer_files {
     size_t tokenizer_config_size;
     const void *tokenizer;
     size_t tokenizer_size;
+    const void *special_tokens_map;
+    size_t special_tokens_map_size;
+    const void *added_tokens;
+    size_t added_tokens_size;
     int lower_case; /* 1: texts are lower-cased before all else, accents kept (do_lower_case of
                        sentence_bert_config.json) */
 };
@@ -88,6 +94,16 @@ SW_API void sw_encoding_fini(struct sw_encoding *encoding);
 SW_API const char *sw_tokenizer_token(const sw_tokenizer *tokenizer, int32_t id);
 /* The id of a token's exact text, or -1. */
 SW_API int32_t sw_tokenizer_id(const sw_tokenizer *tokenizer, const char *token);
+/* Special tokens by their role, whatever they are called. */
+enum sw_special {
+    SW_SPECIAL_UNKNOWN = 0,
+    SW_SPECIAL_CLS = 1,
+    SW_SPECIAL_SEP = 2,
+    SW_SPECIAL_PAD = 3,
+    SW_SPECIAL_MASK = 4
+};
+/* Its id, or -1 when the tokenizer has none; its text is that of sw_tokenizer_token. */
+SW_API int32_t sw_tokenizer_special(const sw_tokenizer *tokenizer, enum sw_special role);
 /* Every id is below this; not every id below it need have a token. */
 SW_API uint32_t sw_tokenizer_vocab_size(const sw_tokenizer *tokenizer);
 

@@ -16,9 +16,8 @@ struct pass {
     size_t size;
     struct swi_json_cut *cut;
     size_t depth;
-    bool inside;               /* the last key at depth 1 was cut->outer */
-    bool cutting;              /* the value being copied is the one to be cut out */
-    size_t cut_start, cut_end; /* in out */
+    bool inside;  /* the last key at depth 1 was cut->outer */
+    bool cutting; /* and the last at depth 2 was cut->inner: its value comes next */
 };
 
 /* ---- foreign files --------------------------------------------------------------------------- */
@@ -115,7 +114,7 @@ static bool text_is(const char *text, size_t size, const char *wanted)
 /* Notices the keys that lead to what is cut out. */
 static void take_key(struct pass *pass, const char *text, size_t size)
 {
-    if (!pass->cut || pass->cut_end)
+    if (!pass->cut || pass->cut->text)
         return;
     if (pass->depth == 1)
         pass->inside = text_is(text, size, pass->cut->outer);
@@ -191,6 +190,51 @@ static const char *copy_word(struct pass *pass, const char *at, const char *word
     return at + length;
 }
 
+/* Behind the string that begins at `at`. */
+static const char *skip_string(const char *at, const char *end)
+{
+    for (at++; at < end; at++) {
+        const char *quote = memchr(at, '"', (size_t)(end - at)), *before = quote;
+        if (!quote)
+            return end;
+        while (before > at && before[-1] == '\\')
+            before--;
+        at = quote;
+        if ((quote - before) % 2 == 0)
+            return quote + 1;
+    }
+    return end;
+}
+
+/* Behind the object that begins at `at`; the text's end when it has none. */
+static const char *skip_object(const char *at, const char *end)
+{
+    size_t depth = 0;
+    while (at < end) {
+        char c = *at;
+        if (c == '"') {
+            at = skip_string(at, end);
+            continue;
+        }
+        at++;
+        depth += c == '{' || c == '[';
+        if (c == '}' || c == ']')
+            if (--depth == 0)
+                return at;
+    }
+    return end;
+}
+
+static const char *cut_out(struct pass *pass, const char *at)
+{
+    const char *after = skip_object(at, pass->end);
+    pass->cut->text = at;
+    pass->cut->size = (size_t)(after - at);
+    pass->cutting = false;
+    put(pass, "{}", 2);
+    return after;
+}
+
 static void copy(struct pass *pass)
 {
     const char *at = pass->in;
@@ -198,52 +242,20 @@ static void copy(struct pass *pass)
         char c = *at;
         if (c == '"') {
             at = copy_string(pass, at);
-            continue;
-        }
-        if (c == '-' || (c >= '0' && c <= '9')) {
+        } else if (c == '-' || (c >= '0' && c <= '9')) {
             at = copy_number(pass, at);
-            continue;
-        }
-        if (c == 'N' || c == 'I') {
+        } else if (c == 'N' || c == 'I') {
             at = copy_word(pass, at, c == 'N' ? "NaN" : "Infinity");
-            continue;
-        }
-        if (c == '{' || c == '[') {
-            pass->depth++;
-            if (pass->cutting && pass->depth == 3) {
-                pass->cut_start = pass->size;
-                pass->cutting = c == '{';
-            }
-        }
-        put(pass, at++, 1);
-        if (c != '}' && c != ']')
-            continue;
-        if (pass->depth > 0)
-            pass->depth--;
-        if (pass->cutting && pass->depth == 2) {
-            pass->cut_end = pass->size;
-            pass->cutting = false;
+        } else if (c == '{' && pass->cutting && pass->depth == 2) {
+            at = cut_out(pass, at);
+        } else {
+            if (c == '{' || c == '[')
+                pass->depth++;
+            else if ((c == '}' || c == ']') && pass->depth > 0)
+                pass->depth--;
+            put(pass, at++, 1);
         }
     }
-}
-
-/* Moves the object that is to be cut out into a text of its own. */
-static int cut_out(struct pass *pass)
-{
-    size_t start = pass->cut_start, end = pass->cut_end;
-    if (end <= start)
-        return 0;
-    struct swi_json_cut *cut = pass->cut;
-    cut->size = end - start;
-    cut->text = malloc(cut->size + 1);
-    if (!cut->text)
-        return -ENOMEM;
-    memcpy(cut->text, pass->out + start, cut->size);
-    cut->text[cut->size] = 0;
-    memcpy(pass->out + start, "{}", 2);
-    memmove(pass->out + start + 2, pass->out + end, pass->size - end);
-    pass->size -= cut->size - 2;
-    return 0;
 }
 
 int swi_json_read(const char *name, const void *data, size_t size, struct swi_json_cut *cut,
@@ -261,21 +273,14 @@ int swi_json_read(const char *name, const void *data, size_t size, struct swi_js
     if (!pass.out)
         return swi_fail(error, -ENOMEM, "%s: out of memory", name);
     copy(&pass);
-    result = cut_out(&pass);
     json_error_t problem = {0};
-    json_t *root = result == 0
-                       ? json_loadb(pass.out, pass.size, JSON_DECODE_ANY | JSON_ALLOW_NUL, &problem)
-                       : NULL;
+    json_t *root = json_loadb(pass.out, pass.size, JSON_DECODE_ANY | JSON_ALLOW_NUL, &problem);
     free(pass.out);
     if (root) {
         *ret = root;
         return 0;
     }
-    if (cut) {
-        free(cut->text);
-        cut->text = NULL;
-    }
-    if (result < 0 || json_error_code(&problem) == json_error_out_of_memory)
+    if (json_error_code(&problem) == json_error_out_of_memory)
         return swi_fail(error, -ENOMEM, "%s: out of memory", name);
     return swi_fail(error, SW_EFORMAT, "%s: line %d, column %d: %.120s", name, problem.line,
                     problem.column, problem.text);

@@ -19,7 +19,8 @@
  * jansson 20 ms, a scanner that knows what to expect 2 ms. */
 struct swi_json_cut {
     const char *outer, *inner; /* the keys that lead to it: an object in an object */
-    char *text;                /* out: the object's text, zero-terminated, malloc'd; or NULL */
+    const char *text;          /* out: the object's text as it is in the file, borrowed from it;
+                                  only its brackets and quotes have been looked at; or NULL */
     size_t size;
 };
 

@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SWI_ADDED_MAX 16384
+#define SWI_ADDED_MAX (1 << 22) /* as many as there may be ids */
 
 struct swi_added {
     const char *text; /* what is looked for */

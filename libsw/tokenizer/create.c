@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Making a tokenizer from a model's files: vocabulary, special tokens, added tokens. */
 #include "tokenizer/settings.h"
+
+#include "core/json.h"
 #include "tokenizer/tokenizer.h"
 
 #include <errno.h>
@@ -15,7 +17,10 @@ static int read_vocab_text(struct swi_vocab *vocab, const struct sw_tokenizer_fi
     size_t lines = 0;
     for (const char *at = data; (at = memchr(at, '\n', (size_t)(end - at))); at++)
         lines++;
-    int result = swi_vocab_init(vocab, prefix, lines + 1, files->vocab_size + 1, error);
+    int result = swi_foreign_check("vocab.txt", files->vocab, files->vocab_size, error);
+    if (result < 0)
+        return result;
+    result = swi_vocab_init(vocab, prefix, lines + 1, files->vocab_size + 1, error);
     if (result == 0)
         result = swi_vocab_add_lines(vocab, data, files->vocab_size, error);
     if (result == 0 && vocab->ids == 0)
@@ -23,39 +28,28 @@ static int read_vocab_text(struct swi_vocab *vocab, const struct sw_tokenizer_fi
     return result < 0 ? swi_fail_within(error, result, "vocab.txt: ") : 0;
 }
 
-static int read_vocab_object(struct swi_vocab *vocab, json_t *object, const char *prefix,
+static int read_vocab_object(struct swi_vocab *vocab, const struct swi_tokenizer_settings *settings,
                              struct swi_error *error)
 {
-    const char *text;
-    json_t *number;
-    size_t bytes = 0;
-    json_object_foreach(object, text, number)
-    {
-        bytes += strlen(text) + 1;
-    }
-    int result = swi_vocab_init(vocab, prefix, json_object_size(object), bytes, error);
-    json_object_foreach(object, text, number)
-    {
-        int64_t id;
-        if (result == 0 && !swi_json_whole(number, &id))
-            result = swi_fail(error, SW_EFORMAT, "the id of \"%.40s\" is not a whole number", text);
-        if (result == 0)
-            result = swi_vocab_add(vocab, id, text, strlen(text), error);
-        if (result < 0)
-            break;
-    }
+    size_t commas = 0;
+    for (size_t i = 0; i < settings->vocab_size; i++)
+        commas += settings->vocab[i] == ',';
+    int result = swi_vocab_init(vocab, settings->prefix, commas + 1, settings->vocab_size, error);
+    if (result == 0)
+        result = swi_vocab_add_json(vocab, settings->vocab, settings->vocab_size, error);
     if (result == 0 && vocab->ids == 0)
         result = swi_fail(error, SW_EFORMAT, "the vocabulary is empty");
     return result < 0 ? swi_fail_within(error, result, "tokenizer.json: model: ") : 0;
 }
 
+/* tokenizer.json is what the model was trained with; vocab.txt may be a remnant. */
 static int read_vocab(struct sw_tokenizer *tokenizer, const struct sw_tokenizer_files *files,
                       const struct swi_tokenizer_settings *settings, struct swi_error *error)
 {
+    if (settings->vocab)
+        return read_vocab_object(&tokenizer->vocab, settings, error);
     if (files->vocab)
         return read_vocab_text(&tokenizer->vocab, files, settings->prefix, error);
-    if (settings->vocab)
-        return read_vocab_object(&tokenizer->vocab, settings->vocab, settings->prefix, error);
     return swi_fail(error, SW_EFORMAT,
                     "the model has no vocabulary: neither vocab.txt nor a tokenizer.json with one");
 }
@@ -138,10 +132,13 @@ static int put_all_added(struct sw_tokenizer *tokenizer,
         if (result < 0)
             return result;
     }
-    for (size_t i = 0; i < settings->added_count; i++) {
-        if (settings->added[i].replaced)
+    /* those without an id come behind all others */
+    for (size_t i = 0; i < 2 * settings->added_count; i++) {
+        const struct swi_added_setting *added = &settings->added[i % settings->added_count];
+        bool numbered = added->id >= 0;
+        if (added->replaced || numbered != (i < settings->added_count))
             continue;
-        int result = put_added(tokenizer, &settings->added[i], error);
+        int result = put_added(tokenizer, added, error);
         if (result < 0)
             return result;
     }
@@ -160,16 +157,18 @@ static int build(struct sw_tokenizer *tokenizer, const struct sw_tokenizer_files
     tokenizer->truncate_left = settings->truncate_left;
     int result = read_vocab(tokenizer, files, settings, error);
     if (result == 0)
-        result = find_special(tokenizer, specials[SWI_SPECIAL_UNKNOWN], "unk_token",
+        result = find_special(tokenizer, specials[SW_SPECIAL_UNKNOWN], "unk_token",
                               &tokenizer->unknown, error);
     if (result == 0)
-        result = find_special(tokenizer, specials[SWI_SPECIAL_FIRST], "cls_token",
-                              &tokenizer->first, error);
+        result = find_special(tokenizer, specials[SW_SPECIAL_CLS], "cls_token", &tokenizer->first,
+                              error);
     if (result == 0)
-        result = find_special(tokenizer, specials[SWI_SPECIAL_SEPARATOR], "sep_token",
+        result = find_special(tokenizer, specials[SW_SPECIAL_SEP], "sep_token",
                               &tokenizer->separator, error);
     if (result == 0)
         result = put_all_added(tokenizer, settings, error);
+    for (size_t i = 0; i < SWI_SPECIALS && result == 0; i++)
+        tokenizer->specials[i] = sw_tokenizer_id(tokenizer, specials[i]);
     if (result == 0)
         swi_tokenizer_derive(tokenizer);
     return result;

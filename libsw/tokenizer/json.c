@@ -29,23 +29,11 @@ static int unsupported(const char *where, const char *type, const char *wanted,
                     where, type, wanted);
 }
 
-static int read_normalizer(json_t *document, struct swi_tokenizer_settings *settings,
-                           struct swi_error *error)
+static int read_bert_normalizer(json_t *part, struct swi_normalizer *ret, struct swi_error *error)
 {
     static const char where[] = FILE_NAME " normalizer";
-    json_t *part = json_object_get(document, "normalizer");
     struct swi_normalizer normalizer = {.clean = true, .spread = true, .lower = true};
-    if (!part || json_is_null(part)) {
-        settings->normalizer = (struct swi_normalizer){0};
-        return 0;
-    }
-    const char *type;
-    int result = type_of(part, "normalizer", &type, error);
-    if (result < 0)
-        return result;
-    if (strcmp(type, "BertNormalizer") != 0)
-        return unsupported("normalizer", type, "BertNormalizer", error);
-    result = swi_json_bool(part, where, "clean_text", &normalizer.clean, error);
+    int result = swi_json_bool(part, where, "clean_text", &normalizer.clean, error);
     if (result == 0)
         result = swi_json_bool(part, where, "handle_chinese_chars", &normalizer.spread, error);
     if (result == 0)
@@ -54,7 +42,40 @@ static int read_normalizer(json_t *document, struct swi_tokenizer_settings *sett
     json_t *strip = json_object_get(part, "strip_accents");
     if (strip && !json_is_null(strip) && result == 0)
         result = swi_json_bool(part, where, "strip_accents", &normalizer.strip, error);
-    settings->normalizer = normalizer;
+    *ret = normalizer;
+    return result;
+}
+
+/* BertNormalizer, or a sequence that ends in one and lower-cases before it, as
+ * sentence-transformers' do_lower_case makes it. */
+static int read_normalizer(json_t *document, struct swi_tokenizer_settings *settings,
+                           struct swi_error *error)
+{
+    json_t *part = json_object_get(document, "normalizer"), *steps = NULL;
+    bool lower = false, done = false;
+    settings->normalizer = (struct swi_normalizer){0};
+    if (!part || json_is_null(part))
+        return 0;
+    const char *type;
+    int result = type_of(part, "normalizer", &type, error);
+    if (result == 0 && strcmp(type, "Sequence") == 0)
+        steps = json_object_get(part, "normalizers");
+    size_t count = steps ? json_array_size(steps) : 1;
+    for (size_t i = 0; i < count && result == 0; i++) {
+        json_t *step = steps ? json_array_get(steps, i) : part;
+        result = type_of(step, "normalizer", &type, error);
+        if (result < 0)
+            return result;
+        if (steps && !done && strcmp(type, "Lowercase") == 0) {
+            lower = true;
+        } else if (!done && strcmp(type, "BertNormalizer") == 0) {
+            result = read_bert_normalizer(step, &settings->normalizer, error);
+            done = true;
+        } else {
+            return unsupported("normalizer", type, "BertNormalizer", error);
+        }
+    }
+    settings->normalizer.lower = settings->normalizer.lower || lower;
     return result;
 }
 
@@ -69,8 +90,8 @@ static int read_pre_tokenizer(json_t *document, struct swi_error *error)
     return 0;
 }
 
-static int read_added(json_t *document, struct swi_tokenizer_settings *settings,
-                      struct swi_error *error)
+int swi_tokenizer_json_added(json_t *document, struct swi_tokenizer_settings *settings,
+                             struct swi_error *error)
 {
     json_t *list = json_object_get(document, "added_tokens");
     if (!list || json_is_null(list))
@@ -159,8 +180,8 @@ static int read_template(json_t *part, const char **ret_first, const char **ret_
 static int read_post_processor(json_t *document, struct swi_tokenizer_settings *settings,
                                struct swi_error *error)
 {
-    const char **first = &settings->specials[SWI_SPECIAL_FIRST];
-    const char **separator = &settings->specials[SWI_SPECIAL_SEPARATOR];
+    const char **first = &settings->specials[SW_SPECIAL_CLS];
+    const char **separator = &settings->specials[SW_SPECIAL_SEP];
     json_t *part = json_object_get(document, "post_processor");
     if (!part || json_is_null(part))
         return 0;
@@ -193,7 +214,7 @@ static int read_model(json_t *document, struct swi_tokenizer_settings *settings,
     if (strcmp(type, "WordPiece") != 0 && !untyped)
         return unsupported("model", type, "WordPiece", error);
     result =
-        swi_json_string(part, where, "unk_token", &settings->specials[SWI_SPECIAL_UNKNOWN], error);
+        swi_json_string(part, where, "unk_token", &settings->specials[SW_SPECIAL_UNKNOWN], error);
     if (result == 0)
         result =
             swi_json_string(part, where, "continuing_subword_prefix", &settings->prefix, error);
@@ -205,8 +226,9 @@ static int read_model(json_t *document, struct swi_tokenizer_settings *settings,
         return swi_fail(error, SW_EFORMAT, "%s: \"max_input_chars_per_word\" must be 1 … %d", where,
                         SWI_WORD_CHARS_MAX);
     settings->word_chars_max = (uint32_t)chars;
-    settings->vocab = json_object_get(part, "vocab");
-    if (settings->vocab && !json_is_object(settings->vocab))
+    /* an object has been cut out before */
+    json_t *vocab = json_object_get(part, "vocab");
+    if (vocab && (!settings->vocab || !json_is_object(vocab)))
         return swi_fail(error, SW_EFORMAT, "%s: \"vocab\" must be an object", where);
     return 0;
 }
@@ -217,8 +239,6 @@ int swi_tokenizer_json_read(json_t *document, struct swi_tokenizer_settings *set
     int result = read_normalizer(document, settings, error);
     if (result == 0)
         result = read_pre_tokenizer(document, error);
-    if (result == 0)
-        result = read_added(document, settings, error);
     if (result == 0)
         result = read_post_processor(document, settings, error);
     if (result == 0)

@@ -1,26 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 /* What a model's JSON files say about its tokenizer, before a vocabulary is looked at.
  *
- * tokenizer.json (of Hugging Face's tokenizers crate) is read first; what tokenizer_config.json
- * then says about the same thing wins, as it does for BertTokenizerFast. Strings are borrowed from
- * the parsed documents, which the settings own.
+ * The order is that of Hugging Face's from_pretrained; later files win over earlier ones:
+ *   tokenizer.json, tokenizer_config.json                          where the latter has an
+ *                                                                  added_tokens_decoder
+ *   tokenizer.json's steps and vocabulary, tokenizer_config.json,
+ *   special_tokens_map.json, added_tokens.json,
+ *   tokenizer.json's added tokens                                  where it has none
+ * Strings are borrowed from the parsed documents, which the settings own.
  */
 #ifndef SWI_TOKENIZER_SETTINGS_H
 #define SWI_TOKENIZER_SETTINGS_H
 
 #include "core/error.h"
-#include "tokenizer/normalizer.h"
+#include "tokenizer/tokenizer.h"
 
 #include <jansson.h>
 #include <sw/tokenizer.h>
 
-enum swi_special {
-    SWI_SPECIAL_UNKNOWN,
-    SWI_SPECIAL_FIRST,
-    SWI_SPECIAL_SEPARATOR,
-    SWI_SPECIAL_PAD,
-    SWI_SPECIAL_MASK,
-    SWI_SPECIALS
+enum swi_document {
+    SWI_DOCUMENT_TOKENIZER,
+    SWI_DOCUMENT_CONFIG,
+    SWI_DOCUMENT_MAP,
+    SWI_DOCUMENT_ADDED,
+    SWI_DOCUMENTS
 };
 
 struct swi_added_setting {
@@ -39,8 +42,11 @@ struct swi_tokenizer_settings {
     const char *prefix; /* "##" */
     uint32_t word_chars_max;
     bool truncate_left;
-    json_t *vocab;              /* borrowed: the object text → id of tokenizer.json, or NULL */
-    json_t *tokenizer, *config; /* the documents */
+    const char *vocab; /* tokenizer.json's object text → id, as text, borrowed from the file; or
+                          NULL */
+    size_t vocab_size;
+    json_t *documents[SWI_DOCUMENTS]; /* NULL where there is no such file */
+    json_t *names;                    /* texts that no document holds as a value */
 };
 
 /* Errors: SW_EFORMAT, SW_EUNSUPPORTED, -ENOMEM, with a message that names file and key. */
@@ -51,14 +57,15 @@ void swi_tokenizer_settings_fini(struct swi_tokenizer_settings *settings);
 /* Reads tokenizer.json into settings that hold the defaults (tokenizer/json.c). */
 int swi_tokenizer_json_read(json_t *document, struct swi_tokenizer_settings *settings,
                             struct swi_error *error);
+/* Its added tokens, which the above leaves out. */
+int swi_tokenizer_json_added(json_t *document, struct swi_tokenizer_settings *settings,
+                             struct swi_error *error);
 /* Reads one added token, an object or (text allowed) a string. (tokenizer/settings.c) */
 int swi_tokenizer_settings_add(struct swi_tokenizer_settings *settings, const char *where,
                                json_t *token, int64_t id, bool normalized_default,
                                struct swi_error *error);
 
-/* These documents are parsed with JSON_DECODE_INT_AS_REAL: Hugging Face writes 10^30 for "no
- * limit", which jansson otherwise refuses. True when the number is whole and from 0 to below 2^31.
- */
+/* True when the number is whole and from 0 to below 2^31. */
 bool swi_json_whole(const json_t *number, int64_t *ret);
 
 /* Typed members of an object: an absent key leaves *value alone, another type is SW_EFORMAT.

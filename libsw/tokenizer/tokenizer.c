@@ -231,6 +231,11 @@ int32_t sw_tokenizer_id(const sw_tokenizer *tokenizer, const char *token)
     return -1;
 }
 
+int32_t sw_tokenizer_special(const sw_tokenizer *tokenizer, enum sw_special role)
+{
+    return (unsigned)role < SWI_SPECIALS ? tokenizer->specials[role] : -1;
+}
+
 uint32_t sw_tokenizer_vocab_size(const sw_tokenizer *tokenizer)
 {
     return tokenizer->vocab.ids;

@@ -28,12 +28,15 @@ enum swi_byte_class {
 #define SWI_WORD_CHARS_DEFAULT 100
 #define SWI_WORD_CHARS_MAX     16384
 
+#define SWI_SPECIALS 5 /* enum sw_special */
+
 struct sw_tokenizer {
     struct swi_vocab vocab;
     struct swi_normalizer normalizer;
     struct swi_added_set raw;          /* looked for in the text as it is */
     struct swi_added_set normal;       /* looked for in the normalized text */
     int32_t unknown, first, separator; /* ids of [UNK], [CLS], [SEP] */
+    int32_t specials[SWI_SPECIALS];    /* ids by role; -1: there is none */
     uint32_t word_chars_max;           /* longer words become [UNK] */
     bool truncate_left;                /* truncation drops tokens from the front of a text */
     /* derived from the above by swi_tokenizer_derive */

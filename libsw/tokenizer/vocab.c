@@ -203,6 +203,8 @@ int swi_vocab_add_lines(struct swi_vocab *vocab, const char *data, size_t size,
     size_t at = 0;
     if (size >= 3 && memcmp(data, "\xEF\xBB\xBF", 3) == 0)
         at = 3;
+    while (size >= 2 && data[size - 1] == '\n' && data[size - 2] == '\n')
+        size--;
     for (int64_t id = 0; at < size; id++) {
         size_t end = at, bad;
         while (end < size && data[end] != '\n' && data[end] != '\r')

@@ -54,9 +54,14 @@ int swi_vocab_init(struct swi_vocab *vocab, const char *prefix, size_t tokens, s
 void swi_vocab_fini(struct swi_vocab *vocab);
 
 /* Adds every line of a vocab.txt: line n (from 0) is the text of id n. A line ends with LF, CRLF or
- * CR; a byte order mark before the first is skipped. */
+ * CR; a byte order mark before the first is skipped, and so are empty lines at the end. */
 int swi_vocab_add_lines(struct swi_vocab *vocab, const char *data, size_t size,
                         struct swi_error *error);
+
+/* Adds what a JSON object text → id says: what core/json.h cut out of a tokenizer.json.
+ * (vocab_json.c) */
+int swi_vocab_add_json(struct swi_vocab *vocab, const char *text, size_t size,
+                       struct swi_error *error);
 
 /* Adds a token. SW_EFORMAT: the id is out of range or has a text already. */
 int swi_vocab_add(struct swi_vocab *vocab, int64_t id, const char *text, size_t length,

@@ -79,24 +79,24 @@ Test(swbert_models, the_files_that_a_tokenizer_is_made_from)
     make("txt", VOCAB, NULL, NULL);
     make("json", NULL, NULL, TOKENIZER_JSON("false"));
     make("both", VOCAB, NULL, TOKENIZER_JSON("false"));
-    /* vocab.txt and a config that says all there is to say: tokenizer.json is not even read */
-    make("settled", VOCAB, "{\"do_lower_case\": false}", "not JSON");
+    /* what the config says of casing and added tokens wins; the vocabulary is tokenizer.json's */
+    make("settled", VOCAB, "{\"do_lower_case\": false}", TOKENIZER_JSON("true"));
     make("open-case", VOCAB, "{\"model_max_length\": 512}", TOKENIZER_JSON("false"));
     make("open-tokens", VOCAB, "{\"do_lower_case\": false}", TOKENIZER_JSON("true"));
     add_file("open-tokens", "added_tokens.json", "{\"FROMJSON\": 4}");
     make("listed-tokens", VOCAB,
          "{\"do_lower_case\": true, \"added_tokens_decoder\": {\"4\": {\"content\": \"FROMJSON\","
          " \"special\": true}}}",
-         "not JSON");
+         TOKENIZER_JSON("false"));
     add_file("listed-tokens", "added_tokens.json", "{\"FROMJSON\": 4}");
     serve();
     EXPECT_TOKENS("txt", "json", "json", "txt", "[UNK]");
     EXPECT_TOKENS("json", "json", "JSON", "[UNK]", "FROMJSON");
-    EXPECT_TOKENS("both", "json", "JSON", "txt", "FROMJSON");
-    EXPECT_TOKENS("settled", "json", "JSON", "txt", "FROMJSON");
-    EXPECT_TOKENS("open-case", "json", "JSON", "txt", "FROMJSON");
-    EXPECT_TOKENS("open-tokens", "json", "JSON", "txt", "FROMJSON");
-    EXPECT_TOKENS("listed-tokens", "json", "json", "txt", "FROMJSON");
+    EXPECT_TOKENS("both", "json", "JSON", "[UNK]", "FROMJSON");
+    EXPECT_TOKENS("settled", "json", "JSON", "[UNK]", "FROMJSON");
+    EXPECT_TOKENS("open-case", "json", "JSON", "[UNK]", "FROMJSON");
+    EXPECT_TOKENS("open-tokens", "json", "JSON", "[UNK]", "FROMJSON");
+    EXPECT_TOKENS("listed-tokens", "json", "json", "[UNK]", "FROMJSON");
 }
 
 /* One line on stderr that names both parts. */

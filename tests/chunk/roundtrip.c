@@ -236,7 +236,9 @@ Test(roundtrip, files_beside_the_weights_are_carried_along, .timeout = 60)
     const char *source = fixture_model("model", NULL);
     sup_mkdir(sup_format("%s/1_Pooling", source));
     sup_write_text(sup_format("%s/1_Pooling/config.json", source), "{\"pooling\": 1}");
-    sup_write_text(sup_format("%s/tokenizer.json", source), "{\"tok\": 1}");
+    sup_write_text(sup_format("%s/tokenizer.json", source),
+                   "{\"pre_tokenizer\": {\"type\": \"BertPreTokenizer\"}, \"model\": {\"type\": "
+                   "\"WordPiece\", \"vocab\": {\"[UNK]\": 0, \"[CLS]\": 1, \"[SEP]\": 2}}}");
     sup_write_text(sup_format("%s/LICENSE", source), "yours");
     sup_write_text(sup_format("%s/secret.key", source), "mine");
     const char *out = sup_path("out");

@@ -212,7 +212,7 @@ Test(tokenizer_files, an_odd_config_is_refused)
            "true or false");
     refuse(SMALL_VOCAB, "{\"cls_token\": 3}", NULL, SW_EFORMAT, "cls_token", "string");
     refuse(SMALL_VOCAB, "{\"cls_token\": \"<s>\"}", NULL, SW_EFORMAT, "<s>", "cls_token");
-    refuse(SMALL_VOCAB, "{\"additional_special_tokens\": {}}", NULL, SW_EFORMAT,
+    refuse(SMALL_VOCAB, "{\"additional_special_tokens\": 7}", NULL, SW_EFORMAT,
            "additional_special_tokens", "array");
     refuse(SMALL_VOCAB, "{\"additional_special_tokens\": [7]}", NULL, SW_EFORMAT,
            "tokenizer_config.json", "content");
@@ -409,12 +409,13 @@ Test(tokenizer_files, an_odd_json_is_refused)
 
 Test(tokenizer_files, nothing_needed_is_refused_elsewhere)
 {
-    /* vocab.txt counts where both are there; padding, decoder and truncation length are ignored */
+    /* tokenizer.json counts where both are there; padding, decoder and truncation length are ignored */
     static const char json[] = DOCUMENT(NORMALIZER("") ", " PRE_TOKENIZER ", " MODEL(
         "") ", \"decoder\": {\"type\": \"WordPiece\"}, \"padding\": {\"strategy\": 7},"
             " \"truncation\": {\"max_length\": 1, \"direction\": \"Left\"}");
     sw_tokenizer *tokenizer = make(SMALL_VOCAB, NULL, json);
-    cr_expect_eq(sw_tokenizer_id(tokenizer, "hello"), 5);
+    cr_expect_eq(sw_tokenizer_id(tokenizer, "hello"), -1);
+    cr_expect_eq(sw_tokenizer_id(tokenizer, "<s>"), 10);
     struct sw_encode_options options = SW_INIT(struct sw_encode_options);
     options.max_tokens = 3;
     struct sw_encoding encoding = {0};

@@ -3,18 +3,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "programs/bert/command.h"
+#include "programs/bert/texts.h"
 
 struct classify {
-    bool pairs;
     struct worker worker;
     const sw_tokenizer *tokenizer;
     struct sw_classes classes;
     struct sw_encode_options encode;
     struct sw_encoding encoding;
-    struct lines lines;
+    struct texts texts;
     float *scores; /* [classes] */
 };
 
@@ -78,7 +77,7 @@ static int print_result(const struct classify *classify, const char *text, size_
         return command_fail("classify",
                             "the scores of line %llu are not finite: are the weights sound? "
                             "(swchunk verify)",
-                            (unsigned long long)classify->lines.number);
+                            (unsigned long long)classify->texts.lines.number);
     (void)fputs("{\"text\":", stdout);
     bool printed = print_string(text, size) && print_verdict(classify);
     (void)fputs(",\"scores\":{", stdout);
@@ -92,36 +91,29 @@ static int print_result(const struct classify *classify, const char *text, size_
     return printed ? EXIT_DONE : command_fail("classify", "no memory to print a line");
 }
 
-static int classify_text(struct classify *classify, const char *text, size_t size)
+static int classify_text(struct classify *classify, const struct text *text)
 {
-    const char *tab = classify->pairs ? memchr(text, '\t', size) : NULL;
-    size_t first = tab ? (size_t)(tab - text) : size;
-    if (classify->pairs && !tab)
-        return command_fail("classify", "line %llu has no tab between two texts",
-                            (unsigned long long)classify->lines.number);
-    int result =
-        sw_tokenizer_encode(classify->tokenizer, text, first, tab ? tab + 1 : NULL,
-                            tab ? size - first - 1 : 0, &classify->encode, &classify->encoding);
+    int result = sw_tokenizer_encode(classify->tokenizer, text->data, text->size, text->pair,
+                                     text->pair_size, &classify->encode, &classify->encoding);
     if (result < 0)
-        return command_fail("classify", "line %llu: %s", (unsigned long long)classify->lines.number,
-                            sw_strerror(result));
+        return command_fail("classify", "line %llu: %s",
+                            (unsigned long long)classify->texts.lines.number, sw_strerror(result));
     struct sw_encoder_batch batch = SW_INIT(struct sw_encoder_batch);
     batch.sequences = 1;
     batch.lengths = &classify->encoding.count;
     batch.ids = classify->encoding.ids;
     batch.type_ids = classify->encoding.type_ids;
     result = sw_encoder_classify(classify->worker.encoder, &batch, NULL, classify->scores);
-    return result < 0 ? worker_fail(&classify->worker, result) : print_result(classify, text, size);
+    return result < 0 ? worker_fail(&classify->worker, result)
+                      : print_result(classify, text->shown, text->shown_size);
 }
 
-static int classify_lines(struct classify *classify)
+static int classify_texts(struct classify *classify)
 {
-    const char *text;
-    size_t size;
+    struct text text;
     enum lines_next next;
-    while ((next = command_next_line("classify", &classify->lines, true, &text, &size)) ==
-           LINES_LINE) {
-        int status = classify_text(classify, text, size);
+    while ((next = texts_next(&classify->texts, true, &text)) == LINES_LINE) {
+        int status = classify_text(classify, &text);
         if (status != EXIT_DONE || ferror(stdout))
             return status;
     }
@@ -133,10 +125,11 @@ int command_classify(int argc, char **argv)
     struct command_options common = {.threads = 1};
     struct classify classify = {.encode = SW_INIT(struct sw_encode_options),
                                 .classes = SW_INIT(struct sw_classes),
-                                .lines = {.fd = STDIN_FILENO}};
+                                .texts = {.pairs = true}};
     const struct cli_option options[] = {
         {"pairs", NULL, "read two texts from each line, with a tab between them",
-         .flag = &classify.pairs},
+         .flag = &classify.texts.tabs},
+        TEXTS_OPTIONS(classify.texts),
         {"max-tokens", "N", "cut texts to N tokens (default: what the model is made for)",
          .number = &classify.encode.max_tokens, .least = 3, .most = INT32_MAX},
         {0},
@@ -146,7 +139,7 @@ int command_classify(int argc, char **argv)
                                         .operands = "<TEXTS",
                                         .about =
                                             "Print {\"text\":…, \"label\":…, \"scores\":{LABEL:…}} "
-                                            "for each line of standard input. For a\n"
+                                            "for each text on standard input. For a\n"
                                             "model of several labels at once, \"labels\" lists "
                                             "those that score 0.5 or more; a regression has\n"
                                             "no label.",
@@ -154,15 +147,17 @@ int command_classify(int argc, char **argv)
     int status;
     if (!command_parse(&command, argc, argv, &common, &status))
         return status;
-    status = worker_open("classify", &common, &classify.worker);
+    status = texts_begin(&classify.texts, "classify");
+    if (status == EXIT_DONE)
+        status = worker_open("classify", &common, &classify.worker);
     if (status == EXIT_DONE)
         status = begin(&classify);
     if (status == EXIT_DONE)
-        status = classify_lines(&classify);
+        status = classify_texts(&classify);
     if (status == EXIT_DONE)
-        worker_print_stats(&classify.worker, classify.lines.number, 0);
+        worker_print_stats(&classify.worker, classify.texts.lines.number, 0);
     free(classify.scores);
-    lines_fini(&classify.lines);
+    texts_fini(&classify.texts);
     sw_encoding_fini(&classify.encoding);
     worker_close(&classify.worker);
     return status;

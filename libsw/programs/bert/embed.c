@@ -4,11 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "programs/bert/batch.h"
 #include "programs/bert/command.h"
 #include "programs/bert/npy.h"
+#include "programs/bert/texts.h"
 
 struct embed {
     enum sw_pooling pooling;
@@ -22,14 +22,14 @@ struct embed {
     const sw_tokenizer *tokenizer;
     struct sw_encode_options encode;
     struct sw_encoding encoding;
-    struct lines lines;
+    struct texts texts;
     struct batch batch;
     struct npy npy;
     const char *prompt;
     uint32_t prompt_tokens;
     char *joined; /* prompt and text */
     size_t joined_capacity;
-    uint64_t texts, cut;
+    uint64_t printed, cut;
 };
 
 #define POOLINGS "cls, mean, max, mean_sqrt_len_tokens, weightedmean, lasttoken or pooler"
@@ -139,7 +139,7 @@ static int add_text(struct embed *embed, const char *text, size_t size)
     if (result == 0)
         result = batch_add(&embed->batch, text, size, embed->encoding.ids, embed->encoding.count);
     if (result < 0)
-        return command_fail("embed", "line %llu: %s", (unsigned long long)embed->lines.number,
+        return command_fail("embed", "line %llu: %s", (unsigned long long)embed->texts.lines.number,
                             sw_strerror(result));
     if (embed->worker.options.stats)
         embed->cut += was_cut(embed, whole, whole_size);
@@ -154,7 +154,7 @@ static int print_batch(const struct embed *embed)
         (void)fputs("{\"text\":", stdout);
         if (!print_string(text, batch->sizes[i]))
             return command_fail("embed", "no memory to print line %llu",
-                                (unsigned long long)embed->texts + i + 1);
+                                (unsigned long long)embed->printed + i + 1);
         (void)fputs(",\"embedding\":", stdout);
         print_floats(batch->vectors + i * batch->width, batch->width);
         (void)fputs("}\n", stdout);
@@ -187,7 +187,7 @@ static int run_batch(struct embed *embed)
         return command_fail("embed",
                             "the vector of line %llu is not finite: are the weights sound? "
                             "(swchunk verify)",
-                            (unsigned long long)(embed->texts + odd / texts->width + 1));
+                            (unsigned long long)(embed->printed + odd / texts->width + 1));
     int status = EXIT_DONE;
     if (!embed->npy_format) {
         status = print_batch(embed);
@@ -199,24 +199,23 @@ static int run_batch(struct embed *embed)
                                   "directory with room",
                                   sw_strerror(result));
     }
-    embed->texts += texts->count;
+    embed->printed += texts->count;
     batch_clear(texts);
     return status;
 }
 
 /* Takes what input there is, up to a batch, and computes it; waits only with nothing in hand. */
-static int embed_lines(struct embed *embed)
+static int embed_texts(struct embed *embed)
 {
     enum lines_next next = LINES_LINE;
     int status = EXIT_DONE;
     while (next != LINES_END && status == EXIT_DONE && !ferror(stdout)) {
-        const char *text;
-        size_t size;
-        next = command_next_line("embed", &embed->lines, embed->batch.count == 0, &text, &size);
+        struct text text;
+        next = texts_next(&embed->texts, embed->batch.count == 0, &text);
         if (next == LINES_FAILED)
             status = EXIT_FAILED;
         if (next == LINES_LINE)
-            status = add_text(embed, text, size);
+            status = add_text(embed, text.data, text.size);
         bool pause = next == LINES_PAUSE || next == LINES_END;
         if (status == EXIT_DONE && embed->batch.count > 0 && (pause || batch_full(&embed->batch)))
             status = run_batch(embed);
@@ -229,17 +228,15 @@ static int finish(struct embed *embed)
     int result = embed->npy_format ? npy_finish(&embed->npy) : 0;
     if (result < 0)
         return command_fail("embed", "cannot read the temporary file: %s", sw_strerror(result));
-    worker_print_stats(&embed->worker, embed->texts, embed->cut);
+    worker_print_stats(&embed->worker, embed->printed, embed->cut);
     return EXIT_DONE;
 }
 
 int command_embed(int argc, char **argv)
 {
     struct command_options common = {.threads = 1};
-    struct embed embed = {.batch_size = 32,
-                          .encode = SW_INIT(struct sw_encode_options),
-                          .lines = {.fd = STDIN_FILENO},
-                          .npy = {.fd = -1}};
+    struct embed embed = {
+        .batch_size = 32, .encode = SW_INIT(struct sw_encode_options), .npy = {.fd = -1}};
     static const char *const formats[] = {"jsonl", "npy", NULL};
     bool normalize = false, no_normalize = false;
     unsigned format = 0;
@@ -256,6 +253,7 @@ int command_embed(int argc, char **argv)
          "jsonl: a line {\"text\":…, \"embedding\":[…]} each (default)\n"
          "npy: one float32 array of NumPy's at the end",
          .choice = &format, .choices = formats},
+        TEXTS_OPTIONS(embed.texts),
         {"batch-size", "N", "compute up to N texts at once (default: 32)",
          .number = &embed.batch_size, .least = 1, .most = 4096},
         {"max-tokens", "N", "cut texts to N tokens (default: what the model is made for)",
@@ -266,7 +264,7 @@ int command_embed(int argc, char **argv)
                                         .name = "embed",
                                         .operands = "<TEXTS",
                                         .about =
-                                            "Print one vector for each line of standard input.",
+                                            "Print one vector for each text on standard input.",
                                         .options = options};
     int status;
     if (!command_parse(&command, argc, argv, &common, &status))
@@ -278,17 +276,19 @@ int command_embed(int argc, char **argv)
     else if (no_normalize)
         embed.normalize = SW_NORMALIZE_NO;
     embed.npy_format = format == 1;
-    status = worker_open("embed", &common, &embed.worker);
+    status = texts_begin(&embed.texts, "embed");
+    if (status == EXIT_DONE)
+        status = worker_open("embed", &common, &embed.worker);
     if (status == EXIT_DONE)
         status = begin(&embed);
     if (status == EXIT_DONE)
-        status = embed_lines(&embed);
+        status = embed_texts(&embed);
     if (status == EXIT_DONE)
         status = finish(&embed);
     npy_close(&embed.npy);
     free(embed.joined);
     batch_fini(&embed.batch);
-    lines_fini(&embed.lines);
+    texts_fini(&embed.texts);
     sw_encoding_fini(&embed.encoding);
     worker_close(&embed.worker);
     return status;

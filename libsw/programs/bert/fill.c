@@ -4,11 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "programs/bert/command.h"
-
-#define MASK_TOKEN "[MASK]"
+#include "programs/bert/texts.h"
 
 struct fill {
     uint32_t top;
@@ -17,8 +15,8 @@ struct fill {
     int32_t mask_id;
     struct sw_encode_options encode;
     struct sw_encoding encoding;
-    struct lines lines;
-    uint32_t *masks; /* [max_positions] places of [MASK] in the text */
+    struct texts texts;
+    uint32_t *masks; /* [max_tokens] places of the mask in the text */
     float *logits;   /* [capacity, vocab] */
     uint32_t capacity;
 };
@@ -28,9 +26,9 @@ static int begin(struct fill *fill)
     int status = worker_tokenizer(&fill->worker, &fill->tokenizer);
     if (status != EXIT_DONE)
         return status;
-    fill->mask_id = sw_tokenizer_id(fill->tokenizer, MASK_TOKEN);
+    fill->mask_id = sw_tokenizer_special(fill->tokenizer, SW_SPECIAL_MASK);
     if (fill->mask_id < 0)
-        return command_fail("fill", "the model %s has no token " MASK_TOKEN,
+        return command_fail("fill", "the tokenizer of the model %s has no mask token",
                             fill->worker.options.model);
     if (fill->top > fill->worker.config.vocab_size)
         fill->top = fill->worker.config.vocab_size;
@@ -77,7 +75,7 @@ static int fill_masks(struct fill *fill, uint32_t count)
         if (!fill->logits) {
             fill->capacity = 0;
             return command_fail("fill", "no memory for %u masks on line %llu", count,
-                                (unsigned long long)fill->lines.number);
+                                (unsigned long long)fill->texts.lines.number);
         }
     }
     struct sw_encoder_batch batch = SW_INIT(struct sw_encoder_batch);
@@ -88,21 +86,44 @@ static int fill_masks(struct fill *fill, uint32_t count)
     return result < 0 ? worker_fail(&fill->worker, result) : EXIT_DONE;
 }
 
+static uint32_t count_masks(struct fill *fill, bool keep)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < fill->encoding.count; i++) {
+        if (fill->encoding.ids[i] != fill->mask_id)
+            continue;
+        if (keep)
+            fill->masks[count] = i;
+        count++;
+    }
+    return count;
+}
+
+/* There is no mask in what the model reads: is there one in the whole text? */
+static int fail_without_mask(struct fill *fill, const char *text, size_t size)
+{
+    const char *mask = sw_tokenizer_token(fill->tokenizer, fill->mask_id);
+    unsigned long long line = fill->texts.lines.number;
+    struct sw_encode_options whole = SW_INIT(struct sw_encode_options);
+    if (sw_tokenizer_encode(fill->tokenizer, text, size, NULL, 0, &whole, &fill->encoding) == 0 &&
+        count_masks(fill, false) > 0)
+        return command_fail("fill",
+                            "line %llu: its %s lies beyond the %u tokens that the model reads; "
+                            "shorten the text",
+                            line, mask, fill->encode.max_tokens);
+    return command_fail("fill", "line %llu has no %s", line, mask);
+}
+
 static int fill_text(struct fill *fill, const char *text, size_t size)
 {
     int result =
         sw_tokenizer_encode(fill->tokenizer, text, size, NULL, 0, &fill->encode, &fill->encoding);
     if (result < 0)
-        return command_fail("fill", "line %llu: %s", (unsigned long long)fill->lines.number,
+        return command_fail("fill", "line %llu: %s", (unsigned long long)fill->texts.lines.number,
                             sw_strerror(result));
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < fill->encoding.count; i++) {
-        if (fill->encoding.ids[i] == fill->mask_id)
-            fill->masks[count++] = i;
-    }
+    uint32_t count = count_masks(fill, true);
     if (count == 0)
-        return command_fail("fill", "line %llu has no " MASK_TOKEN,
-                            (unsigned long long)fill->lines.number);
+        return fail_without_mask(fill, text, size);
     int status = fill_masks(fill, count);
     if (status != EXIT_DONE)
         return status;
@@ -119,13 +140,12 @@ static int fill_text(struct fill *fill, const char *text, size_t size)
     return status;
 }
 
-static int fill_lines(struct fill *fill)
+static int fill_texts(struct fill *fill)
 {
-    const char *text;
-    size_t size;
+    struct text text;
     enum lines_next next;
-    while ((next = command_next_line("fill", &fill->lines, true, &text, &size)) == LINES_LINE) {
-        int status = fill_text(fill, text, size);
+    while ((next = texts_next(&fill->texts, true, &text)) == LINES_LINE) {
+        int status = fill_text(fill, text.data, text.size);
         if (status != EXIT_DONE || ferror(stdout))
             return status;
     }
@@ -135,11 +155,11 @@ static int fill_lines(struct fill *fill)
 int command_fill(int argc, char **argv)
 {
     struct command_options common = {.threads = 1};
-    struct fill fill = {
-        .top = 5, .encode = SW_INIT(struct sw_encode_options), .lines = {.fd = STDIN_FILENO}};
+    struct fill fill = {.top = 5, .encode = SW_INIT(struct sw_encode_options)};
     const struct cli_option options[] = {
         {"top", "N", "print N tokens for each mask (default: 5)", .number = &fill.top, .least = 1,
          .most = 100},
+        TEXTS_OPTIONS(fill.texts),
         {0},
     };
     const struct cli_command command = {
@@ -148,22 +168,27 @@ int command_fill(int argc, char **argv)
         .operands = "<TEXTS",
         .about =
             "Print {\"text\":…, \"masks\":[[{\"token\":…, \"id\":…, \"score\":…}…]…]} for each "
-            "line of\n"
-            "standard input: for each [MASK] in it the likeliest tokens, with their probabilities.",
+            "text on\n"
+            "standard input: for each mask in it the likeliest tokens, with their probabilities. "
+            "The "
+            "mask is the\n"
+            "tokenizer's own, [MASK] for most models.",
         .options = options};
     int status;
     if (!command_parse(&command, argc, argv, &common, &status))
         return status;
-    status = worker_open("fill", &common, &fill.worker);
+    status = texts_begin(&fill.texts, "fill");
+    if (status == EXIT_DONE)
+        status = worker_open("fill", &common, &fill.worker);
     if (status == EXIT_DONE)
         status = begin(&fill);
     if (status == EXIT_DONE)
-        status = fill_lines(&fill);
+        status = fill_texts(&fill);
     if (status == EXIT_DONE)
-        worker_print_stats(&fill.worker, fill.lines.number, 0);
+        worker_print_stats(&fill.worker, fill.texts.lines.number, 0);
     free(fill.masks);
     free(fill.logits);
-    lines_fini(&fill.lines);
+    texts_fini(&fill.texts);
     sw_encoding_fini(&fill.encoding);
     worker_close(&fill.worker);
     return status;

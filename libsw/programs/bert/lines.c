@@ -10,11 +10,12 @@
 
 #define READ_BYTES 65536
 
-/* A line of the bytes that are there; the last one may lack its line feed. */
+/* A line of the bytes that are there; the last one may lack its end. */
 static bool take_line(struct lines *lines, const char **line, size_t *size)
 {
     size_t unscanned = lines->end - lines->scanned;
-    char *feed = unscanned ? memchr(lines->data + lines->scanned, '\n', unscanned) : NULL;
+    char *feed =
+        unscanned ? memchr(lines->data + lines->scanned, lines->end_byte, unscanned) : NULL;
     lines->scanned = lines->end;
     if (!feed && !(lines->over && lines->start < lines->end))
         return false;

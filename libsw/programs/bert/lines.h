@@ -13,14 +13,15 @@
 
 struct lines {
     int fd;
-    char *data; /* bytes read and not yet handed out lie at start … end */
+    char end_byte; /* what ends a line: '\n', or 0 */
+    char *data;    /* bytes read and not yet handed out lie at start … end */
     size_t start, end, capacity, scanned;
     uint64_t number; /* of the line handed out last, from 1 */
     bool over;       /* the input has ended */
 };
 
 enum lines_next {
-    LINES_LINE,  /* *line and *size are set, without the line feed; valid until the next call */
+    LINES_LINE,  /* *line and *size are set, without its end; valid until the next call */
     LINES_PAUSE, /* only with wait false: reading on would block */
     LINES_END,
     LINES_FAILED /* errno says why; EMSGSIZE: a line is longer than LINE_BYTES_MAX */

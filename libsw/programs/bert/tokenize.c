@@ -2,9 +2,9 @@
 /* swbert tokenize: texts to token ids. */
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "programs/bert/command.h"
+#include "programs/bert/texts.h"
 
 static int print_encoding(const sw_tokenizer *tokenizer, const struct sw_encoding *encoding)
 {
@@ -22,17 +22,17 @@ static int print_encoding(const sw_tokenizer *tokenizer, const struct sw_encodin
     return EXIT_DONE;
 }
 
-static int tokenize_lines(const sw_tokenizer *tokenizer, const struct sw_encode_options *encode,
-                          struct lines *lines, struct sw_encoding *encoding)
+static int tokenize_texts(const sw_tokenizer *tokenizer, const struct sw_encode_options *encode,
+                          struct texts *texts, struct sw_encoding *encoding)
 {
-    const char *text;
-    size_t size;
+    struct text text;
     enum lines_next next;
-    while ((next = command_next_line("tokenize", lines, true, &text, &size)) == LINES_LINE) {
-        int result = sw_tokenizer_encode(tokenizer, text, size, NULL, 0, encode, encoding);
+    while ((next = texts_next(texts, true, &text)) == LINES_LINE) {
+        int result = sw_tokenizer_encode(tokenizer, text.data, text.size, text.pair, text.pair_size,
+                                         encode, encoding);
         if (result < 0)
-            return command_fail("tokenize", "line %llu: %s", (unsigned long long)lines->number,
-                                sw_strerror(result));
+            return command_fail("tokenize", "line %llu: %s",
+                                (unsigned long long)texts->lines.number, sw_strerror(result));
         int status = print_encoding(tokenizer, encoding);
         if (status != EXIT_DONE || ferror(stdout))
             return status;
@@ -44,18 +44,20 @@ int command_tokenize(int argc, char **argv)
 {
     struct command_options common = {.threads = 1};
     struct sw_encode_options encode = SW_INIT(struct sw_encode_options);
+    struct texts texts = {.pairs = true};
     bool bare = false;
     const struct cli_option options[] = {
         {"max-tokens", "N", "cut texts to N tokens, special tokens included (default: never)",
          .number = &encode.max_tokens, .least = 1, .most = INT32_MAX},
         {"no-special-tokens", NULL, "leave out [CLS] and [SEP]", .flag = &bare},
+        TEXTS_OPTIONS(texts),
         {0},
     };
     const struct cli_command command = {
         .program = "swbert",
         .name = "tokenize",
         .operands = "<TEXTS",
-        .about = "Print {\"ids\":[…], \"tokens\":[…]} for each line of standard input.",
+        .about = "Print {\"ids\":[…], \"tokens\":[…]} for each text on standard input.",
         .options = options};
     int status;
     if (!command_parse(&command, argc, argv, &common, &status))
@@ -64,18 +66,20 @@ int command_tokenize(int argc, char **argv)
     if (encode.max_tokens == 1 && !encode.without_special_tokens)
         return command_usage("tokenize", "--max-tokens 1 leaves no room for [CLS] and [SEP]");
     struct worker worker;
-    struct lines lines = {.fd = STDIN_FILENO};
     struct sw_encoding encoding = {0};
     const sw_tokenizer *tokenizer;
+    status = texts_begin(&texts, "tokenize");
+    if (status != EXIT_DONE)
+        return status;
     status = worker_open("tokenize", &common, &worker);
     if (status == EXIT_DONE)
         status = worker_tokenizer(&worker, &tokenizer);
     if (status == EXIT_DONE)
-        status = tokenize_lines(tokenizer, &encode, &lines, &encoding);
+        status = tokenize_texts(tokenizer, &encode, &texts, &encoding);
     if (status == EXIT_DONE)
-        worker_print_stats(&worker, lines.number, 0);
+        worker_print_stats(&worker, texts.lines.number, 0);
     sw_encoding_fini(&encoding);
-    lines_fini(&lines);
+    texts_fini(&texts);
     worker_close(&worker);
     return status;
 }
