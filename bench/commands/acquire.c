@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* swbench acquire: what a lease of a resident chunk costs.
+/* swbench acquire: the cost of a lease of a resident chunk.
  *
- * Through libsw's public functions, as a worker calls them: one thread alone, then the same while a
- * second process leases the same chunk. Beside it, in turns with it: open + mmap + close of the
- * same file, and, where redis-server is installed, a GET of the same bytes over a Unix socket.
+ * Measured through libsw's public functions, as in a worker: one thread alone, then the same while
+ * a second process leases the same chunk. Baselines, in alternation: open + mmap + close of the
+ * same file and, if redis-server is installed, a GET of the same bytes over a Unix socket.
  *
- * A figure is the median over batches of the mean within a batch, because reading the clock takes
- * as long as a lease.
+ * A figure is the median over batches of the mean of a batch, because reading the clock takes as
+ * long as a lease.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -40,7 +40,7 @@ struct settings {
     bool json, loop;
 };
 
-/* What both processes look at. */
+/* Shared by both processes. */
 struct shared {
     _Atomic int go; /* 1: the second process leases; 2: it ends */
     _Atomic int busy;

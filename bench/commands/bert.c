@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* swbench bert: tokens a second of whole passes, through libsw's public functions, as a worker
- * calls them.
+/* swbench bert: whole passes in tokens per second, through libsw's public functions, as in a
+ * worker.
  *
- * Made-up ids, which cost what real ones do. A cell BxL is a batch of B sequences of L tokens each.
- * For comparisons with other engines see swbench serve.
+ * The ids are synthetic, which costs the same as real ones. A cell BxL is a batch of B sequences of
+ * L tokens. For comparisons with other engines see swbench serve.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,7 +48,7 @@ static struct settings parse(int argc, char **argv)
     return settings;
 }
 
-/* ---- an engine and a batch --------------------------------------------------------------------------- */
+/* ---- an engine and a batch ------------------------------------------------------------------- */
 
 struct engine {
     sw_client *client;
@@ -104,7 +104,7 @@ static void *grow(void *memory, size_t bytes)
     return larger;
 }
 
-/* Room for that many sequences and tokens. */
+/* Allocates room for so many sequences and tokens. */
 static void engine_reserve(struct engine *engine, uint32_t sequences, uint32_t tokens)
 {
     engine->lengths = grow(engine->lengths, sequences * sizeof *engine->lengths);
@@ -117,7 +117,7 @@ static void engine_reserve(struct engine *engine, uint32_t sequences, uint32_t t
     engine->tokens = tokens;
 }
 
-/* The same made-up ids at the same places for every engine that is compared. */
+/* The same synthetic ids for every engine that is compared. */
 static void engine_set_batch(struct engine *engine, const uint32_t *lengths, uint32_t sequences)
 {
     uint32_t tokens = 0, at = 0;
@@ -132,7 +132,7 @@ static void engine_set_batch(struct engine *engine, const uint32_t *lengths, uin
     }
 }
 
-/* Returns the pass's time in seconds. */
+/* Returns the time of the pass in seconds. */
 static double engine_pass(struct engine *engine)
 {
     struct sw_encoder_output output = SW_INIT(struct sw_encoder_output);
@@ -144,7 +144,7 @@ static double engine_pass(struct engine *engine)
     return (double)(end - start) / 1e9;
 }
 
-/* ---- by itself ------------------------------------------------------------------------------------------ */
+/* ---- by itself ------------------------------------------------------------------------------- */
 
 static void measure_cell(struct report *report, struct engine *engine, const char *cell,
                          unsigned rounds)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* swbench coldstart: from the exec of a new worker to its first embedding, with a warm arena.
  *
- * The worker is swbert embed with one line of text on its standard input: connecting, mapping, reading
- * config and vocabulary, tokenizing, and a pass over weights that it has never touched are all in it.
- * In turns with it, warm: the same text by a worker that has answered before, asked through its pipe, so
- * that both pay for the pipe. What a start costs beyond a warm forward is the difference.
+ * The worker is swbert embed with one line of text on standard input. The time includes connecting,
+ * mapping, reading config and vocabulary, tokenizing, and a pass over weights that the process has
+ * never touched. Baseline, in alternation: the same text through a worker that has answered before,
+ * over its pipe. The difference is the cost of starting.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -49,7 +49,7 @@ static struct settings parse(int argc, char **argv)
     return settings;
 }
 
-/* ---- a worker behind two pipes ------------------------------------------------------------------- */
+/* ---- a worker behind two pipes --------------------------------------------------------------- */
 
 struct worker {
     pid_t pid;
@@ -109,7 +109,7 @@ static void finish(const struct worker *worker)
         bench_die("a worker did not end well");
 }
 
-/* ---- measuring ------------------------------------------------------------------------------------ */
+/* ---- measuring ------------------------------------------------------------------------------- */
 
 static void load_all(const struct stage *stage)
 {

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* swbench flood: what 200 clients that do random things, a tenth of them forbidden, cost one that
- * behaves.
+/* swbench flood: how 200 clients that send random requests, a tenth of them invalid, affect a
+ * well-behaved client.
  *
- * The catalog holds two models of the same shape; the arena has room for one and a half. The client
- * that behaves works on the first. It measures hits (in batches, because reading the clock takes as
- * long as a lease) and misses: one layer is cleared, leased, compared with its digest. The flood is
- * on the second model: loads, prefetches, tables, files, opens and closes, hang-ups, and messages
- * that break the protocol. Idle and flooded phases take turns.
+ * The catalog holds two models of the same shape; the arena has room for one and a half. The
+ * well-behaved client uses the first. It measures hits (in batches, because reading the clock takes
+ * as long as a lease) and misses: it clears a layer, leases it and compares its digest. The flood
+ * uses the second model: loads, prefetches, tables, files, opens, closes, disconnects, and messages
+ * that violate the protocol. Idle and flooded phases alternate.
  */
 #include <errno.h>
 #include <limits.h>
@@ -57,8 +57,7 @@ static struct settings parse(int argc, char **argv)
     return settings;
 }
 
-/* ---- two models
- * -------------------------------------------------------------------------------------- */
+/* ---- two models ------------------------------------------------------------------------------ */
 
 /* DIRECTORY/catalog/MODEL and …/flooded: the catalog is scanned for real directories. */
 static void make_catalog(const struct stage *stage, char *catalog, size_t size)
@@ -80,8 +79,8 @@ struct component {
     struct swi_digest digest;
 };
 
-/* The components whose loading counts as a large miss: those of 14 MB or more, or where the model
- * has none, those of half its largest chunk's size. */
+/* The components whose loads count as large misses: those of 14 MB or more, or if there are none,
+ * those of at least half the largest chunk's size. */
 static unsigned find_large(const struct stage *stage, sw_model *model, struct component *ret,
                            uint64_t *ret_least)
 {
@@ -113,8 +112,7 @@ static unsigned find_large(const struct stage *stage, sw_model *model, struct co
     return count;
 }
 
-/* ---- the client that behaves
- * ------------------------------------------------------------------------- */
+/* ---- the client that behaves ----------------------------------------------------------------- */
 
 struct tame {
     const struct stage *stage;
@@ -187,8 +185,7 @@ static void measure_phase(struct tame *tame, struct phase *phase)
         measure_miss(tame, phase);
 }
 
-/* ---- the flood
- * --------------------------------------------------------------------------------------- */
+/* ---- the flood ------------------------------------------------------------------------------- */
 
 static void set_flood(struct flood_board *board, int go)
 {
@@ -198,7 +195,7 @@ static void set_flood(struct flood_board *board, int go)
             nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
 }
 
-/* Until every client has done its operations. */
+/* Waits until every client has done its operations. */
 static uint64_t finish_flood(struct flood_board *board)
 {
     uint64_t deadline = bench_now_ns() + PATIENCE_NS;

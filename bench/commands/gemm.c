@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* swbench gemm: the engine's GEMM by itself, beside the peak of the core.
+/* swbench gemm: the engine's GEMM alone, compared with the peak of the core.
  *
- * For each shape of a model's linear layers and each number of tokens: as many weight matrices as
- * the model has layers, one after the other, so that weights come from memory as in a pass.
- * Activations are packed inside the clock. The peak of the core's multipliers is measured in turn
- * with it: a machine whose clock or neighbours change spoils neither figure alone.
+ * For each shape of a model's linear layers and each number of tokens, it uses as many weight
+ * matrices as the model has layers, one after the other, so that weights come from memory as in a
+ * pass. Packing the activations is timed too. The core's peak is measured in alternation, so that
+ * changes of the clock rate or other load affect both.
  *
- * At few tokens in f32, in turn with it: the faster of bli_sgemm over rows and of a plain loop of
- * BLIS's micro-kernel over panels, on the same weights.
+ * For few tokens in f32, baselines in alternation: the faster of bli_sgemm over rows and a plain
+ * loop of BLIS's micro-kernel over panels, on the same weights.
  */
 #include <math.h>
 #include <stdio.h>
@@ -123,7 +123,8 @@ static void pass(const struct work *w)
     }
 }
 
-/* All layers by one of the peers, which read the same bytes as what they expect. */
+/* All layers with one of the baselines, which read the same bytes in the layout that they expect.
+ */
 static uint64_t peer_pass(const struct work *w, bool panels)
 {
     struct gemm_peer_job job = {
@@ -198,7 +199,7 @@ static void measure(struct work *w, unsigned rounds, struct rates *ret)
     free(w->peer_packed);
 }
 
-/* One weight shape in one type: every number of tokens. */
+/* One weight shape in one type, for every number of tokens. */
 static void measure_shape(struct report *report, const struct settings *settings,
                           const struct swi_matrix *like, uint32_t layers, bool packed_out)
 {

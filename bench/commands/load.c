@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* swbench load: how fast a chunk gets from the disk into the arena, its verification included.
+/* swbench load: the rate at which a chunk is loaded from the disk into the arena and verified.
  *
- * The cache of the daemon runs in this process, without the daemon's sockets: open, O_DIRECT reads
- * into the arena, XXH3-128, publication. Beside it in each round, in turns:
- *   - fio, io_uring with O_DIRECT at the loader's own block size and depth, which neither keeps nor
- *     checks what it reads;
- *   - mmap of the file, every page touched;
+ * The daemon's cache runs in this process, without the daemon's sockets: open, O_DIRECT reads into
+ * the arena, XXH3-128, publication. Baselines, in each round:
+ *   - fio with io_uring and O_DIRECT at the loader's block size and depth, which discards the data;
+ *   - mmap of the file, touching every page;
  *   - read() into fresh private memory.
- * The page cache holds none of the file when a measurement starts. Disks of virtual machines swing
- * between runs, so the ratio is the median of the ratios of neighbours in time, not a ratio of
+ * The page cache holds none of the file when a measurement starts. Disks of virtual machines vary
+ * between runs, so the ratio is the median of ratios of adjacent measurements, not a ratio of
  * medians.
  */
 #include <errno.h>
@@ -66,9 +65,7 @@ static struct settings parse(int argc, char **argv)
     return settings;
 }
 
-/* ---- the files
- * -----------------------------------------------------------------------------------
- */
+/* ---- the files ------------------------------------------------------------------------------- */
 
 struct file {
     int fd; /* of a file without a name: nothing is left behind, however this program ends */
@@ -114,9 +111,7 @@ static void drop_page_cache(const struct file *file)
         bench_die("cannot drop the file from the page cache: %s", strerror(result));
 }
 
-/* ---- one measurement
- * -----------------------------------------------------------------------------
- */
+/* ---- one measurement ------------------------------------------------------------------------- */
 
 struct measured {
     double gb_per_s, cpu_s_per_gb;
@@ -187,7 +182,7 @@ static void loaded(struct cache_waiter *waiter, int status, const char *message)
     ((struct waiting *)(void *)waiter)->done = true;
 }
 
-/* The daemon's loop, as far as the cache is concerned. */
+/* The part of the daemon's loop that the cache needs. */
 static void run_until(struct cache *cache, const bool *done)
 {
     for (;;) {
@@ -240,7 +235,7 @@ static struct measured measure_read(const struct file *file)
     return measured;
 }
 
-/* How long a client that has just attached takes to reach every page of the chunk: milliseconds. */
+/* The time in ms that a newly attached client takes to touch every page of the chunk. */
 static double measure_first_touch(struct cache *cache, uint32_t id, const struct file *file)
 {
     struct swi_entry_value entry = swi_entry_get(cache_index(cache), id);
@@ -262,7 +257,7 @@ static double measure_first_touch(struct cache *cache, uint32_t id, const struct
     return ms;
 }
 
-/* fio's own figures, so that its start does not count. */
+/* From fio's figures, so that its start does not count. */
 static struct measured measure_fio(const struct file *file)
 {
     char command[512];
@@ -289,9 +284,7 @@ static struct measured measure_fio(const struct file *file)
     return (struct measured){.gb_per_s = rate, .cpu_s_per_gb = percent / 100 / rate};
 }
 
-/* ---- all of it
- * -------------------------------------------------------------------------------------
- */
+/* ---- all of it ------------------------------------------------------------------------------- */
 
 enum way { LOAD, REPLACE, FIO, MMAP, READ, WAYS };
 static const char *const way_keys[] = {"load", "replace", "baseline", "mmap", "read"};
@@ -312,8 +305,8 @@ static struct measured note(struct figures *figures, enum way way, struct measur
     return measured;
 }
 
-/* Each kind once. The two that are compared with fio stand next to it, before it and behind it in
- * turns. */
+/* Each kind once. The two that are compared with fio run next to it, before and after it in turns.
+ */
 static void run_round(struct figures *figures, struct cache *cache, struct file files[2],
                       const uint32_t ids[2], bool with_fio, bool fio_first)
 {

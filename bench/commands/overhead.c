@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* swbench overhead: what a warm forward through the public functions costs beyond the engine's
+/* swbench overhead: the cost of a warm forward through the public functions beyond the engine's
  * arithmetic.
  *
- * Two ways to the same bits take turns on one model: sw_encoder_forward, with all that it does around
- * the arithmetic (leases and releases, the component cache, cursors, prefetch, checks, locks,
- * figures, copying the result out); and the encoder alone, on weights that were leased and bound
- * once, before. The figure is the median over pairs of the quotient of the two, so that a processor
- * which changes its pace from second to second changes both: by the wall's clock, and by the
- * thread's processor time, which leaves out what other programs took. Both ways run on this thread
- * alone.
+ * Two ways to the same result alternate on one model: sw_encoder_forward, with leases and releases,
+ * the component cache, cursors, prefetch, checks, locks, figures and the copy of the result; and
+ * the encoder alone, on weights leased and bound beforehand. The figure is the median over pairs of
+ * their quotient, so that changes of the processor's speed affect both: by wall time, and by the
+ * thread's processor time, which excludes other programs. Both run in this thread.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,7 +81,7 @@ static void *allocate(size_t count, size_t size)
     return memory;
 }
 
-/* Leases a component of that name; false: the model has none. */
+/* Leases the named component; false: the model has none. */
 static bool lease(struct bare *bare, sw_client *client, sw_model *model, const char *name,
                   struct swi_tensor_source *ret)
 {
@@ -170,7 +168,7 @@ static void bare_close(struct bare *bare)
     free(bare->held);
 }
 
-/* What a pass took, in nanoseconds. */
+/* The time of a pass in nanoseconds. */
 struct cost {
     double wall, processor;
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* swbench policy: what a recorded trace would have hit under each policy, for arenas of several
- * sizes, beside a bound that no policy can exceed.
+/* swbench policy: the hit rates of a recorded trace under each policy, for arenas of several sizes,
+ * and a bound that no policy can exceed.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* swbench redis: a model's chunks loaded into the arena through a Redis on a Unix socket, beside
- * the same chunks from their local files.
+/* swbench redis: loading a model's chunks into the arena through a Redis on a Unix socket, compared
+ * with loading them from local files.
  *
- * Two brokers, one Redis. The first reads files only; the second has the Redis before the files and
- * only reads from it. In turns each evicts the model and loads all of it again. Clocks: the wall's,
- * from the request to the answer; and the processors', of the broker and, for the Redis, of the
- * server too. Files are read with O_DIRECT, so the page cache has no part in it.
+ * Two brokers, one Redis: the first broker reads only files; the second prefers the Redis and only
+ * reads from it. In turns each evicts the model and loads it again. Measured are the wall time from
+ * the request to the answer and the processor time of the broker and, for the Redis, of the server.
+ * Files are read with O_DIRECT, so the page cache plays no part.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -40,7 +40,7 @@ static struct settings parse(int argc, char **argv)
     return settings;
 }
 
-/* Seconds of processor time that a process has used. */
+/* The processor time of a process in seconds. */
 static double cpu_seconds(pid_t pid)
 {
     char path[64], text[1024];
@@ -80,7 +80,7 @@ static void wait_ms(long ms)
     nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL);
 }
 
-/* Until the broker's connection for that purpose is there. */
+/* Waits until the broker has a connection for that purpose. */
 static void wait_connected(const struct stage *stage, const char *purpose)
 {
     for (int tries = 0; tries < 1000; tries++) {

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* swbench restart: what a worker notices of its broker's restarts.
+/* swbench restart: the effect of broker restarts on a worker.
  *
- * A broker under a service manager that keeps its descriptors (as systemd does), a worker that runs
- * passes without a pause, and, as many as asked for, clients that only hold a lease. The broker is
- * restarted N times, or killed. Between any two restarts lies a window of the same length in which
- * nothing happens: what the machine itself does to the passes is the baseline.
+ * A broker runs under a service manager that stores its descriptors, as systemd does; a worker runs
+ * passes without a pause; optional further clients only hold a lease. The broker is restarted N
+ * times, or killed. A quiet window of the same length between restarts is the baseline for
+ * disturbances by the machine.
  *
- * A pass is slow when it takes more than twice the median of those in the quiet windows; wrong when
- * its result differs in a bit from that of the first.
+ * A pass is slow if it takes more than twice the median of the quiet windows, and wrong if its
+ * result differs in a bit from the first.
  */
 #include <errno.h>
 #include <limits.h>
@@ -124,7 +124,7 @@ static struct manager_seat start_manager(struct stage *stage, const struct setti
     return seat;
 }
 
-/* Sends a command; the numbers of its answer. */
+/* Sends a command and reads the numbers of its answer. */
 static void tell(const struct manager_seat *seat, const char *command, double *first,
                  double *second)
 {
@@ -253,7 +253,7 @@ static unsigned count_slow(const struct board *board, const struct window *windo
     return slow;
 }
 
-/* Hits and misses of the passes that begin in it. */
+/* Hits and misses of the passes that begin in the window. */
 static void count_uses(const struct board *board, const struct window *window, uint64_t *hits,
                        uint64_t *misses)
 {
@@ -367,7 +367,7 @@ static void fill_report(struct report *report, const struct settings *settings,
                   "start to ready, fresh, ms");
 }
 
-/* All of the arena, so that a successor takes over all of it. */
+/* Reserves the whole arena, so that a successor takes over all of it. */
 static int64_t wait_for_memory(const struct stage *stage)
 {
     while (stage_stat(stage, "reserved_bytes") < stage_stat(stage, "arena_bytes"))

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* swbench serve: keeps a BERT model open and times passes on request.
  *
- * For comparisons in which several engines stay loaded and are asked for one short burst in turn
- * (bench/peers). Requests are lines on stdin, each is answered by one line of JSON on stdout:
+ * For comparisons in which several engines stay loaded and take turns in short bursts
+ * (bench/peers). Requests are lines on stdin; each is answered by one line of JSON on stdout:
  *
  *   (start)         {"ready":true,"engine":…,"threads":…,"load_ms":…}
- *   batch L L L …   that many sequences of these lengths, ids made up: {"sequences":…,"tokens":…}
- *   run N           N passes of it: {"ns":[…],"cpu_ns":[…]}, by the wall's and the process's clock
- *   quit            or the end of the input
+ *   batch L L L …   sequences of these lengths, with synthetic ids: {"sequences":…,"tokens":…}
+ *   run N           N passes of the batch, by wall and process time: {"ns":[…],"cpu_ns":[…]}
+ *   quit            exit, like the end of the input
  *
- * A request that cannot be served is answered with {"error":…}. Only last_hidden_state is computed,
- * and nothing but sw_encoder_forward is inside the clocks. */
+ * A request that fails is answered with {"error":…}. Only last_hidden_state is computed, and only
+ * sw_encoder_forward is timed. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -74,8 +74,7 @@ static void answer_error(const char *message)
     answer(json_pack("{s:s}", "error", message));
 }
 
-/* The next number of a request: false at the end of the line. What is not a number from 1 to max
- * becomes 0. */
+/* The next number of a request; 0 if it is not a number from 1 to max. False: end of the line. */
 static bool next_number(char **rest, uint32_t max, uint32_t *ret)
 {
     const char *word = strtok_r(NULL, " \t\r\n", rest);

@@ -64,8 +64,7 @@ static struct settings parse(int argc, char **argv)
     return settings;
 }
 
-/* ---- workers
- * -------------------------------------------------------------------------------------- */
+/* ---- workers --------------------------------------------------------------------------------- */
 
 struct work {
     const struct settings *settings;
@@ -148,8 +147,7 @@ static double run_order(struct crew *crew, bool full, unsigned passes)
     return (double)(bench_now_ns() - start);
 }
 
-/* ---- one arena, one crew, one policy
- * -------------------------------------------------------------- */
+/* ---- one arena, one crew, one policy --------------------------------------------------------- */
 
 struct run {
     const char *policy;
@@ -258,8 +256,7 @@ static void measure(const struct settings *settings, struct stage *stage, const 
     judge(run, trace, start_ns);
 }
 
-/* ---- all of it
- * ------------------------------------------------------------------------------------ */
+/* ---- all of it ------------------------------------------------------------------------------- */
 
 static json_t *describe(struct run *next, struct run *lru, unsigned share)
 {

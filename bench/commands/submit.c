@@ -77,7 +77,7 @@ static struct settings parse(int argc, char **argv)
 
 /* ---- models ---------------------------------------------------------------------------------- */
 
-/* A catalog of copies, which are different models to the broker, each with chunks of its own. */
+/* A catalog of copies, which the broker treats as different models. */
 static void make_catalog(struct stage *stage, struct settings *settings)
 {
     char catalog[128], copy[192], size[32];
@@ -173,7 +173,7 @@ static void open_models(struct world *world)
 
 /* ---- clocks ---------------------------------------------------------------------------------- */
 
-/* Nanoseconds that this thread has waited for a processor. */
+/* The time that this thread has waited for a processor, in nanoseconds. */
 static uint64_t run_queue_ns(const struct world *world)
 {
     char text[96];
@@ -185,7 +185,7 @@ static uint64_t run_queue_ns(const struct world *world)
     return sscanf(text, "%llu %llu", &ran, &waited) == 2 ? waited : 0;
 }
 
-/* Of all processors, since the machine started: all ticks, and those that a hypervisor took. */
+/* Ticks of all processors since the machine started: all, and those that a hypervisor took. */
 static void processor_ticks(unsigned long long *all, unsigned long long *stolen)
 {
     unsigned long long ticks[8] = {0};

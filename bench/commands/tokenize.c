@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* swbench tokenize: how fast text becomes token ids, on one thread.
+/* swbench tokenize: the rate at which text becomes token ids, in one thread.
  *
- * Lines of English-like text (or of a file) go through sw_tokenizer_encode, warm. Beside it, in
- * turns with it, what any tokenizer has to do at least: looking at every byte and finding the white
- * space. Generated text is seeded: words that the vocabulary has, capitalized and followed by
- * punctuation as in prose, and one word in eight glued from two, which WordPiece has to cut.
+ * Lines of English-like text (or of a file) go through sw_tokenizer_encode, warm. Baseline, in
+ * alternation: the minimum for any tokenizer, which is to look at every byte and find white space.
+ * Generated text is seeded: words of the vocabulary, with capitals and punctuation as in prose, and
+ * one word in eight glued from two, which WordPiece has to split.
  *
- * Rates are of processor time: nothing here waits, and other work on the machine is not the
- * tokenizer's.
+ * Rates are per processor time: nothing here waits, and other load on the machine does not count.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -73,7 +72,7 @@ static struct bytes read_whole(const char *path)
     return bytes;
 }
 
-/* The vocabulary that swchunk synth makes, by way of a model that is thrown away. */
+/* The vocabulary of swchunk synth, from a temporary model. */
 static struct bytes synthetic_vocab(void)
 {
     struct stage stage;
@@ -86,8 +85,7 @@ static struct bytes synthetic_vocab(void)
     return vocab;
 }
 
-/* ---- text
- * ----------------------------------------------------------------------------------------- */
+/* ---- text ------------------------------------------------------------------------------------ */
 
 static uint64_t next_random(uint64_t *state)
 {
@@ -146,8 +144,7 @@ static struct bytes make_text(const sw_tokenizer *tokenizer, size_t size)
     return text;
 }
 
-/* ---- measuring
- * ------------------------------------------------------------------------------------- */
+/* ---- measuring ------------------------------------------------------------------------------- */
 
 static uint64_t cpu_ns(void)
 {

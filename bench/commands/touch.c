@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* swbench touch: what it costs a new client to touch resident weights for the first time.
+/* swbench touch: the cost for a new client of touching resident weights for the first time.
  *
  * A process connects, leases chunks until it has 256 MB, and reads one byte of each 4 KiB page: the
- * page faults are its whole cost. Beside it, in turns: the same number of bytes of a shared-memory
- * object on small pages (what the arena would be without huge ones), and of chunk files mapped from
- * a warm page cache.
+ * cost is that of the page faults. Baselines, in alternation: as many bytes of a shared-memory
+ * object on small pages (an arena without huge pages), and of chunk files mapped from a warm page
+ * cache.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -45,8 +45,7 @@ static struct settings parse(int argc, char **argv)
     return settings;
 }
 
-/* ---- touching
- * ------------------------------------------------------------------------------------- */
+/* ---- touching -------------------------------------------------------------------------------- */
 
 enum way { ARENA, SMALL_PAGES, FILES };
 
@@ -132,7 +131,7 @@ static void touch_once(struct seat *seat, void *context)
     seat_say(seat, &elapsed, sizeof elapsed);
 }
 
-/* In a new process, which has touched nothing yet. */
+/* In a new process, which has not touched the weights yet. */
 static double in_new_process(const struct stage *stage, struct touching *touching, enum way way)
 {
     struct crew crew;
@@ -144,10 +143,9 @@ static double in_new_process(const struct stage *stage, struct touching *touchin
     return (double)elapsed / 1e6;
 }
 
-/* ---- before
- * ---------------------------------------------------------------------------------------- */
+/* ---- before ---------------------------------------------------------------------------------- */
 
-/* Loads the whole model; a process of its own, so that this one maps no arena. */
+/* Loads the whole model in a separate process, so that this one maps no arena. */
 static void load_all(struct seat *seat, void *context)
 {
     const struct touching *touching = context;
@@ -162,7 +160,7 @@ static void load_all(struct seat *seat, void *context)
     seat_say(seat, "", 1);
 }
 
-/* The broker reserves its arena bit by bit; huge_bytes stands still once it is done. */
+/* The broker reserves its arena in steps; huge_bytes stops growing when it is done. */
 static int64_t wait_for_huge_pages(const struct stage *stage, int64_t arena_bytes)
 {
     uint64_t deadline = bench_now_ns() + HUGE_WAIT_NS;
@@ -171,7 +169,7 @@ static int64_t wait_for_huge_pages(const struct stage *stage, int64_t arena_byte
     return stage_stat(stage, "huge_bytes");
 }
 
-/* A populated object whose pages stay small. Returns its descriptor. */
+/* Creates a populated object on small pages. Returns its descriptor. */
 static int make_small(uint64_t bytes)
 {
     int fd = memfd_create("swbench-small", MFD_CLOEXEC);

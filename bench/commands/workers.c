@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* swbench workers: what N workers on one model cost in memory.
+/* swbench workers: the memory of N workers on one model.
  *
- * Real workers: swbert processes that have embedded a text and wait for the next one, and their
- * broker. Beside them, in the same round, as many processes that hold the model's chunk files in
- * the two other ways that workers have: read into private memory, and mapped from the page cache.
- * Those two hold nothing but the weights: no engine, no tokenizer.
+ * The workers are swbert processes that have embedded a text and wait for the next one; their
+ * broker counts too. Baselines, in the same round: as many processes that read the model's chunk
+ * files into private memory, and that map them from the page cache. These hold only the weights,
+ * without engine and tokenizer.
  *
- * The figure is the sum of PSS: private pages in full, shared ones divided by those who map them.
+ * The figure is the sum of PSS: private pages in full, shared ones divided by the number of
+ * processes that map them.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -50,8 +51,7 @@ static struct settings parse(int argc, char **argv)
     return settings;
 }
 
-/* ---- swbert
- * -------------------------------------------------------------------------------------- */
+/* ---- swbert ---------------------------------------------------------------------------------- */
 
 struct worker {
     pid_t pid;
@@ -87,7 +87,7 @@ static struct worker start_worker(const struct stage *stage)
     return worker;
 }
 
-/* One text in, one line out: after that every component has been used. */
+/* Sends one text and reads one line: then every component has been used. */
 static void make_it_work(const struct worker *worker)
 {
     static const char text[] = "the quick brown fox jumps over the lazy dog\n";
@@ -130,8 +130,7 @@ static struct sum measure_shared(const struct stage *stage, unsigned count)
     return sum;
 }
 
-/* ---- the two other ways
- * -------------------------------------------------------------------------- */
+/* ---- the two other ways ---------------------------------------------------------------------- */
 
 struct holding {
     const struct stage *stage;
@@ -199,8 +198,7 @@ static int64_t measure_held(const struct stage *stage, unsigned count, bool mapp
     return sum;
 }
 
-/* ---- all of it
- * ------------------------------------------------------------------------------------ */
+/* ---- all of it ------------------------------------------------------------------------------- */
 
 struct figures {
     struct series shared, broker, copied, mapped;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Forked workers, and what a benchmark asks of its broker. */
+/* Forked workers, and requests to the broker of a stage. */
 #include "lib/crew.h"
 
 #include <errno.h>
@@ -17,8 +17,7 @@
 
 #define ASK_TIMEOUT_MS 60000
 
-/* ---- pipes
- * --------------------------------------------------------------------------------------- */
+/* ---- pipes ----------------------------------------------------------------------------------- */
 
 /* False at the end of the pipe. */
 static bool take(int fd, void *ret, size_t size)
@@ -57,8 +56,7 @@ void seat_hear(struct seat *seat, void *ret, size_t size)
         _exit(0);
 }
 
-/* ---- the crew
- * ------------------------------------------------------------------------------------ */
+/* ---- the crew -------------------------------------------------------------------------------- */
 
 static void become_member(struct crew *crew, const struct stage *stage, struct seat *seat,
                           crew_run run, void *context)
@@ -139,8 +137,7 @@ void crew_end(struct crew *crew)
     crew->count = 0;
 }
 
-/* ---- the broker
- * ---------------------------------------------------------------------------------- */
+/* ---- the broker ------------------------------------------------------------------------------ */
 
 json_t *stage_ask(const struct stage *stage, json_t *request)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* How a benchmark gives up. */
+/* Failures of a benchmark. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>

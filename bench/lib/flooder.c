@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* One process full of flooding clients: each in turn takes its answers and sends one thing. */
+/* A process of flooding clients: each in turn reads its answers and sends one message. */
 #include "lib/flooder.h"
 
 #include <errno.h>
@@ -42,8 +42,7 @@ static unsigned dice(struct flooder *flooder, unsigned sides)
     return (unsigned)rand_r(&flooder->seed) % sides;
 }
 
-/* ---- sending
- * ---------------------------------------------------------------------------------------- */
+/* ---- sending --------------------------------------------------------------------------------- */
 
 static void hang_up(struct client *client)
 {
@@ -55,8 +54,7 @@ static void hang_up(struct client *client)
     client->verdict_ns = 0;
 }
 
-/* True when it went out. A full socket is the broker's right; a closed one is connected anew later.
- */
+/* True: sent. The socket may be full; a closed one is reconnected later. */
 static bool send_raw(struct client *client, const void *packet, size_t size, int descriptor)
 {
     int result = swi_socket_send(client->fd, packet, size, &descriptor, descriptor >= 0);
@@ -111,8 +109,7 @@ static void connect_anew(struct flooder *flooder, struct client *client)
         (void)say_table(flooder, client);
 }
 
-/* ---- answers
- * ---------------------------------------------------------------------------------------- */
+/* ---- answers --------------------------------------------------------------------------------- */
 
 static void learn(struct client *client, struct swi_wire_in *in)
 {
@@ -152,8 +149,7 @@ static void take_answers(struct flooder *flooder, struct client *client)
     }
 }
 
-/* ---- what is allowed
- * --------------------------------------------------------------------------------- */
+/* ---- what is allowed ------------------------------------------------------------------------- */
 
 static uint32_t some_chunk(struct flooder *flooder, const struct client *client)
 {
@@ -190,7 +186,7 @@ static bool say_close(struct flooder *flooder, struct client *client)
     return send_body(flooder, client, SWI_WIRE_CLOSE, &close_it, sizeof close_it, NULL, 0);
 }
 
-/* Well-formed, and about things that are not there or not ours. */
+/* Well-formed, but about things that do not exist or belong to others. */
 static bool say_nonsense(struct flooder *flooder, struct client *client)
 {
     const struct swi_wire_load load = {.incarnation = client->incarnation + dice(flooder, 2),
@@ -199,8 +195,7 @@ static bool say_nonsense(struct flooder *flooder, struct client *client)
     return send_body(flooder, client, SWI_WIRE_LOAD, &load, sizeof load, NULL, 0);
 }
 
-/* ---- what is not
- * ------------------------------------------------------------------------------------- */
+/* ---- what is not ----------------------------------------------------------------------------- */
 
 static bool say_garbage(struct flooder *flooder, struct client *client)
 {
@@ -210,7 +205,7 @@ static bool say_garbage(struct flooder *flooder, struct client *client)
     return send_raw(client, flooder->packet, size, -1);
 }
 
-/* A good TABLE that is spoilt in one place. */
+/* A valid TABLE with one error. */
 static bool say_spoilt(struct flooder *flooder, struct client *client)
 {
     struct swi_wire_head head = {.type = SWI_WIRE_TABLE,
@@ -282,10 +277,9 @@ static bool say_allowed(struct flooder *flooder, struct client *client)
     return kinds[dice(flooder, sizeof kinds / sizeof kinds[0])](flooder, client);
 }
 
-/* ---- the process
- * ------------------------------------------------------------------------------------- */
+/* ---- the process ----------------------------------------------------------------------------- */
 
-/* One operation. False when the client has to wait for the broker. */
+/* One operation. False: the client has to wait for the broker. */
 static bool act(struct flooder *flooder, struct client *client)
 {
     take_answers(flooder, client);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Clients that do random things, a tenth of them forbidden: what swbench flood throws at a broker.
+/* The clients of swbench flood, which send random requests; a tenth of them violate the protocol.
  *
- * They speak the wire protocol themselves, because libsw would not say any of this.
+ * They implement the wire protocol themselves, because libsw sends no invalid messages.
  */
 #ifndef SWBENCH_LIB_FLOODER_H
 #define SWBENCH_LIB_FLOODER_H
@@ -12,11 +12,11 @@
 
 /* Shared between swbench and the flooding processes. */
 struct flood_board {
-    _Atomic int go; /* 1: flood; 0: stand still; 2: end */
+    _Atomic int go; /* 1: flood; 0: pause; 2: exit */
     struct flood_count {
         _Atomic uint64_t operations, malformed, connects;
-        _Atomic uint64_t least; /* operations of the client that has done fewest */
-        _Atomic int standing;   /* has seen go == 0 */
+        _Atomic uint64_t least; /* operations of the client with the fewest */
+        _Atomic int standing;   /* the process has seen go == 0 */
     } process[16];
 };
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the engine's GEMM is measured against at few tokens: the two ways that one would write it
- * first. */
+/* Baselines of the engine's GEMM for few tokens: the two obvious implementations. */
 #ifndef SWBENCH_LIB_GEMM_PEERS_H
 #define SWBENCH_LIB_GEMM_PEERS_H
 
@@ -8,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* out[tokens, n] = x[tokens, k] · weights^T, all of them f32 and dense. */
+/* out[tokens, n] = x[tokens, k] · weights^T, all f32 and dense. */
 struct gemm_peer_job {
     const float *x;
     const float *weights;
@@ -23,7 +22,7 @@ void gemm_peer_sgemm(const struct gemm_peer_job *job);
  * packed into packed first. n is a multiple of 16, and gemm_peer_has_panels says whether the
  * kernel's panels are 16 wide. */
 bool gemm_peer_has_panels(void);
-/* Floats of packed. */
+/* Size of packed in floats. */
 size_t gemm_peer_packed_floats(uint32_t tokens, uint32_t k);
 void gemm_peer_panels(const struct gemm_peer_job *job, float *packed);
 

@@ -110,7 +110,7 @@ static void drop_hung_up(struct manager *manager)
 
 /* ---- notifications --------------------------------------------------------------------------- */
 
-/* The value of KEY= in a text of lines; false when it is not there. */
+/* The value of KEY= in a text of lines; false: there is none. */
 static bool find_value(const char *text, const char *key, char *value, size_t size)
 {
     size_t length = strlen(key);
@@ -148,7 +148,7 @@ static void obey(struct manager *manager, const char *text, int *fds, unsigned c
         manager->ready = true;
 }
 
-/* Descriptors of a received message; returns how many. *ret_pid: who sent it. */
+/* The descriptors of a received message; returns their number. *ret_pid: the sender. */
 static unsigned unpack(struct msghdr *message, int *fds, pid_t *ret_pid)
 {
     unsigned count = 0;
@@ -240,7 +240,7 @@ static int open_listener(struct manager *manager)
 
 /* ---- the service ----------------------------------------------------------------------------- */
 
-/* In the child: the descriptors from FIRST_FD on, and what tells of them. */
+/* In the child: the descriptors from FIRST_FD on, and their environment variables. */
 static void hand_over(const struct manager *manager)
 {
     static int fds[KEPT_MAX + 1];
@@ -304,13 +304,13 @@ static int reap(struct manager *manager)
     return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-/* Where notifications come from, if it listens. */
+/* The notification socket, unless it is deaf. */
 static int ear(const struct manager *manager)
 {
     return manager->deaf || now_ms() < manager->deaf_until ? -1 : manager->notify;
 }
 
-/* Serves the service for a moment. */
+/* Handles the service's messages for a moment. */
 static void attend(struct manager *manager, int timeout_ms)
 {
     struct pollfd pollers[] = {{.fd = manager->pid ? manager->pidfd : -1, .events = POLLIN},
@@ -506,7 +506,7 @@ static void command(struct manager *manager, char *line, int *fds, unsigned coun
     answer(manager, text, NULL, 0);
 }
 
-/* One chunk of `in`, which may hold several lines. False: its end. */
+/* Reads once from `in`, possibly several lines. False: end of input. */
 static bool take_commands(struct manager *manager)
 {
     char text[LINE_SIZE];

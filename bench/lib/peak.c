@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Which instruction set the yardstick is taken from: the widest that this CPU has. */
+/* Chooses the widest instruction set of this CPU for the peak. */
 #include "lib/peak.h"
 
 double bench_peak_gflops(unsigned repeats)

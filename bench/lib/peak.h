@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* The yardstick for GEMM rates. */
+/* The reference for GEMM rates. */
 #ifndef SWBENCH_LIB_PEAK_H
 #define SWBENCH_LIB_PEAK_H
 
-/* GFLOP/s of one core's fused multiply-adds on float vectors as wide as this CPU has them; the best
- * of some repeats of about a tenth of a millisecond. */
+/* The peak rate of one core in GFLOP/s: fused multiply-adds on the CPU's widest float vectors, the
+ * best of several runs of about 0.1 ms. */
 double bench_peak_gflops(unsigned repeats);
 
-/* By one instruction set, which the CPU must have. */
+/* With one instruction set, which the CPU must support. */
 double bench_peak_avx512(unsigned repeats);
 double bench_peak_avx2(unsigned repeats);
 double bench_peak_portable(unsigned repeats);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What a core's multipliers can do at most, by one instruction set: independent fused multiply-adds
- * that never wait for each other and touch no memory. Included by peak_<instruction set>.c, which
+/* The peak rate with one instruction set: independent fused multiply-adds without memory accesses.
+ * Included by peak_<instruction set>.c, which
  * defines VECTOR_BYTES, KEEP (a value stays in a register) and PEAK (the function's name), and is
  * compiled with that instruction set's flags. */
 #include "lib/peak.h"
@@ -12,7 +12,7 @@ enum { CHAINS = 12, ROUNDS = 200000 };
 
 typedef float vector __attribute__((vector_size(VECTOR_BYTES)));
 
-/* each chain in a variable of its own, so that it stays in a register */
+/* one variable per chain, so that each stays in a register */
 #define EACH(do)                                                                                   \
     do                                                                                             \
     (0) do(1) do(2) do(3) do(4) do(5) do(6) do(7) do(8) do(9) do(10) do(11)

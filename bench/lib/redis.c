@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Just enough of Redis's protocol (RESP2) to store one value and to fetch it. */
+/* The part of Redis's protocol (RESP2) that stores and fetches one value. */
 #include "lib/redis.h"
 
 #include <errno.h>

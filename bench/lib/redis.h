@@ -8,12 +8,12 @@
 struct redis {
     pid_t server;
     int fd;
-    uint8_t *buffer; /* a GET's copy of the value */
+    uint8_t *buffer; /* the copy of the value from a GET */
     uint64_t bytes;
 };
 
-/* Starts a server in the directory (Unix socket, nothing saved) and stores the value. False:
- * redis-server is not installed. */
+/* Starts a server in the directory, with a Unix socket and without persistence, and stores the
+ * value. False: redis-server is not installed. */
 bool redis_start(struct redis *redis, const char *directory, const void *value, uint64_t bytes);
 /* The time of one GET into the buffer. */
 double redis_get_ns(struct redis *redis);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Figures for people and for programs, and the machine that they were measured on. */
+/* Reports as a table or as JSON, with a description of the machine. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* What a benchmark runs on: a directory, a model, a broker; and their end.
+/* The directory, model and broker of a benchmark, and their removal.
  *
- * Programs that are started get SIGKILL when swbench ends (PR_SET_PDEATHSIG). The directory is
- * removed by a keeper process that waits for the end of a pipe which only swbench holds: it sees
- * the end also when swbench is killed.
+ * Started programs get SIGKILL when swbench ends (PR_SET_PDEATHSIG). A keeper process removes the
+ * directory when a pipe that only swbench holds is closed, even if swbench is killed.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -216,7 +215,7 @@ void stage_prepare(struct stage *stage, const struct stage_options *options)
 
 /* ---- the broker ------------------------------------------------------------------------------ */
 
-/* The model's bytes and some room for placement, in MB. */
+/* The size of the model plus some room for placement, in MB. */
 static unsigned long long default_megabytes(const struct stage *stage)
 {
     char path[PATH_MAX];

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The rule of bound.h: whole chunks are kept in pieces, and pieces that end last go first. */
+/* The algorithm of bound.h: chunks are kept in pieces, and pieces that end last are dropped first.
+ */
 #include "replay/bound.h"
 
 #include <errno.h>
@@ -40,7 +41,7 @@ static void keep(struct state *state, uint32_t chunk, uint64_t bytes, size_t unt
     state->sum += bytes;
 }
 
-/* Gives up bytes, those whose interval ends last first, until no more than `room` are kept. */
+/* Drops bytes, those whose interval ends last first, until at most `room` are kept. */
 static void fit(struct state *state, uint64_t room)
 {
     while (state->sum > room) {
@@ -71,8 +72,7 @@ static void link_uses(const struct bound_problem *problem, struct state *state)
     }
 }
 
-/* ---- room beside a chunk
- * -------------------------------------------------------------------------- */
+/* ---- room beside a chunk --------------------------------------------------------------------- */
 
 static uint64_t units_of(const struct bound_problem *problem, uint32_t chunk)
 {
@@ -137,8 +137,7 @@ static int find_room(const struct bound_problem *problem, struct state *state)
     return 0;
 }
 
-/* ---- the rule
- * ------------------------------------------------------------------------------------- */
+/* ---- the rule -------------------------------------------------------------------------------- */
 
 static uint64_t run(const struct bound_problem *problem, struct state *state)
 {

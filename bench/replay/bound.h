@@ -1,45 +1,44 @@
 /* SPDX-License-Identifier: MIT */
-/* How many bytes of a trace no cache of a given size can have had to load again.
+/* An upper bound on the bytes of a trace that a cache of a given size does not have to load again.
  *
  * Belady's rule (evict what is needed furthest in the future) is optimal for chunks of equal size
- * only; for unequal sizes the optimum is hard to compute. This is the value of a linear programme
- * over reuse intervals that every policy obeys, so it is at least the optimum, and for equal sizes
- * it is the optimum.
+ * only; for unequal sizes the optimum is hard to compute. This is the value of a linear program
+ * over reuse intervals whose constraints every policy satisfies, so it is at least the optimum, and
+ * equal to it for equal sizes.
  *
- * Derivation. Between two uses of the same chunk, one after the other, the cache has kept some of
- * the chunk or it has not. Let interval j reach from the chunk's use at a(j) to its next at b(j),
- * and y(j) be the bytes kept all the time between, 0 ≤ y(j) ≤ size(j). A hit needs y(j) = size(j),
- * so the bytes hit are at most the sum of all y(j). While use i is going on, its own chunk is in
- * the cache, and all that is kept across i has to fit beside it, into room(i):
+ * Derivation. Let interval j reach from a chunk's use at a(j) to its next use at b(j), and let y(j)
+ * be the bytes of the chunk that the cache keeps throughout, 0 ≤ y(j) ≤ size(j). A hit needs y(j) =
+ * size(j), so the bytes hit are at most the sum of all y(j). During use i its chunk is in the
+ * cache, and everything kept across i must fit beside it, into room(i):
  *
  *   maximise  sum y(j)   subject to   sum over a(j) < i < b(j) of y(j)  ≤  room(i)
  *
- * for every use i. Every schedule of whole chunks is a feasible y, whatever it prefetches and
- * however it places chunks, because a byte hit was in the cache from its load, at or before a(j),
- * until b(j).
+ * for every use i. Every schedule of whole chunks is a feasible y, with any prefetches and any
+ * placement, because a byte that is hit was in the cache from its load, at or before a(j), until
+ * b(j).
  *
- * Two values of room(i) are valid. The plain one is budget - size(use i): it lets a chunk be kept
- * in part, which no cache has a use for. The one for whole chunks is the largest sum of sizes of
- * other chunks that is not above it: whatever is kept across i and hit later is a set of whole
- * chunks. With an arena of a few chunks' size that is a good deal less. It is found by going
- * through all subset sums, in units of the arena's allocation; where that would take too long, the
- * plain one is used.
+ * Two values of room(i) are valid. The plain one is budget - size(use i); it allows keeping a part
+ * of a chunk, which is useless in a cache. The one for whole chunks is the largest sum of sizes of
+ * other chunks that does not exceed the plain one, because the chunks kept across i and hit later
+ * are whole. It is much smaller if the arena holds only a few chunks. It is found by enumerating
+ * subset sums in units of the arena's allocation; if that would take too long, the plain one is
+ * used.
  *
- * Fragmentation, pins of several workers at once and room for reads under way only make the true
- * optimum smaller.
+ * Fragmentation, pins of several workers and room for reads in progress only reduce the true
+ * optimum.
  *
  * Solution. Take every interval as size(j) intervals of one byte. Go through the uses in order,
- * keeping everything, and wherever the constraint of use i is exceeded give up bytes whose interval
- * ends last. That is optimal. Say G is what is kept after use i-1, and some optimal choice O lies
- * within G (as it does before the first use). G obeys the constraints of all uses before i, so any
- * subset of G does. If the rule now gives up a byte x that O keeps, then O, which obeys the
- * constraint of i too, lacks some byte y that the rule retains across i and that ends no later. O
- * with y in place of x is worth the same, obeys the constraints before i as a subset of G, that of
+ * keeping everything, and where the constraint of use i is violated drop the bytes whose interval
+ * ends last. This is optimal: let G be the bytes kept after use i-1, and O an optimal choice within
+ * G (which exists before the first use). G satisfies the constraints of all uses before i, and so
+ * does any subset of G. If the rule now drops a byte x that O keeps, then O, which also satisfies
+ * the constraint of i, lacks a byte y that the rule keeps across i and that ends no later. O with y
+ * instead of x has the same value; it satisfies the constraints before i as a subset of G, that of
  * i because it keeps as many bytes across it, and those after i because y spans no use that x does
- * not. Repeat until O lies within what the rule retains.
+ * not. Repeat until O is within the bytes that the rule keeps.
  *
- * Hits before use `from` are not counted: their intervals are left out, so that the bound also
- * holds for a run whose warm-up is not measured.
+ * Hits before use `from` do not count: their intervals are left out, so the bound also holds for a
+ * run whose warm-up is not measured.
  */
 #ifndef SWBENCH_REPLAY_BOUND_H
 #define SWBENCH_REPLAY_BOUND_H

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A cache without bytes: the index and the client pages exist, so that the policy reads them as it
- * does in the broker.
+/* A cache without bytes. The index and the client pages exist, because the policy reads them as in
+ * the broker.
  */
 #include "replay/simulate.h"
 

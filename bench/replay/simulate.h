@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Replays a trace against the broker's own placement (broker/arena) and policy (broker/policy), in
- * memory and without a broker.
+/* Replays a trace against the broker's placement (broker/memory/arena) and policy (broker/policy),
+ * in memory and without a broker.
  *
- * It differs from a broker in this: chunks are there at once, nobody holds a pin, nothing is
- * prefetched, and uses come at the recorded times however many of them miss.
+ * Unlike in a broker, chunks are loaded instantly, there are no pins and no prefetches, and uses
+ * come at the recorded times even if they miss.
  */
 #ifndef SWBENCH_REPLAY_SIMULATE_H
 #define SWBENCH_REPLAY_SIMULATE_H

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The reader of traces: one function a kind of line. */
+/* The reader of traces: one function per kind of line. */
 #include "replay/trace_file.h"
 
 #include <errno.h>
@@ -23,7 +23,7 @@ static int malformed(struct reader *reader, const char *what)
     return swi_fail(reader->error, SW_EFORMAT, "line %lu: %s", reader->line, what);
 }
 
-/* Takes count numbers off the front of *rest. strict: nothing may follow. */
+/* Reads count numbers from the front of *rest. strict: nothing may follow. */
 static bool numbers(char **rest, uint64_t *ret, unsigned count, bool strict)
 {
     for (unsigned i = 0; i < count; i++) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Reads what swbrokerd --trace wrote; the format is described in broker/cache/trace.h.
+/* Reads a trace of swbrokerd --trace; broker/cache/trace.h describes the format.
  *
- * The file is checked line by line: whatever is not of the format is an error that names the line.
- * A file without its end (the broker was killed) is read as far as it goes.
+ * Every line is checked; an error names the line. A file without its end, because the broker was
+ * killed, is read as far as it goes.
  */
 #ifndef SWBENCH_REPLAY_TRACE_FILE_H
 #define SWBENCH_REPLAY_TRACE_FILE_H
@@ -46,7 +46,7 @@ struct trace_log {
 int trace_log_read(FILE *file, struct trace_log *ret, struct swi_error *error);
 void trace_log_fini(struct trace_log *log);
 
-/* Sum of the bytes of all chunks, each once. */
+/* The total size of all chunks, each counted once. */
 uint64_t trace_log_bytes(const struct trace_log *log);
 
 #endif

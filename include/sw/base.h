@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Surfing Weights: the version, the export macro and the error codes that all public headers share.
  *
- * Public functions return 0 on success (or a non-negative count, where documented) and a negative code on
- * failure: either -errno or one of the SW_E… codes below, which lie outside errno's range. On failure,
- * outputs (named ret_…) are untouched. The library never prints, never exits and installs no signal
- * handlers.
+ * Public functions return 0 on success (or a non-negative count, where documented) and a negative
+ * code on failure: either -errno or one of the SW_E… codes below, which lie outside errno's range.
+ * On failure, outputs (named ret_…) are untouched. The library never prints, never exits and
+ * installs no signal handlers.
  */
 #ifndef SW_BASE_H
 #define SW_BASE_H
@@ -53,9 +53,9 @@ SW_API const char *sw_version(void);
 /* Element types of tensors. The values appear in files and messages. */
 enum sw_dtype { SW_DTYPE_F32 = 0, SW_DTYPE_F16 = 1, SW_DTYPE_BF16 = 2, SW_DTYPE_I64 = 3 };
 
-/* How a weight matrix W[N][K] lies in memory.
- * ROWS:  [N, K], row-major, as Hugging Face publishes it.
- * PANEL: [ceil(N/16), K, 16]: panel p holds rows 16p … 16p+15, interleaved by column; rows past N are
+/* How a weight matrix W[N][K] lies in memory. ROWS:  [N, K], row-major, as Hugging Face publishes
+ * it. PANEL: [ceil(N/16), K, 16]: panel p holds rows 16p … 16p+15, interleaved by column; rows past
+ * N are
  *        zero. This is the packed form that BLIS's 6x16 micro-kernels read. */
 enum sw_layout { SW_LAYOUT_ROWS = 0, SW_LAYOUT_PANEL = 1 };
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Surfing Weights executor: threads that run submitted passes, and a descriptor that becomes readable
- * when some have completed.
+/* Surfing Weights executor: threads that run submitted passes, and a descriptor that becomes
+ * readable when some have completed.
  *
  * One executor serves any number of models: a handle names it when it is opened (encoder.h:
- * options.executor). sw_encoder_submit queues a request and returns at once. A handle runs one request
- * at a time, in order of submission; handles take turns. Every accepted request has exactly one
- * completion. The descriptor is readable while completions can be collected, so an event loop that
- * polls it never blocks on a model.
+ * options.executor). sw_encoder_submit queues a request and returns at once. A handle runs one
+ * request at a time, in order of submission; handles take turns. Every accepted request has exactly
+ * one completion. The descriptor is readable while completions can be collected, so an event loop
+ * that polls it never blocks on a model.
  *
  *     sw_encoder_submit ──▶ queued ──▶ running ──▶ done ──▶ sw_executor_collect
  *                             │           │          ▲
@@ -14,14 +14,15 @@
  *                   cancelled, deadline passed, or handle closed
  *
  * Memory: inputs and outputs of a request belong to the library from its submission until its
- *   completion is collected, its handle closed or the executor destroyed. Only a request that succeeds
- *   writes its outputs, all at its end.
- * Threads: all functions may be called from any thread at any time, except that sw_executor_destroy
- *   excludes other calls. Only sw_executor_destroy waits for a pass. The executor's threads start at
- *   the first submission, with all signals blocked, and sleep while idle.
- * Fork: the executor is empty in the child; requests in flight complete in the parent. The child gets
- *   a descriptor at its first call, which it must ask for again, and threads when it submits. It must
- *   not touch the inherited descriptor.
+ *   completion is collected, its handle closed or the executor destroyed. Only a request that
+ *   succeeds writes its outputs, all at its end.
+ * Threads: all functions may be called from any thread at any time, except that
+ *   sw_executor_destroy excludes other calls. Only sw_executor_destroy waits for a pass. The
+ *   executor's threads start at the first submission, with all signals blocked, and sleep while
+ *   idle.
+ * Fork: the executor is empty in the child; requests in flight complete in the parent. The child
+ *   gets a descriptor at its first call, which it must ask for again, and threads when it submits.
+ *   It must not touch the inherited descriptor.
  */
 #ifndef SW_EXECUTOR_H
 #define SW_EXECUTOR_H
@@ -43,19 +44,19 @@ struct sw_executor_options {
     size_t error_size;
 };
 
-/* The caller owns *ret_executor: sw_executor_destroy. options NULL selects all defaults. Errors: -EINVAL,
- * -ENOMEM, -EMFILE and other descriptor errors. */
+/* The caller owns *ret_executor: sw_executor_destroy. options NULL selects all defaults. Errors:
+ * -EINVAL, -ENOMEM, -EMFILE and other descriptor errors. */
 SW_API int sw_executor_create(const struct sw_executor_options *options,
                               sw_executor **ret_executor);
 
-/* Cancels all requests, waits until none runs (at most the time of one layer, even if the broker does
- * not answer), closes the descriptor and drops uncollected completions. Handles that use the executor
- * may be closed before or after; after this call, their submissions return -ESHUTDOWN. NULL is
- * allowed. */
+/* Cancels all requests, waits until none runs (at most the time of one layer, even if the broker
+ * does not answer), closes the descriptor and drops uncollected completions. Handles that use the
+ * executor may be closed before or after; after this call, their submissions return -ESHUTDOWN.
+ * NULL is allowed. */
 SW_API void sw_executor_destroy(sw_executor *executor);
 
-/* The descriptor: readable (POLLIN, EPOLLIN, level-triggered) while there are completions to collect.
- * It belongs to the executor: poll it, but neither read nor close it. */
+/* The descriptor: readable (POLLIN, EPOLLIN, level-triggered) while there are completions to
+ * collect. It belongs to the executor: poll it, but neither read nor close it. */
 SW_API int sw_executor_fd(sw_executor *executor);
 
 /* How a request ended. */
@@ -69,13 +70,14 @@ struct sw_completion {
     char message[512]; /* what failed, where, what to do; empty on success */
 };
 
-/* Takes the oldest completion. Returns 1 with *completion filled in, or 0 if there is none. Never waits. */
+/* Takes the oldest completion. Returns 1 with *completion filled in, or 0 if there is none. Never
+ * waits. */
 SW_API int sw_executor_collect(sw_executor *executor, struct sw_completion *completion);
 
-/* Cancels a request. A queued request is done at once; a running one stops before its next layer, or
- * within 20 ms if it waits for the broker. Its completion then says -ECANCELED, unless it finished
- * first. Errors: -ENOENT (no such request is queued or running; its completion may be waiting to be
- * collected). */
+/* Cancels a request. A queued request is done at once; a running one stops before its next layer,
+ * or within 20 ms if it waits for the broker. Its completion then says -ECANCELED, unless it
+ * finished first. Errors: -ENOENT (no such request is queued or running; its completion may be
+ * waiting to be collected). */
 SW_API int sw_executor_cancel(sw_executor *executor, uint64_t id);
 
 struct sw_executor_stats {

@@ -4,8 +4,8 @@
  *   importing layer_3   42%  1.2 GiB of 2.9 GiB  310 MiB/s  0:05 left
  *
  * Nothing is drawn where standard error is no terminal, TERM is "dumb", or quiet was asked for. The
- * line is redrawn ten times a second at most, never wraps, and is gone after cli_progress_clear. One
- * thread.
+ * line is redrawn ten times a second at most, never wraps, and is gone after cli_progress_clear.
+ * One thread.
  */
 #ifndef SWI_CLI_PROGRESS_H
 #define SWI_CLI_PROGRESS_H

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Leases. The hit path first, then everything that may wait.
+/* Leases: the hit path, and the slow path, which may wait.
  *
  *   claim a slot ─▶ attachment retired? ─▶ look: resident ─▶ note the hit, done
  *        │                │                   │
@@ -15,15 +15,15 @@
 #include "client/internal.h"
 #include "core/sized.h"
 
-/* Looks at one chunk until it is resident: a chunk that we have pinned cannot leave once it is
- * there, so more than two rounds mean that the broker's answers and its index disagree. */
+/* Limit of looks at one chunk: a pinned chunk stays once it is resident, so more than two rounds
+ * mean that the broker's answers contradict its index. */
 #define ROUNDS_MAX 8
-/* Every so many leases of a thread the library glances at the broker. */
+/* A thread checks for a new broker once in so many leases. */
 #define GLANCE_EVERY 256
 
-/* Where this thread looks for a free slot first: threads start on different cache lines of the slot
- * table (a line has four), and each comes back to the slot that it used last. initial-exec: 8 bytes
- * of static TLS instead of a call. */
+/* Where this thread first looks for a free slot: threads start on different cache lines of the slot
+ * table (a line has four slots), and each returns to its last slot. initial-exec: 8 bytes of static
+ * TLS instead of a call. */
 static _Thread_local struct {
     uint32_t hint;
     uint32_t countdown;
@@ -31,7 +31,7 @@ static _Thread_local struct {
 
 static _Atomic uint32_t threads_seen;
 
-/* Runs once in GLANCE_EVERY leases, and at a thread's first. */
+/* Runs once in GLANCE_EVERY leases, and at the first lease of a thread. */
 static __attribute__((noinline, cold)) void now_and_then(struct sw_client *client)
 {
     if (thread.hint == 0)
@@ -40,7 +40,7 @@ static __attribute__((noinline, cold)) void now_and_then(struct sw_client *clien
     swi_session_glance(client);
 }
 
-/* Gives a slot back; whoever does that on a retired attachment may have been the last. */
+/* Gives back a slot; on a retired attachment it may have been the last one. */
 static void drop(struct sw_client *client, struct swi_attachment *attachment, uint32_t slot)
 {
     swi_pin_drop(attachment->page, slot);
@@ -53,7 +53,7 @@ static inline bool fill(struct sw_model *model, const struct swi_binding *bindin
                         struct sw_lease *ret)
 {
     struct swi_attachment *attachment = binding->attachment;
-    /* The index is shared memory: what it says is checked against what is mapped. */
+    /* The index is shared memory: check it against the mapping. */
     if (__builtin_expect(sight->bytes != model->components[component].bytes ||
                              sight->bytes > attachment->arena_bytes ||
                              sight->offset > attachment->arena_bytes - sight->bytes,
@@ -74,7 +74,7 @@ static inline bool fill(struct sw_model *model, const struct swi_binding *bindin
 
 /* ---- what may wait --------------------------------------------------------------------------- */
 
-/* Asks for a chunk and waits. 1: the model was bound to another session meanwhile. */
+/* Requests a chunk and waits. 1: the model was bound to another session in the meantime. */
 static int load(struct sw_model *model, const struct swi_binding *binding, uint32_t component,
                 uint64_t deadline, struct swi_error *error)
 {
@@ -87,7 +87,8 @@ static int load(struct sw_model *model, const struct swi_binding *binding, uint3
     return result == SW_EDISCONNECTED ? 1 : result;
 }
 
-/* One slot, looked at until the chunk is there. 1: start anew with the model's present binding. */
+/* Claims a slot and looks until the chunk is resident. 1: start again with the model's new binding.
+ */
 static int acquire_bound(struct sw_model *model, const struct swi_binding *binding,
                          uint32_t component, uint64_t deadline, bool wait, struct sw_lease *ret,
                          struct swi_error *error)
@@ -98,7 +99,8 @@ static int acquire_bound(struct sw_model *model, const struct swi_binding *bindi
     int slot = swi_pin_claim(attachment->page, chunk, &thread.hint);
     if (slot < 0)
         return swi_fail(error, SW_EBUSY,
-                        "all %u pins of this client are taken; release a lease first", SWI_SLOTS);
+                        "all %u pin slots of this client are taken; release a lease first",
+                        SWI_SLOTS);
     int result = swi_attachment_retired(attachment) ? 1 : 0;
     bool asked = false;
     for (int round = 0; result == 0; round++) {
@@ -120,7 +122,8 @@ static int acquire_bound(struct sw_model *model, const struct swi_binding *bindi
             if (!wait) {
                 result = -EAGAIN;
             } else if (round == ROUNDS_MAX) {
-                result = swi_fail(error, SW_ELOAD, "the broker loads it, but it does not appear");
+                result = swi_fail(error, SW_ELOAD,
+                                  "the broker says that it is loaded, but it is not resident");
             } else {
                 if (!asked)
                     atomic_fetch_add_explicit(&client->misses, 1, memory_order_relaxed);
@@ -129,10 +132,9 @@ static int acquire_bound(struct sw_model *model, const struct swi_binding *bindi
             }
             break;
         case SWI_LOOK_STALE:
-            result =
-                swi_fail(error, SW_ESTALE,
-                         "the broker does not serve this revision any more; close the model and "
-                         "open it again");
+            result = swi_fail(error, SW_ESTALE,
+                              "the broker no longer serves this revision; close the model and "
+                              "open it again");
             break;
         case SWI_LOOK_REVOKED:
             swi_session_revoked(client, attachment);
@@ -162,9 +164,9 @@ static __attribute__((noinline)) int acquire_slowly(struct sw_model *model, uint
             result = acquire_bound(model, binding, component, deadline, wait, ret, &error);
     } while (result == 1);
     if (result == -EAGAIN && !wait)
-        return result; /* an answer, not a failure */
-    if (result < 0 && swi_is_called_off())
-        (void)swi_fail(&error, result = -ECANCELED, "called off while waiting for the broker");
+        return result; /* not a failure */
+    if (result < 0 && swi_is_cancelled())
+        (void)swi_fail(&error, result = -ECANCELED, "cancelled while waiting for the broker");
     if (result < 0) {
         (void)swi_fail_within(&error, result, "model %s, component %s: ", model->name,
                               model->components[component].name);
@@ -175,7 +177,7 @@ static __attribute__((noinline)) int acquire_slowly(struct sw_model *model, uint
 
 /* ---- the hit path ---------------------------------------------------------------------------- */
 
-/* True: leased. False: nothing was done. */
+/* True: leased. False: nothing changed. */
 static inline __attribute__((always_inline)) bool hit(struct sw_model *model, uint32_t component,
                                                       struct sw_lease *ret)
 {
@@ -186,7 +188,7 @@ static inline __attribute__((always_inline)) bool hit(struct sw_model *model, ui
         return false;
     struct swi_attachment *attachment = binding->attachment;
     if (__builtin_expect(!swi_attachment_ours(attachment), 0))
-        return false; /* forked: the page is not even mapped here */
+        return false; /* after fork the page is not mapped */
     uint32_t chunk = binding->chunk[component];
     int slot = swi_pin_claim(attachment->page, chunk, &thread.hint);
     if (__builtin_expect(slot < 0, 0))
@@ -228,15 +230,15 @@ int swi_wait_begin(struct sw_client *client, const struct sw_wait *wait, struct 
     if (result < 0)
         return swi_client_fail(client, &error);
     *ret = (struct swi_patience){
-        .outer = swi_called_off, .outer_ends = swi_call_ends, .timeout_ms = known.timeout_ms};
-    swi_called_off = known.cancelled;
+        .outer = swi_cancelled, .outer_ends = swi_call_ends, .timeout_ms = known.timeout_ms};
+    swi_cancelled = known.cancelled;
     swi_call_ends = known.timeout_ms ? swi_deadline_in(known.timeout_ms) : 0;
     return 0;
 }
 
 void swi_wait_end(const struct swi_patience *patience)
 {
-    swi_called_off = patience->outer;
+    swi_cancelled = patience->outer;
     swi_call_ends = patience->outer_ends;
 }
 
@@ -275,7 +277,7 @@ static __attribute__((noinline, cold)) int report_revoked(struct sw_client *clie
 {
     atomic_fetch_add_explicit(&client->revoked, 1, memory_order_relaxed);
     return swi_client_failf(client, SW_EREVOKED,
-                            "the broker took this lease away; discard what was computed from it");
+                            "the broker revoked this lease; discard what was computed from it");
 }
 
 int sw_lease_release(struct sw_lease *lease)
@@ -303,7 +305,7 @@ void sw_model_publish_cursor(sw_model *model, unsigned lane, uint32_t component,
     swi_session_glance(model->client);
     const struct swi_binding *binding = atomic_load_explicit(&model->binding, memory_order_acquire);
     if (!binding || !swi_attachment_ours(binding->attachment))
-        return; /* a hint: nobody to give it to */
+        return; /* only a hint, and there is no session */
     struct swi_cursor_value value = {.incarnation = binding->incarnation,
                                      .pass = pass,
                                      .step_ns = step_ns,

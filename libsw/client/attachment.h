@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* One session's mappings: arena and index read-only, the client page writable.
+/* The mappings of one session: arena and index read-only, the client page writable.
  *
  *   current ──retire──▶ retired (held leases stay readable) ──park──▶ parked (arena unmapped)
  *
- * Why no reference count: the pins in the page say who reads the arena. A thread claims a pin and
- * then looks at `retired`; whoever retires stores `retired` and then looks at the pins. All four
- * accesses are sequentially consistent, so either the thread sees that the attachment is retired
- * and takes its pin back without touching the arena, or the pin is seen and the arena stays.
+ * There is no reference count, because the pins in the page tell who reads the arena. A thread
+ * claims a pin and then loads `retired`; the retiring thread stores `retired` and then loads the
+ * pins. All four accesses are sequentially consistent, so either the claiming thread sees that the
+ * attachment is retired and gives back its pin without touching the arena, or the retiring thread
+ * sees the pin and the arena stays.
  *
- * That thread still writes to the page and reads the index, so their addresses must stay mapped for
- * as long as the client lives: parking puts empty private memory there, which costs address space
- * only. The struct itself lives as long as its client for the same reason.
+ * The claiming thread still writes to the page and reads the index, so these addresses must stay
+ * mapped as long as the client lives: parking replaces them with empty private memory, which costs
+ * only address space. For the same reason the struct lives as long as its client.
  *
  * Not here: sockets, and when to retire (session.c).
  */
@@ -39,23 +40,24 @@ struct swi_attachment {
     SLIST_ENTRY(swi_attachment) link;
 };
 
-/* The three descriptors of a WELCOME, in its order. */
+/* The three descriptors of a WELCOME, in this order. */
 enum swi_welcome_fd { SWI_FD_ARENA, SWI_FD_INDEX, SWI_FD_PAGE, SWI_WELCOME_FDS };
 
-/* Maps and checks: lengths as fstat tells them, so that a wrong peer cannot cause a SIGBUS; magic,
- * version, layout. The descriptors stay the caller's. Errors: SW_EVERSION, SW_EPROTOCOL, -errno. */
+/* Maps the descriptors and checks their lengths with fstat, so that a faulty peer cannot cause a
+ * SIGBUS, and magic, version and layout. The descriptors stay the caller's. Errors: SW_EVERSION,
+ * SW_EPROTOCOL, -errno. */
 int swi_attachment_create(const int fds[static SWI_WELCOME_FDS],
                           const struct swi_wire_welcome *welcome, struct swi_attachment **ret,
                           struct swi_error *error);
 
-/* Whether it belongs to this very process. */
+/* Whether it belongs to this process. */
 static inline bool swi_attachment_ours(const struct swi_attachment *attachment)
 {
     return atomic_load_explicit(attachment->process_word, memory_order_relaxed) ==
            attachment->process;
 }
 
-/* From now on nobody begins a lease here. */
+/* After this, no lease begins here. */
 void swi_attachment_retire(struct swi_attachment *attachment);
 static inline bool swi_attachment_retired(const struct swi_attachment *attachment)
 {

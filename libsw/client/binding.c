@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A model's bindings to sessions, and its end. All with the client's lock held. */
+/* Binding a model to sessions, and freeing it. All with the client's lock held. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,13 +38,12 @@ void swi_model_rebind(struct sw_model *model, int result, const struct swi_error
     atomic_store_explicit(&model->binding, NULL, memory_order_release);
     if (result == 0)
         (void)swi_fail(&model->stale, SW_ESTALE,
-                       "the broker has another revision now; close the model and open it again");
+                       "the broker now has another revision; close the model and open it again");
     else
-        (void)swi_fail(
-            &model->stale, SW_ESTALE,
-            "the broker does not serve this revision any more (%.200s); close the model and "
-            "open it again",
-            error->text);
+        (void)swi_fail(&model->stale, SW_ESTALE,
+                       "the broker no longer serves this revision (%.200s); close the model and "
+                       "open it again",
+                       error->text);
 }
 
 void swi_model_unref(struct sw_model *model)

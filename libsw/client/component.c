@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Components: a lease together with the parsed views of its chunk, and the cache of such views.
+/* Components: a lease and the parsed views of its chunk, and the cache of views.
  *
- * A component holds a pin only while it is acquired. Handles are taken from the model's list of
- * idle ones, so that a warm acquire allocates nothing.
+ * A component holds a pin only while it is acquired. Handles come from the model's list of idle
+ * ones, so that a warm acquire allocates nothing.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -27,12 +27,12 @@ static int parse(struct sw_model *model, uint32_t component, const struct sw_lea
     struct swi_error error = {0};
     int result = swi_view_parse(lease->data, lease->bytes, known, &view, &strings, &error);
     if (result == 0 && !swi_lease_valid(lease)) {
-        /* A pin that was taken away while we read: the view may be that of other bytes. The
-         * caller's release will say so; what must not happen is that the view is kept. */
+        /* The pin was revoked during parsing: the view may be of other bytes and must not be kept.
+         * The caller's release reports it. */
         free(view);
         if (strings != known)
             free((void *)(uintptr_t)strings);
-        result = swi_fail(&error, SW_EREVOKED, "the broker took the lease away");
+        result = swi_fail(&error, SW_EREVOKED, "the broker revoked the lease");
     }
     if (result < 0) {
         (void)swi_fail_within(&error, result, "model %s, component %s: ", model->name,
@@ -83,7 +83,7 @@ static int acquire(struct sw_model *model, uint32_t component, const struct swi_
         *ret_component = handle;
         return 0;
     }
-    /* A lease that was revoked while the chunk was parsed explains whatever the parser saw. */
+    /* A lease revoked during parsing explains any error of the parser. */
     int released = sw_lease_release(&lease);
     swi_lock(client);
     if (handle)
@@ -155,8 +155,8 @@ int sw_component_tensor(const sw_component *component, const char *name, struct 
     int64_t index = swi_view_find(component->view, name);
     if (index < 0)
         return swi_client_failf(
-            component->model->client, SW_ENOCOMPONENT,
-            "model %s, component %s: there is no tensor %s", component->model->name,
+            component->model->client, SW_ENOCOMPONENT, "model %s, component %s: no tensor %s",
+            component->model->name,
             component->model->components[component->view->cached.component].name, name);
     return sw_component_tensor_at(component, (uint32_t)index, tensor);
 }

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* The component cache's order: which components are kept parsed, least recently used last.
+/* The component cache: which components stay parsed, in order of use.
  *
- * Pure: no I/O, no clock, no locks, no memory of its own apart from the table that init makes. What
- * an entry stands for (parsed views) is the caller's; entries are embedded in the caller's structs.
+ * Pure: no I/O, no clock, no locks, and no memory except the table that init allocates. The caller
+ * embeds entries in its structs and owns what they stand for (parsed views).
  *
  * Invariants: an entry is in the table exactly while it is in the list; count, private_bytes and
- * mapped_bytes are sums over the list; between calls count may exceed capacity, and mapped_bytes
- * capacity_bytes, only until the caller has taken every surplus entry out with
- * swi_component_cache_take_surplus.
+ * mapped_bytes are sums over the list; count may exceed capacity, and mapped_bytes capacity_bytes,
+ * only until the caller has taken out every surplus entry with swi_component_cache_take_surplus.
  */
 #ifndef SWI_CLIENT_COMPONENT_CACHE_H
 #define SWI_CLIENT_COMPONENT_CACHE_H
@@ -17,8 +16,8 @@
 
 struct swi_cached {
     TAILQ_ENTRY(swi_cached) link; /* most recently used first */
-    uint64_t private_bytes;       /* heap that the entry's views take */
-    uint64_t mapped_bytes;        /* arena bytes that they describe */
+    uint64_t private_bytes;       /* heap of the entry's views */
+    uint64_t mapped_bytes;        /* chunk bytes that they describe */
     uint32_t component;
 };
 
@@ -39,19 +38,20 @@ int swi_component_cache_init(struct swi_component_cache *cache, uint32_t compone
 /* The cache must be empty: the entries belong to the caller. */
 void swi_component_cache_fini(struct swi_component_cache *cache);
 
-/* The entry of a component, now the most recently used; counts a hit. NULL counts a miss. */
+/* The entry of a component, which becomes the most recently used, and counts a hit; NULL counts a
+ * miss. */
 struct swi_cached *swi_component_cache_find(struct swi_component_cache *cache, uint32_t component);
-/* The entry, or NULL; changes nothing. */
+/* The entry, or NULL, without any change. */
 struct swi_cached *swi_component_cache_peek(const struct swi_component_cache *cache,
                                             uint32_t component);
-/* Keeps an entry as the most recently used. There must be none for its component. */
+/* Adds an entry as the most recently used. Its component must not have one. */
 void swi_component_cache_put(struct swi_component_cache *cache, struct swi_cached *entry);
 
-/* Takes the least recently used entry out while there is more than either limit allows, and counts
- * an eviction; NULL: none too many. The newest goes first if it is larger than capacity_bytes by
- * itself. */
+/* Takes out the least recently used entry if a limit is exceeded, and counts an eviction; NULL:
+ * none is surplus. An entry larger than capacity_bytes is taken out first, even if it is the
+ * newest. */
 struct swi_cached *swi_component_cache_take_surplus(struct swi_component_cache *cache);
-/* Takes any entry out; NULL: the cache is empty. */
+/* Takes out any entry; NULL: the cache is empty. */
 struct swi_cached *swi_component_cache_take_any(struct swi_component_cache *cache);
 
 #endif

@@ -16,7 +16,7 @@ struct swi_connection {
     int fd;
     uint32_t references;
     uint64_t next_tag;
-    bool reading;            /* somebody is the leader; only the leader touches packet */
+    bool reading;            /* a thread is the leader; only the leader touches packet */
     struct swi_error broken; /* code 0: usable */
     TAILQ_HEAD(, swi_call) calls;
     uint8_t packet[SWI_WIRE_MAX];
@@ -67,7 +67,7 @@ void swi_connection_break(struct swi_connection *connection, int code, const cha
     if (connection->broken.code)
         return;
     (void)swi_fail(&connection->broken, code, "%s", reason);
-    (void)shutdown(connection->fd, SHUT_RDWR); /* wakes the leader, who may be in poll */
+    (void)shutdown(connection->fd, SHUT_RDWR); /* wakes the leader, which may be in poll */
     struct swi_call *call;
     TAILQ_FOREACH(call, &connection->calls, link)
     pthread_cond_signal(&call->wake);
@@ -85,9 +85,9 @@ void swi_connection_disown(struct swi_connection *connection)
     close(connection->fd); /* the parent's descriptor and session live on */
     connection->fd = -1;
     connection->references =
-        1; /* the client's; other holders were threads that do not exist here */
+        1; /* the client's; the threads of the other holders do not exist here */
     connection->reading = false;
-    TAILQ_INIT(&connection->calls); /* they were on the stacks of threads that do not exist here */
+    TAILQ_INIT(&connection->calls); /* on the stacks of threads that do not exist here */
     (void)swi_fail(&connection->broken, SW_EFORK, "the session belongs to the parent process");
 }
 
@@ -104,7 +104,7 @@ void swi_call_begin(struct swi_connection *connection, struct swi_call *call,
     swi_wire_begin(out, buffer, capacity, type, tag);
 }
 
-/* Waits until the socket takes another packet. Lock not held. */
+/* Waits until the socket can take another packet. Lock not held. */
 static int wait_writable(int fd, uint64_t deadline)
 {
     struct pollfd poller = {.fd = fd, .events = POLLOUT};
@@ -172,8 +172,8 @@ static void close_all(const int *fds, size_t count)
             close(fds[i]);
 }
 
-/* Gives a checked packet to whoever asked. With the lock held. An answer that nobody waits for any
- * more is dropped: its caller ran into its deadline. */
+/* Delivers a checked packet to its call. With the lock held. Drops an answer whose caller has given
+ * up at its deadline. */
 static void deliver(struct swi_connection *connection, const struct swi_wire_in *in, size_t length,
                     const int *fds, size_t fd_count)
 {
@@ -209,7 +209,8 @@ static bool is_answer(enum swi_wire_type type)
            type == SWI_WIRE_FILE_IS || type == SWI_WIRE_DONE;
 }
 
-/* Reads one packet as the leader. Called and returns with the lock held; waits without it. */
+/* Reads one packet as the leader. Called and returns with the lock held; releases it while waiting.
+ */
 static void lead(struct swi_connection *connection, uint64_t deadline)
 {
     connection->reading = true;
@@ -248,7 +249,7 @@ static void lead(struct swi_connection *connection, uint64_t deadline)
     }
 }
 
-/* Wakes somebody to read the socket, now that the leader leaves. With the lock held. */
+/* Wakes another thread to read the socket when the leader leaves. With the lock held. */
 static void pass_lead(struct swi_connection *connection)
 {
     struct swi_call *call;
@@ -284,7 +285,7 @@ static int await(struct swi_connection *connection, struct swi_call *call, uint6
     return result;
 }
 
-/* What a DONE says. */
+/* The status and message of a DONE. */
 static int done_status(struct swi_call *call, struct swi_error *error)
 {
     struct swi_wire_done done;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Small files of a model: config.json, vocab.txt. The broker sends a descriptor, not bytes. */
+/* Small files of a model, such as config.json. The broker sends a descriptor, not bytes. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +30,7 @@ static int read_descriptor(int fd, const char *path, void **ret_data, size_t *re
             int code = count < 0 ? -errno : SW_EFORMAT;
             free(data);
             return swi_fail(error, code, "cannot read %s at byte %zu: %s", path, at,
-                            count < 0 ? sw_strerror(code) : "it became shorter meanwhile");
+                            count < 0 ? sw_strerror(code) : "it was truncated");
         }
         at += (size_t)count;
     }
@@ -67,7 +67,7 @@ int sw_model_file(sw_model *model, const char *path, void **ret_data, size_t *re
     struct sw_client *client = model->client;
     size_t length = strlen(path);
     if (length == 0 || length > SWI_NAME_MAX)
-        return swi_client_failf(client, SW_ENOCOMPONENT, "a file's path has 1 to %u bytes",
+        return swi_client_failf(client, SW_ENOCOMPONENT, "a file path has 1 to %u bytes",
                                 SWI_NAME_MAX);
     uint64_t deadline = swi_client_deadline(client);
     struct swi_error error = {0};

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* What the files of libsw/client share: the structs behind the public handles.
+/* The structs behind the public handles, shared by the files of libsw/client.
  *
- *   sw_client ──▶ connection (socket)          replaced on reconnect
- *      │    └───▶ attachment (mappings)        replaced on reconnect; old ones are kept as retired
- *      └ models ─▶ sw_model ──▶ binding        one per (model, attachment): ids and incarnation
- * there
+ *   sw_client ─┬─▶ connection (socket)        replaced on reconnect
+ *              ├─▶ attachment (mappings)      replaced on reconnect; old ones are kept as retired
+ *              └─▶ sw_model ──▶ binding       one per model and attachment: ids and incarnation
  *
  * The hit path reads model → binding → attachment without a lock. Bindings and attachments are
- * immutable but for `retired`, and freed no earlier than their model or client. Everything else is
- * under the client's lock, which is never held while waiting.
+ * immutable except for `retired`, and live at least as long as their model or client. Everything
+ * else is under the client's lock, which is never held while waiting.
  */
 #ifndef SWI_CLIENT_INTERNAL_H
 #define SWI_CLIENT_INTERNAL_H
@@ -26,8 +25,8 @@
 #include "core/digest.h"
 #include "core/process.h"
 
-#define SWI_COMPONENTS_MAX 4096u       /* of one model, as manifests have it */
-#define SWI_FILE_MAX       (64u << 20) /* bytes that sw_model_file reads at most */
+#define SWI_COMPONENTS_MAX 4096u       /* of one model, as in manifests */
+#define SWI_FILE_MAX       (64u << 20) /* limit of sw_model_file */
 
 /* A model's place in one session's shared memory. */
 struct swi_binding {
@@ -38,7 +37,7 @@ struct swi_binding {
     uint32_t chunk[];              /* [components], each below SWI_CHUNKS */
 };
 
-/* What a component is, in any session: the same digest is the same bytes. */
+/* A component, independent of sessions: the same digest means the same bytes. */
 struct swi_component_desc {
     char *name;
     uint64_t bytes;
@@ -52,15 +51,15 @@ struct sw_model {
     char *name;
     uint32_t count;
     struct swi_component_desc *components; /* [count], immutable */
-    _Atomic(struct swi_binding *) binding; /* NULL: none in this process, or stale */
+    _Atomic(struct swi_binding *) binding; /* NULL: no session in this process, or stale */
 
     /* under the client's lock */
     LIST_ENTRY(sw_model) link;
     SLIST_HEAD(, swi_binding) bindings;
-    uint32_t references;    /* the owner's, and one of each thread that is reconnecting */
-    struct swi_error stale; /* code not 0: why this revision is gone */
+    uint32_t references;    /* the owner's, and one per thread that is reconnecting */
+    struct swi_error stale; /* nonzero code: why this revision is gone */
     struct swi_component_cache cache;
-    struct swi_strings **strings; /* [count]: names that handed-out tensors point to */
+    struct swi_strings **strings; /* [count]: names that callers' tensors point to */
     struct sw_component *idle;    /* handles to reuse */
 };
 
@@ -75,7 +74,7 @@ struct sw_component {
 
 struct sw_client {
     struct swi_fork_lock lock;
-    pthread_cond_t changed; /* connecting ended */
+    pthread_cond_t changed; /* an attempt to connect ended */
 
     /* immutable after open */
     char *socket_path;
@@ -83,7 +82,7 @@ struct sw_client {
     int timeout_ms;
     bool any_server_uid;
 
-    struct swi_autostart autostart; /* used by whoever is connecting */
+    struct swi_autostart autostart; /* used by the connecting thread */
 
     /* read without the lock */
     _Atomic uint64_t glance_due_ns;
@@ -92,14 +91,14 @@ struct sw_client {
 
     /* under the lock */
     uint64_t process;
-    const char *served_at; /* the socket of the latest session: socket_path, or autostart's */
+    const char *served_at; /* the socket of the current session: socket_path, or autostart's */
     struct swi_connection *connection; /* NULL only before the first session of this process */
     struct swi_attachment *current;
     SLIST_HEAD(, swi_attachment) retired; /* not parked */
     SLIST_HEAD(, swi_attachment) parked;
     bool connecting;
     uint64_t sessions;  /* begun in this process */
-    uint64_t past_hits; /* of attachments that are not current any more */
+    uint64_t past_hits; /* of earlier attachments */
     LIST_HEAD(, sw_model) models;
     struct swi_error error; /* of the last failure */
 };
@@ -124,7 +123,7 @@ static inline void swi_client_drop(struct sw_client *client, struct swi_connecti
 
 /* ---- failure.c ------------------------------------------------------------------------------- */
 
-/* Keeps the message for sw_client_message; returns its code. Lock not held. */
+/* Stores the message for sw_client_message; returns its code. Lock not held. */
 int swi_client_fail(struct sw_client *client, const struct swi_error *error);
 int swi_client_failf(struct sw_client *client, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -132,32 +131,31 @@ uint64_t swi_client_deadline(const struct sw_client *client);
 
 /* ---- reach.c --------------------------------------------------------------------------------- */
 
-/* One attempt at the socket of that path, up to the broker's welcome. Lock not held. */
+/* One attempt to connect to the socket at path, up to the broker's welcome. Lock not held. */
 int swi_broker_reach(struct sw_client *client, const char *path, uint64_t deadline,
                      struct swi_connection **ret_connection, struct swi_attachment **ret_attachment,
                      struct swi_error *error);
 
 /* ---- session.c ------------------------------------------------------------------------------- */
 
-/* The first session of a client. One attempt. */
+/* Opens the first session of a client. One attempt. */
 int swi_session_begin(struct sw_client *client, uint64_t deadline, struct swi_error *error);
-/* With the lock held on entry and on return, released while waiting: makes sure that there is a
- * live session of this process, connecting again with back-off when there is none. */
+/* Makes sure that this process has a live session, and reconnects with back-off if not. Called and
+ * returns with the lock held; releases it while waiting. */
 int swi_session_ensure(struct sw_client *client, uint64_t deadline, struct swi_error *error);
-/* Cheap enough for every use of a component: notices now and then whether the broker has gone, and
- * moves to its successor where there is one. Makes no system call while the broker's tick advances.
- */
+/* Checks now and then whether the broker has gone, and moves to its successor if there is one.
+ * Cheap enough for every use of a component: no system call while the broker's tick advances. */
 void swi_session_glance(struct sw_client *client);
-/* Unmaps what is retired and not pinned any more. */
+/* Unmaps retired attachments that are no longer pinned. */
 void swi_session_tidy(struct sw_client *client);
-/* Notes that the broker took this session away. */
+/* Records that the broker revoked this session. */
 void swi_session_revoked(struct sw_client *client, struct swi_attachment *attachment);
-/* With the lock held, in a forked child: forgets the parent's session. */
+/* In a forked child, with the lock held: drops the parent's session. */
 void swi_session_disown(struct sw_client *client);
 
 /* ---- table.c: asking the broker for a model -------------------------------------------------- */
 
-/* What OPEN and TABLE told. */
+/* The results of OPEN and TABLE. */
 struct swi_opened {
     struct swi_binding *binding;
     struct swi_component_desc *components; /* [count] */
@@ -174,8 +172,8 @@ void swi_components_free(struct swi_component_desc *components, uint32_t count);
 void swi_view_unref(struct swi_view *view);
 /* The view of a component with a reference for the caller, or NULL; counts a hit or a miss. */
 struct swi_view *swi_views_find(struct sw_model *model, uint32_t component);
-/* Keeps a new view, unless another thread was faster: then returns that thread's. Takes over view and
- * strings; the caller gets a reference. */
+/* Keeps a new view, unless another thread was faster: then returns that thread's. Takes over view
+ * and strings; the caller gets a reference. */
 struct swi_view *swi_views_keep(struct sw_model *model, uint32_t component, struct swi_view *view,
                                 const struct swi_strings *strings);
 /* Drops what exceeds the cache's limits; all. */
@@ -186,12 +184,12 @@ void swi_components_fini(struct sw_model *model);
 
 /* ---- binding.c ------------------------------------------------------------------------------- */
 
-/* With the lock held: makes what was opened the model's present binding. */
+/* With the lock held: makes an opened binding the model's current one. */
 void swi_model_bind(struct sw_model *model, struct swi_opened *opened);
 /* With the lock held. The last unref frees the model. */
 void swi_model_unref(struct sw_model *model);
-/* With the lock held: binds the model to a new session if it still is the same revision there, else
- * makes it stale. result and error: of swi_table_fetch. Takes what it uses out of opened. */
+/* With the lock held: binds the model to a new session if that has the same revision, else makes it
+ * stale. result and error are those of swi_table_fetch. Takes what it uses out of opened. */
 void swi_model_rebind(struct sw_model *model, int result, const struct swi_error *error,
                       struct swi_opened *opened);
 
@@ -200,25 +198,26 @@ void swi_model_rebind(struct sw_model *model, int result, const struct swi_error
 /* A binding in a live attachment of this process. */
 int swi_model_ready(struct sw_model *model, uint64_t deadline, const struct swi_binding **ret,
                     struct swi_error *error);
-/* A reference to the connection of a live session, which is that of the binding. 1: the model has
- * been bound anew, or made stale; ask swi_model_ready again. */
+/* Returns a reference to the connection of the binding's live session. 1: the model was bound again
+ * or made stale; call swi_model_ready again. */
 int swi_model_connect(struct sw_model *model, const struct swi_binding *binding, uint64_t deadline,
                       struct swi_connection **ret, struct swi_error *error);
-/* Both of the above together. End with swi_client_drop. */
+/* Both of the above. End with swi_client_drop. */
 int swi_model_session(struct sw_model *model, uint64_t deadline,
                       const struct swi_binding **ret_binding,
                       struct swi_connection **ret_connection, struct swi_error *error);
-/* SW_ENOCOMPONENT with a message unless the model has that component. */
+/* Returns SW_ENOCOMPONENT, with a message, unless the model has that component. */
 int swi_model_check(struct sw_model *model, uint32_t component);
 
 /* ---- acquire.c --------------------------------------------------------------------------------
  */
 
-/* How long one public call may wait (struct sw_wait). Between begin and end the calling thread's
- * waits can be called off. Errors: those of swi_sized_in, kept as the client's message. */
+/* How long one public call may wait (struct sw_wait). Between begin and end, the waits of the
+ * calling thread can be cancelled. Errors: those of swi_sized_in, stored as the client's message.
+ */
 struct swi_patience {
-    const int32_t *outer; /* of the call that this one is part of … */
-    uint64_t outer_ends;  /* … the same */
+    const int32_t *outer; /* swi_cancelled of the enclosing call */
+    uint64_t outer_ends;  /* swi_call_ends of the enclosing call */
     int timeout_ms;       /* 0: the client's */
 };
 int swi_wait_begin(struct sw_client *client, const struct sw_wait *wait, struct swi_patience *ret);
@@ -226,7 +225,7 @@ void swi_wait_end(const struct swi_patience *patience);
 int swi_lease_acquire_patiently(struct sw_model *model, uint32_t component,
                                 const struct swi_patience *patience, struct sw_lease *ret);
 
-/* Whether what was read through the lease until now is right. */
+/* Whether everything read through the lease so far is valid. */
 bool swi_lease_valid(const struct sw_lease *lease);
 
 /* ---- requests.c ------------------------------------------------------------------------------ */
@@ -239,12 +238,12 @@ int swi_request_send_load(struct swi_connection *connection, struct swi_call *ca
 int swi_request_load(struct swi_connection *connection, const struct swi_binding *binding,
                      uint32_t component, uint64_t deadline, struct swi_error *error);
 
-/* Hints that chunks (at most SWI_WIRE_PREFETCH_MAX) are needed soon. Does not wait: a busy broker
- * gets no hint. */
+/* Tells the broker that chunks (at most SWI_WIRE_PREFETCH_MAX) are needed soon. Does not wait: a
+ * busy broker gets no hint. */
 void swi_request_prefetch(struct swi_connection *connection, const struct swi_binding *binding,
                           const uint32_t *chunks, uint32_t count);
-/* Tells the broker that the session needs the model no more. Waits a second at most: a broker that
- * does not take it in time learns it when the session ends. Lock not held. */
+/* Tells the broker that the session no longer needs the model. Waits at most one second: if the
+ * broker does not take the message in time, it learns when the session ends. Lock not held. */
 void swi_request_close(struct swi_connection *connection, uint32_t wire_model);
 
 #endif

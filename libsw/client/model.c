@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Model handles: opening a revision, binding it to sessions, what it consists of. */
+/* Model handles: opening a revision, sessions of a model, its components. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -35,7 +35,7 @@ static int create(struct sw_client *client, const char *name, struct swi_opened 
     return 0;
 }
 
-/* One try. 1: the session was replaced meanwhile, try again. */
+/* One attempt. 1: the session was replaced in the meantime; try again. */
 static int open_once(struct sw_client *client, const char *name, uint64_t deadline,
                      struct sw_model **ret, struct swi_error *error)
 {
@@ -52,7 +52,7 @@ static int open_once(struct sw_client *client, const char *name, uint64_t deadli
     result = swi_table_fetch(connection, attachment, name, deadline, &opened, error);
     swi_lock(client);
     swi_connection_unref(connection);
-    /* While somebody connects again the list of models to open there is made already. */
+    /* While another thread reconnects, the list of models to reopen is already fixed. */
     bool replaced = client->current != attachment || client->connecting;
     if (replaced)
         result = 1;
@@ -78,7 +78,7 @@ int sw_model_open(sw_client *client, const char *name, sw_model **ret_model)
         result = open_once(client, name, deadline, ret_model, &error);
     while (result == 1 && !swi_over(deadline));
     if (result == 1)
-        result = swi_fail(&error, SW_EDISCONNECTED, "the broker went away again and again");
+        result = swi_fail(&error, SW_EDISCONNECTED, "the broker keeps going away");
     if (result < 0) {
         (void)swi_fail_within(&error, result, "model %s: ", name);
         return swi_client_fail(client, &error);
@@ -137,7 +137,7 @@ int swi_model_ready(struct sw_model *model, uint64_t deadline, const struct swi_
         if (result < 0)
             return result;
         if (swi_over(deadline))
-            return swi_fail(error, SW_EDISCONNECTED, "the broker goes away again and again");
+            return swi_fail(error, SW_EDISCONNECTED, "the broker keeps going away");
     }
 }
 
@@ -170,7 +170,7 @@ int swi_model_session(struct sw_model *model, uint64_t deadline,
     return result;
 }
 
-/* ---- what it consists of --------------------------------------------------------------------- */
+/* ---- components ------------------------------------------------------------------------------ */
 
 uint32_t sw_model_component_count(const sw_model *model)
 {
@@ -182,7 +182,7 @@ int swi_model_check(struct sw_model *model, uint32_t component)
     if (component < model->count)
         return 0;
     return swi_client_failf(model->client, SW_ENOCOMPONENT,
-                            "model %s has %" PRIu32 " components: there is no number %" PRIu32,
+                            "model %s has %" PRIu32 " components, not a component %" PRIu32,
                             model->name, model->count, component);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* One attempt to reach a broker: connect, check who serves the socket, HELLO, map what it sends. */
+/* One attempt to reach a broker: connect, check the server's user, HELLO, map the descriptors. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,14 +9,15 @@
 
 #include "client/internal.h"
 
-/* The rule of client.h. On a socket that systemd made, the peer is root. */
+/* The rule in client.h. On a socket made by systemd, the peer is root. */
 static int check_server_uid(const struct sw_client *client, const char *path, int fd,
                             struct swi_error *error)
 {
     struct ucred peer;
     socklen_t size = sizeof peer;
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
-        return swi_fail(error, -errno, "cannot ask who serves %s: %s", path, sw_strerror(-errno));
+        return swi_fail(error, -errno, "cannot check the server at %s: %s", path,
+                        sw_strerror(-errno));
     if (client->any_server_uid || peer.uid == 0 || peer.uid == geteuid())
         return 0;
     char directory[4096];
@@ -52,9 +53,8 @@ static int say_hello(struct sw_client *client, struct swi_connection *connection
         return result;
     struct swi_wire_welcome welcome;
     if (!swi_wire_get(&call.in, &welcome, sizeof welcome) || call.fd_count != SWI_WELCOME_FDS)
-        result =
-            swi_fail(error, SW_EPROTOCOL, "the broker's welcome brought %zu descriptors, not %d",
-                     call.fd_count, SWI_WELCOME_FDS);
+        result = swi_fail(error, SW_EPROTOCOL, "the broker's welcome has %zu descriptors, not %d",
+                          call.fd_count, SWI_WELCOME_FDS);
     if (result == 0)
         result = swi_attachment_create(call.fds, &welcome, ret, error);
     swi_call_end(connection, &call);

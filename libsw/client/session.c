@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Sessions: moving all models to a new one, connecting again, noticing that the broker has gone.
  *
- * A session ends when the broker goes away, breaks the protocol or revokes it. Its arena goes on
- * serving hits until the next session is there: workers compute on while the broker is down. Then
- * every open model is opened again by name; the same digests mean that parsed views stay valid,
- * different ones make the model stale.
+ * A session ends when the broker goes away, violates the protocol or revokes it. Its arena keeps
+ * serving hits until there is a new session, so workers keep computing while the broker is down.
+ * Then every open model is reopened by name: with the same digests parsed views stay valid; with
+ * different ones the model becomes stale.
  *
- * One thread connects at a time; others that need the session wait for it.
+ * One thread connects at a time; other threads that need the session wait for it.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -18,12 +18,12 @@
 #define BACKOFF_FIRST_MS   10
 #define BACKOFF_MAX_MS     1000
 #define GLANCE_EVERY_NS    250000000u
-#define GLANCE_PATIENCE_MS 1000 /* for one attempt to reach a new broker while hits are waiting */
-#define GLANCE_REST        7    /* so many times as long as one glance took, none follows it */
+#define GLANCE_PATIENCE_MS 1000 /* for one attempt to reach a new broker while hits wait */
+#define GLANCE_REST        7    /* pause after a glance, as a multiple of its duration */
 
 /* ---- moving to a new session ----------------------------------------------------------------- */
 
-/* With the lock held: the old session's arena begins no more leases. */
+/* With the lock held: retires the old session, so that no lease begins in its arena. */
 static void install(struct sw_client *client, const char *path, struct swi_connection *connection,
                     struct swi_attachment *attachment)
 {
@@ -40,8 +40,8 @@ static void install(struct sw_client *client, const char *path, struct swi_conne
     client->sessions++;
 }
 
-/* The models of a client, each with a reference; NULL with *ret_count > 0 when out of memory. Lock
- * held. */
+/* The models of a client, each with a reference; NULL with *ret_count > 0: out of memory. With the
+ * lock held. */
 static struct sw_model **list_models(struct sw_client *client, size_t *ret_count)
 {
     size_t count = 0;
@@ -67,14 +67,14 @@ struct reopened {
     int result;
 };
 
-/* Failures that are about the connection and not about the model. */
+/* Failures of the connection, not of the model. */
 static bool is_transport(int code)
 {
     return code == SW_EDISCONNECTED || code == -ETIMEDOUT || code == SW_EPROTOCOL ||
            code == SW_EVERSION || code == -ENOMEM;
 }
 
-/* Opens every model on the new connection and installs it all. Lock not held. */
+/* Opens every model on the new connection, then installs the session. Lock not held. */
 static int move_to(struct sw_client *client, const char *path, struct swi_connection *connection,
                    struct swi_attachment *attachment, uint64_t deadline, struct swi_error *error)
 {
@@ -112,7 +112,7 @@ static int move_to(struct sw_client *client, const char *path, struct swi_connec
     return result;
 }
 
-/* Without a broker where it was told to be, a client that may do so starts one of its own. */
+/* If no broker answers at the given path, a client with autostart starts a private one. */
 static int attempt_at(struct sw_client *client, bool start, uint64_t deadline,
                       struct swi_error *error)
 {
@@ -128,7 +128,7 @@ static int attempt_at(struct sw_client *client, bool start, uint64_t deadline,
         return result;
     result = move_to(client, path, connection, attachment, deadline, error);
     if (result < 0) {
-        swi_attachment_destroy(attachment); /* nobody has seen it */
+        swi_attachment_destroy(attachment); /* not visible to anyone yet */
         swi_client_drop(client, connection);
         return result;
     }
@@ -154,7 +154,7 @@ int swi_session_begin(struct sw_client *client, uint64_t deadline, struct swi_er
 
 /* ---- connecting again ------------------------------------------------------------------------ */
 
-/* Failures that may pass: the broker is not there yet, or has not noticed yet that the old session
+/* Failures that may be temporary: the broker is not up yet, or has not noticed that the old session
  * ended. */
 static bool may_pass(int code)
 {
@@ -162,7 +162,7 @@ static bool may_pass(int code)
            code == -ETIMEDOUT || code == -EAGAIN || code == SW_EDISCONNECTED || code == SW_EQUOTA;
 }
 
-/* Half of it fixed, half of it random: workers that lost one broker must not come back in step. */
+/* Half fixed, half random: workers that lost the same broker must not reconnect in step. */
 static int jittered(int backoff_ms)
 {
     uint32_t random = 0;
@@ -203,7 +203,7 @@ static bool alive(const struct sw_client *client)
     return client->connection && swi_connection_usable(client->connection);
 }
 
-/* With the lock held on entry and return. how: connect_again, or one attempt. */
+/* Called and returns with the lock held. how: connect_again, or one attempt. */
 static int connect_as_the_one(struct sw_client *client, uint64_t deadline, struct swi_error *error,
                               int (*how)(struct sw_client *, uint64_t, struct swi_error *))
 {
@@ -235,7 +235,7 @@ int swi_session_ensure(struct sw_client *client, uint64_t deadline, struct swi_e
 void swi_session_revoked(struct sw_client *client, struct swi_attachment *attachment)
 {
     swi_lock(client);
-    swi_attachment_retire(attachment); /* no hits any more: the next use connects again */
+    swi_attachment_retire(attachment); /* no more hits: the next use reconnects */
     if (client->current == attachment && client->connection)
         swi_connection_break(client->connection, SW_EDISCONNECTED,
                              "the broker revoked the session");
@@ -251,8 +251,8 @@ static uint64_t coarse_now(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/* Until when a hit may be held up for the sake of the next broker: no longer than its call would
- * wait for a miss. */
+/* How long a hit may be delayed to look for a new broker: at most as long as its call may wait for
+ * a miss. */
 static uint64_t glance_deadline(const struct sw_client *client)
 {
     uint64_t until = swi_deadline_in(GLANCE_PATIENCE_MS);
@@ -260,8 +260,8 @@ static uint64_t glance_deadline(const struct sw_client *client)
     return call < until ? call : until;
 }
 
-/* The tick stands still: asks the kernel, and if the broker has gone looks for its successor, once.
- */
+/* The tick stands still: checks the socket, and if the broker has gone, tries once to reach a new
+ * one. */
 static void look_closer(struct sw_client *client)
 {
     swi_lock(client);
@@ -269,7 +269,7 @@ static void look_closer(struct sw_client *client)
         if (alive(client))
             swi_connection_look(client->connection);
         if (!alive(client)) {
-            struct swi_error unreported; /* the old arena still serves: nothing has failed */
+            struct swi_error unreported; /* the old arena still serves hits: nothing has failed */
             (void)connect_as_the_one(client, glance_deadline(client), &unreported,
                                      attempt_without_starting);
         }
@@ -295,7 +295,7 @@ void swi_session_glance(struct sw_client *client)
     swi_unlock(client);
     if (quiet) {
         look_closer(client);
-        /* a successor that takes connections and does not answer must not take the hits' time */
+        /* a successor that accepts connections but does not answer must not slow down hits */
         uint64_t ended = coarse_now(), rest = (ended - now) * GLANCE_REST;
         if (rest > GLANCE_EVERY_NS)
             atomic_store_explicit(&client->glance_due_ns, ended + rest, memory_order_relaxed);
@@ -325,7 +325,7 @@ void swi_session_disown(struct sw_client *client)
     struct sw_model *model;
     LIST_FOREACH(model, &client->models, link)
     {
-        model->references = 1; /* whoever was reconnecting is not in this process */
+        model->references = 1; /* reconnecting threads are not in this process */
         atomic_store_explicit(&model->binding, NULL, memory_order_release);
     }
     if (client->connection) {
@@ -342,7 +342,7 @@ void swi_session_disown(struct sw_client *client)
         swi_attachment_disown(attachment);
         SLIST_INSERT_HEAD(&client->parked, attachment, link);
     }
-    (void)swi_condition_init(&client->changed); /* anew: nobody waits on it in this process */
+    (void)swi_condition_init(&client->changed); /* again: nobody waits on it in this process */
     client->connecting = false;
     client->sessions = 0;
     client->past_hits = 0;

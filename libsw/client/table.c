@@ -26,7 +26,7 @@ static int ask_open(struct swi_connection *connection, const char *name, uint64_
 {
     size_t length = strlen(name);
     if (length == 0 || length > SWI_NAME_MAX)
-        return swi_fail(error, SW_ENOMODEL, "a model's name has 1 to %u bytes", SWI_NAME_MAX);
+        return swi_fail(error, SW_ENOMODEL, "a model name has 1 to %u bytes", SWI_NAME_MAX);
     struct swi_wire_open open = {0};
     memcpy(open.name, name, length);
     uint8_t packet[sizeof(struct swi_wire_head) + sizeof open];
@@ -57,7 +57,7 @@ static int take_row(struct swi_opened *opened, struct swi_attachment *attachment
     struct swi_entry_value entry = swi_entry_get(attachment->index, row.chunk);
     if (entry.incarnation != opened->binding->incarnation || entry.bytes != row.bytes)
         return swi_fail(error, SW_ESTALE,
-                        "the model was replaced while it was being opened; open it again");
+                        "the model was replaced while it was opened; open it again");
     struct swi_component_desc *component = &opened->components[at];
     component->name = strndup(name, row.name_length);
     if (!component->name)
@@ -75,8 +75,8 @@ static int take_part(struct swi_opened *opened, struct swi_attachment *attachmen
     struct swi_wire_table_part part;
     if (!swi_wire_get(&call->in, &part, sizeof part) || part.first != *at || part.count == 0 ||
         part.count > opened->count - *at)
-        return swi_fail(error, SW_EPROTOCOL, "the broker's table goes wrong at component %" PRIu32,
-                        *at);
+        return swi_fail(error, SW_EPROTOCOL,
+                        "the broker's table is out of order at component %" PRIu32, *at);
     for (uint32_t i = 0; i < part.count; i++, ++*at) {
         int result = take_row(opened, attachment, *at, call, error);
         if (result < 0)

@@ -91,8 +91,7 @@ static int fill(struct swi_view *view, const struct swi_safetensors *file, struc
         memcpy(to->shape, from->shape, sizeof to->shape);
         to->rank = from->rank;
         to->dtype = from->dtype;
-        /* In a panel chunk the linear weights, and only they, have a third dimension of one panel.
-         */
+        /* In a panel chunk only linear weights have a third dimension, of one panel. */
         to->layout = panels && from->rank == 3 && from->shape[2] == SW_PANEL_WIDTH ? SW_LAYOUT_PANEL
                                                                                    : SW_LAYOUT_ROWS;
     }
@@ -104,8 +103,7 @@ static int build(const struct swi_safetensors *file, const struct swi_strings *k
                  struct swi_error *error)
 {
     if (known && !same_strings(known, file))
-        return swi_fail(error, SW_EFORMAT,
-                        "it has other tensors than before under the same digest");
+        return swi_fail(error, SW_EFORMAT, "its tensors differ from before, under the same digest");
     size_t size = sizeof(struct swi_view) + file->count * sizeof(struct swi_view_tensor);
     struct swi_view *view = calloc(1, size);
     const struct swi_strings *strings = known ? known : copy_strings(file);
@@ -138,7 +136,7 @@ int swi_view_parse(const void *chunk, uint64_t bytes, const struct swi_strings *
     struct swi_safetensors file;
     int result = swi_safetensors_parse(chunk, bytes, bytes, &file, NULL, error);
     if (result < 0)
-        return result == -EAGAIN ? swi_fail(error, SW_EFORMAT, "its header is longer than itself")
+        return result == -EAGAIN ? swi_fail(error, SW_EFORMAT, "its header is longer than the file")
                                  : result;
     result = build(&file, known, ret, ret_strings, error);
     if (result == 0)

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Parsed views of a chunk: what its tensors are called, where in the chunk they lie, what shape
- * they have.
+/* Parsed views of a chunk: names, offsets and shapes of its tensors.
  *
- * A view holds offsets into the chunk, never addresses, so it stays right when the chunk moves or
- * is loaded again, by this broker or the next: the same digest is the same view. Names live in a
- * block of their own (strings) which the model keeps for ever, because callers hold pointers to
- * them.
+ * A view holds offsets into the chunk, never addresses, so it stays valid when the chunk moves or
+ * is loaded again, by this broker or the next: the same digest means the same view. Names are in a
+ * separate block (strings) that the model keeps, because callers hold pointers to them.
  *
  * Pure: bytes in, a view out.
  */
@@ -39,20 +37,20 @@ struct swi_view_tensor {
 
 struct swi_view {
     struct swi_cached cached;
-    uint32_t references; /* the cache's and one of each component handle; under the client's lock */
+    uint32_t references; /* the cache's and one per component handle; under the client's lock */
     const struct swi_strings *strings; /* borrowed from the model */
     size_t count;
     struct swi_view_tensor tensor[];
 };
 
-/* Parses the chunk. known: the strings of an earlier parse of the same component, or NULL; where
- * given, they must be the same and are used; *ret_strings is then known, otherwise new and the
- * caller's. Errors: SW_EFORMAT, SW_EUNSUPPORTED, -ENOMEM. */
+/* Parses the chunk. known: the strings of an earlier parse of the same component, or NULL. If
+ * given, the strings must be equal, and *ret_strings is known; otherwise *ret_strings is new and
+ * the caller's. Errors: SW_EFORMAT, SW_EUNSUPPORTED, -ENOMEM. */
 int swi_view_parse(const void *chunk, uint64_t bytes, const struct swi_strings *known,
                    struct swi_view **ret, const struct swi_strings **ret_strings,
                    struct swi_error *error);
 
-/* The number of the tensor of that name, or -1. */
+/* The number of the named tensor, or -1. */
 int64_t swi_view_find(const struct swi_view *view, const char *name);
 
 #endif

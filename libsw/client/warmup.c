@@ -4,8 +4,8 @@
 
 #include "client/internal.h"
 
-/* Loads that warm-up has under way at once: enough to keep the broker's disk queue busy, few enough
- * to stay far below its limit for one client. */
+/* Loads in flight during warm-up: enough to keep the broker's disk queue busy, and far below its
+ * limit for one client. */
 #define WARMUP_WINDOW 8u
 
 static int check_all(struct sw_model *model, const uint32_t *components, size_t count)
@@ -27,8 +27,8 @@ static bool is_resident(const struct swi_binding *binding, uint32_t component)
 
 /* ---- warm-up --------------------------------------------------------------------------------- */
 
-/* Loads a list through one connection, a window of requests at a time. *done counts those that were
- * loaded. */
+/* Loads components over one connection, a window of requests at a time. Counts the loaded ones in
+ * *done. */
 static int warm_up(struct sw_model *model, struct swi_connection *connection,
                    const struct swi_binding *binding, const uint32_t *components, size_t count,
                    size_t *done, uint64_t deadline, struct swi_error *error)
@@ -95,7 +95,7 @@ int sw_model_prefetch(sw_model *model, const uint32_t *components, size_t count)
     struct sw_client *client = model->client;
     const struct swi_binding *binding = atomic_load_explicit(&model->binding, memory_order_acquire);
     if (!binding || !swi_attachment_ours(binding->attachment))
-        return 0; /* no session: the next lease makes one */
+        return 0; /* no session: the next lease opens one */
     uint32_t chunks[SWI_WIRE_PREFETCH_MAX];
     uint32_t wanted = 0;
     for (size_t i = 0; i < count && wanted < SWI_WIRE_PREFETCH_MAX; i++)

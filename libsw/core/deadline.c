@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* What waits share: the words of the calling thread, and condition variables on its clock. */
+/* The thread-local state of waits, and condition variables on the clock of deadlines. */
 #include "core/deadline.h"
 
-_Thread_local const int32_t *swi_called_off;
+_Thread_local const int32_t *swi_cancelled;
 _Thread_local uint64_t swi_call_ends;
 
 int swi_condition_init(pthread_cond_t *condition)

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Points in time that waits end at: nanoseconds of CLOCK_MONOTONIC, or SWI_FOREVER.
+/* Deadlines: nanoseconds of CLOCK_MONOTONIC, or SWI_FOREVER.
  *
- * A wait also ends when it is called off: by the word that struct sw_wait names. The public
- * function that was given one puts its address into swi_called_off for as long as it runs. A wait
- * is the business of one thread from the public call down to poll, so the address goes beside the
- * call stack and not as a second parameter beside every deadline. While there is one, waits are cut
- * into slices and look at it between them; whoever waits in a loop asks swi_over.
+ * A wait also ends when it is cancelled through the word in struct sw_wait. The public function
+ * that receives the word stores its address in the thread-local swi_cancelled while it runs: a
+ * wait happens in one thread, from the public call down to poll, so the address need not be passed
+ * along with every deadline. While the address is set, waits run in slices and check the word
+ * between them; loops that wait call swi_over.
  *
- * Beside it lies when the call itself has to end, for what waits on the way with a deadline of its
- * own.
+ * swi_call_ends is the deadline of the public call, for waits on the way that have their own.
  */
 #ifndef SWI_CORE_DEADLINE_H
 #define SWI_CORE_DEADLINE_H
@@ -22,9 +21,9 @@
 #define SWI_FOREVER  UINT64_MAX
 #define SWI_SLICE_NS 10000000u
 
-extern _Thread_local const int32_t *swi_called_off __attribute__((tls_model("initial-exec")));
+extern _Thread_local const int32_t *swi_cancelled __attribute__((tls_model("initial-exec")));
 extern _Thread_local uint64_t swi_call_ends
-    __attribute__((tls_model("initial-exec"))); /* 0: not said */
+    __attribute__((tls_model("initial-exec"))); /* 0: none */
 
 static inline uint64_t swi_now(void)
 {
@@ -38,28 +37,28 @@ static inline uint64_t swi_deadline_in(int timeout_ms)
     return timeout_ms < 0 ? SWI_FOREVER : swi_now() + (uint64_t)timeout_ms * 1000000u;
 }
 
-static inline bool swi_is_called_off(void)
+static inline bool swi_is_cancelled(void)
 {
-    return swi_called_off && __atomic_load_n(swi_called_off, __ATOMIC_RELAXED);
+    return swi_cancelled && __atomic_load_n(swi_cancelled, __ATOMIC_RELAXED);
 }
 
-/* Whether a wait until then is to end. */
+/* Whether a wait with this deadline must end. */
 static inline bool swi_over(uint64_t deadline)
 {
-    return swi_now() >= deadline || swi_is_called_off();
+    return swi_now() >= deadline || swi_is_cancelled();
 }
 
-/* Where the next slice of a wait ends. */
+/* The end of the next slice of a wait. */
 static inline uint64_t swi_slice(uint64_t deadline)
 {
-    if (!swi_called_off)
+    if (!swi_cancelled)
         return deadline;
     uint64_t slice = swi_now() + SWI_SLICE_NS;
     return slice < deadline ? slice : deadline;
 }
 
-/* For poll, which may then have to be called again: milliseconds left, rounded up, 0 when over, -1
- * for ever. */
+/* The timeout for poll, which may have to be called again: milliseconds left, rounded up; 0 when
+ * over; -1 without a deadline. */
 static inline int swi_deadline_ms(uint64_t deadline)
 {
     uint64_t until = swi_slice(deadline);
@@ -72,7 +71,7 @@ static inline int swi_deadline_ms(uint64_t deadline)
     return left > INT32_MAX ? INT32_MAX : (int)left;
 }
 
-/* The same for what takes a point in time. */
+/* The same as an absolute time. */
 static inline struct timespec swi_deadline_time(uint64_t deadline)
 {
     uint64_t until = swi_slice(deadline);

@@ -22,14 +22,15 @@ static uint64_t generation_of(uint64_t word)
     return word >> SWI_STATE_BITS;
 }
 
-/* ---- client side -------------------------------------------------------------------------------- */
+/* ---- client side ----------------------------------------------------------------------------- */
 
 int swi_pin_claim(struct swi_page *page, uint32_t chunk, uint32_t *hint)
 {
     for (uint32_t i = 0; i < SWI_SLOTS; i++) {
         uint32_t slot = (*hint + i) % SWI_SLOTS;
         uint32_t expected = 0;
-        /* SYNC[pin-claim]: seq_cst; pairs with evict-scan. Also the full barrier before pin-look. */
+        /* SYNC[pin-claim]: seq_cst; pairs with evict-scan. Also the full barrier before pin-look.
+         */
         if (atomic_compare_exchange_strong_explicit(&page->slot[slot].pin, &expected, chunk + 1,
                                                     memory_order_seq_cst, memory_order_relaxed)) {
             *hint = slot;
@@ -71,7 +72,8 @@ enum swi_look swi_pin_look(const struct swi_index *index, uint32_t session, uint
 bool swi_pin_valid(const struct swi_index *index, uint32_t session, uint64_t epoch, uint32_t chunk,
                    uint64_t generation)
 {
-#if !defined(__SANITIZE_THREAD__) /* TSan knows no fences; it sees no race here either */
+#if !defined(                                                                                      \
+    __SANITIZE_THREAD__) /* TSan does not support fences, and sees no race here without it */
     /* SYNC[recheck]: acquire fence: the caller's reads of the chunk come before the load below. */
     atomic_thread_fence(memory_order_acquire);
 #endif
@@ -96,7 +98,7 @@ static uint64_t trace_what(uint64_t place, enum swi_trace_kind kind, uint32_t la
     return (place + 1) << 24 | (uint64_t)kind << 20 | (uint64_t)lane << 16 | number;
 }
 
-/* Out of line: nobody pays for it while there is no trace. */
+/* Out of line, so that it costs nothing while no trace is recorded. */
 static __attribute__((noinline, cold)) void trace(struct swi_page *page, enum swi_trace_kind kind,
                                                   uint32_t lane, uint32_t number,
                                                   const struct swi_cursor_value *cursor)
@@ -110,14 +112,14 @@ static __attribute__((noinline, cold)) void trace(struct swi_page *page, enum sw
     uint64_t begun = trace_what(place, SWI_TRACE_NONE, 0, 0);
     /* SYNC[trace-peek]: relaxed; pairs with trace-done. */
     uint64_t found = atomic_load_explicit(&record->what, memory_order_relaxed);
-    /* SYNC[trace-done]: release; pairs with trace-look: what was here does not count any more. A thread that
-     * slept while the ring went round leaves the newer record alone. */
+    /* SYNC[trace-done]: release; pairs with trace-look: invalidates the old record. A thread that
+     * slept while the ring wrapped around leaves the newer record alone. */
     do {
         if (trace_place_of(found) > trace_place_of(begun))
             return;
     } while (!atomic_compare_exchange_weak_explicit(&record->what, &found, begun,
                                                     memory_order_release, memory_order_relaxed));
-    /* SYNC[trace-put]: release; pairs with trace-get: whoever sees them sees that what was begun. */
+    /* SYNC[trace-put]: release; pairs with trace-get: a reader of these fields also sees begun. */
     atomic_store_explicit(&record->time_ns, time_ns, memory_order_release);
     atomic_store_explicit(&record->incarnation, cursor->incarnation, memory_order_release);
     atomic_store_explicit(&record->pass, cursor->pass, memory_order_release);
@@ -172,7 +174,7 @@ void swi_cursor_put(struct swi_page *page, const struct swi_index *index, unsign
         trace(page, SWI_TRACE_CURSOR, lane % SW_CURSOR_LANES, value->component, value);
 }
 
-/* ---- both sides --------------------------------------------------------------------------------- */
+/* ---- both sides ------------------------------------------------------------------------------ */
 
 void swi_page_init(struct swi_page *page)
 {
@@ -225,7 +227,8 @@ struct swi_cursor_value swi_cursor_get(const struct swi_page *page, unsigned lan
 struct swi_entry_value swi_entry_get(const struct swi_index *index, uint32_t chunk)
 {
     const struct swi_entry *entry = &index->entry[chunk];
-    /* SYNC[recheck]: acquire; pairs with publish: the fields below are at least as new as the word. */
+    /* SYNC[recheck]: acquire; pairs with publish: the fields below are at least as new as the word.
+     */
     uint64_t word = atomic_load_explicit(&entry->word, memory_order_acquire);
     /* SYNC[see]: relaxed; pairs with place. */
     return (struct swi_entry_value){
@@ -257,14 +260,14 @@ uint32_t swi_page_uses(const struct swi_page *page, uint32_t chunk)
     return (uint32_t)(atomic_load_explicit(&page->use[chunk], memory_order_relaxed) >> 32);
 }
 
-/* ---- broker side -------------------------------------------------------------------------------- */
+/* ---- broker side ----------------------------------------------------------------------------- */
 
 static uint64_t broker_word(const struct swi_index *index, uint32_t chunk, enum swi_state expected)
 {
     assert(chunk < SWI_CHUNKS);
     /* SYNC[recheck]: acquire; the broker reads its own last store. */
     uint64_t word = atomic_load_explicit(&index->entry[chunk].word, memory_order_acquire);
-    assert(state_of(word) == expected && "an entry makes only the moves of layout.h");
+    assert(state_of(word) == expected && "not a transition of layout.h");
     return word;
 }
 
@@ -277,7 +280,7 @@ void swi_index_init(struct swi_index *index, uint64_t instance, uint64_t arena_b
     index->header.arena_bytes = arena_bytes;
     index->header.chunks = SWI_CHUNKS;
     index->header.sessions = SWI_SESSIONS;
-    /* SYNC[tick]: relaxed; pairs with stamp. Starts at 1: a stamp of 0 means never used. */
+    /* SYNC[tick]: relaxed; pairs with stamp. Starts at 1; a stamp of 0 means never used. */
     atomic_store_explicit(&index->header.tick, 1, memory_order_relaxed);
 }
 
@@ -302,7 +305,7 @@ void swi_entry_assign(struct swi_index *index, uint32_t chunk, uint64_t incarnat
 void swi_entry_begin_load(struct swi_index *index, uint32_t chunk, uint64_t offset)
 {
     uint64_t word = broker_word(index, chunk, SWI_ABSENT);
-    /* SYNC[begin]: seq_cst; pairs with recheck: it goes ahead of the first new byte. */
+    /* SYNC[begin]: seq_cst; pairs with recheck: it precedes the first new byte. */
     atomic_store_explicit(&index->entry[chunk].word, word_of(generation_of(word) + 1, SWI_LOADING),
                           memory_order_seq_cst);
     /* SYNC[place]: relaxed; pairs with see, made visible by publish. */
@@ -312,8 +315,8 @@ void swi_entry_begin_load(struct swi_index *index, uint32_t chunk, uint64_t offs
 static void move(struct swi_index *index, uint32_t chunk, enum swi_state from, enum swi_state to)
 {
     uint64_t word = broker_word(index, chunk, from);
-    /* SYNC[publish] SYNC[evict-mark]: seq_cst; pair with pin-look. One function makes every move that
-     * keeps the generation, so that all of them have the strength of the strongest. */
+    /* SYNC[publish] SYNC[evict-mark]: seq_cst; pair with pin-look. One function makes every
+     * transition that keeps the generation, so all are as strong as the strongest. */
     atomic_store_explicit(&index->entry[chunk].word, word_of(generation_of(word), to),
                           memory_order_seq_cst);
 }
@@ -346,7 +349,7 @@ void swi_entry_finish_evict(struct swi_index *index, uint32_t chunk)
 void swi_entry_drop(struct swi_index *index, uint32_t chunk)
 {
     uint64_t word = broker_word(index, chunk, SWI_EVICTING);
-    /* SYNC[drop]: seq_cst; pairs with recheck: it goes ahead of the first new byte. */
+    /* SYNC[drop]: seq_cst; pairs with recheck: it precedes the first new byte. */
     atomic_store_explicit(&index->entry[chunk].word, word_of(generation_of(word) + 1, SWI_ABSENT),
                           memory_order_seq_cst);
 }
@@ -387,7 +390,7 @@ uint64_t swi_session_revoke(struct swi_index *index, uint32_t session)
     return atomic_fetch_add_explicit(&index->epoch[session], 1, memory_order_seq_cst) + 1;
 }
 
-/* ---- broker side: the trace ----------------------------------------------------------------------- */
+/* ---- broker side: the trace ------------------------------------------------------------------ */
 
 void swi_trace_switch(struct swi_index *index, bool on)
 {
@@ -421,7 +424,7 @@ static enum taken take(const struct swi_trace_record *record, uint64_t place,
         .kind = (enum swi_trace_kind)(what >> 20 & 15),
         .lane = (uint32_t)(what >> 16 & 15),
         .number = (uint32_t)(what & 0xffff),
-        /* SYNC[trace-get]: acquire; pairs with trace-put, so that the second look comes after them. */
+        /* SYNC[trace-get]: acquire; pairs with trace-put, so the second look comes after them. */
         .time_ns = atomic_load_explicit(&record->time_ns, memory_order_acquire),
         .incarnation = atomic_load_explicit(&record->incarnation, memory_order_acquire),
         .pass = atomic_load_explicit(&record->pass, memory_order_acquire),
@@ -434,7 +437,8 @@ static enum taken take(const struct swi_trace_record *record, uint64_t place,
 uint32_t swi_page_take_trace(const struct swi_page *page, uint64_t *place,
                              struct swi_trace_value *values, uint32_t capacity, uint64_t *lost)
 {
-    /* SYNC[trace-head]: relaxed; pairs with trace-claim. A head that went back is not a head of ours. */
+    /* SYNC[trace-head]: relaxed; pairs with trace-claim. A head that moves backwards is not the
+     * library's. */
     uint64_t head = atomic_load_explicit(&page->trace_head, memory_order_relaxed);
     if (head < *place || head - *place > SWI_TRACE_RECORDS) {
         uint64_t oldest = head < SWI_TRACE_RECORDS ? 0 : head - SWI_TRACE_RECORDS;

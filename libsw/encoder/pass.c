@@ -49,13 +49,13 @@ static int check_limits(sw_encoder *encoder, const char *name)
 /* This may look for the broker's successor, no longer than the pass may take. */
 static void publish(sw_encoder *encoder, uint32_t component)
 {
-    const int32_t *outer = swi_called_off;
+    const int32_t *outer = swi_cancelled;
     uint64_t outer_ends = swi_call_ends;
-    swi_called_off = encoder->limits.cancelled;
+    swi_cancelled = encoder->limits.cancelled;
     swi_call_ends = encoder->limits.deadline_ns == SWI_FOREVER ? 0 : encoder->limits.deadline_ns;
     sw_model_publish_cursor(encoder->model, encoder->lane, component, encoder->pass,
                             encoder->step_ns);
-    swi_called_off = outer;
+    swi_cancelled = outer;
     swi_call_ends = outer_ends;
 }
 

@@ -1,38 +1,37 @@
 /* SPDX-License-Identifier: MIT */
 /* How a request flows.
  *
- *                submit                a thread takes it              its run returns
- *   (submitter's) ───▶ QUEUED in its lane ───────▶ RUNNING, lane->running ───────▶ DONE ───▶
- * collected, │                            (cancelled: a word it reads)   ▲        freed └──
- * cancelled, expired, lane closed, executor destroyed ────┘
+ *   (submitter) ──submit──▶ QUEUED ──a thread takes it──▶ RUNNING ──run returns──▶ DONE ──collected──▶ freed
+ *                           in its lane                   lane->running             ▲
+ *                              │                             │                      │
+ *                              └─────────────────────────────┴──────────────────────┘
+ *                           cancelled, expired, lane closed, executor destroyed; a running task
+ *                           is told so by a word that it reads, and returns
  *
- * Who owns what. From the submission on the task is the executor's; so is, for as long as it is not
- * collected, whatever memory of the caller's it points to. Only a running task's thread touches
- * that memory, so a task that leaves QUEUED for DONE has not touched it and will not. Every task is
- * in exactly one of: its lane's queue; lane->running; the list of what is done. Its slot (the low
- * bits of its id) is taken until it is collected, so that a caller who never collects is refused,
- * not served without end.
+ * Ownership. From submission to collection, the executor owns the task and the caller's memory that
+ * it points to. Only the thread of a running task touches that memory, so a task that goes from
+ * QUEUED to DONE has not touched it and will not. A task is in exactly one place: its lane's queue,
+ * lane->running, or the list of done tasks. Its slot (the low bits of its id) stays taken until it
+ * is collected, so callers that never collect are refused instead of piling up tasks.
  *
- * Which thread. Submitters, collectors and cancellers are the caller's: they hold the lock for a
- * few list operations and wait for nothing. Executor threads hold it to take a task and to put it
+ * Threads. Submitting, collecting and cancelling run in the caller's threads: they hold the lock
+ * for a few list operations and never wait. Executor threads hold it to take a task and to put it
  * away, never while one runs. Lanes with work take turns, so one model's queue does not starve
- * another's. A thread is started when a task comes and none idles, up to the number asked for.
+ * another's. A new thread starts when a task arrives and none is idle, up to the configured number.
  *
- * What the caller polls is an epoll descriptor over two others: an eventfd, written after each time
- * that something was done and read when a collector finds nothing left; and a timerfd, set to the
- * earliest deadline of a queued task. So a task that expires in the queue is reported on time even
- * while every thread is stuck in a pass: the collector itself finds and ends it. A running task
- * watches its deadline by itself. Writes that wake somebody come after the lock was given up: a
- * thread that is woken, and put in the place of the one that woke it, must not find the lock taken.
- * A write that comes late makes the descriptor readable once for nothing, which the next collector
- * puts right.
+ * Wake-ups. The caller polls an epoll descriptor over two others: an eventfd, written after tasks
+ * are done and read when a collector finds none left; and a timerfd, set to the earliest deadline
+ * of a queued task. A task that expires in the queue is therefore reported on time even while every
+ * thread is busy: the collector finds and ends it. A running task checks its own deadline. Writes
+ * that wake a thread happen after the lock is released: a thread that is scheduled in place of the
+ * one that woke it must not find the lock taken. A late write makes the descriptor readable once
+ * without a completion; the next collector clears it.
  *
- * Ends. A lane closes: its queue is done (-ECANCELED), what runs is told to stop and waited for;
- * then nothing of the library's points into the handle any more. The executor is destroyed: the
- * same for all lanes, then the threads are joined, and the descriptors closed; the struct lives on
- * until the last lane lets go of it, so the order of the two does not matter. A child after fork
- * has no threads and must not touch the shared descriptors: it drops all tasks (they go on in the
- * parent) and makes its own.
+ * Closing. Closing a lane ends its queue with -ECANCELED, tells its running task to stop and waits
+ * for it; nothing in the library then points into the handle. Destroying the executor does the same
+ * for all lanes, joins the threads and closes the descriptors. The struct lives until the last lane
+ * lets go of it, so lanes may close before or after. A child after fork has no threads and must not
+ * touch the shared descriptors: it drops all tasks (they go on in the parent) and makes its own.
  */
 #include "executor/executor.h"
 
@@ -61,7 +60,7 @@ struct sw_executor {
 
     /* under the lock */
     uint64_t process;
-    pthread_cond_t work;  /* a lane is ready, or the end has come */
+    pthread_cond_t work;  /* a lane is ready, or the executor stops */
     pthread_cond_t ended; /* a task has stopped running */
     LIST_HEAD(, swi_lane) lanes;
     TAILQ_HEAD(, swi_lane) ready;
@@ -71,10 +70,10 @@ struct sw_executor {
     uint32_t free_count;
     uint32_t serial; /* the high half of the next id; never 0 */
     int poll_fd, event_fd, timer_fd;
-    uint64_t timer_ns; /* what timer_fd is set to; SWI_FOREVER: off */
+    uint64_t timer_ns; /* the setting of timer_fd; SWI_FOREVER: off */
     pthread_t threads[SWI_EXECUTOR_THREADS_MAX];
     uint32_t started, idle;
-    uint32_t references; /* the caller's and one of each lane */
+    uint32_t references; /* the caller's and one per lane */
     bool stopping;
     uint32_t queued, running, ready_lanes;
     struct sw_executor_stats counts; /* the totals only */
@@ -118,7 +117,7 @@ static int open_descriptors(sw_executor *executor)
     return result;
 }
 
-/* Sets the timer, which also takes back an expiry that was not looked at. */
+/* Sets the timer; this also clears an unread expiry. */
 static void set_timer(sw_executor *executor, uint64_t at_ns)
 {
     struct itimerspec when = {{0}, {0}};
@@ -127,13 +126,13 @@ static void set_timer(sw_executor *executor, uint64_t at_ns)
         when.it_value.tv_nsec = (long)(at_ns % 1000000000u);
     }
     int result = timerfd_settime(executor->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
-    assert(result == 0 && "a descriptor of the executor was closed by somebody else");
+    assert(result == 0 && "a descriptor of the executor was closed elsewhere");
     executor->timer_ns = at_ns;
 }
 
 /* ---- tasks: all with the lock held ----------------------------------------------------------- */
 
-/* code 0: the task's own error says how it ended. Whoever calls this announces it. */
+/* code 0: the task's error tells how it ended. The caller announces it. */
 static void put_done(sw_executor *executor, struct swi_task *task, int code, const char *text)
 {
     if (code)
@@ -157,7 +156,7 @@ static void put_done(sw_executor *executor, struct swi_task *task, int code, con
     TAILQ_INSERT_TAIL(&executor->done, task, link);
 }
 
-/* Makes the descriptor readable. Better without the lock. */
+/* Makes the descriptor readable. Preferably without the lock. */
 static void announce(sw_executor *executor)
 {
     (void)eventfd_write(executor->event_fd, 1);
@@ -184,7 +183,7 @@ static void take_from_queue(sw_executor *executor, struct swi_task *task)
         clear_ready(executor, lane);
 }
 
-/* Ends a lane's queued tasks, and tells what runs to stop. */
+/* Ends a lane's queued tasks, and tells its running task to stop. */
 static void cancel_lane(sw_executor *executor, struct swi_lane *lane, const char *why)
 {
     struct swi_task *task;
@@ -197,7 +196,7 @@ static void cancel_lane(sw_executor *executor, struct swi_lane *lane, const char
         __atomic_store_n(&lane->running->cancelled, 1, __ATOMIC_RELAXED);
 }
 
-/* Ends the queued tasks whose deadline has passed, and sets the timer to the next one's. */
+/* Ends queued tasks whose deadline has passed, and sets the timer to the next deadline. */
 static void expire(sw_executor *executor, uint64_t now)
 {
     uint64_t next = SWI_FOREVER;
@@ -209,7 +208,8 @@ static void expire(sw_executor *executor, uint64_t now)
             after = TAILQ_NEXT(task, link);
             if (task->deadline_ns <= now) {
                 take_from_queue(executor, task);
-                put_done(executor, task, -ETIMEDOUT, "its time was over before it began");
+                put_done(executor, task, -ETIMEDOUT,
+                         "the deadline passed while the request was queued");
                 announce(executor);
             } else if (task->deadline_ns < next) {
                 next = task->deadline_ns;
@@ -219,11 +219,10 @@ static void expire(sw_executor *executor, uint64_t now)
     set_timer(executor, next);
 }
 
-/* ---- fork
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- fork ------------------------------------------------------------------------------------ */
 
-/* With the lock held. In a child: forgets what is the parent's. Errors: those of descriptors. */
+/* With the lock held. In a child: drops the parent's state. Errors: those of creating descriptors.
+ */
 static int adopt(sw_executor *executor)
 {
     if (executor->process == swi_process())

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The GEMM driver: see gemm.h for the loops and what they keep. */
+/* The GEMM driver. gemm.h describes the loops. */
 #include "kernels/gemm.h"
 
 #include <assert.h>
@@ -15,8 +15,7 @@ static struct {
     const struct swi_tiler *tiler; /* NULL: BLIS's micro-kernel */
 } gemm;
 
-/* ---- what this CPU has
- * ---------------------------------------------------------------------------- */
+/* ---- what this CPU has ----------------------------------------------------------------------- */
 
 static uint32_t round_up(uint32_t value, uint32_t multiple)
 {
@@ -61,7 +60,7 @@ const struct swi_gemm_shape *swi_gemm_shape(void)
     return &gemm.shape;
 }
 
-/* Equal stretches, each a multiple of 32 but for the last. Depends on k alone. */
+/* Equal parts, multiples of 32 except the last. Depends only on k. */
 uint32_t swi_gemm_k_step(uint32_t k)
 {
     uint32_t most = swi_gemm_shape()->k_block;
@@ -69,8 +68,7 @@ uint32_t swi_gemm_k_step(uint32_t k)
     return round_up((k + parts - 1) / parts, 32);
 }
 
-/* ---- tiles of tokens
- * ------------------------------------------------------------------------------- */
+/* ---- tiles of tokens ------------------------------------------------------------------------- */
 
 struct swi_tiling swi_gemm_tiling(uint32_t tokens)
 {
@@ -91,7 +89,7 @@ size_t swi_gemm_packed_floats(uint32_t tokens, uint32_t k)
 {
     if (swi_gemm_shape()->strips)
         return (size_t)tokens * round_up(k, SW_PANEL_WIDTH);
-    /* and a line behind it, which some of BLIS's micro-kernels load and do not use */
+    /* and one more line, which some of BLIS's micro-kernels load but do not use */
     return (size_t)swi_gemm_tiling(tokens).padded * k + 16;
 }
 
@@ -101,7 +99,7 @@ uint32_t swi_gemm_panels(uint32_t n)
     return (n + width - 1) / width;
 }
 
-/* A packed block for tiles of our own: strips of 16 columns, each [tokens, 16]. */
+/* A packed block for the tiles of tile.h: strips of 16 columns, each [tokens, 16]. */
 
 static size_t strip_floats(uint32_t tokens)
 {
@@ -125,8 +123,8 @@ static void pack_strips(const struct swi_gemm_input *input, uint32_t first_tile,
 }
 
 /* A packed block for BLIS's micro-kernel: for each stretch of K, for each tile of tokens, [stretch,
- * height]. So the tile whose first row is f lies, in the stretch that starts at k0, at k0 · padded +
- * f · stretch. */
+ * height]. So the tile whose first row is f lies, in the stretch that starts at k0, at k0 · padded
+ * + f · stretch. */
 
 /* Packs columns [k0, k0 + columns) of x, which lie within one stretch; x points at the first of
  * them. */
@@ -164,8 +162,7 @@ void swi_gemm_pack(const struct swi_gemm_input *input, uint32_t first_tile, uint
     }
 }
 
-/* ---- panels of weights
- * --------------------------------------------------------------------------- */
+/* ---- panels of weights ----------------------------------------------------------------------- */
 
 /* A stretch of a panel as the tiles read it: [k, feature_width] of dtype. */
 struct panel {
@@ -187,7 +184,7 @@ static void change_width(const struct swi_matrix *w, uint32_t n0, uint32_t k0, u
         uint32_t n = n0 + done, lane = n % SW_PANEL_WIDTH;
         uint32_t count =
             SW_PANEL_WIDTH - lane < width - done ? SW_PANEL_WIDTH - lane : width - done;
-        if (n >= round_up(w->n, SW_PANEL_WIDTH)) { /* past the last panel: repeat what is there */
+        if (n >= round_up(w->n, SW_PANEL_WIDTH)) { /* past the last panel: repeat it */
             for (uint32_t row = 0; row < k; row++)
                 for (uint32_t i = done; i < width; i++)
                     buffer[row * width + i] = buffer[row * width];
@@ -200,8 +197,8 @@ static void change_width(const struct swi_matrix *w, uint32_t n0, uint32_t k0, u
     }
 }
 
-/* Rows [n0, n0 + width) of the stretch [k0, k0 + k): in place where tiles can read them there, else
- * made in buffer. Lanes past the last row hold anything finite. */
+/* Rows [n0, n0 + width) of the part [k0, k0 + k): in place if tiles can read them there, else built
+ * in buffer. Lanes past the last row hold arbitrary finite values. */
 static struct panel panel_of(const struct swi_matrix *w, uint32_t n0, uint32_t k0, uint32_t k,
                              float *buffer)
 {
@@ -218,7 +215,7 @@ static struct panel panel_of(const struct swi_matrix *w, uint32_t n0, uint32_t k
         return made;
     }
     const void *start = element(w, ((size_t)(n0 / SW_PANEL_WIDTH) * w->k + k0) * SW_PANEL_WIDTH);
-    /* some of BLIS's micro-kernels load one step more than they use: nothing need lie behind W */
+    /* some of BLIS's micro-kernels load one step too many: there may be nothing behind W */
     bool last = w->n - n0 <= width && w->k - k0 == k;
     if (gemm.tiler || (w->dtype == SW_DTYPE_F32 && !last))
         return (struct panel){.data = start, .dtype = w->dtype};
@@ -226,7 +223,7 @@ static struct panel panel_of(const struct swi_matrix *w, uint32_t n0, uint32_t k
     return made;
 }
 
-/* Where the bytes of a panel's stretch lie, to fetch them ahead: `runs` runs of `bytes` each. */
+/* The bytes of a part of a panel, to prefetch them: `runs` runs of `bytes` each. */
 struct source {
     const char *start;
     size_t bytes, stride;
@@ -254,7 +251,7 @@ static struct source source_of(const struct swi_matrix *w, uint32_t n0, uint32_t
     return source;
 }
 
-/* Asks for part `part` of `parts` of a source, into the second-level cache. */
+/* Prefetches part `part` of `parts` of a source into the second-level cache. */
 static void fetch(const struct source *source, uint32_t part, uint32_t parts)
 {
     size_t lines = (source->bytes + 63) / 64;
@@ -264,18 +261,17 @@ static void fetch(const struct source *source, uint32_t part, uint32_t parts)
             __builtin_prefetch(source->start + run * source->stride + line * 64, 0, 2);
 }
 
-/* ---- tiles
- * ---------------------------------------------------------------------------------------- */
+/* ---- tiles ----------------------------------------------------------------------------------- */
 
-/* One stretch of K of the panels that a tile takes at once. */
+/* One part of K of the panels that a tile takes at once. */
 struct stretch {
     uint32_t k0, k, panels;
     struct panel panel[SWI_TILE_PANELS_MAX];
-    struct source next[SWI_TILE_PANELS_MAX]; /* what is needed after it */
+    struct source next[SWI_TILE_PANELS_MAX]; /* needed next */
     float *sums[SWI_TILE_PANELS_MAX];
 };
 
-/* By tiles of our own, which fetch what is next while they compute. */
+/* With the tiles of tile.h, which prefetch while they compute. */
 static void multiply_by_tiler(const struct swi_gemm_job *job, const struct stretch *s)
 {
     struct swi_tiling tiling = swi_gemm_tiling(job->tokens);
@@ -288,7 +284,7 @@ static void multiply_by_tiler(const struct swi_gemm_job *job, const struct stret
                             .scale = 1.0f,
                             .add = s->k0 > 0,
                             .stride = SW_PANEL_WIDTH};
-    bool single = s->next[0].runs == 1; /* in a line: the tiles can follow it */
+    bool single = s->next[0].runs == 1; /* contiguous: the tiles can prefetch it */
     tile.ahead_step = single ? (share + s->k - 1) / s->k : 0;
     for (uint32_t i = 0; i < tiling.count; i++) {
         uint32_t first = swi_tile_first(&tiling, i);
@@ -306,7 +302,7 @@ static void multiply_by_tiler(const struct swi_gemm_job *job, const struct stret
     }
 }
 
-/* By BLIS's micro-kernel, which takes one panel. */
+/* With BLIS's micro-kernel, which takes one panel. */
 static void multiply_by_blis(const struct swi_gemm_job *job, const struct stretch *s)
 {
     const struct swi_gemm_shape *shape = &gemm.shape;
@@ -347,8 +343,7 @@ void swi_gemm_product(const struct swi_product *p)
     }
 }
 
-/* ---- the driver
- * ----------------------------------------------------------------------------------- */
+/* ---- the driver ------------------------------------------------------------------------------ */
 
 /* scratch: tile_panels panels [k_block, feature_width], then sums [feature_panels][token_block,
  * feature_width] */
@@ -365,13 +360,13 @@ size_t swi_gemm_scratch_floats(void)
            (size_t)shape->feature_panels * shape->token_block * shape->feature_width;
 }
 
-/* Packs a finished panel of sums, of which `columns` count, as columns of the next GEMM's input for BLIS's
- * micro-kernel. */
+/* Packs a finished panel of sums, of which `columns` count, as columns of the next GEMM's input for
+ * BLIS's micro-kernel. */
 static void pack_panel(const struct swi_gemm_job *job, uint32_t n0, uint32_t columns,
                        const float *sums)
 {
     uint32_t n = job->weight.n, step = swi_gemm_k_step(n);
-    for (uint32_t done = 0; done < columns;) { /* a panel may straddle two stretches */
+    for (uint32_t done = 0; done < columns;) { /* a panel may straddle two parts */
         uint32_t k0 = n0 + done, left = columns - done, room = step - k0 % step;
         uint32_t count = left < room ? left : room;
         struct swi_gemm_input input = {
@@ -381,7 +376,8 @@ static void pack_panel(const struct swi_gemm_job *job, uint32_t n0, uint32_t col
     }
 }
 
-/* Sums of one panel, done: to the job's output. A panel is a strip of the next GEMM's input. */
+/* Writes the finished sums of one panel to the job's output. A panel is a strip of the next GEMM's
+ * input. */
 static void finish(const struct swi_gemm_job *job, uint32_t panel, float *sums)
 {
     uint32_t width = gemm.shape.feature_width, n0 = panel * width, n = job->weight.n;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Asks BLIS for its context once and calls its micro-kernel. */
+/* Queries BLIS for its context once and calls its micro-kernel. */
 #include "kernels/gemm_blis.h"
 
 #include <assert.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Picks the kernels for this CPU. */
+/* Chooses the kernels for this CPU. */
 #include "kernels/kernels.h"
 
 #include <pthread.h>
@@ -53,8 +53,8 @@ static void choose(void)
     }
 }
 
-/* Chosen once: inside a virtual machine a CPUID instruction traps to the hypervisor, tens of
- * microseconds each, and this is asked for once a row. */
+/* Chosen once: in a virtual machine, CPUID traps to the hypervisor and takes tens of microseconds,
+ * and this is called once per row. */
 const struct swi_kernels *swi_kernels(void)
 {
     pthread_once(&best_once, choose);

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* Vector maths of the engine: activations, softmax, LayerNorm, conversions and the copies that put
- * operands into the order a micro-kernel reads.
+/* Vector maths of the engine: activations, softmax, LayerNorm, conversions, and copies into the
+ * order that a micro-kernel reads.
  *
- * One source (kernels_body.h) in GNU vector types is compiled once for each instruction set; the table
- * to use is chosen when the process asks first. Our own polynomials instead of libmvec's: that one needs
- * -ffast-math, whose start-up code changes the floating-point mode of the host process.
+ * One source (kernels_body.h) in GNU vector types is compiled for each instruction set; the first
+ * call chooses the table. The polynomials are not libmvec's, because that needs -ffast-math, whose
+ * start-up code changes the floating-point mode of the host process.
  *
- * Invariants: an element's result depends on that element alone (tails run through the same vector
- * code), a reduction's order on the length of its row alone. Nothing here allocates or fails.
+ * Invariants: the result of an element depends only on that element (tails use the same vector
+ * code), and the order of a reduction only on the length of its row. Nothing here allocates or
+ * fails.
  */
 #ifndef SWI_KERNELS_KERNELS_H
 #define SWI_KERNELS_KERNELS_H
@@ -27,9 +28,10 @@ enum swi_activation {
     SWI_ACT_TANH = 4,
 };
 
-#define SWI_TILE_MAX 64u /* no micro-kernel is wider, in tokens or in features */
+#define SWI_TILE_MAX 64u /* largest micro-kernel, in tokens and in features */
 
-/* Finished sums of a GEMM, on their way out. May work in place (out == sums, out_stride == width). */
+/* Finished sums of a GEMM, to be written out. May be in place (out == sums, out_stride == width).
+ */
 struct swi_strip {
     const float *sums;                  /* [rows, width] */
     const float *bias;                  /* [columns], or NULL */
@@ -37,13 +39,13 @@ struct swi_strip {
     float *out;                         /* [rows, columns] */
     size_t residual_stride, out_stride; /* in floats */
     uint32_t rows, width;
-    uint32_t columns; /* ≤ width: the ones past it are padding */
+    uint32_t columns; /* ≤ width; the rest is padding */
     enum swi_activation activation;
 };
 
 struct swi_kernels {
     const char *name; /* "portable", "avx2", "avx512" */
-    /* NULL: none of its own, BLIS's micro-kernel is used */
+    /* NULL: use BLIS's micro-kernel */
     const struct swi_tiler *tiler;
 
     /* out[n] = f(in[n]); in place allowed. exp: x ≤ 88; below -87.3 the result is 0. */
@@ -56,21 +58,21 @@ struct swi_kernels {
     void (*layer_norm)(float *out, const float *in, const float *gamma, const float *beta, size_t n,
                        float epsilon);
 
-    /* Softmax down each column of s[rows, width], scores in units of ln 2 (that is, times log2 e): an
-     * element becomes 2^(itself - the column's largest), and sums[width] the column's sum: the caller
-     * divides later, where fewer numbers are left to divide. Rows whose mask is 0 become 0 and count for
-     * nothing; mask NULL hides none; when all are hidden, all count alike. rows > 0. */
+    /* Softmax of each column of s[rows, width], with scores in units of ln 2 (multiplied by log2
+     * e): each element becomes 2^(element - column maximum), and sums[width] the sums of columns.
+     * The caller divides later, when fewer numbers are left. Rows whose mask is 0 become 0 and do
+     * not count; mask NULL hides none; if all rows are hidden, all count equally. rows > 0. */
     void (*softmax)(float *s, size_t rows, size_t width, const uint8_t *mask, float *sums);
 
-    /* out[n] = in[n] of any float dtype, widened; and the same, added to what is there. */
+    /* out[n] = in[n], widened from any float dtype; widen_add adds to out. */
     void (*widen)(float *out, const void *in, size_t n, enum sw_dtype dtype);
     void (*widen_add)(float *out, const void *in, size_t n, enum sw_dtype dtype);
 
     void (*finish)(const struct swi_strip *strip);
 
-    /* out[k, width] (row stride out_stride) = the transpose of in[rows, k] (row stride in_stride), all in
-     * floats or in elements of dtype. rows ≤ width; lanes past rows repeat the last row: they are finite
-     * and nobody reads what comes of them. rows > 0. */
+    /* out[k, width] (row stride out_stride) = transpose of in[rows, k] (row stride in_stride),
+     * strides in floats or in elements of dtype. 0 < rows ≤ width; lanes past rows repeat the last
+     * row, which keeps them finite; their results are not used. */
     void (*interleave)(float *out, size_t out_stride, const float *in, size_t in_stride,
                        size_t rows, size_t k, size_t width);
     /* The same from any dtype, packed: out_stride is width. */
@@ -83,10 +85,10 @@ struct swi_kernels {
                          size_t k, enum sw_dtype dtype);
 };
 
-/* The fastest table that this CPU can run, or the one that $SW_CPU names, where it can run that. Fixed
- * for the life of the process. Thread-safe. */
+/* The fastest table for this CPU, or the one that $SW_CPU names if the CPU can run it. Constant
+ * within a process. Thread-safe. */
 const struct swi_kernels *swi_kernels(void);
-/* Every table that this CPU can run, slowest first: index 0, 1, …; NULL past the last. For tests. */
+/* The tables that this CPU can run, slowest first, by index; NULL past the last. For tests. */
 const struct swi_kernels *swi_kernels_at(unsigned index);
 
 #endif

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* The kernels themselves. Included once by each kernels_<instruction set>.c, which defines SWI_LANES
- * (floats in a vector register) and SWI_TABLE (the table's name), and is compiled with that instruction
- * set's flags; a * b + c becomes a fused multiply-add where the set has one.
+/* The kernels themselves. Included once by each kernels_<instruction set>.c, which defines
+ * SWI_LANES (floats in a vector register) and SWI_TABLE (the table's name), and is compiled with
+ * that instruction set's flags; a * b + c becomes a fused multiply-add where the set has one.
  *
- * Polynomials: rational or plain minimax fits (iteratively reweighted least squares, in double), then
- * rounded to float. Error of the fit itself, relative: exp 3e-9, erf 2e-8, tanh 2e-8.
+ * Polynomials: rational or plain minimax fits (iteratively reweighted least squares, in double),
+ * then rounded to float. Error of the fit itself, relative: exp 3e-9, erf 2e-8, tanh 2e-8.
  */
 #include "kernels/kernels.h"
 
@@ -96,7 +96,7 @@ INLINE vf vmax(vf a, vf b)
 #endif
 }
 
-/* ---- functions -------------------------------------------------------------------------------- */
+/* ---- functions ------------------------------------------------------------------------------- */
 
 /* x = n·ln2 + r; e^r by a polynomial, 2^n by its exponent bits. x ≤ 88; below -87.3: 0. */
 INLINE vf exp_of(vf x)
@@ -224,7 +224,7 @@ static void activate(float *out, const float *in, size_t n, enum swi_activation 
         memmove(out, in, n * sizeof *out);
 }
 
-/* ---- rows --------------------------------------------------------------------------------------- */
+/* ---- rows ------------------------------------------------------------------------------------ */
 
 INLINE float lanes_sum(vf v)
 {
@@ -236,7 +236,8 @@ INLINE float lanes_sum(vf v)
     return lane[0];
 }
 
-/* Two passes: the variance of differences from the mean, as the definition has it, loses nothing. */
+/* Two passes: the variance of differences from the mean, as the definition has it, loses nothing.
+ */
 static void layer_norm(float *out, const float *in, const float *gamma, const float *beta, size_t n,
                        float epsilon)
 {
@@ -355,7 +356,7 @@ static void scale_columns(float *rows, size_t stride, size_t count, const float 
     }
 }
 
-/* ---- widening ------------------------------------------------------------------------------------ */
+/* ---- widening -------------------------------------------------------------------------------- */
 
 /* Four halves at a time in any instruction set: the exponent is rebiased by a multiplication, which
  * also makes subnormals right; infinity and NaN keep an exponent of all ones. */
@@ -465,7 +466,7 @@ static void widen_add(float *out, const void *in, size_t n, enum sw_dtype dtype)
     BY_DTYPE(dtype, widen_as(out, in, n, 1, (enum sw_dtype)D));
 }
 
-/* ---- the end of a GEMM --------------------------------------------------------------------------- */
+/* ---- the end of a GEMM ----------------------------------------------------------------------- */
 
 /* n columns, at most V, of every row: the bias stays in a register */
 INLINE void finish_columns(const struct swi_strip *s, const float *bias, size_t i, size_t n,
@@ -514,7 +515,7 @@ static void finish(const struct swi_strip *s)
     }
 }
 
-/* ---- into the micro-kernel's order -------------------------------------------------------------- */
+/* ---- into the micro-kernel's order ----------------------------------------------------------- */
 
 INLINE void transpose4(v4 r[4])
 {

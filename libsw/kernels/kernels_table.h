@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The table of what kernels_body.h, and tile_body.h where SWI_TILER is not NULL, have defined. The last
- * include of each kernels_<instruction set>.c. */
+/* The table of the functions in kernels_body.h, and in tile_body.h unless SWI_TILER is NULL. The
+ * last include of each kernels_<instruction set>.c. */
 extern const struct swi_kernels SWI_TABLE;
 const struct swi_kernels SWI_TABLE = {
     .name = SWI_TABLE_NAME,

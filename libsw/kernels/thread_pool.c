@@ -2,14 +2,14 @@
 /* Threads in step: see kernels/thread_pool.h.
  *
  * One barrier does everything. Its counter `arrived` takes each member's arrival; the last one
- * resets it and advances `phase`, which the others watch: by spinning at first, then in a futex. A
- * run is: the caller stores function and context and meets the others at the barrier; all run; all
- * meet again. Arrivals are acquire-release, so what a member wrote before the barrier is seen by
- * all after it.
+ * resets it and advances `phase`, which the others watch, first spinning, then in a futex. For a
+ * run, the caller stores function and context and meets the others at the barrier; all run; all
+ * meet again. Arrivals are acquire-release, so all members see after the barrier what any wrote
+ * before it.
  *
- * Members that spin look busy to the scheduler, which may leave two of them on one processor while
- * another is idle: each then waits for whoever waits for it. So at the start of a run each says
- * where it is, and one that finds a lower number on its own processor moves away.
+ * Spinning members look busy to the scheduler, which may leave two of them on one processor while
+ * another is idle, so that each waits for the other. Therefore each member publishes its processor
+ * at the start of a run, and moves away if a member with a lower number is on the same one.
  */
 #include "kernels/thread_pool.h"
 
@@ -23,25 +23,27 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Some 100–200 µs: longer than the members' parts of a step differ, or than the caller works
- * between two runs of a pass; waking a processor of a virtual machine takes about as long. More
- * members than processors do not spin at all: each would keep another from its work. */
+/* About 100–200 µs: longer than the difference between the members' parts of a step and than the
+ * caller's work between two runs of a pass, and about the time to wake a processor of a virtual
+ * machine. If there are more members than processors, they do not spin: each would block another.
+ */
 enum { SPINS = 4000 };
 
 struct member {
     swi_thread_pool *team;
     unsigned number;
     pthread_t thread;
-    _Atomic int processor; /* where it was at its latest run: a hint */
+    _Atomic int processor; /* its processor at the latest run: a hint */
 };
 
 struct swi_thread_pool {
-    unsigned wanted;       /* members asked for */
-    _Atomic unsigned size; /* members that meet; below wanted only while a failed start is undone */
-    unsigned spins;        /* looks at the phase before sleeping */
-    pid_t owner;           /* whose threads these are; 0: nobody's */
+    unsigned wanted; /* members asked for */
+    _Atomic unsigned
+        size;       /* members at the barrier; below wanted only while a failed start is undone */
+    unsigned spins; /* looks at the phase before sleeping */
+    pid_t owner;    /* process of the threads; 0: none are started */
     void (*function)(void *, unsigned);
-    void *context; /* NULL function: the members leave */
+    void *context; /* NULL function: the members exit */
     _Alignas(64) _Atomic uint32_t arrived;
     _Alignas(64) _Atomic uint32_t phase;
     _Atomic uint32_t sleepers;
@@ -91,8 +93,7 @@ static void meet(swi_thread_pool *team, unsigned spins)
     atomic_fetch_sub_explicit(&team->sleepers, 1, memory_order_relaxed);
 }
 
-/* Leaves the processor it is on, if it may run elsewhere. Its own mask is the same again
- * afterwards. */
+/* Moves to another processor, if allowed. The affinity mask is unchanged afterwards. */
 static void move_away(int processor)
 {
     cpu_set_t allowed, others;
@@ -104,7 +105,7 @@ static void move_away(int processor)
         (void)sched_setaffinity(0, sizeof allowed, &allowed);
 }
 
-/* Says where the member is; no two should be in one place. */
+/* Publishes the member's processor; no two members should share one. */
 static void take_place(swi_thread_pool *team, unsigned number)
 {
     int processor = sched_getcpu();
@@ -151,7 +152,7 @@ static unsigned processors(void)
     return sched_getaffinity(0, sizeof set, &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
 }
 
-/* On failure no thread is left, and the team may be started again. */
+/* On failure no thread is left, and the pool may be started again. */
 static int start(swi_thread_pool *team)
 {
     atomic_store(&team->arrived, 0);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The tile kernels of one instruction set: see tile.h. Included by kernels_<instruction set>.c after
- * kernels_body.h, which has the vector types; SWI_TILE_ROWS × SWI_TILE_PANELS is how many sums of 16 its
- * registers hold. */
+/* The tile kernels of one instruction set: see tile.h. Included by kernels_<instruction set>.c
+ * after kernels_body.h, which has the vector types; SWI_TILE_ROWS × SWI_TILE_PANELS is how many
+ * sums of 16 its registers hold. */
 #include "kernels/tile.h"
 
 #define PARTS (16 / V) /* vector registers in a row of 16 */

@@ -100,8 +100,7 @@ Test(bound, nothing)
     cr_assert_eq(bound_of(NULL, 0, NULL, 0, 5, 0), 0);
 }
 
-/* ---- against every choice of bytes
- * --------------------------------------------------------------- */
+/* ---- against every choice of bytes ----------------------------------------------------------- */
 
 #define SMALL_USES 7
 #define UNITS_MAX  14
@@ -165,8 +164,7 @@ Test(bound, equals_the_programme_solved_by_trying_everything)
     cr_assert_gt(compared, 200);
 }
 
-/* ---- equal sizes: Belady
- * ------------------------------------------------------------------------- */
+/* ---- equal sizes: Belady --------------------------------------------------------------------- */
 
 #define LONG_USES 300
 

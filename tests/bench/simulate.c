@@ -184,8 +184,7 @@ Test(simulate, no_policy_exceeds_the_bound)
     }
 }
 
-/* ---- the reader
- * ------------------------------------------------------------------------------------ */
+/* ---- the reader ------------------------------------------------------------------------------ */
 
 static int read_text(const char *text, struct trace_log *ret, struct swi_error *error)
 {

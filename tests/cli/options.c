@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Command lines by their tables: what is read, what is refused and in which words, what --help says. */
+/* Command lines by their tables: what is read, what is refused and in which words, what --help
+ * says. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>

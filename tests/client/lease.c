@@ -215,7 +215,7 @@ Test(client_lease, a_call_waits_as_long_as_it_says_and_can_be_called_off)
     start = now_ms();
     cr_expect_eq(sw_component_acquire_within(model, 1, &wait, &component), -ECANCELED);
     cr_expect_leq(now_ms() - start, 30000);
-    expect_message(client, -ECANCELED, "called off");
+    expect_message(client, -ECANCELED, "cancelled");
     (void)pthread_join(thread, NULL);
     cr_expect_eq(sw_lease_acquire_within(model, 1, &wait, &lease), -ECANCELED, "it is set already");
     wait.size = 0;

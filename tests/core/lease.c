@@ -61,8 +61,7 @@ static enum swi_look look(const struct shared *shared, uint64_t epoch, struct sw
     return swi_pin_look(&shared->index, SESSION, epoch, CHUNK, INCARNATION, ret);
 }
 
-/* ---- the client process: does what it is told, a letter at a time
- * ------------------------------------ */
+/* ---- the client process: does what it is told, a letter at a time ---------------------------- */
 
 struct client {
     pid_t pid;
@@ -214,8 +213,7 @@ Test(lease, a_killed_process_leaves_its_pin_for_the_broker_to_ignore, .timeout =
     cr_assert_not(evict(shared));
 }
 
-/* ---- edges
- * ------------------------------------------------------------------------------------------- */
+/* ---- edges ----------------------------------------------------------------------------------- */
 
 Test(lease, slots_run_out_and_come_back, .timeout = 20)
 {
@@ -328,8 +326,7 @@ Test(lease, another_layout_is_refused, .timeout = 20)
     cr_assert_not(swi_page_compatible(&shared->page));
 }
 
-/* ---- moves that no broker may make
- * --------------------------------------------------------------------- */
+/* ---- moves that no broker may make ----------------------------------------------------------- */
 
 Test(lease, publishing_what_was_not_loading_aborts, .timeout = 20, .signal = SIGABRT)
 {

@@ -455,7 +455,7 @@ Test(submit, a_deadline_passes_in_the_queue_on_time)
     completion = next_completion(executor);
     cr_expect_eq(completion.context, asks[1]);
     cr_expect_eq(completion.result, -ETIMEDOUT);
-    cr_expect(strstr(completion.message, "time"), "%s", completion.message);
+    cr_expect(strstr(completion.message, "deadline"), "%s", completion.message);
     cr_expect(is_untouched(asks[1]) && is_untouched(asks[2]));
     expect_nothing_more(executor);
     gate_open();
