@@ -166,7 +166,8 @@ static void look_through(int at, const char *name, const char *shown, unsigned d
 void ctl_check_chunks(const struct ctl_subject *subject, struct ctl_check *check)
 {
     if (!subject->chunks_dir) {
-        ctl_check_set(check, CTL_CHECK_UNKNOWN, "give it with --chunks-dir DIR", "unknown");
+        ctl_check_set(check, CTL_CHECK_UNKNOWN, "give it with --chunks-dir DIR",
+                      "no directory to check");
         return;
     }
     if (access(subject->chunks_dir, R_OK | X_OK) < 0) {

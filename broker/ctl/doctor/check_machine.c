@@ -298,7 +298,7 @@ void ctl_check_memlock(const struct ctl_subject *subject, struct ctl_check *chec
         ctl_check_set(check, CTL_CHECK_WARN, "set LimitMEMLOCK=8M in its unit",
                       "%s, and this kernel counts io_uring's rings", text);
     else
-        ctl_check_set(check, CTL_CHECK_OK, NULL, "%s; the broker locks no memory",
+        ctl_check_set(check, CTL_CHECK_OK, NULL, "%s; the broker does not depend on it",
                       limit == UINT64_MAX ? "no limit" : text);
 }
 
