@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# What runs with a real broker, once more with its pool of reading threads: elsewhere the broker takes io_uring
-# where the kernel has it. Suites of the cache and the loader go through both by themselves.
+# Suites with a real broker, repeated with its pool of reading threads; otherwise the broker uses io_uring if
+# the kernel has it. The suites of the cache and the loader cover both themselves.
 if(NOT SW_SANITIZE STREQUAL "thread")
   foreach(suite broker-wire broker-limits broker-files client-broker bert-engine swbert-output swbert-failures
                 trace)

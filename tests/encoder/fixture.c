@@ -5,8 +5,10 @@
 #include <criterion/criterion.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct sup_broker broker;
 sw_client *client;
@@ -128,8 +130,23 @@ void free_asks(void)
 void *run_blocking(void *argument)
 {
     struct blocking *blocking = argument;
+    blocking->thread = gettid();
     blocking->result = sw_encoder_run(blocking->encoder, &blocking->ask->request);
     return NULL;
+}
+
+void await_asleep(struct blocking *blocking)
+{
+    char state = 0;
+    for (int tries = 0; state != 'S'; tries++) {
+        cr_assert_lt(tries, 10000, "the thread does not wait");
+        sup_sleep_ms(1);
+        if (blocking->thread == 0)
+            continue;
+        FILE *stat = fopen(sup_format("/proc/self/task/%d/stat", blocking->thread), "re");
+        cr_assert(stat && fscanf(stat, "%*d (%*[^)]) %c", &state) == 1);
+        (void)fclose(stat);
+    }
 }
 
 void submit(sw_encoder *encoder, struct ask *ask)

@@ -51,8 +51,11 @@ struct blocking {
     sw_encoder *encoder;
     struct ask *ask;
     int result;
+    _Atomic pid_t thread; /* 0 until it has started */
 };
 void *run_blocking(void *blocking);
+/* Waits until the thread of run_blocking sleeps inside the call. */
+void await_asleep(struct blocking *blocking);
 bool is_untouched(const struct ask *ask);
 bool same_vectors(const struct ask *a, const struct ask *b);
 

@@ -368,7 +368,7 @@ Test(submit, a_blocking_call_is_cancelled_by_its_word_also_while_another_pass_ha
         if (i == 0)
             gate_await();
     }
-    sup_sleep_ms(50);
+    await_asleep(&calls[1]);
     __atomic_store_n(&words[1], 1, __ATOMIC_RELAXED);
     (void)pthread_join(threads[1], NULL);
     cr_expect_eq(calls[1].result, -ECANCELED);

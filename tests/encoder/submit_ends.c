@@ -146,7 +146,7 @@ Test(submit_ends, a_forked_child_closes_a_handle_that_others_wait_for)
         if (i == 0)
             gate_await();
     }
-    sup_sleep_ms(100); /* the second one waits now */
+    await_asleep(&calls[1]);
     pid_t child = fork();
     cr_assert_geq(child, 0);
     if (child == 0) {

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Builds the fuzzers (preset fuzz: clang, AddressSanitizer, UBSan) and lets each run for a while.
+# Build the fuzzers (preset fuzz: clang, AddressSanitizer, UBSan) and run each of them.
 #   bash tests/fuzz/run.sh [--seconds N] [--total N] [--jobs N] [--corpus DIR] [NAME…]
-# --seconds  for each (default 60); less where --total, for all of them together, leaves less
-# --total    seconds of the clock that fuzzing may take in all, building apart (default: no bound)
-# --jobs     how many run at once (default: as many as there are processors)
-# --corpus   where what was found interesting is kept from run to run (default: thrown away)
-# Every crash, leak, hang and overlong allocation fails the run; the input is printed in base64:
-#   base64 -d >input …; build/fuzz/fuzz-NAME input     and it belongs among tests/fuzz/seeds/NAME.
+# --seconds N  per fuzzer (default 60); --total may shorten it
+# --total N    seconds of wall-clock time for all fuzzers, without the build (default: no limit)
+# --jobs N     fuzzers that run at once (default: the number of processors)
+# --corpus DIR keep the inputs that reach new code for later runs (default: discard them)
+# Any crash, leak, hang or excessive allocation fails the run and prints the input in base64. To reproduce:
+#   base64 -d >input …; build/fuzz/fuzz-NAME input     Then add it to tests/fuzz/seeds/NAME.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 seconds=60 total=0 jobs=$(nproc) corpus= names=()
@@ -24,7 +24,7 @@ while [ $# -gt 0 ]; do
         shift 2
         ;;
     --help) sed -n '3,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;;
-    -*) echo "run.sh: $1 is no option; see --help" >&2; exit 2 ;;
+    -*) echo "run.sh: unknown option $1; see --help" >&2; exit 2 ;;
     *) names+=("$1"); shift ;;
     esac
 done
@@ -32,12 +32,12 @@ bash broker/dependencies.sh --tests --clang
 cmake --preset fuzz -DSW_TESTS=ON >/dev/null
 mapfile -t known <build/fuzz/fuzzers
 for name in "${names[@]}"; do
-    [[ " ${known[*]} " == *" $name "* ]] || { echo "run.sh: no fuzzer $name; there are ${known[*]}" >&2; exit 2; }
+    [[ " ${known[*]} " == *" $name "* ]] || { echo "run.sh: unknown fuzzer $name; known are ${known[*]}" >&2; exit 2; }
 done
 [ ${#names[@]} -gt 0 ] || names=("${known[@]}")
 cmake --build --preset fuzz --target "${names[@]/#/fuzz-}"
 if [ "$total" -gt 0 ]; then
-    share=$((total * jobs / ${#names[@]} - 1)) # starting one takes part of a second
+    share=$((total * jobs / ${#names[@]} - 1)) # starting a fuzzer takes a moment
     [ "$share" -ge 1 ] || share=1
     [ "$seconds" -le "$share" ] || seconds=$share
 fi
@@ -52,7 +52,7 @@ fuzz() {
     local kept=${corpus:+$corpus/$name}
     kept=${kept:-$work/$name.corpus}
     mkdir -p "$kept" "$work/$name.found"
-    # 90 s for one input, by the clock: so that a machine which does much else is no loop without end
+    # 90 s of wall-clock time for one input: a busy machine must not look like an endless loop
     timeout $((seconds + 120)) "build/fuzz/fuzz-$name" -max_total_time="$seconds" -timeout=90 -report_slow_units=90 \
         -rss_limit_mb=2048 -print_final_stats=1 -artifact_prefix="$work/$name.found/" \
         "$kept" "tests/fuzz/seeds/$name" >"$work/$name.log" 2>&1 || echo $? >"$work/$name.failed"
@@ -78,7 +78,7 @@ for name in "${names[@]}"; do
         "$([ -e "$work/$name.failed" ] && echo "  FAILED")"
     [ -e "$work/$name.failed" ] || continue
     failed=1
-    echo "---- fuzz-$name ended with $(cat "$work/$name.failed"); its last words:"
+    echo "---- fuzz-$name exited with $(cat "$work/$name.failed"); end of its output:"
     tail -n 60 "$work/$name.log"
     for input in "$work/$name.found"/*; do
         [ -e "$input" ] || continue

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Threads that lease without a pause while their session is revoked, their chunks are evicted and
- * their broker dies and comes back. What is on trial is how libsw gives up an old arena: no thread
- * may ever read unmapped memory or another chunk's bytes, and afterwards only one arena is mapped.
+/* Threads lease without pause while their session is revoked, their chunks are evicted, and their
+ * broker dies and comes back. This tests how libsw releases an old arena: no thread may read
+ * unmapped memory or another chunk's bytes, and in the end only one arena is mapped.
  *
  * A plain program, because Criterion does not run under ThreadSanitizer.
  *   client-stress SECONDS
@@ -29,7 +29,7 @@ static void fail(const char *what, int code)
     exit(1);
 }
 
-/* Both tensors of a chunk hold the same 48 elements; only what a release confirms counts. */
+/* Both tensors of a chunk hold the same 48 elements. Only data that a release confirms counts. */
 static bool is_right(const struct sw_lease *lease, uint32_t component)
 {
     const uint8_t *end = (const uint8_t *)lease->data + lease->bytes;
@@ -64,7 +64,7 @@ static void lease_two(sw_model *model, uint32_t round)
     }
 }
 
-/* The views must be those of this component, whatever was under them while they were made. */
+/* The views must belong to this component, whatever was mapped while they were created. */
 static void view_one(sw_model *model, uint32_t round)
 {
     uint32_t component = round % PEER_COMPONENTS;
@@ -123,7 +123,7 @@ int main(int argc, char **argv)
         result = sw_model_open(client, "toy", &model);
     if (result < 0)
         fail("open", result);
-    sw_model_set_cache_size(model, 1); /* views are made again and again */
+    sw_model_set_cache_size(model, 1); /* so that views are created again and again */
     pthread_t threads[THREADS];
     for (uint32_t i = 0; i < THREADS; i++)
         pthread_create(&threads[i], NULL, lease_on, model);

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* Pin against evict, with threads that share one mapping: a plain program, so that ThreadSanitizer
- * can watch it (Criterion aborts under it).
+/* Pinning against eviction, by threads that share one mapping. A plain program, because Criterion
+ * aborts under ThreadSanitizer.
  *
- *   lease_stress [EVICTIONS]     how many evictions must succeed; 50000 without it
+ *   lease-stress [EVICTIONS]     how many evictions must succeed (default 50000)
  *
- * Readers pin, look, read every byte of the chunk, check that it is one generation's, recheck,
- * drop. The broker evicts chunks, overwrites their range, publishes them elsewhere. A reader that
- * holds a valid lease must never see a byte of another generation. All data accesses are plain, so
- * that a missing release or acquire in core/lease is a data race that ThreadSanitizer reports. A
- * missing full fence hardly ever shows here: lease.pml is what finds that.
+ * Readers pin a chunk, read all its bytes, check that they belong to one generation, check the
+ * lease again, and release. The broker evicts chunks, overwrites their range, and publishes them
+ * elsewhere. A reader with a valid lease must never see a byte of another generation. All data
+ * accesses are plain, so that ThreadSanitizer reports a missing release or acquire in core/lease as
+ * a data race. A missing full fence rarely shows here; the model lease.pml finds that.
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -21,9 +21,9 @@
 
 #define READERS     3u
 #define CHUNKS      4u
-#define PLACES      6u /* ranges that chunks move between */
+#define PLACES      6u /* ranges between which chunks move */
 #define RANGE_BYTES SWI_PAGE_BYTES
-#define WORDS       (512 / sizeof(uint64_t)) /* that are written and checked of each range */
+#define WORDS       (512 / sizeof(uint64_t)) /* written and checked in each range */
 #define INCARNATION 7u
 
 struct reader {
@@ -45,7 +45,7 @@ static uint64_t pattern(uint32_t chunk, uint64_t generation, size_t word)
 
 static void complain(const char *what)
 {
-    (void)fprintf(stderr, "lease_stress: %s\n", what);
+    (void)fprintf(stderr, "lease-stress: %s\n", what);
     atomic_fetch_add(&failures, 1);
     atomic_store(&stopping, true);
 }
@@ -91,8 +91,7 @@ static void *read_for_ever(void *argument)
     return NULL;
 }
 
-/* ---- the broker
- * ------------------------------------------------------------------------------------- */
+/* ---- the broker ------------------------------------------------------------------------------ */
 
 struct broker {
     struct reader *readers;
@@ -137,7 +136,7 @@ static void *map_zeroed(size_t size)
 {
     void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) {
-        perror("lease_stress: mmap");
+        perror("lease-stress: mmap");
         exit(2);
     }
     return memory;
@@ -160,7 +159,7 @@ int main(int argc, char **argv)
         readers[i].page = map_zeroed(sizeof *readers[i].page);
         swi_page_init(readers[i].page);
         if (pthread_create(&readers[i].thread, NULL, read_for_ever, &readers[i]) != 0) {
-            (void)fprintf(stderr, "lease_stress: cannot start a thread\n");
+            (void)fprintf(stderr, "lease-stress: cannot start a thread\n");
             return 2;
         }
     }
@@ -181,7 +180,7 @@ int main(int argc, char **argv)
         reads += readers[i].reads;
         absent += readers[i].absent;
     }
-    (void)printf("%llu evictions, %llu refused because of pins, %llu reads, %llu found it absent\n",
+    (void)printf("%llu evictions, %llu refused because of pins, %llu reads, %llu absent\n",
                  (unsigned long long)evictions, (unsigned long long)refused,
                  (unsigned long long)reads, (unsigned long long)absent);
     return atomic_load(&failures) == 0 && reads > 0 ? 0 : 1;

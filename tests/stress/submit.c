@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Threads that submit, cancel, collect, close, and ask about handles all at once, on a real broker
- * and real models; then an executor that is destroyed with requests in flight. Every request must
- * end once, a success must have the right bits, and anything else must have left its vector alone.
+/* Threads submit, cancel, collect, close and query handles concurrently, with a real broker and
+ * real models; then an executor is destroyed with requests in flight. Every request must end
+ * exactly once; a success must have the right bits, and any other request must leave its vector
+ * unchanged.
  *
  * A plain program, because Criterion does not run under ThreadSanitizer.
  *   submit-stress SECONDS
@@ -43,7 +44,7 @@ static void clean_up(void)
     }
     (void)snprintf(command, sizeof command, "rm -rf '%s'", directory);
     if (system(command) != 0)
-        fprintf(stderr, "submit-stress: %s is left behind\n", directory);
+        fprintf(stderr, "submit-stress: cannot remove %s\n", directory);
 }
 
 static _Noreturn void fail(const char *what, const char *why)
@@ -205,7 +206,7 @@ static void submit_one(sw_encoder *encoder, int model, unsigned *seed)
         ask->request.timeout_ms = 1 + rand_r(seed) % 5;
     submitted++;
     int result = sw_encoder_submit(encoder, &ask->request, &id);
-    if (result == SW_EFULL) { /* the collector is behind */
+    if (result == SW_EFULL) { /* the collector lags */
         submitted--;
         free(ask);
         (void)poll(NULL, 0, 1);
@@ -219,7 +220,7 @@ static void submit_one(sw_encoder *encoder, int model, unsigned *seed)
     }
 }
 
-/* Whatever else can be asked of a handle meanwhile. */
+/* Makes all other calls on a handle meanwhile. */
 static void disturb(sw_encoder *encoder, unsigned *seed)
 {
     struct sw_inference_stats stats = SW_INIT(struct sw_inference_stats);
@@ -257,12 +258,12 @@ static void *submitter(void *number)
             submit_one(shared, 0, &seed);
             disturb(rand_r(&seed) % 2 ? encoder : shared, &seed);
         }
-        sw_encoder_close(encoder); /* some of its requests are still queued, or running */
+        sw_encoder_close(encoder); /* some requests are still queued or running */
     }
     return NULL;
 }
 
-/* Blocking calls on the shared handle, called off at times by a word that another thread sets. */
+/* Blocking calls on the shared handle; another thread sometimes cancels one through its word. */
 static int32_t word;
 
 static void *canceller(void *unused)
@@ -298,7 +299,8 @@ static void make_executor(uint32_t threads)
     must("creating an executor", sw_executor_create(&options, &executor));
 }
 
-/* Not collected, and destroyed under a thread that submits: what is refused then says why. */
+/* Destroys an executor while a thread submits and nobody collects: a refusal must state the reason.
+ */
 static void destroy_in_flight(void)
 {
     struct ask *asks[24];
@@ -362,11 +364,11 @@ int main(int argc, char **argv)
         destroy_in_flight();
     sw_client_close(client);
     clean_up();
-    printf("submit-stress: %llu requests ended: %llu well, %llu cancelled, %llu expired\n",
+    printf("submit-stress: %llu requests ended: %llu succeeded, %llu cancelled, %llu expired\n",
            (unsigned long long)ended, (unsigned long long)succeeded, (unsigned long long)cancelled,
            (unsigned long long)expired);
     if (!succeeded || !cancelled) {
-        fprintf(stderr, "submit-stress: nothing was on trial\n");
+        fprintf(stderr, "submit-stress: some kind of ending never occurred\n");
         return 1;
     }
     return 0;

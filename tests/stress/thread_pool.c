@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The engine's threads in step, under load: a plain program, because ThreadSanitizer and Criterion do not
- * go together. Each member writes its part, meets the others, and reads all parts; a barrier that lets
- * somebody through early is a wrong sum here and a data race to the sanitizer.
+/* The thread pool's barrier and task counter under load. A plain program, because Criterion aborts
+ * under ThreadSanitizer. Each member writes its part, waits at the barrier, and reads all parts; a
+ * barrier that opens early gives a wrong sum here and a data race to the sanitizer.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -18,7 +18,7 @@ enum { STEPS = 300, RUNS = 20, TASKS = 1000 };
 struct work {
     swi_thread_pool *team;
     uint64_t part[SWI_THREAD_POOL_MAX];
-    uint8_t done[TASKS]; /* how often each task was handed out */
+    uint8_t done[TASKS]; /* how often each task was claimed */
     unsigned wrong[SWI_THREAD_POOL_MAX];
 };
 
@@ -51,12 +51,12 @@ static int check(swi_thread_pool *team)
         memset(&work, 0, sizeof work);
         work.team = team;
         if (swi_thread_pool_run(team, run, &work) < 0) {
-            fprintf(stderr, "team_stress: a run did not start\n");
+            fprintf(stderr, "thread-pool-stress: a run did not start\n");
             return 1;
         }
         for (unsigned member = 0; member < swi_thread_pool_size(team); member++)
             if (work.wrong[member]) {
-                fprintf(stderr, "team_stress: member %u of %u saw %u wrong values\n", member,
+                fprintf(stderr, "thread-pool-stress: member %u of %u saw %u wrong values\n", member,
                         swi_thread_pool_size(team), work.wrong[member]);
                 return 1;
             }
@@ -64,7 +64,7 @@ static int check(swi_thread_pool *team)
     return 0;
 }
 
-/* A child has none of the parent's threads and gets its own. */
+/* A forked child has none of the parent's threads and starts its own. */
 static int check_child(swi_thread_pool *team)
 {
     int status = 1;
@@ -78,7 +78,7 @@ static int check_child(swi_thread_pool *team)
     if (child < 0 || waitpid(child, &status, 0) != child)
         return 1;
     if (status)
-        fprintf(stderr, "team_stress: a child's team failed (%d)\n", status);
+        fprintf(stderr, "thread-pool-stress: the pool of a forked child failed (%d)\n", status);
     return status != 0;
 }
 
@@ -89,7 +89,7 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         swi_thread_pool *team = NULL;
         if (swi_thread_pool_create(sizes[i], &team) < 0) {
-            fprintf(stderr, "team_stress: no team of %u\n", sizes[i]);
+            fprintf(stderr, "thread-pool-stress: cannot create a pool of %u threads\n", sizes[i]);
             return 1;
         }
         if (check(team) || (forking && check_child(team)) || check(team))

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* Torture of broker and library: worker processes lease and verify while everything is taken away
- * from under them. They are killed, their arena is smaller than the models, chunks are cleared, the
- * cache is resized both ways, and the broker is killed in the middle of loads and started again.
+/* Stress of the broker and the library together: worker processes lease and verify while they are
+ * killed, the arena is smaller than the models, chunks are cleared, the cache grows and shrinks,
+ * and the broker is killed in the middle of loads and restarted.
  *
- * At the end: not one wrong byte under a lease that its release confirmed, no pin without an owner,
- * no request that outlived its deadline, no process, socket, segment or descriptor left.
+ * At the end there must be no wrong byte under a lease that its release confirmed, no pin without
+ * an owner, no request past its deadline, and no process, socket, segment or descriptor left.
  *
- * A plain program: it counts on being the only thread when it forks, and runs for as long as asked.
+ * A plain program, because it must be single-threaded when it forks and runs as long as requested.
  *   torture [--kills N] [--seconds S] [--seed X] [--io-engine auto|uring|threads] [--managed]
- * N kills are spread over S seconds, more on a slow machine; every BROKER_EVERY-th is the broker's.
- * With --managed it runs under a service manager that keeps its descriptors, and every second of
- * its ends is a restart in good order.
+ * N kills are spread over S seconds, or more on a slow machine; every BROKER_EVERY-th kills the
+ * broker. With --managed, a service manager with an fd store runs the broker, and every other kill
+ * of the broker is an orderly restart instead.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -37,10 +37,10 @@
 #define BROKER_EVERY     10u
 #define LEAST_CACHE_MB   18u /* the largest chunk takes 12, a reader may hold another */
 #define MOST_CACHE_MB    40u /* all models together: about 52 */
-#define MAX_PINNED_MB    "8" /* little, so that hoarders lose their leases */
+#define MAX_PINNED_MB    "8" /* small, so that hoarders lose their leases */
 #define STUCK_AFTER_MS   (TORTURE_TIMEOUT_MS + 10000)
-#define FDS_OF_AN_ANSWER 2     /* connection and process of a swctl that is just ending */
-#define SETTLE_MS        20000 /* for the broker to notice that everybody has gone */
+#define FDS_OF_AN_ANSWER 2     /* connection and process of a swctl that is ending */
+#define SETTLE_MS        20000 /* for the broker to notice that all clients are gone */
 
 struct conductor {
     struct torture torture;
@@ -49,10 +49,10 @@ struct conductor {
     const char *engine;
     uint64_t kills, seconds, seed, random;
     bool managed;
-    int control; /* of the manager */
+    int control; /* the manager's control socket */
     pid_t broker, operator, manager;
     uint64_t worker_kills, broker_kills, kills_while_loading;
-    int broker_fds; /* of an idle one that holds the files of every model */
+    int broker_fds; /* open in an idle broker that has opened every model's files */
 };
 
 static uint32_t below(struct conductor *conductor, uint32_t bound)
@@ -69,7 +69,7 @@ static bool failed(const struct conductor *conductor)
 
 #define RUN(...) torture_run((const char *const[]){__VA_ARGS__, NULL}, -1, -1)
 
-/* A verb's JSON, or NULL. */
+/* Runs swctl; returns its JSON, or NULL. */
 static json_t *ask(const struct conductor *conductor, const char *verb)
 {
     char path[64];
@@ -99,7 +99,7 @@ static int64_t stat_of(const struct conductor *conductor, const char *key)
 
 /* ---- the broker ------------------------------------------------------------------------------ */
 
-/* Tells the manager something and takes the broker's process number from its answer. */
+/* Sends the manager a command; its answer is the broker's process number. */
 static void manage(struct conductor *conductor, const char *command)
 {
     char answer[256];
@@ -209,7 +209,7 @@ static void show_fds(pid_t pid)
     }
 }
 
-/* Clears first, so that everybody misses, and waits until reads are under way. */
+/* Clears the cache, so that every acquire misses, and waits until reads are in flight. */
 static void kill_broker(struct conductor *conductor)
 {
     (void)RUN("swctl", "--socket", conductor->torture.socket, "clear");
@@ -234,7 +234,7 @@ static void kill_broker(struct conductor *conductor)
 
 /* ---- the operator ---------------------------------------------------------------------------- */
 
-/* In a process of its own: clears, resizes, warms, reloads at random. */
+/* Runs in a separate process: clears, resizes, warms and reloads at random. */
 static int operate(struct conductor *conductor)
 {
     const char *const targets[] = {"a", "b", "a/layer_0", "a/embeddings_words_0", "b/embeddings"};
@@ -291,7 +291,7 @@ static void kill_worker(struct conductor *conductor, uint32_t number)
     conductor->worker_kills++;
 }
 
-/* Children of killed workers become ours; whoever else ends here was not told to. */
+/* Children of killed workers become ours; no other child may end here. */
 static void look_around(struct conductor *conductor)
 {
     struct board *board = conductor->torture.board;
@@ -336,7 +336,7 @@ static void torment(struct conductor *conductor)
             start_worker(conductor, seat);
         }
     }
-    /* what is left of the time, and the last ones killed need not be replaced */
+    /* for the rest of the time; workers killed last are not replaced */
     while (torture_now_ms() < begin + conductor->seconds * 1000 && !failed(conductor)) {
         look_around(conductor);
         torture_pause_ms(1);
@@ -346,7 +346,7 @@ static void torment(struct conductor *conductor)
 static void end_workers(struct conductor *conductor)
 {
     struct board *board = conductor->torture.board;
-    for (uint32_t i = 0; i < TORTURE_SEATS / 2; i++) /* these die with what they hold */
+    for (uint32_t i = 0; i < TORTURE_SEATS / 2; i++) /* these die holding leases */
         kill_worker(conductor, i);
     atomic_store(&board->ending, true);
     for (uint32_t i = TORTURE_SEATS / 2; i < TORTURE_SEATS; i++) {
@@ -408,7 +408,7 @@ static void check_gone(struct conductor *conductor)
     struct board *board = conductor->torture.board;
     int code = 0;
     if (conductor->managed) {
-        manage(conductor, "stop"); /* its exit code comes where its number would */
+        manage(conductor, "stop"); /* answers with the exit code instead of a process number */
         code = conductor->broker;
         close(conductor->control);
         code = code ? code : torture_finish(conductor->manager);
@@ -422,7 +422,7 @@ static void check_gone(struct conductor *conductor)
         torture_fail(board, "the broker ended with %d", code);
     if (!conductor->managed && access(conductor->torture.socket, F_OK) == 0)
         torture_fail(board, "the socket is still there");
-    /* other brokers of this machine have a named segment for moments */
+    /* other brokers of this machine have a named segment briefly */
     bool gone = false;
     for (int i = 0; i < 1000 && !(gone = no_segment()); i++)
         torture_pause_ms(10);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the torture test's conductor (torture.c) and its workers (torture_worker.c) share: memory
- * that outlives any of them, inherited across fork; and how programs are started
+/* Shared by the torture test's conductor (torture.c) and its workers (torture_worker.c): memory
+ * inherited across fork, which outlives each of them, and the calls that start programs
  * (torture_program.c).
  */
 #ifndef SWT_STRESS_TORTURE_H
@@ -15,25 +15,26 @@
 
 #define TORTURE_MODELS     2
 #define TORTURE_SEATS      8u
-#define TORTURE_TIMEOUT_MS 20000 /* deadline of a worker's waits, as libsw is told */
+#define TORTURE_TIMEOUT_MS 20000 /* the deadline that workers give to libsw */
 
-/* One worker's place; whoever is killed there gets a successor. */
+/* The place of one worker; a killed worker is replaced. */
 struct seat {
-    _Atomic uint64_t busy_since_ms; /* when its present call began; 0: in none */
-    pid_t pid;                      /* the conductor's; 0: nobody sits there */
+    _Atomic uint64_t busy_since_ms; /* when the current call began; 0: none */
+    pid_t pid;                      /* written by the conductor; 0: empty */
 };
 
 struct board {
     struct seat seat[TORTURE_SEATS];
-    _Atomic bool ending;                    /* finish what you do, close, exit 0 */
-    _Atomic uint64_t leases, bytes;         /* verified and confirmed by their release */
-    _Atomic uint64_t revoked;               /* leases whose release said so */
-    _Atomic uint64_t full;                  /* acquires answered SW_EARENAFULL */
+    _Atomic bool ending;                    /* workers finish, close and exit 0 */
+    _Atomic uint64_t leases, bytes;         /* verified, and confirmed by the release */
+    _Atomic uint64_t revoked;               /* leases whose release reported it */
+    _Atomic uint64_t full;                  /* acquires that returned SW_EARENAFULL */
     _Atomic uint64_t absent;                /* try_acquires that found nothing */
-    _Atomic uint64_t forks, hits, sessions; /* of workers that were not killed, but for forks */
-    _Atomic uint64_t longest_ms;            /* of all acquires */
+    _Atomic uint64_t forks, hits, sessions; /* except for forks: of workers that were not killed */
+    _Atomic uint64_t longest_ms;            /* the slowest acquire */
     _Atomic uint32_t failures;
-    char failure[512]; /* the first one's text; written by whoever raised failures from 0 */
+    char failure
+        [512]; /* text of the first failure, written by the process that raised failures from 0 */
 };
 
 struct torture {
@@ -44,25 +45,25 @@ struct torture {
     struct board *board;
 };
 
-/* xorshift64*; state is not 0. */
+/* xorshift64*; state must not be 0. */
 uint64_t torture_random(uint64_t *state);
 uint64_t torture_now_ms(void);
-/* The first text is kept, all are printed. */
+/* Prints the text; keeps the first. */
 void torture_fail(struct board *board, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 void torture_pause_ms(uint64_t ms);
-/* build/NAME as a child that dies with this process. out, err: descriptors for what it prints; -1:
- * /dev/null. */
+/* Starts build/PRESET/NAME as a child that dies with this process. out, err: descriptors for its
+ * output; -1 for /dev/null. */
 pid_t torture_start(const char *const argv[], int out, int err);
-/* Its exit code, 128 + signal, or -1 (and it is killed) after a minute. */
+/* Returns its exit code or 128 + signal; kills it and returns -1 after a minute. */
 int torture_finish(pid_t pid);
 int torture_run(const char *const argv[], int out, int err);
 
-/* In a process of its own: leases, verifies, releases until the board says that it ends. Returns
- * the exit code. */
+/* Runs in a separate process: leases, verifies and releases until the board's ending is set.
+ * Returns the exit code. */
 int torture_work(const struct torture *torture, struct seat *seat, uint64_t seed);
-/* Once through every component of every model; returns false after torture_fail. */
+/* Verifies every component of every model once; returns false after torture_fail. */
 bool torture_read_all(const struct torture *torture);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The project's programs, started by the torture test's conductor. */
+/* Starts the project's programs for the torture test's conductor. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -20,7 +20,7 @@ void torture_pause_ms(uint64_t ms)
         NULL);
 }
 
-/* In a child: becomes build/NAME. out: a descriptor for its stdout; -1: /dev/null. */
+/* In a child: executes build/PRESET/NAME. out: a descriptor for its stdout; -1 for /dev/null. */
 static void become(const char *const argv[], int out, int err, pid_t parent)
 {
     char path[4096];

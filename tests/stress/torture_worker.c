@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* A worker of the torture test: uses libsw as any engine would, and believes nothing.
+/* A worker of the torture test: uses libsw as an engine would and verifies everything.
  *
- * Every lease that its release confirms must have held the bytes that the manifest's digest names;
- * every call must come back within the deadline that libsw was told. It expects to be killed
- * anywhere.
+ * A lease that its release confirms must have held the bytes of the manifest's digest, and every
+ * call must return within the deadline given to libsw. The worker may be killed at any point.
  */
 #include <errno.h>
 #include <signal.h>
@@ -21,7 +20,7 @@
 #include "stress/torture.h"
 
 #define HOARD_MAX     16u
-#define LOOKS_TAKE_MS 1000u /* until the broker has seen twice that a quota is exceeded */
+#define LOOKS_TAKE_MS 1000u /* until the broker has twice seen a quota exceeded */
 
 struct worker {
     const struct torture *torture;
@@ -64,7 +63,7 @@ static uint32_t below(struct worker *worker, uint32_t bound)
     return (uint32_t)(torture_random(&worker->random) % bound);
 }
 
-/* ---- the stopwatch that the conductor watches ------------------------------------------------ */
+/* ---- the stopwatch, read by the conductor ---------------------------------------------------- */
 
 static uint64_t begin(struct worker *worker)
 {
@@ -108,7 +107,7 @@ static void leave(struct worker *worker)
     worker->client = NULL;
 }
 
-/* sw_client_open does not wait for a broker, so this does. */
+/* Waits for a broker, which sw_client_open does not. */
 static bool join(struct worker *worker)
 {
     char text[384] = "";
@@ -140,7 +139,7 @@ static bool join(struct worker *worker)
 
 /* ---- leases ---------------------------------------------------------------------------------- */
 
-/* Whether what the lease shows is the chunk. Only a release can say whether that counts. */
+/* Whether the leased bytes are the chunk's. Only the release decides whether the result counts. */
 static bool is_right(const struct worker *worker, int model, uint32_t component,
                      const struct sw_lease *lease)
 {
@@ -173,7 +172,7 @@ static bool release(struct worker *worker, int model, uint32_t component, struct
     return true;
 }
 
-/* 1: leased. 0: not, for a reason that may be. -1: failed. */
+/* Returns 1: leased; 0: not leased, for an acceptable reason; -1: failed. */
 static int acquire(struct worker *worker, int model, uint32_t component, bool wait,
                    struct sw_lease *lease)
 {
@@ -202,7 +201,7 @@ static bool lease_one(struct worker *worker, int model, uint32_t component, bool
     if (result <= 0)
         return result == 0;
     bool right = is_right(worker, model, component, &lease);
-    if (below(worker, 8) == 0) /* held for a while, and looked at again */
+    if (below(worker, 8) == 0) /* hold it for a while and verify again */
         nanosleep(&(struct timespec){.tv_nsec = (long)below(worker, 4000000)}, NULL);
     right = right && (below(worker, 4) != 0 || is_right(worker, model, component, &lease));
     return release(worker, model, component, &lease, right);
@@ -223,8 +222,8 @@ static bool lease_two(struct worker *worker)
     return release(worker, model, first, &lease, is_right(worker, model, first, &lease)) && good;
 }
 
-/* Holds whatever is there for longer than the broker allows: by its quota it takes them all away.
- */
+/* Holds everything resident for longer than the quota permits, so that the broker revokes all
+ * leases. */
 static bool hoard(struct worker *worker)
 {
     struct sw_lease lease[HOARD_MAX];
@@ -247,7 +246,7 @@ static bool hoard(struct worker *worker)
     return good;
 }
 
-/* A pass as an engine makes it: in order, with cursor and prefetch. */
+/* A pass in an engine's order, with cursor and prefetch. */
 static bool pass(struct worker *worker, uint64_t number)
 {
     int model = (int)below(worker, TORTURE_MODELS);
@@ -268,7 +267,7 @@ static bool pass(struct worker *worker, uint64_t number)
     return true;
 }
 
-/* The child has a session of its own; the parent's lease is not its. */
+/* The child opens its own session; it does not have the parent's lease. */
 static int live_as_child(struct worker *worker, struct sw_lease *inherited, pid_t parent)
 {
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Memory that lives as long as the test, and the test's directory. */
+/* Memory that lives as long as the test's process, and the test's directory. */
 #include "keep.h"
 
 #include <criterion/criterion.h>
@@ -14,7 +14,7 @@
 
 #include "support.h"
 
-/* Everything handed out hangs on this list, so that leak checkers see it reachable. */
+/* Every allocation is on this list, so that leak checkers find it reachable. */
 struct kept {
     struct kept *next;
 };
@@ -67,9 +67,8 @@ void sup_remove_tree(const char *path)
     (void)nftw(path, remove_one, 32, FTW_DEPTH | FTW_PHYS);
 }
 
-/* Waits in a process of its own until the test's process is gone, then removes its directory.
- * Nothing but the pipe stays open in it, so that nobody who waits for the test's output waits for
- * it. */
+/* A separate process waits until the test's process has ended, then removes the directory. It keeps
+ * only the pipe open, so that readers of the test's output do not wait for it. */
 static void watch_and_remove(const char *path, int pipe_fd)
 {
     (void)signal(SIGINT, SIG_IGN);
@@ -80,7 +79,7 @@ static void watch_and_remove(const char *path, int pipe_fd)
     char byte;
     while (read(0, &byte, 1) > 0)
         ;
-    /* The test's children are being killed at this moment and may still create a file. */
+    /* The test's children are being killed now and may still create a file. */
     for (int i = 0; i < 50 && access(path, F_OK) == 0; i++) {
         sup_remove_tree(path);
         sup_sleep_ms(10);

@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-/* Zeroed, one byte longer than asked. Never NULL. */
+/* Returns zeroed memory, one byte more than size. Never NULL. */
 void *sup_keep(size_t size);
 
 #endif

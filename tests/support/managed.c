@@ -93,7 +93,7 @@ struct managed managed_start(const char *chunks_dir, const char *cache_size, uns
     return managed;
 }
 
-/* Sends one line, returns its answer behind "ok". */
+/* Sends one line; returns what follows "ok" in the answer. */
 static const char *ask(struct managed *managed, const char *line, const int *send_fds,
                        size_t send_count, int *fds, size_t *ret_count)
 {

@@ -12,14 +12,15 @@ struct managed {
     double exit_ms, ready_ms; /* of the last restart or start */
 };
 
-/* What the next ones run instead of swbrokerd: a program as it is built, or a path. */
+/* The program that the next managers run instead of swbrokerd: the name of a built program, or a
+ * path. */
 void managed_program(const char *name);
 
-/* Starts swbrokerd under a manager that keeps `max` descriptors. activated: on a socket of the
- * manager's. chunks_dir NULL: none. */
+/* Starts swbrokerd under a manager whose fd store holds up to `max` descriptors. activated: by
+ * socket activation. chunks_dir: NULL for none. */
 struct managed managed_start(const char *chunks_dir, const char *cache_size, unsigned max,
                              bool activated, const char *const extra[]);
-/* The same, but the broker is not started yet. */
+/* The same without starting the broker. */
 struct managed managed_prepare(const char *chunks_dir, const char *cache_size, unsigned max,
                                bool activated, const char *const extra[]);
 void managed_begin(struct managed *managed); /* start */
@@ -29,16 +30,16 @@ int managed_stop(struct managed *managed);   /* SIGTERM; its exit code */
 void managed_kill(struct managed *managed);
 void managed_end(struct managed *managed); /* both of them */
 
-/* Any other command; its answer behind "ok". */
+/* Sends any other command; returns what follows "ok" in the answer. */
 const char *managed_tell(struct managed *managed, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-/* Copies of the stored descriptors of that name; returns how many. */
+/* Copies the stored descriptors of this name; returns their number. */
 size_t managed_take(struct managed *managed, const char *name, int fds[static 8]);
-/* Into the store. */
+/* Adds a descriptor to the store. */
 void managed_put(struct managed *managed, const char *name, int fd);
-/* How many stored names begin so. */
+/* The number of stored names with this prefix. */
 size_t managed_count(struct managed *managed, const char *prefix);
-/* The first stored name that begins so. */
+/* The first stored name with this prefix. */
 const char *managed_name(struct managed *managed, const char *prefix);
 
 #endif

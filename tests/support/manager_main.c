@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* sw-manager: the manager of manager.h as a program, told by its standard input. */
+/* sw-manager: the manager of manager.h as a program that reads commands from standard input. */
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* A client that speaks the wire protocol by hand, so that tests can break it: no retry, no check,
- * no courtesy.
+/* A client that speaks the wire protocol by hand, so that tests can break it. It neither retries
+ * nor checks anything.
  *
- * Every function fails the test when the broker does not do its part within seconds, unless it says
- * otherwise.
+ * Unless noted otherwise, a function fails the test if the broker does not answer within seconds.
  */
 #ifndef SWT_SUPPORT_RAW_H
 #define SWT_SUPPORT_RAW_H
@@ -31,29 +30,30 @@ struct raw_answer {
     uint8_t packet[SWI_WIRE_MAX];
 };
 
-/* Connects, says nothing. */
+/* Connects and sends nothing. */
 struct raw raw_connect(const struct sup_broker *broker);
-/* HELLO, and maps what WELCOME brings. */
+/* Sends HELLO and maps the arena that WELCOME passes. */
 struct raw raw_attach(const struct sup_broker *broker, const char *name);
 void raw_close(struct raw *raw);
 
-/* Sends a request with a fresh tag; body may be followed by a tail. False when the socket does not
- * take it. */
+/* Sends a request with a new tag; a tail may follow the body. Returns false if the socket refuses
+ * it. */
 bool raw_send(struct raw *raw, enum swi_wire_type type, const void *body, size_t size,
               const void *tail, size_t tail_size);
-/* Sends bytes as they are, with descriptors. */
+/* Sends raw bytes and descriptors. */
 bool raw_send_bytes(struct raw *raw, const void *packet, size_t size, const int *fds, size_t count);
 
-/* The next message; lives until the test ends. NULL: the broker hung up. */
+/* Returns the next message, which lives until the test ends; NULL if the broker hung up. */
 struct raw_answer *raw_receive(struct raw *raw);
-/* The same, and it must answer the last request with that type. */
+/* The same; the message must have this type and answer the last request. */
 struct raw_answer *raw_expect(struct raw *raw, enum swi_wire_type type);
-/* The next message must be DONE; its status. Its text, when wanted, is zero-terminated. */
+/* Returns the status of the next message, which must be DONE. *ret_text, unless NULL, is
+ * zero-terminated. */
 int raw_done(struct raw *raw, const char **ret_text);
 /* Reads until the broker hangs up. */
 void raw_expect_hangup(struct raw *raw);
 
-/* CONTROL with this text; the answer, a new reference. */
+/* Sends CONTROL with this text; returns the answer, a new reference. */
 json_t *raw_control(struct raw *raw, const char *text);
 
 struct raw_model {
@@ -62,17 +62,17 @@ struct raw_model {
     uint64_t bytes[64];
     char names[64][64];
 };
-/* OPEN and TABLE. */
+/* Sends OPEN, then TABLE. */
 struct raw_model raw_open(struct raw *raw, const char *name);
-/* OPEN's failure. */
+/* Sends OPEN, which must fail; returns the status. */
 int raw_open_status(struct raw *raw, const char *name);
 uint32_t raw_find(const struct raw_model *model, const char *component);
 
-/* LOAD; returns the status. */
+/* Sends LOAD; returns the status. */
 int raw_load(struct raw *raw, const struct raw_model *model, uint32_t ordinal,
              const char **ret_text);
-/* LOAD until it is resident under a pin, and returns the slot; the bytes are checked against the
- * index's digest. */
+/* Repeats LOAD until the chunk is resident and pinned, checks its bytes against the index's digest,
+ * and returns the slot. */
 uint32_t raw_pin(struct raw *raw, const struct raw_model *model, uint32_t ordinal);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The test helpers themselves: a helper that loses output or leaves things behind would blind other
- * tests. */
+/* Tests of the helpers: a helper that loses output or leaves processes behind would hide faults
+ * elsewhere. */
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -42,7 +42,7 @@ Test(support, waits_and_says_when_still_running, .timeout = 20)
     cr_assert_eq(sup_wait(pid, 5000), 128 + SIGKILL);
 }
 
-/* A process that makes its directory and a child in it, says so, and is killed. */
+/* A process that creates its directory and a child, reports both, and is killed. */
 static void doomed(int say)
 {
     const char *path = sup_path("file");
@@ -53,8 +53,8 @@ static void doomed(int say)
         pause();
 }
 
-/* Whether a process has ended. One that nobody reaps (in a container whose first process is no init) still
- * answers kill, as a zombie. */
+/* Whether a process has ended. Without a reaping init, as in many containers, it stays a zombie,
+ * which kill still finds. */
 static bool ended(const char *pid)
 {
     char path[64];

@@ -34,7 +34,7 @@ static uint32_t checksum(const uint8_t *data, size_t size)
     return ~crc;
 }
 
-/* What local header and central directory have in common, after their signatures. */
+/* The fields that a local header and the central directory share, after their signatures. */
 static void put_common(struct bytes to, const struct sup_zip_entry *entry, uint32_t size)
 {
     uint32_t sum = checksum(entry->data, entry->size) ^ (entry->lies & SUP_ZIP_SUM ? 1u : 0u);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Writing zip archives that are wrong on purpose: right checksums and offsets, but for what an
- * entry's lies change. Nothing is compressed, whatever an entry says. Limits cut quietly: an
- * archive that does not fit is one more wrong archive. */
+/* Write zip archives that are wrong on purpose: checksums and offsets are right except where an
+ * entry overrides them. Nothing is compressed, whatever method an entry claims. An archive beyond
+ * the limits is truncated, which makes one more wrong archive. */
 #ifndef SWT_SUPPORT_ZIP_H
 #define SWT_SUPPORT_ZIP_H
 
@@ -39,7 +39,7 @@ struct sup_zip {
 
 void sup_zip_begin(struct sup_zip *zip, void *bytes, size_t capacity);
 void sup_zip_add(struct sup_zip *zip, const struct sup_zip_entry *entry);
-/* Afterwards bytes[0 … size) are the archive. */
+/* Leaves the archive in bytes[0 … size). */
 void sup_zip_end(struct sup_zip *zip);
 
 #endif

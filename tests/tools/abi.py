@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Holds the binary interface of libsw to its record, libsw/libsw.abi.
+"""Compare the binary interface of libsw with its record, libsw/libsw.abi.
 
     abi.py SOURCE_DIR CC [--record [--break]]
 
-The record lists what a program built against include/sw relies on without looking again: each function
-with its types and its node in libsw.map, size and members of each public struct, each constant. A
-difference of any kind fails; --record writes the present state down. That is refused, unless --break is
-given too, when programs already built would stop working by the rules in libsw.map.
+The record lists what a program compiled against include/sw relies on: each function with its types and its
+node in libsw.map, the size and members of each public struct, and each constant. Any difference fails;
+--record writes the current state. By the rules in libsw.map some changes break existing programs; --record
+refuses those unless --break is given.
 
-Offsets are those of 64-bit machines; others are not compared.
+Offsets are those of 64-bit machines; on others the comparison is skipped.
 """
 import pathlib
 import re
@@ -132,7 +132,7 @@ class Interface:
             output = subprocess.run([path], check=True, capture_output=True, text=True).stdout
         pointer, *numbers = [int(line) for line in output.split()]
         if pointer != 8:
-            print("abi: skipped: pointers here are not of 64 bits")
+            print("abi: skipped: pointers do not have 64 bits here")
             sys.exit(77)
         found = {}
         for key, expressions, text in self.entries:
@@ -194,7 +194,7 @@ def main():
     record = source / RECORD
     breaks, additions = compare(read(record) if record.exists() else {}, found)
     for line in breaks:
-        print(f"abi: breaks programs already built: {line}", file=sys.stderr)
+        print(f"abi: breaks existing programs: {line}", file=sys.stderr)
     for line in additions if record.exists() else []:
         print(f"abi: added: {line}", file=sys.stderr)
     if "--record" in options:

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Changes copies of the public headers and the map, one way at a time, and looks what abi.py says.
+"""Test abi.py: make one change at a time to a copy of the public headers and the map, and check its verdict.
 
     abi_rules.py SOURCE_DIR CC
 """
@@ -11,7 +11,7 @@ import sys
 import tempfile
 
 ADDED, BREAKS = "added", "breaks"
-# what changes, in which file, from what to what, and what that is
+# description, file, old text, new text, expected verdict
 CHANGES = [
     ("a comment", "include/sw/client.h", "/* a session with the broker */", "/* one */", None),
     ("a parameter's name", "include/sw/encoder.h", "float *embeddings,\n",
@@ -60,7 +60,7 @@ def main():
             (copy / name).write_text(text.replace(old, new, 1))
             command = [sys.executable, source / "tests/tools/abi.py", copy, compiler]
             if expected == ADDED and subprocess.run(command, capture_output=True).returncode == 0:
-                print(f"{what}: abi.py passes over it", file=sys.stderr)
+                print(f"{what}: abi.py does not notice it", file=sys.stderr)
                 faults += 1
             run = subprocess.run([*command, "--record"], capture_output=True, text=True)
             if run.returncode == 77:
@@ -73,7 +73,7 @@ def main():
                 print(f"{what}: abi.py says {found}, not {expected}; recorded: {recorded}\n{run.stderr}",
                       file=sys.stderr)
                 faults += 1
-    print(f"{len(CHANGES)} changes: {faults} judged wrongly")
+    print(f"{len(CHANGES)} changes: {faults} with a wrong verdict")
     return 1 if faults else 0
 
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""The public interface is one list in five places: include/sw, libsw.map, libsw.so, libsw.a, the manual.
+"""Check that include/sw, libsw.map, libsw.so, libsw.a and the manual list the same public interface.
 
     interface.py SOURCE_DIR BUILD_DIR CC CXX
 
-Also compiles every public header by itself, as C99 and as C++17, and every example of the manual that
-begins with an #include, with every warning an error.
+Also compiles each public header alone, as C99 and as C++17, and each example of the manual that begins with
+an #include. Warnings are errors.
 """
 import pathlib
 import re

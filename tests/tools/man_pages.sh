@@ -1,11 +1,15 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Lints the manual pages with mandoc, compares the options of each program's --help with its page, resolves
-# references between the pages, and checks sw-errors(7) against the header and sw-internals(7) against the tree.
+# Lint the manual pages with mandoc, compare the options of each program's --help with its page, resolve
+# references between the pages, and check sw-errors(7) against the header and sw-internals(7) against the tree.
 #   bash tests/tools/man_pages.sh SOURCE_DIR BUILD_DIR PAGE...
 set -euo pipefail
 source_dir=$1 build_dir=$2
 shift 2
+command -v mandoc >/dev/null || {
+    echo "man_pages: skipped: mandoc is not installed"
+    exit 77
+}
 failed=0
 complain() {
     echo "man_pages: $*" >&2
@@ -23,28 +27,24 @@ options_of_page() {
 known=" $(sed -n 's/^\.Fo \(sw_[a-z_]*\)/\1.3/p' "$source_dir"/man/*.3 | tr '\n' ' ')$* "
 for page in "$@"; do
     file=$source_dir/man/$page
-    [ -f "$file" ] || { complain "$page is listed and does not exist"; continue; }
-    if command -v mandoc >/dev/null; then
-        # Other pages of the project are not installed where this runs.
-        lint=$(mandoc -Tlint "$file" 2>/dev/null | grep -v 'referenced manual not found' || true)
-        [ -z "$lint" ] || complain "$lint"
-    else
-        echo "man_pages: no mandoc here: $page is not linted"
-    fi
+    [ -f "$file" ] || { complain "$page is listed but does not exist"; continue; }
+    # The project's other pages need not be installed here.
+    lint=$(mandoc -Tlint "$file" 2>/dev/null | grep -v 'referenced manual not found' || true)
+    [ -z "$lint" ] || complain "$lint"
     while read -r reference; do
         [[ $known == *" $reference "* ]] || complain "$page refers to $reference, which does not exist"
     done < <(sed -nE 's/^\.Xr (libsw|sw[a-z_.-]*) ([1-8]).*/\1.\2/p' "$file" | sort -u)
     program=$build_dir/${page%.*}
     [ -f "$program" ] && [ -x "$program" ] || continue
     help=$("$program" --help)
-    # Programs with commands of their own have help on each of them.
+    # A program with commands has a help text for each.
     while read -r command; do
         help+=$'\n'$("$program" "$command" --help 2>/dev/null || true)
     done < <(awk '/^  [a-z]/ {print $1}' <<<"$help")
     missing=$(comm -23 <(options_of_help <<<"$help") <(options_of_page "$file"))
-    [ -z "$missing" ] || complain "$page does not tell of" $missing
+    [ -z "$missing" ] || complain "$page lacks" $missing
     unknown=$(comm -13 <(options_of_help <<<"$help") <(options_of_page "$file"))
-    [ -z "$unknown" ] || complain "$page tells of what ${page%.*} --help does not:" $unknown
+    [ -z "$unknown" ] || complain "$page has options that ${page%.*} --help lacks:" $unknown
 done
 
 # ---- every error code is explained, and every path exists

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Builds every program that the manual shows as a reader would, and runs it beside a real broker.
+"""Build each program in the manual as a reader would, and run it with a real broker.
 
     tools/manual_examples.py SOURCE_DIR BUILD_DIR CC [COMPILER_FLAG...]
 """
