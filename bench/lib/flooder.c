@@ -98,7 +98,7 @@ static bool say_table(struct flooder *flooder, struct client *client)
 static void connect_anew(struct flooder *flooder, struct client *client)
 {
     struct swi_error error;
-    client->fd = swi_socket_connect_within(flooder->plan->socket, 100, &error);
+    client->fd = swi_socket_connect(flooder->plan->socket, 100, &error);
     if (client->fd < 0) {
         client->fd = -1;
         return;

@@ -65,7 +65,7 @@ int swi_broker_reach(struct sw_client *client, const char *path, uint64_t deadli
                      struct swi_connection **ret_connection, struct swi_attachment **ret_attachment,
                      struct swi_error *error)
 {
-    int fd = swi_socket_connect_within(path, swi_deadline_ms(deadline), error);
+    int fd = swi_socket_connect(path, swi_deadline_ms(deadline), error);
     if (fd < 0)
         return fd;
     int result = check_server_uid(client, path, fd, error);

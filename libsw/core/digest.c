@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <xxhash.h>
 
-/* swi_hasher is libxxhash's own state under a name that hides it. */
+/* swi_hasher is libxxhash's state under another name. */
 static XXH3_state_t *state_of(swi_hasher *hasher)
 {
     return (XXH3_state_t *)hasher;
@@ -38,7 +38,7 @@ void swi_hasher_reset(swi_hasher *hasher)
 void swi_hasher_update(swi_hasher *hasher, const void *data, size_t size)
 {
     XXH_errorcode result = XXH3_128bits_update(state_of(hasher), data, size);
-    assert(result == XXH_OK); /* fails on NULL only */
+    assert(result == XXH_OK); /* fails only on NULL */
     (void)result;
 }
 

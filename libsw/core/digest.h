@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* XXH3-128 of chunk files. It detects accidents, not attackers. */
+/* XXH3-128 of chunk files, which detects accidents, not attacks. */
 #ifndef SWI_CORE_DIGEST_H
 #define SWI_CORE_DIGEST_H
 

@@ -42,8 +42,8 @@ uint16_t swi_f32_to_f16(float value)
     if (magnitude >= 0x477ff000u) /* 65520 and up round to infinity */
         return (uint16_t)(sign | 0x7c00u);
     if (magnitude < 0x38800000u) {
-        /* below 2^-14: adding 0.5 aligns the result's last bit (2^-24) with f32's, so the addition itself
-         * rounds to nearest even */
+        /* below 2^-14: adding 0.5 aligns the result's last bit (2^-24) with f32's, so the addition
+         * itself rounds to nearest even */
         float shifted = float_of(magnitude) + 0.5f;
         return (uint16_t)(sign | (bits_of(shifted) - bits_of(0.5f)));
     }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* f16 and bf16 in scalar form: the reference that vector code is held against, and what importers use. */
+/* Scalar f16 and bf16: the reference for vector code, and for importers. */
 #ifndef SWI_CORE_HALF_H
 #define SWI_CORE_HALF_H
 

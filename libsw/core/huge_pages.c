@@ -9,10 +9,10 @@
 #include <sys/mman.h>
 
 #define HUGE_PAGE ((size_t)2 << 20)
-#define WORTH_ONE (HUGE_PAGE / 4) /* less would waste most of a huge page */
+#define WORTH_ONE (HUGE_PAGE / 4) /* a smaller part would waste most of a huge page */
 #define LINE      64
 
-/* AddressSanitizer watches the ends of what malloc gives, and no mapping's. */
+/* AddressSanitizer checks the bounds of malloc's memory, but not of mappings. */
 #if defined(__SANITIZE_ADDRESS__)
 #define MALLOC_ONLY 1
 #elif defined(__has_feature)
@@ -26,7 +26,7 @@ static size_t round_up(size_t bytes, size_t to)
     return (bytes + to - 1) / to * to;
 }
 
-/* Whole huge pages' worth of address space on a huge page's boundary. */
+/* Address space for whole huge pages, aligned to a huge page. */
 static void *reserve(size_t size)
 {
     char *start =

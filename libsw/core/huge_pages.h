@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Large private memory that is about to be written from end to end.
+/* Large private memory that will be written completely.
  *
- * The first touch of a fresh page costs a fault, and on a virtual machine many times the page's
- * worth of work. So what fills a good part of a huge page takes whole ones, where the machine has
- * them for those who ask (/sys/kernel/mm/transparent_hugepage/enabled), and everything is faulted
- * in at once.
+ * The first touch of a page costs a fault, which on a virtual machine is expensive. Therefore
+ * allocations that fill a good part of a huge page use whole huge pages, if the machine offers them
+ * with madvise (/sys/kernel/mm/transparent_hugepage/enabled), and are faulted in at once.
  */
 #ifndef SWI_CORE_HUGE_PAGES_H
 #define SWI_CORE_HUGE_PAGES_H
@@ -12,18 +11,18 @@
 #include <stddef.h>
 
 struct swi_huge {
-    void *start; /* zeroed, on a cache line's boundary at least; NULL: none */
+    void *start; /* zeroed, aligned at least to a cache line; NULL: none */
     size_t bytes;
-    size_t mapped; /* what of it is this module's to give back: 0 where malloc has it */
+    size_t mapped; /* bytes to unmap; 0: from malloc */
 };
 
-/* -ENOMEM. Safe from every thread. */
+/* Errors: -ENOMEM. Thread-safe. */
 int swi_huge_take(size_t bytes, struct swi_huge *ret_big);
 
-/* What it takes of the machine's memory, in bytes: whole huge pages. */
+/* The memory it takes in bytes: whole huge pages. */
 size_t swi_huge_held(const struct swi_huge *big);
 
-/* Gives it back and leaves it empty; nothing to do for an empty one. */
+/* Frees it and leaves it empty; does nothing if it is empty. */
 void swi_huge_give(struct swi_huge *big);
 
 #endif

@@ -401,13 +401,6 @@ void swi_trace_switch(struct swi_index *index, bool on)
         atomic_fetch_and_explicit(&index->header.tick, ~SWI_TICK_TRACING, memory_order_relaxed);
 }
 
-bool swi_trace_is_on(const struct swi_index *index)
-{
-    /* SYNC[tick]: relaxed; pairs with stamp and trace-switch. */
-    return (atomic_load_explicit(&index->header.tick, memory_order_relaxed) & SWI_TICK_TRACING) !=
-           0;
-}
-
 enum taken { TAKEN, NOT_YET, OVERWRITTEN };
 
 static enum taken take(const struct swi_trace_record *record, uint64_t place,

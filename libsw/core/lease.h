@@ -167,7 +167,6 @@ uint64_t swi_session_revoke(struct swi_index *index, uint32_t session);
 /* ---- broker side: the trace ------------------------------------------------------------------ */
 
 void swi_trace_switch(struct swi_index *index, bool on);
-bool swi_trace_is_on(const struct swi_index *index);
 
 struct swi_trace_value {
     enum swi_trace_kind kind;

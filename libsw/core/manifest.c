@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* chunk_info.json, in both directions. Parsing is pure; only swi_manifest_read touches a file.
+/* Reads and writes chunk_info.json. Parsing is pure; only swi_manifest_read accesses a file.
  *
- * The manifest decides which files the broker opens, so that names which could leave the directory
- * are refused here, whoever wrote them.
+ * The manifest decides which files the broker opens, so names that could leave the directory are
+ * refused here.
  */
 #include "core/manifest.h"
 
@@ -31,7 +31,7 @@ bool swi_manifest_name_ok(const char *name)
     return true;
 }
 
-/* A copy of the string under key, or a message. */
+/* Copies the string under key, or fails with a message. */
 static int read_text(const json_t *object, const char *key, char **ret, struct swi_error *error)
 {
     const char *text = json_string_value(json_object_get(object, key));
@@ -70,7 +70,7 @@ static int check_version(const json_t *root, struct swi_error *error)
     return 0;
 }
 
-/* Puts a chunk where its ordinal says; an ordinal given twice finds its place taken. */
+/* Puts a chunk at its ordinal; fails if an earlier chunk has the same one. */
 static int read_chunk(const char *name, const json_t *value, struct swi_manifest *manifest,
                       struct swi_error *error)
 {
@@ -109,7 +109,7 @@ static int compare_text(const void *left, const void *right)
     return strcmp(*(char *const *)left, *(char *const *)right);
 }
 
-/* Two chunks that claim one file. */
+/* Refuses two chunks with the same file. */
 static int check_files(const struct swi_manifest *manifest, struct swi_error *error)
 {
     const char **files = calloc(manifest->count, sizeof *files);
@@ -248,7 +248,7 @@ int swi_manifest_render(const struct swi_manifest *manifest, char **ret_text)
                              "chunks", chunks, "total_bytes", (json_int_t)manifest->total_bytes,
                              "total_size_mb", megabytes(manifest->total_bytes));
     if (!root)
-        return SW_EFORMAT; /* json_pack has let go of chunks */
+        return SW_EFORMAT; /* json_pack has released chunks */
     char *text = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
     json_decref(root);
     if (!text)
@@ -276,7 +276,7 @@ static ssize_t read_all(int fd, char *bytes, size_t capacity)
 
 int swi_manifest_read(int directory, struct swi_manifest *ret, struct swi_error *error)
 {
-    /* O_NONBLOCK: a FIFO of that name must not hang whoever opens it */
+    /* O_NONBLOCK: opening a FIFO of that name must not hang */
     int fd = openat(directory, SWI_MANIFEST_FILE, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (fd < 0) {
         int code = -errno;

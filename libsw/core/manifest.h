@@ -7,8 +7,9 @@
  *                                 "size_mb": 0.777, "xxh3_128": "32 hex digits" }, … },
  *     "total_bytes": 219000000, "total_size_mb": 208.9 }
  *
- * The ordinals are 0 … count-1, the order of the forward pass: JSON objects have none. The two size_mb
- * keys are there for readers of the ancestor's format and not read here; unknown keys are ignored. */
+ * The ordinals 0 … count-1 give the order of the forward pass, since JSON objects are unordered.
+ * The two size_mb keys are for readers of the ancestor's format; they and unknown keys are ignored.
+ */
 #ifndef SWI_CORE_MANIFEST_H
 #define SWI_CORE_MANIFEST_H
 
@@ -41,21 +42,23 @@ struct swi_manifest {
     uint64_t total_bytes;
 };
 
-/* Parses and checks: version, ordinals, unique plain names of components and files (1 … 255 bytes, no '/', no
- * control characters, no dot in front), sizes over zero that add up, digests of 32 hex digits.
- * ret is owned by the caller. Errors: SW_EFORMAT, SW_EVERSION (also for the ancestor's manifest
- * without format_version: the message says to import it with swchunk), -ENOMEM. */
+/* Parses and checks the version, the ordinals, that names of components and files are unique and
+ * plain (1 … 255 bytes, no '/', no control characters, no leading dot), that sizes are positive and
+ * add up, and that digests have 32 hex digits. The caller owns *ret. Errors: SW_EFORMAT,
+ * SW_EVERSION (also for the ancestor's manifest without format_version: the message says to import
+ * it with swchunk), -ENOMEM. */
 int swi_manifest_parse(const void *json, size_t size, struct swi_manifest *ret,
                        struct swi_error *error);
 void swi_manifest_fini(struct swi_manifest *manifest);
 
-/* True for a name that a component or a file may have. */
+/* Whether a component or a file may have this name. */
 bool swi_manifest_name_ok(const char *name);
 
-/* *ret_text is malloc'd, zero-terminated. Errors: -ENOMEM, SW_EFORMAT (text that is not UTF-8). */
+/* *ret_text is allocated with malloc and zero-terminated. Errors: -ENOMEM, SW_EFORMAT (text that is
+ * not UTF-8). */
 int swi_manifest_render(const struct swi_manifest *manifest, char **ret_text);
 
-/* Reads DIR/chunk_info.json relative to a directory descriptor. Errors also: -errno. */
+/* Reads chunk_info.json in a directory given by descriptor. Errors also: -errno. */
 int swi_manifest_read(int directory, struct swi_manifest *ret, struct swi_error *error);
 
 #endif

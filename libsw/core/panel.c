@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Between rows [N, K] and panels [ceil(N/16), K, 16]. */
+/* From rows [N, K] to panels [ceil(N/16), K, 16]. */
 #include "core/panel.h"
 
 #include <assert.h>
@@ -22,14 +22,6 @@ uint64_t swi_panel_elements(uint64_t n, uint64_t k)
                     panel[column * SW_PANEL_WIDTH + lane] =                                        \
                         first + lane < n ? rows[(first + lane) * k + column] : 0;                  \
         }                                                                                          \
-    }                                                                                              \
-    static void to_rows_##suffix(type *rows, const type *panels, uint64_t n, uint64_t k)           \
-    {                                                                                              \
-        for (uint64_t row = 0; row < n; row++) {                                                   \
-            const type *panel = panels + row / SW_PANEL_WIDTH * SW_PANEL_WIDTH * k;                \
-            for (uint64_t column = 0; column < k; column++)                                        \
-                rows[row * k + column] = panel[column * SW_PANEL_WIDTH + row % SW_PANEL_WIDTH];    \
-        }                                                                                          \
     }
 DEFINE_COPIES(uint16_t, u16)
 DEFINE_COPIES(uint32_t, u32)
@@ -42,13 +34,4 @@ void swi_panel_from_rows(void *panels, const void *rows, uint64_t n, uint64_t k,
         from_rows_u16(panels, rows, n, k);
     else
         from_rows_u32(panels, rows, n, k);
-}
-
-void swi_panel_to_rows(void *rows, const void *panels, uint64_t n, uint64_t k, size_t element_bytes)
-{
-    assert(element_bytes == 2 || element_bytes == 4);
-    if (element_bytes == 2)
-        to_rows_u16(rows, panels, n, k);
-    else
-        to_rows_u32(rows, panels, n, k);
 }

@@ -6,14 +6,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Elements of the panel form of W[n][k]. */
+/* The number of elements of W[n][k] in panels. */
 uint64_t swi_panel_elements(uint64_t n, uint64_t k);
 
-/* rows [n, k] row-major → panels; rows past n become zero. element_bytes is 2 or 4. */
+/* Copies row-major rows [n, k] to panels; rows past n become zero. element_bytes is 2 or 4. */
 void swi_panel_from_rows(void *panels, const void *rows, uint64_t n, uint64_t k,
                          size_t element_bytes);
-/* panels → rows [n, k]. */
-void swi_panel_to_rows(void *rows, const void *panels, uint64_t n, uint64_t k,
-                       size_t element_bytes);
 
 #endif

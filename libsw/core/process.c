@@ -7,10 +7,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Order: all, then the listed locks, then numbering. swi_process takes the last alone, so that it
- * may be called with a listed lock held. */
+/* Lock order: all, the listed locks, numbering. swi_process takes only numbering, so it may be
+ * called with a listed lock held. */
 static pthread_mutex_t all = PTHREAD_MUTEX_INITIALIZER;       /* the list */
-static pthread_mutex_t numbering = PTHREAD_MUTEX_INITIALIZER; /* the making of numbers */
+static pthread_mutex_t numbering = PTHREAD_MUTEX_INITIALIZER; /* assigning numbers */
 static LIST_HEAD(, swi_fork_lock) locks = LIST_HEAD_INITIALIZER(locks);
 static uint64_t generation; /* inherited by children, unlike *word */
 static _Atomic uint64_t *word;

@@ -13,9 +13,9 @@
  * SIGXFSZ is ignored: a file that reaches the limit of file sizes is an error of write (EFBIG). */
 void swi_program_begin(void);
 
-/* For the library: moves a descriptor that took the number of a standard one out of the way, because
- * the host may read or write those. Returns a close-on-exec descriptor of at least 3, which is fd
- * itself where that is one already; a negative fd as it is; or -errno, with fd closed. */
+/* For the library: moves a descriptor that took the number of a standard one out of the way,
+ * because the host may read or write those. Returns a close-on-exec descriptor of at least 3, which
+ * is fd itself where that is one already; a negative fd as it is; or -errno, with fd closed. */
 int swi_above_standard(int fd);
 
 #endif

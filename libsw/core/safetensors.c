@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Safetensors headers, in both directions. Pure: memory in, memory out; jansson does the JSON.
+/* Reads and writes safetensors headers. Pure functions on memory; jansson parses the JSON.
  *
- * Everything in a header is somebody else's claim: each number is checked against the file's real
- * length and against the others before it is used. What this file does not do: read, map or write
- * files.
+ * Headers are untrusted: each number is checked against the file's real length and against the
+ * others before it is used. This file does not read, map or write files.
  */
 #include "core/safetensors.h"
 
@@ -26,7 +25,7 @@ static bool is_filler_name(const char *name)
     return strncmp(name, SWI_FILLER_PREFIX, strlen(SWI_FILLER_PREFIX)) == 0;
 }
 
-/* A tensor as the header claims it: offsets still count from the start of the data. */
+/* A tensor as the header describes it, with offsets from the start of the data. */
 struct claim {
     struct swi_tensor tensor;
     bool filler;
@@ -100,7 +99,7 @@ static int read_offsets(const char *name, const json_t *offsets, uint64_t data_b
     return 0;
 }
 
-/* The name is set last: a claim without one owns nothing. */
+/* The name is set last: a claim without a name owns nothing. */
 static int read_claim(const char *name, const json_t *value, uint64_t data_bytes, struct claim *ret,
                       struct swi_error *error)
 {
@@ -137,7 +136,7 @@ static int read_claim(const char *name, const json_t *value, uint64_t data_bytes
     return 0;
 }
 
-/* By offset; an empty tensor before the one that starts where it is. */
+/* By offset; an empty tensor comes before one with the same offset. */
 static int by_offset(const void *left, const void *right)
 {
     const struct swi_tensor *a = &((const struct claim *)left)->tensor;
@@ -193,7 +192,7 @@ static int read_metadata(json_t *metadata, struct swi_safetensors *file, struct 
     return 0;
 }
 
-/* Claims in order of offset become the file's tensors; what is moved leaves no name behind. */
+/* Moves the claims, in order of offset, to the file's tensors; a moved claim has no name. */
 static int take_tensors(struct claim *claims, size_t count, struct swi_safetensors *file,
                         struct swi_error *error)
 {
@@ -329,8 +328,7 @@ const char *swi_safetensors_metadata(const struct swi_safetensors *file, const c
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
-/* Takes over `value`, also on failure. A name twice is a caller's error that would lose a tensor.
- */
+/* Takes over `value`, also on failure. Fails if the name exists, which would lose a tensor. */
 static int add_entry(json_t *header, const char *name, json_t *value, struct swi_error *error)
 {
     if (!value)
@@ -354,7 +352,7 @@ static json_t *entry_of(const char *dtype, const uint64_t *shape, uint32_t rank,
                      (json_int_t)start, (json_int_t)(start + bytes));
 }
 
-/* Sets each tensor's place, counted from the start of the data, and adds its entry and fillers. */
+/* Sets each tensor's offset from the start of the data, and adds its entry and fillers. */
 static int lay_out(struct swi_safetensors *file, uint32_t align_bytes, json_t *header,
                    uint64_t *ret_data_bytes, struct swi_error *error)
 {
@@ -404,7 +402,7 @@ static int add_metadata(const struct swi_safetensors *file, json_t *header, stru
     return add_entry(header, METADATA_KEY, metadata, error);
 }
 
-/* Length prefix, JSON, spaces up to the alignment of the data. */
+/* Length prefix, JSON, and spaces up to the alignment of the data. */
 static int pad_header(const json_t *header, char **ret_header, size_t *ret_size,
                       struct swi_error *error)
 {

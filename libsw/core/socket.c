@@ -39,8 +39,8 @@ static int try_connect(const struct sockaddr_un *address, int timeout_ms)
     fd = fd < 0 ? -errno : swi_above_standard(fd);
     if (fd < 0)
         return fd;
-    /* A Unix socket's connect waits for room in the listener's queue as long as a send may wait;
-     * zero would mean for ever. */
+    /* The connect of a Unix socket waits for room in the listener's queue up to the send timeout;
+     * zero would mean no limit. */
     struct timeval patience = {.tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000};
     if (timeout_ms == 0)
         patience.tv_usec = 1000;
@@ -58,12 +58,7 @@ static int try_connect(const struct sockaddr_un *address, int timeout_ms)
     return fd;
 }
 
-int swi_socket_connect(const char *path, struct swi_error *error)
-{
-    return swi_socket_connect_within(path, -1, error);
-}
-
-int swi_socket_connect_within(const char *path, int timeout_ms, struct swi_error *error)
+int swi_socket_connect(const char *path, int timeout_ms, struct swi_error *error)
 {
     struct sockaddr_un address;
     int result = address_of(path, &address, error);
@@ -97,7 +92,7 @@ int swi_socket_connect_within(const char *path, int timeout_ms, struct swi_error
     return result;
 }
 
-/* Removes a socket file that nobody listens on; -EADDRINUSE when somebody does. */
+/* Removes a socket file without a listener; -EADDRINUSE if there is one. */
 static int remove_stale(const struct sockaddr_un *address, struct swi_error *error)
 {
     struct stat status;
@@ -108,7 +103,7 @@ static int remove_stale(const struct sockaddr_un *address, struct swi_error *err
     if (!S_ISSOCK(status.st_mode))
         return swi_fail(error, -EEXIST, "%s exists and is not a socket; choose another --socket",
                         address->sun_path);
-    int fd = try_connect(address, 1000); /* a full queue is an answer too */
+    int fd = try_connect(address, 1000); /* a full queue also means a listener */
     if (fd >= 0)
         close(fd);
     if (fd != -ECONNREFUSED && fd != -ENOENT)
@@ -133,7 +128,7 @@ int swi_socket_listen(const char *path, mode_t mode, struct swi_error *error)
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return swi_fail(error, -errno, "cannot make a socket: %s", sw_strerror(-errno));
-    /* The file must never exist with wider rights than asked for. */
+    /* The file must never exist with more permissions than requested. */
     mode_t mask = umask(0777 & ~mode);
     result = bind(fd, (struct sockaddr *)&address, sizeof address) < 0 ? -errno : 0;
     umask(mask);
@@ -174,7 +169,7 @@ int swi_socket_send(int fd, const void *packet, size_t size, const int *fds, siz
     }
 }
 
-/* Takes the descriptors out of a received message; those that do not fit are closed. */
+/* Takes the descriptors of a received message; closes those that do not fit. */
 static size_t take_descriptors(struct msghdr *message, int *fds)
 {
     size_t taken = 0;

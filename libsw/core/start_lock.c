@@ -17,7 +17,7 @@ static int name_of(const char *socket_path, char path[static PATH_MAX])
     return length > 0 && length < PATH_MAX ? 0 : -ENAMETOOLONG;
 }
 
-/* Whether what was locked is still what others would open. */
+/* Whether the path still names the locked file. */
 static int still_there(int fd, const char *path)
 {
     struct stat locked, named;

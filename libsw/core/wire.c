@@ -51,8 +51,8 @@ size_t swi_wire_end(struct swi_wire_out *out)
     return out->size;
 }
 
-/* What each type's body must look like: the fixed part, whether a tail may follow it, and where in it a
- * zero-terminated name lies. */
+/* The body of each type: the size of the fixed part, whether a tail may follow, and the place of a
+ * zero-terminated name in it. */
 static const struct shape {
     uint32_t fixed;
     bool tail;
@@ -77,7 +77,7 @@ static const struct shape {
     [SWI_WIRE_CONTROL_PART] = {sizeof(struct swi_wire_text), true, 0, 0},
 };
 
-/* Whether the length of the tail is what the fixed part announces. */
+/* Whether the tail has the length that the fixed part announces. */
 static bool tail_fits(enum swi_wire_type type, const uint8_t *body, size_t tail)
 {
     uint32_t count;
@@ -93,7 +93,7 @@ static bool tail_fits(enum swi_wire_type type, const uint8_t *body, size_t tail)
         memcpy(&count, body + offsetof(struct swi_wire_prefetch, count), sizeof count);
         return count <= SWI_WIRE_PREFETCH_MAX && (size_t)count * sizeof(uint32_t) == tail;
     default:
-        return true; /* TABLE_PART: each row is checked when it is taken */
+        return true; /* TABLE_PART: swi_wire_get_row checks each row */
     }
 }
 

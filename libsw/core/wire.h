@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* The protocol between libsw or swctl and the broker: one message a packet on a SOCK_SEQPACKET Unix socket.
+/* The protocol between libsw or swctl and the broker: one message per packet on a SOCK_SEQPACKET
+ * Unix socket.
  *
- * Each packet is a swi_wire_head followed by `size` bytes of body: a fixed struct, and for some types a
- * tail of text or of an array. Packets hold at most SWI_WIRE_MAX bytes; longer answers (catalogs, JSON)
- * come in parts. Integers are little-endian and naturally aligned. Both ends run on one machine.
+ * Each packet is a swi_wire_head followed by `size` bytes of body: a fixed struct, and for some
+ * types a tail of text or of an array. Packets hold at most SWI_WIRE_MAX bytes; longer answers
+ * (catalogs, JSON) come in parts. Integers are little-endian and naturally aligned.
  *
  *   client                                  broker
  *   HELLO(version, layout, name)        ──▶
@@ -18,14 +19,14 @@
  *                                       ◀── DONE(status, message)
  *   PREFETCH(model, chunks …)           ──▶      never answered
  *   CLOSE(model)                        ──▶      never answered
- *   CONTROL(JSON)                       ──▶      swctl's verbs; needs no HELLO
+ *   CONTROL(JSON)                       ──▶      commands of swctl; without HELLO
  *                                       ◀── CONTROL_PART(more?, JSON text) …
  *   any request that fails              ◀── DONE(status ≠ 0, message)
  *
- * A request's `tag` comes back in its answers, in any order between different tags. Clients' tags are not 0: a
- * DONE with tag 0 answers no request but says why the broker is closing the connection (too many sessions, a
- * malformed message, a revoked session). Pure functions on
- * memory: no I/O here. Everything received is checked against its length before it is used.
+ * Answers carry the `tag` of their request; answers to different tags may come in any order.
+ * Clients' tags are not 0: a DONE with tag 0 answers no request but gives the reason why the broker
+ * closes the connection (too many sessions, a malformed message, a revoked session). Pure functions
+ * on memory, without I/O. Everything received is checked against its length before it is used.
  */
 #ifndef SWI_CORE_WIRE_H
 #define SWI_CORE_WIRE_H
@@ -37,7 +38,7 @@
 #define SWI_WIRE_VERSION 1u
 #define SWI_WIRE_MAX     65536u
 #define SWI_NAME_MAX     255u /* bytes of a model, component or file name, without the zero */
-#define SWI_CLIENT_MAX   63u  /* bytes of a client's own name */
+#define SWI_CLIENT_MAX   63u  /* bytes of a client's name, without the zero */
 
 enum swi_wire_type {
     SWI_WIRE_HELLO = 1,
@@ -59,7 +60,7 @@ enum swi_wire_type {
 struct swi_wire_head {
     uint16_t type;
     uint16_t version; /* SWI_WIRE_VERSION */
-    uint32_t size;    /* bytes after this head; must equal the packet's length minus the head's */
+    uint32_t size;    /* bytes after this head, to the end of the packet */
     uint64_t tag;
 };
 
@@ -72,7 +73,7 @@ struct swi_wire_hello {
 struct swi_wire_welcome {
     uint64_t epoch;
     uint64_t instance;
-    uint64_t arena_bytes; /* length to map; the arena object may be shorter now and grow */
+    uint64_t arena_bytes; /* length to map; the arena object may be shorter and grow */
     uint32_t session;
     uint32_t broker_pid;
 };
@@ -119,7 +120,7 @@ struct swi_wire_load {
     uint32_t chunk;
 };
 
-/* status: 0 or a negative code of sw/base.h or -errno; a message follows when it is not 0. */
+/* status: 0, or a negative code (-errno or sw/base.h) followed by a message. */
 struct swi_wire_done {
     int32_t status;
     uint32_t text_length;
@@ -143,7 +144,7 @@ struct swi_wire_text {
     uint32_t text_length;
 };
 
-/* Largest text that fits one CONTROL, CONTROL_PART or DONE packet. */
+/* Largest text of one CONTROL, CONTROL_PART or DONE packet. */
 #define SWI_WIRE_TEXT_MAX                                                                          \
     (SWI_WIRE_MAX - sizeof(struct swi_wire_head) - sizeof(struct swi_wire_text))
 #define SWI_WIRE_PREFETCH_MAX 1024u
@@ -153,13 +154,13 @@ struct swi_wire_out {
     uint8_t *bytes;
     size_t capacity;
     size_t size;
-    bool overflow; /* something did not fit: the packet must not be sent */
+    bool overflow; /* the packet did not fit and must not be sent */
 };
 
 void swi_wire_begin(struct swi_wire_out *out, void *buffer, size_t capacity,
                     enum swi_wire_type type, uint64_t tag);
 void swi_wire_put(struct swi_wire_out *out, const void *data, size_t size);
-/* Appends a row of TABLE_PART; false (and nothing appended) when it does not fit. */
+/* Appends a row of TABLE_PART. False: it does not fit, and nothing was appended. */
 bool swi_wire_put_row(struct swi_wire_out *out, uint64_t bytes, uint32_t chunk, const char *name);
 /* Writes the final size into the head; returns the packet's length, 0 after an overflow. */
 size_t swi_wire_end(struct swi_wire_out *out);
@@ -173,16 +174,16 @@ struct swi_wire_in {
     size_t position;
 };
 
-/* Checks head, version, type, and that the body is at least as long as the type's fixed struct and exactly
- * as long where the type has no tail; that names are zero-terminated, and tails as long as announced.
- * Errors: SW_EPROTOCOL, SW_EVERSION with a message. */
+/* Checks head, version and type; that the body holds the type's fixed struct, and nothing more if
+ * the type has no tail; that names are zero-terminated and tails as long as announced. Errors:
+ * SW_EPROTOCOL, SW_EVERSION, with a message. */
 int swi_wire_parse(const void *packet, size_t length, struct swi_wire_in *ret,
                    struct swi_error *error);
-/* Copies the next size bytes of the body; false when there are fewer. */
+/* Copies the next size bytes of the body. False: there are fewer. */
 bool swi_wire_get(struct swi_wire_in *in, void *ret, size_t size);
 /* The next row of a TABLE_PART; *ret_name is borrowed from the packet and NOT zero-terminated. */
 bool swi_wire_get_row(struct swi_wire_in *in, struct swi_wire_row *ret, const char **ret_name);
-/* The bytes that are left (text of DONE, CONTROL, CONTROL_PART). */
+/* The remaining bytes (the text of DONE, CONTROL, CONTROL_PART). */
 const char *swi_wire_rest(const struct swi_wire_in *in, size_t *ret_size);
 
 #endif

@@ -214,7 +214,7 @@ static pid_t connected_child(int *ret_fd)
     cr_assert_geq(listening, 0, "%s", error.text);
     pid_t pid = fork();
     if (pid == 0) {
-        (void)swi_socket_connect(path, NULL);
+        (void)swi_socket_connect(path, -1, NULL);
         for (;;)
             pause();
     }

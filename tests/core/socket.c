@@ -102,14 +102,14 @@ Test(socket, listens_with_the_mode_asked_for_and_replaces_a_stale_file, .timeout
     struct stat status;
     cr_assert_eq(stat(path, &status), 0);
     cr_assert_eq(status.st_mode & 0777, 0660);
-    int client = swi_socket_connect(path, &error);
+    int client = swi_socket_connect(path, -1, &error);
     cr_assert_geq(client, 0, "%s", error.text);
     cr_assert_eq(swi_socket_listen(path, 0660, &error), -EADDRINUSE);
     cr_assert_not_null(strstr(error.text, path));
     (void)close(client);
     (void)close(listener);
     cr_assert(sup_exists(path), "a broker that died leaves its file");
-    cr_assert_eq(swi_socket_connect(path, &error), -ECONNREFUSED);
+    cr_assert_eq(swi_socket_connect(path, -1, &error), -ECONNREFUSED);
     cr_assert_not_null(strstr(error.text, "start swbrokerd"));
     listener = swi_socket_listen(path, 0600, &error);
     cr_assert_geq(listener, 0, "%s", error.text);
@@ -122,11 +122,11 @@ Test(socket, refuses_paths_it_cannot_use, .timeout = 10)
     sup_write_text(path, "precious");
     cr_assert_eq(swi_socket_listen(path, 0600, &error), -EEXIST);
     cr_assert_str_eq(sup_read(path, NULL), "precious");
-    cr_assert_eq(swi_socket_connect(sup_path("nothing"), &error), -ENOENT);
+    cr_assert_eq(swi_socket_connect(sup_path("nothing"), -1, &error), -ENOENT);
     char longer[300];
     memset(longer, 'x', sizeof longer - 1);
     longer[sizeof longer - 1] = 0;
-    cr_assert_eq(swi_socket_connect(longer, &error), -ENAMETOOLONG);
+    cr_assert_eq(swi_socket_connect(longer, -1, &error), -ENAMETOOLONG);
     cr_assert_eq(swi_socket_listen(longer, 0600, &error), -ENAMETOOLONG);
 }
 
@@ -138,7 +138,7 @@ Test(socket, a_full_queue_is_waited_for_no_longer_than_told, .timeout = 20)
     cr_assert_eq(listen(listener, 0), 0);
     int result = 0, held[8];
     size_t count = 0;
-    while (count < 8 && (result = swi_socket_connect_within(path, 50, &error)) >= 0)
+    while (count < 8 && (result = swi_socket_connect(path, 50, &error)) >= 0)
         held[count++] = result;
     cr_assert_eq(result, -ETIMEDOUT, "%s", error.text);
     while (count > 0)

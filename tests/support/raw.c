@@ -20,7 +20,7 @@
 struct raw raw_connect(const struct sup_broker *broker)
 {
     struct swi_error error = {0};
-    struct raw raw = {.fd = swi_socket_connect(broker->socket, &error)};
+    struct raw raw = {.fd = swi_socket_connect(broker->socket, -1, &error)};
     cr_assert_geq(raw.fd, 0, "%s", error.text);
     const struct timeval timeout = {.tv_sec = ANSWER_TIMEOUT_S};
     (void)setsockopt(raw.fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);

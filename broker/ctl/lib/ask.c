@@ -46,7 +46,7 @@ static int64_t now_ms(void)
 int ctl_connect(const char *socket_path, int timeout_ms, struct ctl_peer **ret,
                 struct swi_error *error)
 {
-    int fd = swi_socket_connect_within(socket_path, timeout_ms > 0 ? timeout_ms : -1, error);
+    int fd = swi_socket_connect(socket_path, timeout_ms > 0 ? timeout_ms : -1, error);
     if (fd < 0)
         return fd;
     struct ctl_peer *peer = calloc(1, sizeof *peer);
