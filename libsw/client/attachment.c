@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Mapping what the broker sent, after checking it. */
+/* Checks and maps the descriptors from the broker. */
 #include "client/attachment.h"
 
 #include <assert.h>
@@ -11,7 +11,7 @@
 
 #include "core/process.h"
 
-/* More address space than any host has memory: a larger arena is a broken peer. */
+/* More than the memory of any host: a peer with a larger arena is faulty. */
 #define ARENA_BYTES_MAX (UINT64_C(1) << 45)
 
 static int check_length(int fd, const char *what, uint64_t bytes, bool exactly,
@@ -19,14 +19,14 @@ static int check_length(int fd, const char *what, uint64_t bytes, bool exactly,
 {
     struct stat status;
     if (fstat(fd, &status) < 0)
-        return swi_fail(error, -errno, "cannot stat the %s that the broker sent: %s", what,
+        return swi_fail(error, -errno, "cannot stat the broker's %s: %s", what,
                         sw_strerror(-errno));
     if (!S_ISREG(status.st_mode))
-        return swi_fail(error, SW_EPROTOCOL, "the %s that the broker sent is not memory", what);
+        return swi_fail(error, SW_EPROTOCOL, "the broker's %s is not memory", what);
     uint64_t length = (uint64_t)status.st_size;
     if (exactly ? length != bytes : length < bytes)
         return swi_fail(error, SW_EPROTOCOL,
-                        "the %s that the broker sent is %" PRIu64 " bytes long, not %s%" PRIu64
+                        "the broker's %s is %" PRIu64 " bytes long, not %s%" PRIu64
                         "; use programs and library of the same release",
                         what, length, exactly ? "" : "at least ", bytes);
     return 0;
@@ -43,8 +43,8 @@ static int map(int fd, size_t size, int protection, const char *what, void **ret
     return 0;
 }
 
-/* Maps the arena where an address and an offset are huge-page aligned together, which makes the
- * first touch of a huge page one fault instead of 512. */
+/* Maps the arena so that addresses and offsets are huge-page aligned together, so the first touch
+ * of a huge page takes one fault instead of 512. */
 static int map_arena(int fd, size_t size, void **ret, struct swi_error *error)
 {
     size_t reserve = size + SWI_BLOCK_BYTES;
@@ -78,7 +78,7 @@ static int check_contents(const struct swi_attachment *attachment,
 {
     if (!swi_index_compatible(attachment->index) || !swi_page_compatible(attachment->page))
         return swi_fail(error, SW_EVERSION,
-                        "the broker's shared memory has another layout than this library's; use "
+                        "the broker's shared memory has a different layout; use "
                         "programs and library of the same release");
     if (attachment->index->header.arena_bytes != welcome->arena_bytes ||
         attachment->index->header.instance != welcome->instance)
@@ -125,8 +125,7 @@ int swi_attachment_create(const int fds[static SWI_WELCOME_FDS],
     attachment->arena = arena;
     if (result == 0)
         result = check_contents(attachment, welcome, error);
-    /* A child must not drop its parent's pins, nor hold its page. The arena stays readable for it.
-     */
+    /* A child must neither drop its parent's pins nor keep its page. The arena stays readable. */
     if (result == 0 && (madvise(page, sizeof(struct swi_page), MADV_DONTFORK) < 0 ||
                         madvise(index, sizeof(struct swi_index), MADV_DONTFORK) < 0))
         result = swi_fail(error, -errno, "cannot keep the client page out of forked children: %s",
@@ -161,7 +160,7 @@ bool swi_attachment_park(struct swi_attachment *attachment)
     if (swi_page_list_pins(attachment->page, ids, &bad) > 0 || bad > 0)
         return false;
     unmap_arena(attachment);
-    /* Where this fails the old memory stays mapped, which is as safe. */
+    /* On failure the old memory stays mapped, which is also safe. */
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
     (void)mmap((void *)(uintptr_t)attachment->index, sizeof(struct swi_index), PROT_READ, flags, -1,
                0);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Where a private broker lives and what it is told; starting it, once, however many want it. */
+/* The socket and the command line of a private broker, and starting it exactly once. */
 #include "client/autostart.h"
 
 #include <errno.h>
@@ -15,12 +15,12 @@
 #include "client/spawn.h"
 #include "core/start_lock.h"
 
-#define LINGER_S       "2" /* a row of short-lived workers shares one broker */
+#define LINGER_S       "2" /* consecutive short-lived workers share one broker */
 #define PAUSE_FIRST_MS 1
 #define PAUSE_MAX_MS   20
-#define WAIT_MAX_MS    50 /* for others who are starting it */
+#define WAIT_MAX_MS    50 /* for another process that is starting it */
 #define SAID_MAX       2048
-#define SAID_SHOWN     240 /* of the broker's last line, in a message of ours */
+#define SAID_SHOWN     240 /* part of the broker's last line in a message */
 
 /* ---- settings -------------------------------------------------------------------------------- */
 
@@ -39,7 +39,7 @@ int swi_autostart_init(struct swi_autostart *autostart, const struct sw_client_o
     const char *wish = secure_getenv("SW_AUTOSTART");
     if (options->autostart == 0 && wish && *wish && strcmp(wish, "0") != 0 &&
         strcmp(wish, "1") != 0)
-        return swi_fail(error, -EINVAL, "SW_AUTOSTART is \"%s\"; it may be 0 or 1", wish);
+        return swi_fail(error, -EINVAL, "SW_AUTOSTART is \"%s\"; it must be 0 or 1", wish);
     autostart->enabled =
         options->autostart > 0 || (options->autostart == 0 && wish && strcmp(wish, "1") == 0);
     if (!autostart->enabled)
@@ -62,7 +62,7 @@ void swi_autostart_fini(struct swi_autostart *autostart)
 
 /* ---- where it lives -------------------------------------------------------------------------- */
 
-/* Whether nobody but this user can put something there. */
+/* Whether only this user can create files there. */
 static bool is_ours(const char *directory)
 {
     struct stat status;
@@ -83,16 +83,16 @@ static int private_directory(char path[static PATH_MAX], struct swi_error *error
         return swi_fail(error, -ENAMETOOLONG, "$XDG_RUNTIME_DIR is too long");
     if (mkdir(path, 0700) < 0 && errno != EEXIST)
         return swi_fail(error, -errno,
-                        "cannot make %s, where its socket is to be: %s; set XDG_RUNTIME_DIR to a "
-                        "directory of yours",
+                        "cannot create %s for the socket: %s; set XDG_RUNTIME_DIR to a directory "
+                        "of yours",
                         path, sw_strerror(-errno));
     struct stat status;
     if (lstat(path, &status) < 0)
-        return swi_fail(error, -errno, "cannot look at %s: %s", path, sw_strerror(-errno));
+        return swi_fail(error, -errno, "cannot check %s: %s", path, sw_strerror(-errno));
     if (!S_ISDIR(status.st_mode) || status.st_uid != geteuid() || (status.st_mode & 077))
         return swi_fail(error, SW_EUNTRUSTED,
-                        "%s, where its socket is to be, is not a directory of this user's alone "
-                        "(mode 0700); remove it",
+                        "%s, the directory for the socket, is not a directory that only this user "
+                        "can access (mode 0700); remove it",
                         path);
     return 0;
 }
@@ -121,7 +121,7 @@ static bool is_program(const char *path)
     return stat(path, &status) == 0 && S_ISREG(status.st_mode) && access(path, X_OK) == 0;
 }
 
-/* Looks for it in $PATH, absolute directories only. */
+/* Searches $PATH, absolute directories only. */
 static bool in_path(char program[static PATH_MAX])
 {
     const char *list = secure_getenv("PATH");
@@ -150,11 +150,11 @@ static int find_program(const struct swi_autostart *autostart, char program[stat
         return swi_fail(error, -ENOENT, "%s is not a program; correct SW_BROKER (or broker_path)",
                         given);
     return swi_fail(error, -ENOENT,
-                    "there is no swbrokerd at " SWI_BROKER_PROGRAM " nor in $PATH; install it, or "
-                    "name it with SW_BROKER (or broker_path)");
+                    "swbrokerd is neither at " SWI_BROKER_PROGRAM " nor in $PATH; install it, or "
+                    "set SW_BROKER (or broker_path)");
 }
 
-/* What tells a program about its service manager, and would be the host's and not the broker's. */
+/* Variables about the service manager of the host, which must not reach the broker. */
 static bool is_of_the_host(const char *variable)
 {
     static const char *const names[] = {
@@ -166,7 +166,7 @@ static bool is_of_the_host(const char *variable)
     return false;
 }
 
-/* Borrowed strings in an array to be freed; NULL: out of memory. */
+/* A malloc'd array of borrowed strings; NULL: out of memory. */
 static char **broker_environment(void)
 {
     size_t count = 0, kept = 0;
@@ -189,7 +189,7 @@ static int spawn_broker(const struct swi_autostart *autostart, const char *chunk
     int result = find_program(autostart, program, error);
     if (result < 0)
         return result;
-    /* /etc/swbroker/swbrokerd.conf is for this machine's broker, and may not be readable here */
+    /* /etc/swbroker/swbrokerd.conf is for the machine's broker, and may not be readable */
     const char *argv[] = {program,
                           "--config",
                           "/dev/null",
@@ -217,7 +217,7 @@ struct starting {
     int messages; /* its stderr */
     bool ended;
     size_t size;
-    char said[SAID_MAX]; /* the latest of it */
+    char said[SAID_MAX]; /* its latest output */
 };
 
 static void listen_for(struct starting *starting, int timeout_ms)
@@ -241,7 +241,7 @@ static void listen_for(struct starting *starting, int timeout_ms)
     }
 }
 
-/* The last line that is not empty, cut to what a message has room for. */
+/* The last non-empty line, truncated for a message. */
 static void last_line(const struct starting *starting, char line[static SAID_SHOWN + 1])
 {
     size_t end = starting->size;
@@ -263,21 +263,21 @@ static int explain(const struct starting *starting, int code, const char *what,
     char line[SAID_SHOWN + 1];
     last_line(starting, line);
     return swi_fail(error, code,
-                    "%s; it said: %s; check SW_CHUNKS_DIR and SW_CACHE_SIZE, or start a broker by "
-                    "hand",
+                    "%s; its last line: %s; check SW_CHUNKS_DIR and SW_CACHE_SIZE, or start a "
+                    "broker yourself",
                     what, line);
 }
 
 /* ---- starting -------------------------------------------------------------------------------- */
 
-/* Nobody serves there: no file, nobody behind it, or one who was about to end. */
+/* No broker serves there: no file, no listener, or a broker that was about to exit. */
 static bool is_gone(int code)
 {
     return code == -ENOENT || code == -ECONNREFUSED || code == -ECONNRESET || code == -EPIPE ||
            code == SW_EDISCONNECTED;
 }
 
-/* Waits for the new broker's welcome: who is served by it knows that it is ready. */
+/* Waits for the new broker's welcome, which shows that it is ready. */
 static int await_broker(struct sw_client *client, struct starting *starting, uint64_t deadline,
                         struct swi_connection **ret_connection,
                         struct swi_attachment **ret_attachment, struct swi_error *error)
@@ -290,9 +290,9 @@ static int await_broker(struct sw_client *client, struct starting *starting, uin
         if (!is_gone(result))
             return result;
         if (ended)
-            return explain(starting, -ECONNREFUSED, "swbrokerd ended", error);
+            return explain(starting, -ECONNREFUSED, "swbrokerd exited", error);
         if (swi_over(deadline))
-            return explain(starting, -ETIMEDOUT, "swbrokerd did not get ready in time", error);
+            return explain(starting, -ETIMEDOUT, "swbrokerd was not ready in time", error);
         pause_ms = pause_ms * 2 < PAUSE_MAX_MS ? pause_ms * 2 : PAUSE_MAX_MS;
     }
 }
@@ -302,7 +302,7 @@ static int start_and_reach(struct sw_client *client, const char *chunks, uint64_
                            struct swi_connection **ret_connection,
                            struct swi_attachment **ret_attachment, struct swi_error *error)
 {
-    /* somebody may have been faster */
+    /* another process may have been faster */
     int result = swi_broker_reach(client, client->autostart.socket, deadline, ret_connection,
                                   ret_attachment, error);
     if (!is_gone(result))
@@ -322,7 +322,7 @@ static void pause_ms(int ms, uint64_t deadline)
     (void)poll(NULL, 0, left_ms >= 0 && left_ms < ms ? left_ms : ms);
 }
 
-/* Whoever gets the lock starts it; the others look again, and again. */
+/* The process that gets the lock starts the broker; the others keep trying to connect. */
 static int reach_or_start(struct sw_client *client, const char *chunks, uint64_t deadline,
                           struct swi_connection **ret_connection,
                           struct swi_attachment **ret_attachment, struct swi_error *error)
@@ -347,7 +347,7 @@ static int reach_or_start(struct sw_client *client, const char *chunks, uint64_t
             return swi_fail(error, lock, "cannot lock %s.lock: %s", socket, sw_strerror(lock));
         if (swi_over(deadline))
             return swi_fail(error, -ETIMEDOUT,
-                            "another process is starting it at %s, and was not done in time",
+                            "another process is starting it at %s, and did not finish in time",
                             socket);
         pause_ms(wait_ms, deadline);
         wait_ms = wait_ms * 2 < WAIT_MAX_MS ? wait_ms * 2 : WAIT_MAX_MS;
@@ -363,11 +363,11 @@ int swi_autostart_reach(struct sw_client *client, bool start, uint64_t deadline,
     char *chunks = NULL;
     if (!autostart->chunks_dir)
         result = swi_fail(error, -EINVAL,
-                          "which models it is to serve is not said; set SW_CHUNKS_DIR (or "
-                          "chunks_dir) to a directory that swchunk wrote, or a folder of them");
+                          "no directory of models is given; set SW_CHUNKS_DIR (or chunks_dir) to a "
+                          "directory that swchunk wrote, or a folder of them");
     else if (!(chunks = realpath(autostart->chunks_dir, NULL)))
         result = swi_fail(error, -errno,
-                          "its directory of models %s: %s; correct SW_CHUNKS_DIR (or "
+                          "the directory of models %s: %s; correct SW_CHUNKS_DIR (or "
                           "chunks_dir)",
                           autostart->chunks_dir, sw_strerror(-errno));
     else if (!autostart->socket)
@@ -381,6 +381,6 @@ int swi_autostart_reach(struct sw_client *client, bool start, uint64_t deadline,
     if (result < 0)
         return swi_fail_within(
             error, result,
-            "no broker answers at %s, and there is no private one: ", client->socket_path);
+            "no broker answers at %s, and a private one cannot be used: ", client->socket_path);
     return 0;
 }

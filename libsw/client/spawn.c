@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* A grandchild, by way of a child that the host cannot see.
+/* Starts a grandchild through a child that the host cannot see.
  *
  *   host ──clone, no exit signal──▶ middle ──posix_spawn──▶ program
- *     └── waits for middle only ───────┘ ends at once: the program is an orphan
+ *     └── waits only for middle ───────┘ exits at once: the program is an orphan
  *
- * The middle shares the host's memory and runs while this thread stands still, as after vfork; a
- * child without an exit signal raises no SIGCHLD and is no answer to wait() without __WCLONE.
+ * The middle process shares the host's memory and runs while this thread is suspended, as after
+ * vfork. A child without an exit signal raises no SIGCHLD, and wait() without __WCLONE does not
+ * return it.
  */
 #include "client/spawn.h"
 
@@ -85,7 +86,7 @@ static int middle(void *context)
     return 0;
 }
 
-/* The host's signal handlers must not run in the middle, on the host's memory. */
+/* The host's signal handlers must not run in the middle process, on the host's memory. */
 static int run_middle(struct request *request)
 {
     char *stack = mmap(NULL, MIDDLE_STACK_BYTES, PROT_READ | PROT_WRITE,
@@ -113,7 +114,8 @@ int swi_spawn_detached(const char *program, const char *const argv[], char *cons
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) < 0)
         return -errno;
-    /* A host without standard streams gets low numbers, which the program's own would overwrite. */
+    /* In a host without standard streams, the pipe gets low numbers, which the program's streams
+     * would overwrite. */
     int messages = fcntl(ends[1], F_DUPFD_CLOEXEC, 3);
     int result = messages < 0 ? -errno : 0;
     close(ends[1]);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* OPEN and TABLE: what a model consists of, and where its chunks are in this session's index. */
+/* OPEN and TABLE: the components of a model, and their chunks in this session's index. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -40,8 +40,8 @@ static int ask_open(struct swi_connection *connection, const char *name, uint64_
     bool whole = swi_wire_get(&call.in, ret, sizeof *ret);
     swi_call_end(connection, &call);
     if (!whole || ret->chunks == 0 || ret->chunks > SWI_COMPONENTS_MAX || ret->incarnation == 0)
-        return swi_fail(error, SW_EPROTOCOL, "the broker says that %s has %" PRIu32 " components",
-                        name, ret->chunks);
+        return swi_fail(error, SW_EPROTOCOL,
+                        "the broker reports that %s has %" PRIu32 " components", name, ret->chunks);
     return 0;
 }
 
@@ -68,7 +68,7 @@ static int take_row(struct swi_opened *opened, struct swi_attachment *attachment
     return 0;
 }
 
-/* Takes the rows of one TABLE_PART; *at is the next component to come. */
+/* Takes the rows of one TABLE_PART; *at is the next component. */
 static int take_part(struct swi_opened *opened, struct swi_attachment *attachment, uint32_t *at,
                      struct swi_call *call, struct swi_error *error)
 {
