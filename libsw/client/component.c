@@ -8,8 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/internal.h"
-#include "client/view.h"
+#include "client/views.h"
 #include "core/sized.h"
 
 /* ---- acquire and release --------------------------------------------------------------------- */

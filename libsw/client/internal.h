@@ -167,19 +167,9 @@ int swi_table_fetch(struct swi_connection *connection, struct swi_attachment *at
 void swi_opened_fini(struct swi_opened *opened);
 void swi_components_free(struct swi_component_desc *components, uint32_t count);
 
-/* ---- views.c: all with the lock held --------------------------------------------------------- */
+/* ---- views.c --------------------------------------------------------------------------------- */
 
-void swi_view_unref(struct swi_view *view);
-/* The view of a component with a reference for the caller, or NULL; counts a hit or a miss. */
-struct swi_view *swi_views_find(struct sw_model *model, uint32_t component);
-/* Keeps a new view, unless another thread was faster: then returns that thread's. Takes over view
- * and strings; the caller gets a reference. */
-struct swi_view *swi_views_keep(struct sw_model *model, uint32_t component, struct swi_view *view,
-                                const struct swi_strings *strings);
-/* Drops what exceeds the cache's limits; all. */
-void swi_views_trim(struct sw_model *model);
-void swi_views_clear(struct sw_model *model);
-/* Frees views, names and idle handles. */
+/* With the lock held: frees a model's views, names and idle handles. */
 void swi_components_fini(struct sw_model *model);
 
 /* ---- binding.c ------------------------------------------------------------------------------- */

@@ -1,33 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /* The parsed views that a model keeps. All with the client's lock held. */
-#include <stdlib.h>
-
-#include "client/internal.h"
-#include "client/view.h"
-
-static struct swi_view *view_of(struct swi_cached *cached)
-{
-    return cached ? (struct swi_view *)((char *)cached - offsetof(struct swi_view, cached)) : NULL;
-}
-
-void swi_view_unref(struct swi_view *view)
-{
-    if (--view->references == 0)
-        free(view);
-}
+#include "client/views.h"
 
 void swi_views_trim(struct sw_model *model)
 {
     struct swi_cached *cached;
     while ((cached = swi_component_cache_take_surplus(&model->cache)))
-        swi_view_unref(view_of(cached));
+        swi_view_unref(swi_view_of(cached));
 }
 
 void swi_views_clear(struct sw_model *model)
 {
     struct swi_cached *cached;
     while ((cached = swi_component_cache_take_any(&model->cache)))
-        swi_view_unref(view_of(cached));
+        swi_view_unref(swi_view_of(cached));
 }
 
 void swi_components_fini(struct sw_model *model)
@@ -48,7 +34,7 @@ struct swi_view *swi_views_keep(struct sw_model *model, uint32_t component, stru
     struct swi_strings *owned = (struct swi_strings *)(uintptr_t)strings;
     if (!model->strings[component])
         model->strings[component] = owned;
-    struct swi_view *kept = view_of(swi_component_cache_peek(&model->cache, component));
+    struct swi_view *kept = swi_view_of(swi_component_cache_peek(&model->cache, component));
     if (kept) {
         free(view);
     } else {
@@ -63,12 +49,4 @@ struct swi_view *swi_views_keep(struct sw_model *model, uint32_t component, stru
     kept->references++; /* the caller's */
     swi_views_trim(model);
     return kept;
-}
-
-struct swi_view *swi_views_find(struct sw_model *model, uint32_t component)
-{
-    struct swi_view *view = view_of(swi_component_cache_find(&model->cache, component));
-    if (view)
-        view->references++;
-    return view;
 }
