@@ -153,7 +153,7 @@ static void measure_cell(struct report *report, struct engine *engine, const cha
     char rest, key[64], label[64];
     if (sscanf(cell, "%ux%u%c", &batch, &length, &rest) != 2 || batch == 0 || length == 0 ||
         batch > 4096 || length > engine->config.max_positions)
-        bench_die("a cell is BATCHxLENGTH, such as 8x128 (this model takes %u tokens), not %s",
+        bench_die("--cells takes BATCHxLENGTH, such as 8x128, of at most %u tokens, not '%s'",
                   engine->config.max_positions, cell);
     uint32_t *lengths = grow(NULL, batch * sizeof *lengths);
     for (unsigned i = 0; i < batch; i++)

@@ -94,7 +94,7 @@ static void ask(const struct worker *worker, const char *line)
     for (;;) {
         ssize_t count = read(worker->from, answer, sizeof answer);
         if (count <= 0)
-            bench_die("a worker ended before it answered; its message is above");
+            bench_die("a worker exited before it answered; its message is above");
         if (answer[count - 1] == '\n')
             return;
     }
@@ -106,7 +106,7 @@ static void finish(const struct worker *worker)
     close(worker->to);
     close(worker->from);
     if (waitpid(worker->pid, &status, 0) < 0 || status != 0)
-        bench_die("a worker did not end well");
+        bench_die("a worker failed");
 }
 
 /* ---- measuring ------------------------------------------------------------------------------- */

@@ -238,7 +238,7 @@ static const struct shape *find_shape(const char *name)
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
         if (!strcmp(shapes[i].name, name))
             return &shapes[i];
-    bench_die("no shape %s; there are minilm-l6, bert-base and bert-large", name);
+    bench_die("--shape takes minilm-l6, bert-base or bert-large, not '%s'", name);
 }
 
 int bench_gemm(int argc, char **argv)

@@ -272,7 +272,7 @@ static struct measured measure_fio(const struct file *file)
     json_error_t problem;
     json_t *root = json_loadf(pipe, 0, &problem);
     if (pclose(pipe) != 0 || !root)
-        bench_die("fio failed; run it by hand: %s", command);
+        bench_die("fio failed; run it yourself: %s", command);
     const json_t *job = json_array_get(json_object_get(root, "jobs"), 0);
     const json_t *reading = json_object_get(job, "read");
     double rate = (double)json_integer_value(json_object_get(reading, "bw_bytes")) * 1e-9;

@@ -92,7 +92,7 @@ static void wait_connected(const struct stage *stage, const char *purpose)
             return;
         wait_ms(10);
     }
-    bench_die("the broker does not come to its Redis; was it built with the Redis tier?");
+    bench_die("the broker does not connect to its Redis; was it built with the Redis tier?");
 }
 
 struct side {
@@ -186,7 +186,7 @@ int bench_redis(int argc, char **argv)
     }
     uint64_t bytes = stage_model_bytes(&stage);
     if (part_stat(&other, "disk", "loads") != 0)
-        bench_die("some of it came from files and not from the Redis: %lld chunks",
+        bench_die("%lld chunks came from files instead of the Redis",
                   (long long)part_stat(&other, "disk", "loads"));
     report_init(&report, "redis");
     report_string(&report, "model", stage.model_name, "model");

@@ -186,7 +186,7 @@ static void run_passes(struct seat *seat, const struct job *job)
     struct sw_encoder_output output = SW_INIT(struct sw_encoder_output);
     output.last_hidden_state = right;
     if (!hidden || !right || sw_encoder_forward(encoder, &batch, &output) < 0)
-        bench_die("the first pass fails");
+        bench_die("the first pass failed");
     output.last_hidden_state = hidden;
     seat_say(seat, "", 1);
     for (unsigned i = 0; i < PASSES_MAX && !atomic_load(&board->ending); i++) {

@@ -290,7 +290,7 @@ static uint64_t turn(struct world *world, uint64_t most, uint64_t queued_before)
     struct epoll_event events[2];
     int count = epoll_wait(world->loop, events, 2, 30000);
     if (count <= 0)
-        bench_die("nothing happens for half a minute");
+        bench_die("no progress for half a minute");
     uint64_t queued = run_queue_ns(world), start = bench_now_ns();
     for (int i = 0; i < count; i++) {
         if (events[i].data.fd != world->timer) {

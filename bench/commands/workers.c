@@ -93,10 +93,10 @@ static void make_it_work(const struct worker *worker)
     static const char text[] = "the quick brown fox jumps over the lazy dog\n";
     char byte = 0;
     if (write(worker->out, text, sizeof text - 1) != (ssize_t)(sizeof text - 1))
-        bench_die("swbert takes no text");
+        bench_die("swbert does not read its input");
     while (byte != '\n')
         if (read(worker->in, &byte, 1) != 1)
-            bench_die("swbert gives no embedding");
+            bench_die("swbert printed no embedding");
 }
 
 static void stop_worker(const struct worker *worker)
@@ -107,7 +107,7 @@ static void stop_worker(const struct worker *worker)
         ;
     close(worker->in);
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-        bench_die("swbert failed at its end");
+        bench_die("swbert failed when it exited");
 }
 
 struct sum {

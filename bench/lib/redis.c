@@ -51,7 +51,7 @@ static void receive_line(int fd, char *line, size_t size)
             return;
         }
     }
-    bench_die("redis-server answered with too long a line");
+    bench_die("redis-server sent a line that is too long");
 }
 
 static int try_connect(const char *path)

@@ -43,7 +43,7 @@ const char *bench_program(const char *name, char *buffer, size_t size)
         if (access(path, X_OK) == 0)
             return strcpy(buffer, path);
     }
-    bench_die("%s is not beside swbench in %s; build it", name, self);
+    bench_die("%s is not in %s, the directory of swbench; build it", name, self);
 }
 
 bool bench_installed(const char *program)

@@ -153,7 +153,7 @@ static int read_chunks(const json_t *root, struct swi_manifest *manifest, struct
 static int read_root(const json_t *root, struct swi_manifest *manifest, struct swi_error *error)
 {
     if (!json_is_object(root))
-        return swi_fail(error, SW_EFORMAT, "it is no JSON object");
+        return swi_fail(error, SW_EFORMAT, "it is not a JSON object");
     int result = check_version(root, error);
     if (result == 0)
         result = read_text(root, "model_name", &manifest->model_name, error);

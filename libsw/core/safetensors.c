@@ -105,7 +105,7 @@ static int read_claim(const char *name, const json_t *value, uint64_t data_bytes
 {
     struct claim claim = {0};
     if (!json_is_object(value))
-        return swi_fail(error, SW_EFORMAT, "tensor %s: its entry is no object", name);
+        return swi_fail(error, SW_EFORMAT, "tensor %s: its entry is not an object", name);
     const char *dtype = json_string_value(json_object_get(value, "dtype"));
     if (!dtype)
         return swi_fail(error, SW_EFORMAT, "tensor %s: \"dtype\" is missing or no string", name);
@@ -156,12 +156,12 @@ static int check_cover(const struct claim *claims, size_t count, uint64_t data_b
             return swi_fail(error, SW_EFORMAT, "tensor %s overlaps tensor %s", tensor->name,
                             claims[i - 1].tensor.name);
         if (tensor->offset > end)
-            return swi_fail(error, SW_EFORMAT, "a hole of %llu bytes before tensor %s",
+            return swi_fail(error, SW_EFORMAT, "a gap of %llu bytes before tensor %s",
                             (unsigned long long)(tensor->offset - end), tensor->name);
         end = tensor->offset + tensor->bytes;
     }
     if (end != data_bytes)
-        return swi_fail(error, SW_EFORMAT, "%llu bytes after the last tensor belong to none",
+        return swi_fail(error, SW_EFORMAT, "%llu bytes after the last tensor belong to no tensor",
                         (unsigned long long)(data_bytes - end));
     return 0;
 }
@@ -171,7 +171,7 @@ static int read_metadata(json_t *metadata, struct swi_safetensors *file, struct 
     if (!metadata)
         return 0;
     if (!json_is_object(metadata))
-        return swi_fail(error, SW_EFORMAT, METADATA_KEY " is no object");
+        return swi_fail(error, SW_EFORMAT, METADATA_KEY " is not an object");
     size_t size = json_object_size(metadata);
     file->metadata = calloc(size ? size : 1, sizeof *file->metadata);
     if (!file->metadata)
@@ -259,7 +259,7 @@ int swi_safetensors_parse(const void *data, size_t available, uint64_t file_byte
     if (available < PREFIX_BYTES) {
         if (ret_needed)
             *ret_needed = PREFIX_BYTES;
-        return swi_fail(error, -EAGAIN, "the header's length is not there yet");
+        return swi_fail(error, -EAGAIN, "the length of the header is missing");
     }
     memcpy(&header_bytes, data, sizeof header_bytes);
     header_bytes = le64toh(header_bytes);
@@ -277,7 +277,7 @@ int swi_safetensors_parse(const void *data, size_t available, uint64_t file_byte
     if (header_bytes > available - PREFIX_BYTES) {
         if (ret_needed)
             *ret_needed = PREFIX_BYTES + header_bytes;
-        return swi_fail(error, -EAGAIN, "the header is not all there yet");
+        return swi_fail(error, -EAGAIN, "the header is incomplete");
     }
     json_error_t json_error;
     json_t *header = json_loadb((const char *)data + PREFIX_BYTES, (size_t)header_bytes,
@@ -287,7 +287,7 @@ int swi_safetensors_parse(const void *data, size_t available, uint64_t file_byte
     struct swi_safetensors file = {.data_offset = PREFIX_BYTES + header_bytes};
     int result = json_is_object(header)
                      ? read_header(header, file_bytes - file.data_offset, &file, error)
-                     : swi_fail(error, SW_EFORMAT, "the header is no JSON object");
+                     : swi_fail(error, SW_EFORMAT, "the header is not a JSON object");
     json_decref(header);
     if (result < 0) {
         swi_safetensors_fini(&file);

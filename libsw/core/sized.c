@@ -11,7 +11,8 @@ int swi_sized_in(void *known, size_t known_size, const void *given, size_t given
     if (!given)
         return 0;
     if (given_size < sizeof(size_t))
-        return swi_fail(error, -EINVAL, "the options' size is not set; initialise them by SW_INIT");
+        return swi_fail(error, -EINVAL,
+                        "the size of the options is not set; initialise them with SW_INIT");
     const unsigned char *bytes = given;
     for (size_t i = known_size; i < given_size; i++)
         if (bytes[i])

@@ -169,7 +169,7 @@ Test(manifest, versions_and_kinds_are_checked, .timeout = 10)
     refuse("{\"format_version\":2,\"chunks\":{}}", SW_EVERSION, "format_version 2");
     refuse("{\"format_version\":\"1\",\"chunks\":{}}", SW_EFORMAT, "format_version");
     refuse("{}", SW_EFORMAT, "format_version");
-    refuse("[]", SW_EFORMAT, "no JSON object");
+    refuse("[]", SW_EFORMAT, "not a JSON object");
     refuse("", SW_EFORMAT, "line");
     refuse("{\"format_version\":1}", SW_EFORMAT, "model_name");
     refuse("{" HEAD "}", SW_EFORMAT, "chunks");

@@ -84,9 +84,9 @@ Test(safetensors, refuses_sizes_that_do_not_add_up, .timeout = 10)
 {
     refuse(ONE("F32", "[2]", "[0,9]"), 9, SW_EFORMAT, "do not make its shape");
     refuse(ONE("F32", "[2]", "[0,8]"), 7, SW_EFORMAT, "outside the file");
-    refuse(ONE("F32", "[2]", "[0,8]"), 12, SW_EFORMAT, "belong to none");
+    refuse(ONE("F32", "[2]", "[0,8]"), 12, SW_EFORMAT, "belong to no tensor");
     refuse(ONE("F32", "[2]", "[8,0]"), 8, SW_EFORMAT, "outside the file");
-    refuse(ONE("F32", "[2]", "[4,12]"), 12, SW_EFORMAT, "hole");
+    refuse(ONE("F32", "[2]", "[4,12]"), 12, SW_EFORMAT, "gap");
     refuse(ONE("F32", "[2]", "[0,9223372036854775807]"), 8, SW_EFORMAT, "outside the file");
     refuse(ONE("F32", "[4611686018427387904]", "[0,0]"), 0, SW_EFORMAT, "do not make its shape");
     refuse(ONE("F32", "[4294967296,4294967296,4]", "[0,0]"), 0, SW_EFORMAT,
@@ -123,10 +123,10 @@ Test(safetensors, refuses_overlaps_and_names_both, .timeout = 10)
 Test(safetensors, refuses_what_is_no_header, .timeout = 10)
 {
     refuse("", 0, SW_EFORMAT, "JSON");
-    refuse("[]", 0, SW_EFORMAT, "no JSON object");
+    refuse("[]", 0, SW_EFORMAT, "not a JSON object");
     refuse("{", 0, SW_EFORMAT, "JSON");
     refuse("{}x", 0, SW_EFORMAT, "JSON");
-    refuse("{\"t\":4}", 0, SW_EFORMAT, "no object");
+    refuse("{\"t\":4}", 0, SW_EFORMAT, "not an object");
     refuse("{\"t\":{}}", 0, SW_EFORMAT, "dtype");
     refuse("{\"t\":{\"dtype\":4}}", 0, SW_EFORMAT, "dtype");
     refuse("{\"t\":{\"dtype\":\"F32\"}}", 0, SW_EFORMAT, "shape");
