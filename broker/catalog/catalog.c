@@ -150,6 +150,15 @@ struct catalog_model *catalog_find(struct catalog *catalog, const char *name)
     return NULL;
 }
 
+uint32_t catalog_served(const struct catalog *catalog)
+{
+    uint32_t served = 0;
+    const struct catalog_model *model;
+    TAILQ_FOREACH(model, &catalog->models, link)
+    served += model->current || model->wanted;
+    return served;
+}
+
 /* ---- one directory --------------------------------------------------------------------------- */
 
 static struct catalog_model *add_model(struct catalog *catalog, const char *name)
@@ -191,6 +200,31 @@ static void set_problem(struct catalog_model *model, int problem, const char *te
     model->problem_text = problem ? strdup(text) : NULL;
 }
 
+/* True for a model as Hugging Face publishes it, which swchunk has yet to import. */
+static bool is_hugging_face(int directory)
+{
+    static const char *const weights[] = {"model.safetensors", "model.safetensors.index.json",
+                                          "pytorch_model.bin", "pytorch_model.bin.index.json",
+                                          "modules.json",      NULL};
+    if (faccessat(directory, "config.json", F_OK, AT_SYMLINK_NOFOLLOW) < 0 &&
+        faccessat(directory, "modules.json", F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+        return false;
+    for (size_t i = 0; weights[i]; i++)
+        if (faccessat(directory, weights[i], F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+            return true;
+    return false;
+}
+
+static int refuse_hugging_face(const struct catalog *catalog, const char *directory_name,
+                               struct swi_error *error)
+{
+    bool is_root = strcmp(directory_name, ".") == 0;
+    return swi_fail(error, SW_EFORMAT,
+                    "a Hugging Face directory, not yet imported; run \"swchunk import %s%s%s OUT\" "
+                    "and serve OUT",
+                    catalog->path, is_root ? "" : "/", is_root ? "" : directory_name);
+}
+
 /* Opens and reads one directory. Returns 0 with *ret_revision, 1 if it is not a model, or an
  * error. */
 static int read_directory(struct catalog *catalog, int root, const char *directory_name,
@@ -206,9 +240,12 @@ static int read_directory(struct catalog *catalog, int root, const char *directo
         return swi_fail(error, directory, "cannot open its directory: %s", sw_strerror(directory));
     int result = revision_create(catalog->cache, name, directory, catalog->next_incarnation,
                                  ret_revision, error);
-    if (result < 0)
+    if (result == -ENOENT)
+        result =
+            is_hugging_face(directory) ? refuse_hugging_face(catalog, directory_name, error) : 1;
+    if (result != 0)
         close(directory);
-    return result == -ENOENT ? 1 : result;
+    return result;
 }
 
 /* Updates one name. directory_name is "." if the root itself is the model. */
@@ -257,20 +294,16 @@ static int look_at(struct catalog *catalog, int root, const char *directory_name
 
 /* ---- the whole directory --------------------------------------------------------------------- */
 
-/* True if the chunks directory is itself a model; *ret_name is its name then (malloc'd). */
-static bool root_is_model(const struct catalog *catalog, int root, char **ret_name)
+/* The name of a chunks directory that is itself a model, malloc'd or NULL. */
+static char *name_of_root(const struct catalog *catalog)
 {
-    if (faccessat(root, SWI_MANIFEST_FILE, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
-        return false;
     const char *base = strrchr(catalog->path, '/') + 1;
-    if (*base && strcmp(base, ".") != 0 && strcmp(base, "..") != 0) {
-        *ret_name = strdup(base);
-    } else {
-        char *resolved = realpath(catalog->path, NULL);
-        *ret_name = resolved ? strdup(strrchr(resolved, '/') + 1) : NULL;
-        free(resolved);
-    }
-    return true;
+    if (*base && strcmp(base, ".") != 0 && strcmp(base, "..") != 0)
+        return strdup(base);
+    char *resolved = realpath(catalog->path, NULL);
+    char *name = resolved ? strdup(strrchr(resolved, '/') + 1) : NULL;
+    free(resolved);
+    return name;
 }
 
 static bool plausible_name(const char *name)
@@ -278,16 +311,51 @@ static bool plausible_name(const char *name)
     return name[0] != '.' && name[0] != 0 && strlen(name) <= SWI_NAME_MAX && !strchr(name, '/');
 }
 
-static int scan_folder(struct catalog *catalog, int root, struct catalog_changes *changes)
+/* NULL with errno. Keeps root open. */
+static DIR *open_folder(int root)
 {
     int fd = fcntl(root, F_DUPFD_CLOEXEC, 0);
     DIR *folder = fd < 0 ? NULL : fdopendir(fd);
-    if (!folder) {
-        int code = -errno;
-        if (fd >= 0)
-            close(fd);
-        return code;
+    if (!folder && fd >= 0) {
+        int code = errno;
+        close(fd);
+        errno = code;
     }
+    if (folder)
+        rewinddir(folder); /* the descriptors share their position */
+    return folder;
+}
+
+/* True if a folder in it was written by swchunk. */
+static bool has_models(int root)
+{
+    DIR *folder = open_folder(root);
+    bool found = false;
+    for (struct dirent *entry; folder && !found && (entry = readdir(folder));) {
+        char path[sizeof entry->d_name + sizeof "/" SWI_MANIFEST_FILE];
+        (void)snprintf(path, sizeof path, "%s/" SWI_MANIFEST_FILE, entry->d_name);
+        found = plausible_name(entry->d_name) && faccessat(root, path, F_OK, 0) == 0;
+    }
+    if (folder)
+        closedir(folder);
+    return found;
+}
+
+/* True if the chunks directory is itself a model; *ret_name is its name then (malloc'd). */
+static bool root_is_model(const struct catalog *catalog, int root, char **ret_name)
+{
+    if (faccessat(root, SWI_MANIFEST_FILE, F_OK, AT_SYMLINK_NOFOLLOW) < 0 &&
+        !(is_hugging_face(root) && !has_models(root)))
+        return false;
+    *ret_name = name_of_root(catalog);
+    return true;
+}
+
+static int scan_folder(struct catalog *catalog, int root, struct catalog_changes *changes)
+{
+    DIR *folder = open_folder(root);
+    if (!folder)
+        return -errno;
     int result = 0;
     errno = 0;
     for (struct dirent *entry; result == 0 && (entry = readdir(folder)); errno = 0)

@@ -4,7 +4,7 @@
  * The directory is one model's chunk directory (its base name is the model's name) or a folder of
  * them. It is scanned at start and at each reload. An unknown name is looked up once more on
  * request, so that a model imported later is found. A fault in one model does not affect the
- * others.
+ * others. A Hugging Face directory is such a fault: it has to be imported first.
  *
  * Models may also come from a remote, without a directory (remote/models.h); a directory of
  * the same name takes precedence. The chunks directory is optional then.
@@ -75,5 +75,7 @@ bool catalog_has_remote(struct catalog *catalog, const char *name, struct swi_di
 /* By incarnation; NULL: none. */
 struct revision *catalog_find_revision(struct catalog *catalog, uint64_t incarnation);
 struct catalog_model *catalog_find(struct catalog *catalog, const char *name);
+/* Models that can be opened, or that a remote is still asked for. */
+uint32_t catalog_served(const struct catalog *catalog);
 
 #endif

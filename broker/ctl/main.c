@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "cli/output.h"
 #include "cli/program.h"
 #include "core/program.h"
 #include "core/socket.h"
@@ -78,6 +79,7 @@ int main(int argc, char **argv)
 {
     struct cli_entry entries[CLI_ENTRIES_MAX];
     swi_program_begin();
+    cli_output_begin();
     for (size_t i = 0; i < ctl_verb_count; i++)
         entries[i] = (struct cli_entry){.name = ctl_verbs[i]->name,
                                         .operands = ctl_verbs[i]->operands,
@@ -97,8 +99,9 @@ int main(int argc, char **argv)
     int status;
     if (cli_find(&program, &argc, &argv, &entry, &status))
         status = run(ctl_verbs[entry - entries], argc, argv);
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        (void)fprintf(stderr, "swctl: cannot write to standard output\n");
+    int result = cli_output_flush();
+    if (result < 0) {
+        (void)fprintf(stderr, "swctl: cannot write to standard output: %s\n", sw_strerror(result));
         return CTL_REFUSED;
     }
     return status;

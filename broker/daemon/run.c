@@ -385,9 +385,10 @@ int broker_run(struct settings *settings, struct swi_error *error)
         char size[32];
         swi_size_format(cache_budget(broker.cache), size, sizeof size);
         const struct log_about about = {.message_id = LOG_ID_SERVING};
-        log_line(LOG_LEVEL_INFO, &about, "serving %u models from %s with %s of cache on %s",
-                 broker.catalog->count, broker.catalog->path ? broker.catalog->path : "Redis", size,
-                 broker.listener.path);
+        uint32_t models = catalog_served(broker.catalog);
+        log_line(LOG_LEVEL_INFO, &about, "serving %u model%s from %s with %s of cache on %s",
+                 models, models == 1 ? "" : "s",
+                 broker.catalog->path ? broker.catalog->path : "Redis", size, broker.listener.path);
         service_ready(&broker.service, &broker.sessions);
         run(&broker);
         service_stopping(&broker.service);

@@ -79,11 +79,7 @@ int sw_model_open(sw_client *client, const char *name, sw_model **ret_model)
     while (result == 1 && !swi_over(deadline));
     if (result == 1)
         result = swi_fail(&error, SW_EDISCONNECTED, "the broker keeps going away");
-    if (result < 0) {
-        (void)swi_fail_within(&error, result, "model %s: ", name);
-        return swi_client_fail(client, &error);
-    }
-    return 0;
+    return result < 0 ? swi_client_fail(client, &error) : 0;
 }
 
 void sw_model_close(sw_model *model)

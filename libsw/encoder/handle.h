@@ -111,7 +111,8 @@ static inline void swi_encoder_noted(sw_encoder *encoder)
     pthread_mutex_unlock(&encoder->notes.mutex);
 }
 
-/* A failure of a client call on `what`: passes its message on. Returns code. */
+/* A failure of a client call: passes its message on, after "what: " unless that is NULL. Returns
+ * code. */
 int swi_encoder_client_failure(sw_encoder *encoder, int code, const char *what);
 
 /* What a pass ends with: takes turns of its own after the pooler's. pooled is NULL where the pass

@@ -19,7 +19,7 @@ static int client_failure(sw_encoder *encoder, struct swi_error *error, int code
 {
     char text[SWI_ERROR_TEXT] = "";
     int theirs = sw_client_message(encoder->client, text, sizeof text);
-    return swi_fail(error, code, "%s: %s", what,
+    return swi_fail(error, code, "%s%s%s", what ? what : "", what ? ": " : "",
                     theirs == code && *text ? text : sw_strerror(code));
 }
 
@@ -183,7 +183,7 @@ static int set_up(sw_encoder *encoder, const char *name, const struct sw_encoder
 {
     int r = sw_model_open(encoder->client, name, &encoder->model);
     if (r < 0)
-        (void)swi_encoder_client_failure(encoder, r, "opening");
+        (void)swi_encoder_client_failure(encoder, r, NULL);
     if (r == 0)
         r = read_description(encoder);
     if (r == 0)
@@ -214,8 +214,11 @@ int sw_encoder_open(sw_client *client, const char *name, const struct sw_encoder
         *ret_bert = encoder;
         return 0;
     }
+    /* what the client says about a model that it cannot open needs no name before it */
+    bool opened = encoder && encoder->model;
     if (known.error && known.error_size)
-        (void)snprintf(known.error, known.error_size, "%s: %s", name, error.text);
+        (void)snprintf(known.error, known.error_size, "%s%s%s", opened ? name : "",
+                       opened ? ": " : "", error.text);
     sw_encoder_close(encoder);
     return r;
 }

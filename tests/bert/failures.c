@@ -98,8 +98,23 @@ Test(swbert_failures, output_that_does_not_arrive)
     const char *command =
         sup_format("echo text | %s/swbert embed --model tiny >/dev/full", SW_BUILD_DIR);
     expect_failure(sup_run(SUP_ARGS("/bin/sh", "-c", command)), 1, "standard output", "space");
+    /* more than stdio's buffer holds, so that the failure comes before the last flush */
+    command = sup_format("seq 300 | %s/swbert embed --model tiny >/dev/full", SW_BUILD_DIR);
+    expect_failure(sup_run(SUP_ARGS("/bin/sh", "-c", command)), 1, "standard output", "space");
+    command =
+        sup_format("seq 300 | %s/swbert embed --model tiny --format npy >/dev/full", SW_BUILD_DIR);
+    expect_failure(sup_run(SUP_ARGS("/bin/sh", "-c", command)), 1, "standard output", "space");
     command = sup_format("%s/swbert --help >/dev/full", SW_BUILD_DIR);
     expect_failure(sup_run(SUP_ARGS("/bin/sh", "-c", command)), 1, "standard output", "space");
+}
+
+Test(swbert_failures, an_unknown_model_in_one_clear_sentence)
+{
+    struct sup_result result = SWBERT("a\n", "embed", "--model", "nope");
+    cr_assert_eq(result.exit_code, 1);
+    const char *start = "swbert embed: no model nope in /";
+    cr_assert_eq(strncmp(result.err, start, strlen(start)), 0, "%s", result.err);
+    cr_assert_null(strstr(result.err + strlen(start), "nope"), "%s", result.err);
 }
 
 Test(swbert_failures, input_that_cannot_be_read)

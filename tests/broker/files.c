@@ -139,6 +139,76 @@ Test(broker_files, bad_manifests_do_not_stop_the_others)
     cr_assert_not_null(strstr(sup_read(broker.log, NULL), "no-json"));
 }
 
+/* ---- models that nobody imported yet --------------------------------------------------------- */
+
+static void write_hugging_face(const char *path, const char *weights)
+{
+    sup_mkdir(path);
+    sup_write_text(sup_format("%s/config.json", path), "{\"model_type\": \"bert\"}");
+    sup_write_text(sup_format("%s/%s", path, weights), "not read");
+}
+
+/* The row of a model in swctl models says how to import it. */
+static void expect_import_advice(const char *name, const char *path)
+{
+    json_t *reply = sup_swctl(&broker, SUP_ARGS("models"));
+    json_t *list = json_object_get(reply, "models");
+    const char *error = NULL;
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *row = json_array_get(list, i);
+        if (strcmp(json_string_value(json_object_get(row, "model")), name) == 0)
+            error = json_string_value(json_object_get(row, "error"));
+    }
+    cr_assert_not_null(error, "%s is not listed", name);
+    cr_assert_not_null(strstr(error, sup_format("swchunk import %s OUT", path)), "%s", error);
+    json_decref(reply);
+}
+
+Test(broker_files, tells_how_to_import_hugging_face_directories)
+{
+    static const char *const weights[] = {"model.safetensors", "pytorch_model.bin",
+                                          "model.safetensors.index.json", "modules.json"};
+    for (size_t i = 0; i < sizeof weights / sizeof weights[0]; i++)
+        write_hugging_face(sup_format("%s/raw%zu", models, i), weights[i]);
+    sup_mkdir(sup_format("%s/notes", models)); /* a config.json alone is not a model */
+    sup_write_text(sup_format("%s/notes/config.json", models), "{}");
+    (void)sup_run_ok(SUP_ARGS("swctl", "reload"));
+    cr_assert_eq(sup_stat(&broker, "models_bad"), 4);
+    const char *path = sup_format("%s/raw0", models);
+    expect_import_advice("raw0", path);
+    struct sup_result result =
+        sup_run_input(SUP_ARGS("swbert", "tokenize", "--model", "raw0"), "word\n", 5);
+    cr_assert_eq(result.exit_code, 1);
+    cr_assert_not_null(strstr(result.err, sup_format("swchunk import %s OUT", path)), "%s",
+                       result.err);
+    cr_assert_eq(sup_broker_stop(&broker), 0);
+    broker = sup_broker_start(models, "64", NULL);
+    const char *log = sup_read(broker.log, NULL);
+    cr_assert_not_null(strstr(log, sup_format("swchunk import %s OUT", path)), "%s", log);
+    cr_assert_not_null(strstr(log, "serving 2 models from "), "%s", log);
+}
+
+Test(broker_files, tells_how_to_import_its_own_directory)
+{
+    const char *path = sup_path("published");
+    write_hugging_face(path, "model.safetensors");
+    sup_mkdir(sup_format("%s/2_Dense", path));
+    write_hugging_face(sup_format("%s/2_Dense", path), "model.safetensors");
+    cr_assert_eq(sup_broker_stop(&broker), 0);
+    broker = sup_broker_start(path, "64", NULL);
+    const char *log = sup_read(broker.log, NULL);
+    cr_assert_not_null(strstr(log, sup_format("swchunk import %s OUT", path)), "%s", log);
+    cr_assert_not_null(strstr(log, "serving 0 models from "), "%s", log);
+    cr_assert_eq(sup_stat(&broker, "models"), 1);
+    expect_import_advice("published", path);
+    /* an output directory beside the weights is still served */
+    (void)sup_synth(path, "chunks", SUP_ARGS("--layers", "1"));
+    cr_assert_eq(sup_broker_stop(&broker), 0);
+    broker = sup_broker_start(path, "64", NULL);
+    log = sup_read(broker.log, NULL);
+    cr_assert_not_null(strstr(log, "serving 1 model from "), "%s", log);
+}
+
 Test(broker_files, keeps_the_good_revision_when_its_manifest_goes_bad)
 {
     sup_write_text(sup_format("%s/sound/chunk_info.json", models), "{");

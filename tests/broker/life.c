@@ -307,6 +307,17 @@ Test(swctl, has_its_exit_codes, .timeout = 60)
     cr_assert_eq(sup_broker_stop(&broker), 0);
 }
 
+Test(swctl, says_why_its_output_did_not_arrive, .timeout = 60)
+{
+    struct sup_broker broker = sup_broker_start(catalog(), "16", NULL);
+    const char *command = sup_format("%s/swctl stats >/dev/full", SW_BUILD_DIR);
+    struct sup_result result = sup_run(SUP_ARGS("/bin/sh", "-c", command));
+    cr_assert_eq(result.exit_code, 1);
+    cr_assert_not_null(strstr(result.err, "standard output: No space left on device"), "%s",
+                       result.err);
+    cr_assert_eq(sup_broker_stop(&broker), 0);
+}
+
 Test(swctl, stats_hold_every_promised_key, .timeout = 60)
 {
     static const char *const keys[] = {

@@ -113,7 +113,8 @@ Test(safety, a_full_disk_behind_stdout_is_noticed, .init = make_folder, .timeout
     struct sup_result result =
         sup_run(SUP_ARGS("/bin/sh", "-c", "\"$0\" info \"$1\" >/dev/full", program, out));
     cr_assert_eq(result.exit_code, 1);
-    cr_assert_not_null(strstr(result.err, "standard output"), "%s", result.err);
+    cr_assert_not_null(strstr(result.err, "standard output: No space left on device"), "%s",
+                       result.err);
 }
 
 /* ---- what is there already ------------------------------------------------------------------- */

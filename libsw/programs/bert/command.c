@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/output.h"
 #include "programs/bert/command.h"
 
 int command_fail(const char *command, const char *format, ...)
@@ -19,26 +20,17 @@ int command_fail(const char *command, const char *format, ...)
     return EXIT_FAILED;
 }
 
-/* What standard output failed with first; a later flush of an empty buffer would succeed. */
-static int output_error;
-
 bool command_flush(void)
 {
-    if (output_error != 0)
-        return false;
-    errno = 0;
-    if (fflush(stdout) == 0 && !ferror(stdout))
-        return true;
-    output_error = errno ? errno : EIO;
-    return false;
+    return cli_output_flush() == 0;
 }
 
 int command_finish(const char *command, int status)
 {
-    if (command_flush() || status != EXIT_DONE || output_error == EPIPE)
+    int result = cli_output_flush();
+    if (result == 0 || status != EXIT_DONE || result == -EPIPE)
         return status;
-    return command_fail(command, "cannot write to standard output: %s",
-                        strerrordesc_np(output_error));
+    return command_fail(command, "cannot write to standard output: %s", sw_strerror(result));
 }
 
 bool command_parse(const struct cli_command *command, int argc, char **argv,

@@ -5,6 +5,7 @@
  * error says what, where and what to do), 2 wrong usage. */
 #include <signal.h>
 
+#include "cli/output.h"
 #include "cli/program.h"
 #include "core/program.h"
 #include "programs/bert/command.h"
@@ -27,6 +28,7 @@ static const struct cli_program program = {
 int main(int argc, char **argv)
 {
     swi_program_begin();
+    cli_output_begin();
     /* a reader that has gone is seen by the write that fails, after which there is nothing to do */
     (void)signal(SIGPIPE, SIG_IGN);
     const char *name = argc > 1 && argv[1][0] != '-' ? argv[1] : "help";

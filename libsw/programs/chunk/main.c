@@ -6,6 +6,7 @@
  * signal. */
 #include <stdio.h>
 
+#include "cli/output.h"
 #include "cli/program.h"
 #include "core/program.h"
 #include "programs/chunk/commands.h"
@@ -28,10 +29,12 @@ static const struct cli_program program = {
 int main(int argc, char **argv)
 {
     swi_program_begin();
+    cli_output_begin();
     int status = cli_run(&program, argc, argv);
     /* What was printed must have arrived: a full disk behind standard output is a failure too. */
-    if (fflush(stdout) == 0 && !ferror(stdout))
+    int result = cli_output_flush();
+    if (result == 0)
         return status;
-    cli_complain("swchunk", "cannot write to standard output");
+    cli_complain("swchunk", "cannot write to standard output: %s", sw_strerror(result));
     return status == EXIT_DONE ? EXIT_FAILED : status;
 }
