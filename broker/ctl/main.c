@@ -6,6 +6,7 @@
 
 #include "cli/output.h"
 #include "cli/program.h"
+#include "core/private_socket.h"
 #include "core/program.h"
 #include "core/socket.h"
 #include "ctl/verbs.h"
@@ -42,6 +43,16 @@ static const struct cli_option common[] = {
 
 /* ---- commands -------------------------------------------------------------------------------- */
 
+/* Without --socket, the broker that workers with this environment would use. */
+static const char *find_socket(void)
+{
+    static char *private_path;
+    const char *path = swi_socket_path(socket_path);
+    if (!socket_path && !private_path)
+        private_path = swi_private_socket_find(path);
+    return private_path ? private_path : path;
+}
+
 static int run(const struct ctl_verb *verb, int argc, char **argv)
 {
     char about[256];
@@ -63,7 +74,7 @@ static int run(const struct ctl_verb *verb, int argc, char **argv)
     const struct ctl_call call = {
         .verb = verb,
         .command = &command,
-        .socket_path = swi_socket_path(socket_path),
+        .socket_path = find_socket(),
         .json = json,
         .quiet = quiet,
         .timeout_ms = timeout_ms >= 0 ? timeout_ms

@@ -8,11 +8,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "client/internal.h"
 #include "client/spawn.h"
+#include "core/private_socket.h"
 #include "core/start_lock.h"
 
 #define LINGER_S       "2" /* consecutive short-lived workers share one broker */
@@ -60,59 +62,6 @@ void swi_autostart_fini(struct swi_autostart *autostart)
     free(autostart->socket);
 }
 
-/* ---- where it lives -------------------------------------------------------------------------- */
-
-/* Whether only this user can create files there. */
-static bool is_ours(const char *directory)
-{
-    struct stat status;
-    return directory && directory[0] == '/' && lstat(directory, &status) == 0 &&
-           S_ISDIR(status.st_mode) && status.st_uid == geteuid() && !(status.st_mode & 022);
-}
-
-static int private_directory(char path[static PATH_MAX], struct swi_error *error)
-{
-    char of_user[64];
-    (void)snprintf(of_user, sizeof of_user, "/run/user/%u", (unsigned)geteuid());
-    const char *base = secure_getenv("XDG_RUNTIME_DIR");
-    if (!is_ours(base))
-        base = is_ours(of_user) ? of_user : NULL;
-    int length = base ? snprintf(path, PATH_MAX, "%s/swbroker", base)
-                      : snprintf(path, PATH_MAX, "/tmp/swbroker-%u", (unsigned)geteuid());
-    if (length >= PATH_MAX)
-        return swi_fail(error, -ENAMETOOLONG, "$XDG_RUNTIME_DIR is too long");
-    if (mkdir(path, 0700) < 0 && errno != EEXIST)
-        return swi_fail(error, -errno,
-                        "cannot create %s for the socket: %s; set XDG_RUNTIME_DIR to a directory "
-                        "of yours",
-                        path, sw_strerror(-errno));
-    struct stat status;
-    if (lstat(path, &status) < 0)
-        return swi_fail(error, -errno, "cannot check %s: %s", path, sw_strerror(-errno));
-    if (!S_ISDIR(status.st_mode) || status.st_uid != geteuid() || (status.st_mode & 077))
-        return swi_fail(error, SW_EUNTRUSTED,
-                        "%s, the directory for the socket, is not a directory that only this user "
-                        "can access (mode 0700); remove it",
-                        path);
-    return 0;
-}
-
-/* Fills in autostart->socket. */
-static int find_socket(struct swi_autostart *autostart, const char *chunks, struct swi_error *error)
-{
-    char directory[PATH_MAX], name[SWI_DIGEST_HEX];
-    int result = private_directory(directory, error);
-    if (result < 0)
-        return result;
-    swi_digest_format(swi_digest_of(chunks, strlen(chunks)), name);
-    char *socket;
-    if (asprintf(&socket, "%s/%.16s.sock", directory, name) < 0)
-        return swi_fail(error, -ENOMEM, "out of memory");
-    free(autostart->socket);
-    autostart->socket = socket;
-    return 0;
-}
-
 /* ---- what is started ------------------------------------------------------------------------- */
 
 static bool is_program(const char *path)
@@ -135,6 +84,38 @@ static bool in_path(char program[static PATH_MAX])
     return false;
 }
 
+/* Looks where a build or an unpacked installation has it: beside the calling program, or in the
+ * sbin beside its bin. A program with more rights than its user asks for an explicit path. */
+static bool near_caller(char program[static PATH_MAX])
+{
+    static const char *const places[] = {"swbrokerd", "../sbin/swbrokerd"};
+    char caller[PATH_MAX];
+    ssize_t length = getauxval(AT_SECURE) ? -1 : readlink("/proc/self/exe", caller, sizeof caller);
+    if (length < 0 || length == sizeof caller)
+        return false;
+    caller[length] = 0;
+    char *slash = strrchr(caller, '/');
+    if (!slash)
+        return false;
+    slash[1] = 0;
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++)
+        if (snprintf(program, PATH_MAX, "%s%s", caller, places[i]) < PATH_MAX &&
+            is_program(program))
+            return true;
+    return false;
+}
+
+/* $PATH of a user often lacks the directories for daemons. */
+static bool in_sbin(char program[static PATH_MAX])
+{
+    static const char *const places[] = {"/usr/local/sbin", "/usr/sbin", "/sbin"};
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++)
+        if (snprintf(program, PATH_MAX, "%s/swbrokerd", places[i]) < PATH_MAX &&
+            is_program(program))
+            return true;
+    return false;
+}
+
 static int find_program(const struct swi_autostart *autostart, char program[static PATH_MAX],
                         struct swi_error *error)
 {
@@ -144,14 +125,15 @@ static int find_program(const struct swi_autostart *autostart, char program[stat
                         "SW_BROKER (or broker_path) is %s; it must be an absolute path", given);
     if (snprintf(program, PATH_MAX, "%s", given ? given : SWI_BROKER_PROGRAM) >= PATH_MAX)
         return swi_fail(error, -ENAMETOOLONG, "SW_BROKER (or broker_path) is too long");
-    if (is_program(program) || (!given && in_path(program)))
+    if (is_program(program) ||
+        (!given && (in_path(program) || near_caller(program) || in_sbin(program))))
         return 0;
     if (given)
         return swi_fail(error, -ENOENT, "%s is not a program; correct SW_BROKER (or broker_path)",
                         given);
     return swi_fail(error, -ENOENT,
-                    "swbrokerd is neither at " SWI_BROKER_PROGRAM " nor in $PATH; install it, or "
-                    "set SW_BROKER (or broker_path)");
+                    "swbrokerd is neither at " SWI_BROKER_PROGRAM ", nor in $PATH, nor beside this "
+                    "program; install it, or set SW_BROKER (or broker_path)");
 }
 
 /* Variables about the service manager of the host, which must not reach the broker. */
@@ -371,7 +353,7 @@ int swi_autostart_reach(struct sw_client *client, bool start, uint64_t deadline,
                           "chunks_dir)",
                           autostart->chunks_dir, sw_strerror(-errno));
     else if (!autostart->socket)
-        result = find_socket(autostart, chunks, error);
+        result = swi_private_socket_name(chunks, &autostart->socket, error);
     if (result == 0)
         result =
             start ? reach_or_start(client, chunks, deadline, ret_connection, ret_attachment, error)

@@ -260,6 +260,12 @@ Test(broker_life, has_help_and_version, .timeout = 60)
 {
     cr_assert_not_null(strstr(sup_run_ok(SUP_ARGS("swbrokerd", "--help")), "--chunks-dir"));
     cr_assert_str_eq(sup_run_ok(SUP_ARGS("swbrokerd", "--version")), "swbrokerd 1.0.0\n");
+    static const char *const programs[] = {"swbrokerd", "swctl", "swchunk", "swbert"};
+    for (size_t i = 0; i < sizeof programs / sizeof programs[0]; i++) {
+        cr_assert_not_null(strstr(sup_run_ok(SUP_ARGS(programs[i], "-h")), programs[i]));
+        cr_assert_str_eq(sup_run_ok(SUP_ARGS(programs[i], "-V")),
+                         sup_format("%s 1.0.0\n", programs[i]));
+    }
     cr_assert_not_null(strstr(sup_run_ok(SUP_ARGS("swctl", "--help")), "clear"));
     cr_assert_str_eq(sup_run_ok(SUP_ARGS("swctl", "--version")), "swctl 1.0.0\n");
     static const char *const verbs[] = {"ping",  "stats",  "ls",   "models", "clients",

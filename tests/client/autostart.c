@@ -537,10 +537,50 @@ Test(autostart, says_where_the_program_should_be)
     unsetenv("SW_BROKER"); /* then $PATH counts, its relative parts apart */
     cr_assert_eq(chdir(SW_BUILD_DIR), 0);
     setenv("PATH", ".:", 1);
-    if (access("/usr/local/sbin/swbrokerd", F_OK) < 0)
-        expect_failure(-ENOENT, "$PATH");
+    sup_mkdir(sup_path("bin"));
+    const char *worker = sup_path("bin/swbert"); /* has no broker beside it */
+    (void)sup_run_ok(SUP_ARGS("/bin/cp", SW_BUILD_DIR "/swbert", worker));
+    struct sup_result result = sup_run(SUP_ARGS(worker, "tokenize", "--model", "toy"));
+    cr_expect_eq(result.exit_code, access("/usr/local/sbin/swbrokerd", F_OK) < 0 ? 1 : 0);
+    if (result.exit_code == 1)
+        cr_expect_not_null(strstr(result.err, "in $PATH"), "%s", result.err);
     setenv("PATH", "relative:" SW_BUILD_DIR, 1);
     sw_client *client = open_one();
+    sw_client_close(client);
+    expect_end();
+}
+
+Test(autostart, finds_the_program_beside_the_caller_and_in_sbin)
+{
+    prepare();
+    unsetenv("SW_BROKER");
+    setenv("PATH", "/nowhere", 1);
+    sw_client *client = open_one(); /* this test is beside it */
+    sw_client_close(client);
+    expect_end();
+    sup_mkdir(sup_path("bin"));
+    sup_mkdir(sup_path("sbin"));
+    (void)sup_run_ok(SUP_ARGS("/bin/cp", SW_BUILD_DIR "/swbert", sup_path("bin/swbert")));
+    cr_assert_eq(symlink(SW_BUILD_DIR "/swbrokerd", sup_path("sbin/swbrokerd")), 0);
+    (void)sup_run_ok(SUP_ARGS(sup_path("bin/swbert"), "tokenize", "--model", "toy"));
+    expect_end();
+}
+
+Test(autostart, swctl_finds_the_private_broker)
+{
+    prepare();
+    cr_expect_eq(sup_run(SUP_ARGS("swctl", "ping")).exit_code, 3);
+    sw_client *client = open_one();
+    cr_expect_not_null(strstr(sup_run_ok(SUP_ARGS("swctl", "models", "--names")), "toy"));
+    cr_expect_eq(sup_run(SUP_ARGS("swctl", "--socket", sup_path("nobody.sock"), "ping")).exit_code,
+                 3, "a given socket is the only one");
+    setenv("SW_AUTOSTART", "0", 1);
+    cr_expect_eq(sup_run(SUP_ARGS("swctl", "ping")).exit_code, 3);
+    setenv("SW_AUTOSTART", "1", 1);
+    sup_mkdir(sup_path("others"));
+    struct sup_broker usual = sup_broker_start(sup_path("others"), "16", NULL);
+    cr_expect_str_eq(sup_run_ok(SUP_ARGS("swctl", "models", "--names")), "");
+    cr_expect_eq(sup_broker_stop(&usual), 0);
     sw_client_close(client);
     expect_end();
 }
