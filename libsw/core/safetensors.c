@@ -99,9 +99,15 @@ static int read_offsets(const char *name, const json_t *offsets, uint64_t data_b
     return 0;
 }
 
+/* Bytes of an element of a type that is read as a weight; 0: nobody needs to know. */
+static uint64_t foreign_bytes(const char *dtype)
+{
+    return strcmp(dtype, "F64") == 0 ? 8 : strncmp(dtype, "F8_", 3) == 0 ? 1 : 0;
+}
+
 /* The name is set last: a claim without a name owns nothing. */
-static int read_claim(const char *name, const json_t *value, uint64_t data_bytes, struct claim *ret,
-                      struct swi_error *error)
+static int read_claim(const char *name, const json_t *value, uint64_t data_bytes, bool foreign,
+                      struct claim *ret, struct swi_error *error)
 {
     struct claim claim = {0};
     if (!json_is_object(value))
@@ -112,11 +118,16 @@ static int read_claim(const char *name, const json_t *value, uint64_t data_bytes
     uint64_t element_bytes = 1;
     claim.filler = is_filler_name(name) && strcmp(dtype, FILLER_DTYPE) == 0;
     if (!claim.filler) {
-        if (!dtype_of(dtype, &claim.tensor.dtype))
+        if (!dtype_of(dtype, &claim.tensor.dtype) && foreign) {
+            claim.tensor.dtype = SW_DTYPE_I64;
+            (void)snprintf(claim.tensor.foreign_dtype, sizeof claim.tensor.foreign_dtype, "%.11s",
+                           dtype);
+        } else if (!dtype_of(dtype, &claim.tensor.dtype))
             return swi_fail(error, SW_EUNSUPPORTED,
                             "tensor %s: dtype %.32s is not one of F32, F16, BF16, I64", name,
                             dtype);
-        element_bytes = sw_dtype_size(claim.tensor.dtype);
+        element_bytes =
+            *claim.tensor.foreign_dtype ? foreign_bytes(dtype) : sw_dtype_size(claim.tensor.dtype);
     }
     int result = read_shape(name, json_object_get(value, "shape"), &claim.tensor, error);
     if (result == 0)
@@ -125,7 +136,8 @@ static int read_claim(const char *name, const json_t *value, uint64_t data_bytes
     if (result < 0)
         return result;
     uint64_t expected;
-    if (!bytes_of(&claim.tensor, element_bytes, &expected) || expected != claim.tensor.bytes)
+    if (element_bytes > 0 &&
+        (!bytes_of(&claim.tensor, element_bytes, &expected) || expected != claim.tensor.bytes))
         return swi_fail(error, SW_EFORMAT,
                         "tensor %s: %llu bytes of data do not make its shape and dtype", name,
                         (unsigned long long)claim.tensor.bytes);
@@ -229,7 +241,7 @@ static int read_header(json_t *header, uint64_t data_bytes, struct swi_safetenso
     {
         if (value == metadata)
             continue;
-        result = read_claim(name, value, data_bytes, &claims[count], error);
+        result = read_claim(name, value, data_bytes, file->foreign, &claims[count], error);
         if (result < 0)
             break;
         count++;
@@ -248,9 +260,8 @@ static int read_header(json_t *header, uint64_t data_bytes, struct swi_safetenso
     return result;
 }
 
-int swi_safetensors_parse(const void *data, size_t available, uint64_t file_bytes,
-                          struct swi_safetensors *ret, uint64_t *ret_needed,
-                          struct swi_error *error)
+static int parse(const void *data, size_t available, uint64_t file_bytes, bool foreign,
+                 struct swi_safetensors *ret, uint64_t *ret_needed, struct swi_error *error)
 {
     uint64_t header_bytes;
     if (file_bytes < PREFIX_BYTES)
@@ -284,7 +295,7 @@ int swi_safetensors_parse(const void *data, size_t available, uint64_t file_byte
                                 JSON_REJECT_DUPLICATES, &json_error);
     if (!header)
         return swi_fail(error, SW_EFORMAT, "the header is not valid JSON: %s", json_error.text);
-    struct swi_safetensors file = {.data_offset = PREFIX_BYTES + header_bytes};
+    struct swi_safetensors file = {.data_offset = PREFIX_BYTES + header_bytes, .foreign = foreign};
     int result = json_is_object(header)
                      ? read_header(header, file_bytes - file.data_offset, &file, error)
                      : swi_fail(error, SW_EFORMAT, "the header is not a JSON object");
@@ -295,6 +306,20 @@ int swi_safetensors_parse(const void *data, size_t available, uint64_t file_byte
     }
     *ret = file;
     return 0;
+}
+
+int swi_safetensors_parse(const void *data, size_t available, uint64_t file_bytes,
+                          struct swi_safetensors *ret, uint64_t *ret_needed,
+                          struct swi_error *error)
+{
+    return parse(data, available, file_bytes, false, ret, ret_needed, error);
+}
+
+int swi_safetensors_parse_foreign(const void *data, size_t available, uint64_t file_bytes,
+                                  struct swi_safetensors *ret, uint64_t *ret_needed,
+                                  struct swi_error *error)
+{
+    return parse(data, available, file_bytes, true, ret, ret_needed, error);
 }
 
 void swi_safetensors_fini(struct swi_safetensors *file)

@@ -10,6 +10,7 @@
 #ifndef SWI_CORE_SAFETENSORS_H
 #define SWI_CORE_SAFETENSORS_H
 
+#include <stdbool.h>
 #include <sw/client.h>
 
 #include "core/error.h"
@@ -23,6 +24,7 @@
 struct swi_tensor {
     char *name;
     enum sw_dtype dtype;
+    char foreign_dtype[12]; /* only by swi_safetensors_parse_foreign; else "" */
     uint32_t rank;
     uint64_t shape[SW_RANK_MAX];
     uint64_t offset; /* from the start of the file */
@@ -39,6 +41,7 @@ struct swi_safetensors {
     struct swi_metadata *metadata; /* [metadata_count] */
     size_t metadata_count;
     uint64_t data_offset; /* from the start of the file */
+    bool foreign;         /* parsed by swi_safetensors_parse_foreign */
 };
 
 /* Parses the header in the first `available` bytes of a file of file_bytes. Checks that the tensors
@@ -51,6 +54,11 @@ struct swi_safetensors {
 int swi_safetensors_parse(const void *data, size_t available, uint64_t file_bytes,
                           struct swi_safetensors *ret, uint64_t *ret_needed,
                           struct swi_error *error);
+/* The same for another program's file: lets a dtype through that enum sw_dtype does not have. Such a
+ * tensor has the dtype I64, and its own in foreign_dtype. */
+int swi_safetensors_parse_foreign(const void *data, size_t available, uint64_t file_bytes,
+                                  struct swi_safetensors *ret, uint64_t *ret_needed,
+                                  struct swi_error *error);
 void swi_safetensors_fini(struct swi_safetensors *file);
 
 const struct swi_tensor *swi_safetensors_find(const struct swi_safetensors *file, const char *name);

@@ -429,6 +429,90 @@ class Files(Case):
         self.refused("snapshots/REVISION")
 
 
+class Checkpoints(Case):
+    def same_as_before(self, before, *options):
+        self.accepted(*options)
+        self.close(self.embed(), before, 1e-7)
+
+    def test_transposed(self):
+        self.accepted()
+        before, tensors = self.embed(), self.tensors()
+        (self.src / "model.safetensors").unlink()
+        name = "encoder.layer.0.intermediate.dense.weight"
+        dtype, (rows, columns), data = tensors[name]
+        values = array.array("f", data)
+        tensors[name] = dtype, (rows, columns), b"".join(values[at::columns].tobytes() for at in range(columns))
+        checkpoint.save_torch(self.src / "pytorch_model.bin", tensors, strides={name: (1, rows)})
+        self.same_as_before(before)
+
+    def test_expanded(self):
+        tensors = self.tensors()
+        name = "embeddings.LayerNorm.bias"
+        tensors[name] = "F32", tensors[name][1], floats([0.25] * WIDTH)
+        checkpoint.save_safetensors(self.src / "model.safetensors", tensors)
+        self.accepted()
+        before = self.embed()
+        (self.src / "model.safetensors").unlink()
+        tensors[name] = "F32", tensors[name][1], floats([0.25])
+        checkpoint.save_torch(self.src / "pytorch_model.bin", tensors, strides={name: (0,)})
+        self.same_as_before(before)
+
+    def test_pickle_protocols(self):
+        self.accepted()
+        before, tensors = self.embed(), self.tensors()
+        (self.src / "model.safetensors").unlink()
+        for protocol in range(6):
+            checkpoint.save_torch(self.src / "pytorch_model.bin", tensors, protocol)
+            self.same_as_before(before)
+
+    def test_dtype_bool(self):
+        self.accepted()
+        before, tensors = self.embed(), self.tensors()
+        tensors["embeddings.mask"] = "BOOL", [1, 8], b"\1" * 8
+        tensors["what"] = "F4", [1, 2], b"\0"
+        checkpoint.save_safetensors(self.src / "model.safetensors", tensors)
+        self.same_as_before(before)
+        self.same_as_before(before, "--drop-extra")
+
+    def test_dtype_i32_positions(self):
+        self.accepted()
+        before, tensors = self.embed(), self.tensors()
+        tensors["embeddings.position_ids"] = "I32", [1, 512], b"\0" * 2048
+        checkpoint.save_safetensors(self.src / "model.safetensors", tensors)
+        self.same_as_before(before)
+
+    def test_dtype_f64(self):
+        self.accepted()
+        before, tensors = self.embed(), self.tensors()
+        checkpoint.save_safetensors(self.src / "model.safetensors", {
+            name: ("F64", shape, array.array("d", array.array("f", data)).tobytes())
+            for name, (_, shape, data) in tensors.items()})
+        self.same_as_before(before)
+
+    def test_dtype_f8(self):
+        tensors = self.tensors()
+        name, codes = "embeddings.LayerNorm.bias", (0x00, 0x01, 0x08, 0x38, 0x40, 0x7e, 0xb8, 0x81)
+        for dtype, values in (("F8_E4M3", (0, 2**-9, 2**-6, 1, 2, 448, -1, -2**-9)),
+                              ("F8_E5M2", (0, 2**-16, 2**-13, 0.5, 2, None, -0.5, -2**-16))):
+            kept = [(code, value) for code, value in zip(codes, values) if value is not None]
+            kept += [(0, 0)] * (WIDTH - len(kept))
+            tensors[name] = "F32", [WIDTH], floats(value for _, value in kept)
+            checkpoint.save_safetensors(self.src / "model.safetensors", tensors)
+            self.accepted()
+            before = self.embed()
+            tensors[name] = dtype, [WIDTH], bytes(code for code, _ in kept)
+            checkpoint.save_safetensors(self.src / "model.safetensors", tensors)
+            self.same_as_before(before)
+
+    def test_prefixes(self):
+        self.accepted()
+        before, tensors = self.embed(), self.tensors()
+        for prefix in ("module.", "model.", "module.bert.", "0.auto_model.", "bert."):
+            checkpoint.save_safetensors(self.src / "model.safetensors",
+                                        {prefix + name: tensor for name, tensor in tensors.items()})
+            self.same_as_before(before)
+
+
 class Tokens(Case):
     def test_blank_last_line(self):
         self.write("vocab.txt", (self.src / "vocab.txt").read_text() + "\n")
@@ -505,6 +589,15 @@ class Masks(Case):
         self.accepted()
         self.fails("fill", "the " * 700 + "[MASK]\n", "[MASK]", "512")
         self.fails("fill", "the\n", "no [MASK]")
+
+    def test_stale_decoder(self):
+        self.accepted()
+        before, tensors = self.lines("fill", "the [MASK]\n"), self.tensors()
+        dtype, shape, data = tensors["bert.embeddings.word_embeddings.weight"]
+        tensors["cls.predictions.decoder.weight"] = dtype, shape, b"\0\0\0\0" + data[4:]
+        checkpoint.save_safetensors(self.src / "model.safetensors", tensors)
+        self.assertIn("tied", self.accepted())
+        self.assertEqual(self.lines("fill", "the [MASK]\n"), before)
 
     def test_texts_of_more_than_a_line(self):
         self.accepted()

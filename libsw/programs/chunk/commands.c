@@ -67,6 +67,11 @@ int command_build(struct source *source, const char *verb, const char *out,
     if (result == 0)
         result = build(source, &progress, out, &plan, options->force, &error);
     progress_end(&progress);
+    if (result == 0 && *source->note) {
+        struct swi_error note;
+        (void)swi_fail(&note, 0, "note: %s", source->note);
+        command_print(&note);
+    }
     plan_fini(&plan);
     source_close(source);
     if (result < 0 && progress.signal == 0)

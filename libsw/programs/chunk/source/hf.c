@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -55,19 +56,65 @@ void source_widen(float *out, uint64_t count, enum sw_dtype dtype)
     }
 }
 
+static float f8_to_f32(uint8_t bits, enum source_element element)
+{
+    if (element == ELEMENT_F8_E5M2) /* the upper half of an F16 */
+        return swi_f16_to_f32((uint16_t)(bits << 8));
+    int exponent = bits >> 3 & 15, fraction = bits & 7;
+    float value = exponent == 15 && fraction == 7 ? NAN
+                  : exponent                      ? ldexpf((float)(8 + fraction), exponent - 10)
+                                                  : ldexpf((float)fraction, -9);
+    return bits & 0x80 ? -value : value;
+}
+
+void source_convert(float *out, const void *raw, uint64_t count, const struct source_tensor *tensor)
+{
+    const char *from = raw;
+    for (uint64_t i = 0; i < count; i++) {
+        double wide;
+        uint16_t half;
+        if (tensor->element == ELEMENT_F64) {
+            memcpy(&wide, from + 8 * i, sizeof wide);
+            out[i] = (float)wide;
+        } else if (tensor->element != ELEMENT_DTYPE) {
+            out[i] = f8_to_f32((uint8_t)from[i], tensor->element);
+        } else if (tensor->dtype == SW_DTYPE_F32) {
+            memcpy(&out[i], from + 4 * i, sizeof *out);
+        } else {
+            memcpy(&half, from + 2 * i, sizeof half);
+            out[i] = tensor->dtype == SW_DTYPE_F16 ? swi_f16_to_f32(half) : swi_bf16_to_f32(half);
+        }
+    }
+}
+
+/* Only of tensors that refuse_integers has let pass. */
+static size_t element_bytes(const struct source_tensor *tensor)
+{
+    return tensor->element == ELEMENT_DTYPE ? sw_dtype_size(tensor->dtype)
+           : tensor->element == ELEMENT_F64 ? 8
+                                            : 1;
+}
+
 static int hf_read(struct source *base, const struct source_tensor *tensor, uint64_t first,
                    uint64_t count, float *out, struct swi_error *error)
 {
     struct hf_source *source = (struct hf_source *)base;
-    size_t size = sw_dtype_size(tensor->dtype);
-    int result =
-        files_pread(source->shards[tensor->shard].fd, source_narrow_part(out, count, tensor->dtype),
-                    count * size, tensor->offset + first * size);
-    if (result < 0)
-        return source_fail(base, tensor, result, error, ": cannot read it: %s",
-                           sw_strerror(result));
-    source_widen(out, count, tensor->dtype);
-    return 0;
+    size_t size = element_bytes(tensor);
+    int result = 0;
+    while (count > 0 && result == 0) {
+        char raw[65536];
+        uint64_t step = count < sizeof raw / size ? count : sizeof raw / size;
+        result = files_pread(source->shards[tensor->shard].fd, raw, step * size,
+                             tensor->offset + first * size);
+        if (result == 0)
+            source_convert(out, raw, step, tensor);
+        first += step;
+        count -= step;
+        out += step;
+    }
+    return result < 0 ? source_fail(base, tensor, result, error, ": cannot read it: %s",
+                                    sw_strerror(result))
+                      : 0;
 }
 
 static void hf_close(struct source *base)
@@ -103,12 +150,22 @@ int source_read_header(int fd, uint64_t file_bytes, struct swi_safetensors *ret,
         if (result < 0)
             (void)swi_fail(error, result, "%s", sw_strerror(result));
         else
-            result = swi_safetensors_parse(bytes, (size_t)want, file_bytes, ret, &needed, error);
+            result =
+                swi_safetensors_parse_foreign(bytes, (size_t)want, file_bytes, ret, &needed, error);
         free(bytes);
         if (result != -EAGAIN || needed <= want)
             return result;
         want = needed; /* at most 8 + SWI_HEADER_MAX, and inside the file */
     }
+}
+
+static enum source_element element_of(const char *dtype)
+{
+    return !*dtype                         ? ELEMENT_DTYPE
+           : strcmp(dtype, "F64") == 0     ? ELEMENT_F64
+           : strcmp(dtype, "F8_E4M3") == 0 ? ELEMENT_F8_E4M3
+           : strcmp(dtype, "F8_E5M2") == 0 ? ELEMENT_F8_E5M2
+                                           : ELEMENT_OTHER;
 }
 
 static int open_shard(struct hf_source *source, const char *file, struct swi_error *error)
@@ -132,6 +189,8 @@ static int open_shard(struct hf_source *source, const char *file, struct swi_err
         const struct swi_tensor *from = &shard->header.tensors[i];
         struct source_tensor tensor = {.file = shard->file,
                                        .dtype = from->dtype,
+                                       .element = element_of(from->foreign_dtype),
+                                       .type = *from->foreign_dtype ? from->foreign_dtype : NULL,
                                        .rank = from->rank,
                                        .shard = source->shard_count - 1,
                                        .offset = from->offset};

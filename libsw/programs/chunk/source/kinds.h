@@ -43,6 +43,10 @@ int source_read_description(int directory, struct swi_description *ret, struct s
 int source_read_header(int fd, uint64_t file_bytes, struct swi_safetensors *ret,
                        struct swi_error *error);
 
+/* Elements of a tensor's own type as f32. */
+void source_convert(float *out, const void *raw, uint64_t count,
+                    const struct source_tensor *tensor);
+
 /* Widens count elements of a dtype that lie at the end of out's count × 4 bytes, in place. */
 void source_widen(float *out, uint64_t count, enum sw_dtype dtype);
 /* Where such elements must lie for source_widen. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A stack machine that describes instead of doing. Opcodes are those of protocol 2 that torch.save
- * uses; see Python's pickletools for what each means. */
+/* A stack machine that describes instead of doing. Opcodes are those that a dictionary of tensors is
+ * written with in protocols 0 to 5; see Python's pickletools for what each means. */
 #include "programs/chunk/source/pickle.h"
 
 #include <errno.h>
@@ -17,23 +17,28 @@ static const struct known {
     const char *module, *name;
     enum global global;
     enum sw_dtype dtype; /* of a STORAGE_TYPE */
+    enum source_element element;
+    uint32_t bytes; /* of an element */
 } known_globals[] = {
-    {"collections", "OrderedDict", ORDERED_DICT, 0},
-    {"torch._utils", "_rebuild_tensor_v2", REBUILD_TENSOR, 0},
-    {"torch._utils", "_rebuild_parameter", REBUILD_PARAMETER, 0},
-    {"torch", "FloatStorage", STORAGE_TYPE, SW_DTYPE_F32},
-    {"torch", "HalfStorage", STORAGE_TYPE, SW_DTYPE_F16},
-    {"torch", "BFloat16Storage", STORAGE_TYPE, SW_DTYPE_BF16},
-    {"torch", "LongStorage", STORAGE_TYPE, SW_DTYPE_I64},
+    {"collections", "OrderedDict", ORDERED_DICT, 0, 0, 0},
+    {"torch._utils", "_rebuild_tensor_v2", REBUILD_TENSOR, 0, 0, 0},
+    {"torch._utils", "_rebuild_parameter", REBUILD_PARAMETER, 0, 0, 0},
+    {"torch", "FloatStorage", STORAGE_TYPE, SW_DTYPE_F32, ELEMENT_DTYPE, 4},
+    {"torch", "HalfStorage", STORAGE_TYPE, SW_DTYPE_F16, ELEMENT_DTYPE, 2},
+    {"torch", "BFloat16Storage", STORAGE_TYPE, SW_DTYPE_BF16, ELEMENT_DTYPE, 2},
+    {"torch", "DoubleStorage", STORAGE_TYPE, SW_DTYPE_I64, ELEMENT_F64, 8},
+    {"torch", "LongStorage", STORAGE_TYPE, SW_DTYPE_I64, ELEMENT_DTYPE, 8},
+    {"torch", "IntStorage", STORAGE_TYPE, SW_DTYPE_I64, ELEMENT_OTHER, 4},
+    {"torch", "ShortStorage", STORAGE_TYPE, SW_DTYPE_I64, ELEMENT_OTHER, 2},
+    {"torch", "CharStorage", STORAGE_TYPE, SW_DTYPE_I64, ELEMENT_OTHER, 1},
+    {"torch", "ByteStorage", STORAGE_TYPE, SW_DTYPE_I64, ELEMENT_OTHER, 1},
+    {"torch", "BoolStorage", STORAGE_TYPE, SW_DTYPE_I64, ELEMENT_OTHER, 1},
 };
 
 /* ---- storages and tensors -------------------------------------------------------------------- */
 
-static int push_global(struct machine *machine)
+static int push_known(struct machine *machine, struct span module, struct span name)
 {
-    struct span module, name;
-    if (!machine_take_line(machine, &module) || !machine_take_line(machine, &name))
-        return machine_malformed(machine);
     for (size_t i = 0; i < sizeof known_globals / sizeof known_globals[0]; i++)
         if (machine_text_is(module, known_globals[i].module) &&
             machine_text_is(name, known_globals[i].name))
@@ -45,6 +50,26 @@ static int push_global(struct machine *machine)
         "BF16 tensors; nothing was executed",
         (int)(module.length < 80 ? module.length : 80), module.bytes,
         (int)(name.length < 80 ? name.length : 80), name.bytes);
+}
+
+static int push_global(struct machine *machine)
+{
+    struct span module, name;
+    return machine_take_line(machine, &module) && machine_take_line(machine, &name)
+               ? push_known(machine, module, name)
+               : machine_malformed(machine);
+}
+
+/* Protocol 4: module and name are on the stack. */
+static int push_stack_global(struct machine *machine)
+{
+    uint32_t name, module;
+    if (!machine_pop(machine, &name) || !machine_pop(machine, &module) ||
+        machine_value_at(machine, name)->kind != TEXT ||
+        machine_value_at(machine, module)->kind != TEXT)
+        return machine_malformed(machine);
+    return push_known(machine, machine_value_at(machine, module)->as.text,
+                      machine_value_at(machine, name)->as.text);
 }
 
 /* ('storage', type, key, place, elements) becomes a storage. */
@@ -67,11 +92,52 @@ static int push_storage(struct machine *machine)
     return machine_push(machine,
                         &(struct value){.kind = STORAGE,
                                         .as.storage = {.key = key->as.text,
-                                                       .dtype = type->as.global->dtype,
+                                                       .type = type->as.global,
                                                        .elements = (uint64_t)elements->as.number}});
 }
 
-/* Sizes of a tensor, and whether its strides are those of rows one after the other. */
+/* What stands between two texts of a line, which then begins behind them. */
+static bool take_between(struct span *line, const char *before, const char *after, struct span *ret)
+{
+    size_t skip = strlen(before), tail = strlen(after);
+    if (line->length < skip || memcmp(line->bytes, before, skip) != 0)
+        return false;
+    const char *from = line->bytes + skip;
+    const char *to = memmem(from, line->length - skip, after, tail);
+    if (!to)
+        return false;
+    *ret = (struct span){from, (size_t)(to - from)};
+    line->length -= (size_t)(to + tail - line->bytes);
+    line->bytes = to + tail;
+    return true;
+}
+
+/* Protocol 0 writes the tuple as Python prints it:
+ * ('storage', <class 'torch.FloatStorage'>, '0', 'cpu', 128) */
+static int push_printed_storage(struct machine *machine)
+{
+    struct span line, type, key, place, number;
+    if (!machine_take_line(machine, &line) ||
+        !take_between(&line, "('storage', <class 'torch.", "'>, ", &type) ||
+        !take_between(&line, "'", "', ", &key) || !take_between(&line, "'", "', ", &place) ||
+        !take_between(&line, "", ")", &number) || number.length == 0 || number.length > 18)
+        return machine_malformed(machine);
+    uint64_t elements = 0;
+    for (size_t i = 0; i < number.length; i++) {
+        if (number.bytes[i] < '0' || number.bytes[i] > '9')
+            return machine_malformed(machine);
+        elements = elements * 10 + (uint64_t)(number.bytes[i] - '0');
+    }
+    for (size_t i = 0; i < sizeof known_globals / sizeof known_globals[0]; i++)
+        if (known_globals[i].global == STORAGE_TYPE && machine_text_is(type, known_globals[i].name))
+            return machine_push(machine, &(struct value){.kind = STORAGE,
+                                                         .as.storage = {.key = key,
+                                                                        .type = &known_globals[i],
+                                                                        .elements = elements}});
+    return machine_malformed(machine);
+}
+
+/* Sizes and strides of a tensor, which must lie inside its storage. */
 static int read_shape(const struct machine *machine, const struct value *sizes,
                       const struct value *strides, struct pickle_tensor *tensor)
 {
@@ -83,20 +149,28 @@ static int read_shape(const struct machine *machine, const struct value *sizes,
                         "a tensor has rank %u, at most %d is supported", sizes->as.tuple.count,
                         SW_RANK_MAX);
     tensor->rank = sizes->as.tuple.count;
-    uint64_t elements = 1;
+    uint64_t elements = 1, last = 0;
     for (uint32_t i = tensor->rank; i-- > 0;) {
         const struct value *size = machine_element(machine, sizes, i),
                            *stride = machine_element(machine, strides, i);
-        if (size->kind != NUMBER || size->as.number < 0 || stride->kind != NUMBER)
+        uint64_t step;
+        if (size->kind != NUMBER || size->as.number < 0 || stride->kind != NUMBER ||
+            stride->as.number < 0)
             return machine_malformed(machine);
         tensor->shape[i] = (uint64_t)size->as.number;
-        if (tensor->shape[i] > 1 && (uint64_t)stride->as.number != elements)
-            return swi_fail(machine->error, SW_EUNSUPPORTED,
-                            "a tensor is not stored row by row; save it again after .contiguous()");
-        if (__builtin_mul_overflow(elements, tensor->shape[i], &elements))
+        tensor->stride[i] = (uint64_t)stride->as.number;
+        if (tensor->shape[i] > 1 && tensor->stride[i] != elements)
+            tensor->strided = true;
+        if (__builtin_mul_overflow(elements, tensor->shape[i], &elements) ||
+            (tensor->shape[i] > 1 &&
+             (__builtin_mul_overflow(tensor->shape[i] - 1, tensor->stride[i], &step) ||
+              __builtin_add_overflow(last, step, &last))))
             return machine_malformed(machine);
     }
-    if (elements > tensor->storage_elements || tensor->offset > tensor->storage_elements - elements)
+    tensor->extent = elements ? last + 1 : 0;
+    tensor->strided = tensor->strided && elements > 0;
+    if (last == UINT64_MAX || tensor->extent > tensor->storage_elements ||
+        tensor->offset > tensor->storage_elements - tensor->extent)
         return swi_fail(machine->error, SW_EFORMAT, "a tensor lies outside its storage");
     return 0;
 }
@@ -112,7 +186,9 @@ static int push_tensor(struct machine *machine, const struct value *arguments)
         return machine_malformed(machine);
     struct pickle_tensor tensor = {.storage = storage->as.storage.key.bytes,
                                    .storage_length = storage->as.storage.key.length,
-                                   .dtype = storage->as.storage.dtype,
+                                   .dtype = storage->as.storage.type->dtype,
+                                   .element = storage->as.storage.type->element,
+                                   .element_bytes = storage->as.storage.type->bytes,
                                    .storage_elements = storage->as.storage.elements,
                                    .offset = (uint64_t)offset->as.number};
     int result = read_shape(machine, machine_element(machine, arguments, 2),
@@ -178,10 +254,27 @@ static int step(struct machine *machine, unsigned char opcode)
         return machine_push_integer(machine, 4, true);
     case 0x8a: /* LONG1 */
         return machine_push_long(machine);
+    case 'I': /* INT */
+    case 'L': /* LONG */
+        return machine_push_number_line(machine);
     case 'X': /* BINUNICODE */
-        return machine_push_text(machine);
+    case 'T': /* BINSTRING */
+        return machine_push_text(machine, 4);
+    case 0x8c: /* SHORT_BINUNICODE */
+    case 'U':  /* SHORT_BINSTRING */
+        return machine_push_text(machine, 1);
+    case 0x8d: /* BINUNICODE8 */
+        return machine_push_text(machine, 8);
+    case 'V': /* UNICODE */
+        return machine_push_text_line(machine);
     case 'c': /* GLOBAL */
         return push_global(machine);
+    case 0x93: /* STACK_GLOBAL */
+        return push_stack_global(machine);
+    case 0x94: /* MEMOIZE */
+        return machine_put_memo_at(machine, machine->memo.count);
+    case 0x95: /* FRAME */
+        return machine_take(machine, 8, &skipped) ? 0 : machine_malformed(machine);
     case ')': /* EMPTY_TUPLE */
         return machine_push_short_tuple(machine, 0);
     case 0x85: /* TUPLE1 … TUPLE3 */
@@ -190,6 +283,8 @@ static int step(struct machine *machine, unsigned char opcode)
         return machine_push_short_tuple(machine, opcode - 0x84u);
     case 't': /* TUPLE */
         return machine_push_marked_tuple(machine);
+    case 'd': /* DICT */
+        return machine_push_marked_dictionary(machine);
     case '}': /* EMPTY_DICT */
         return machine_push(machine, &(struct value){.kind = DICTIONARY});
     case 's': /* SETITEM */
@@ -198,6 +293,10 @@ static int step(struct machine *machine, unsigned char opcode)
         return machine_set_marked_items(machine);
     case 'b': /* BUILD */
         return machine_drop_state(machine);
+    case 'p': /* PUT */
+        return machine_put_memo_line(machine);
+    case 'g': /* GET */
+        return machine_get_memo_line(machine);
     case 'q': /* BINPUT */
         return machine_put_memo(machine, 1);
     case 'r': /* LONG_BINPUT */
@@ -206,6 +305,8 @@ static int step(struct machine *machine, unsigned char opcode)
         return machine_get_memo(machine, 1);
     case 'j': /* LONG_BINGET */
         return machine_get_memo(machine, 4);
+    case 'P': /* PERSID */
+        return push_printed_storage(machine);
     case 'Q': /* BINPERSID */
         return push_storage(machine);
     case 'R': /* REDUCE */

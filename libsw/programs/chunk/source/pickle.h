@@ -13,6 +13,7 @@
 #ifndef SWI_PROGRAMS_CHUNK_SOURCE_PICKLE_H
 #define SWI_PROGRAMS_CHUNK_SOURCE_PICKLE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,16 +23,30 @@
 
 #define PICKLE_BYTES_MAX (16u << 20)
 
-/* A tensor of the dictionary, stored row by row without gaps. Texts are borrowed from the pickle's
+/* What sw_dtype has no name for. */
+enum source_element {
+    ELEMENT_DTYPE = 0, /* dtype says it */
+    ELEMENT_F64,
+    ELEMENT_F8_E4M3,
+    ELEMENT_F8_E5M2,
+    ELEMENT_OTHER /* booleans, integers and what else is never a weight */
+};
+
+/* A tensor of the dictionary. Texts are borrowed from the pickle's
  * bytes, without a terminating zero and without one inside. */
 struct pickle_tensor {
     const char *name, *storage;
     size_t name_length, storage_length;
     enum sw_dtype dtype;
+    enum source_element element;
+    uint32_t element_bytes;
     uint64_t storage_elements; /* that the storage is said to have */
     uint64_t offset; /* of the first element in the storage, in elements; all lie inside */
     uint32_t rank;
     uint64_t shape[SW_RANK_MAX];
+    uint64_t stride[SW_RANK_MAX]; /* in elements */
+    bool strided;                 /* not row by row without gaps */
+    uint64_t extent;              /* elements from the first to the last, both included */
 };
 
 struct pickle {

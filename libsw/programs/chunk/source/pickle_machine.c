@@ -165,14 +165,55 @@ int machine_push_long(struct machine *machine)
     return machine_push_integer(machine, (size_t)size, true);
 }
 
-int machine_push_text(struct machine *machine)
+int machine_push_text(struct machine *machine, size_t length_bytes)
 {
     uint64_t length;
     const unsigned char *bytes;
-    if (!take_unsigned(machine, 4, &length) || !machine_take(machine, (size_t)length, &bytes))
+    if (!take_unsigned(machine, length_bytes, &length) ||
+        !machine_take(machine, (size_t)length, &bytes))
         return machine_malformed(machine);
     return machine_push(
         machine, &(struct value){.kind = TEXT, .as.text = {(const char *)bytes, (size_t)length}});
+}
+
+/* ---- protocol 0 writes its arguments as lines ------------------------------------------------ */
+
+/* A decimal number; that of a long ends in L. */
+static bool take_number_line(struct machine *machine, int64_t *ret)
+{
+    struct span line;
+    uint64_t number = 0;
+    if (!machine_take_line(machine, &line))
+        return false;
+    bool negative = line.length > 0 && line.bytes[0] == '-';
+    size_t at = negative, end = line.length;
+    end -= end > 0 && line.bytes[end - 1] == 'L';
+    if (at == end || end - at > 18)
+        return false;
+    for (; at < end; at++) {
+        if (line.bytes[at] < '0' || line.bytes[at] > '9')
+            return false;
+        number = number * 10 + (uint64_t)(line.bytes[at] - '0');
+    }
+    *ret = negative ? -(int64_t)number : (int64_t)number;
+    return true;
+}
+
+int machine_push_number_line(struct machine *machine)
+{
+    int64_t number;
+    return take_number_line(machine, &number)
+               ? machine_push(machine, &(struct value){.kind = NUMBER, .as.number = number})
+               : machine_malformed(machine);
+}
+
+/* Names of tensors are ASCII: a text with an escape is none. */
+int machine_push_text_line(struct machine *machine)
+{
+    struct span line;
+    if (!machine_take_line(machine, &line) || memchr(line.bytes, '\\', line.length))
+        return machine_malformed(machine);
+    return machine_push(machine, &(struct value){.kind = TEXT, .as.text = line});
 }
 
 static int push_tuple(struct machine *machine, size_t first)
@@ -205,12 +246,10 @@ int machine_push_short_tuple(struct machine *machine, size_t count)
 
 /* ---- the memo -------------------------------------------------------------------------------- */
 
-int machine_put_memo(struct machine *machine, size_t size)
+int machine_put_memo_at(struct machine *machine, uint64_t index)
 {
-    uint64_t index;
     uint32_t number;
-    if (!take_unsigned(machine, size, &index) || !machine_top(machine, &number) ||
-        index >= machine->size)
+    if (!machine_top(machine, &number) || index >= machine->size)
         return machine_malformed(
             machine); /* writers number from 0, and each number costs them a byte */
     while (machine->memo.count <= index) {
@@ -222,13 +261,41 @@ int machine_put_memo(struct machine *machine, size_t size)
     return 0;
 }
 
-int machine_get_memo(struct machine *machine, size_t size)
+int machine_put_memo(struct machine *machine, size_t size)
 {
     uint64_t index;
-    if (!take_unsigned(machine, size, &index) || index >= machine->memo.count)
+    return take_unsigned(machine, size, &index) ? machine_put_memo_at(machine, index)
+                                                : machine_malformed(machine);
+}
+
+int machine_put_memo_line(struct machine *machine)
+{
+    int64_t index;
+    return take_number_line(machine, &index) && index >= 0
+               ? machine_put_memo_at(machine, (uint64_t)index)
+               : machine_malformed(machine);
+}
+
+static int get_memo_at(struct machine *machine, uint64_t index)
+{
+    if (index >= machine->memo.count)
         return machine_malformed(machine);
     uint32_t number = ((const uint32_t *)machine->memo.elements)[index];
     return number ? machine_push_again(machine, number - 1) : machine_malformed(machine);
+}
+
+int machine_get_memo(struct machine *machine, size_t size)
+{
+    uint64_t index;
+    return take_unsigned(machine, size, &index) ? get_memo_at(machine, index)
+                                                : machine_malformed(machine);
+}
+
+int machine_get_memo_line(struct machine *machine)
+{
+    int64_t index;
+    return take_number_line(machine, &index) && index >= 0 ? get_memo_at(machine, (uint64_t)index)
+                                                           : machine_malformed(machine);
 }
 
 /* ---- dictionaries ---------------------------------------------------------------------------- */
@@ -266,6 +333,25 @@ int machine_set_marked_items(struct machine *machine)
 {
     size_t first;
     return pop_mark(machine, &first) ? set_items(machine, first) : machine_malformed(machine);
+}
+
+/* A dictionary that is made of the pairs above the mark. */
+int machine_push_marked_dictionary(struct machine *machine)
+{
+    size_t first;
+    uint32_t number;
+    if (!pop_mark(machine, &first) || (machine->stack.count - first) % 2 != 0)
+        return machine_malformed(machine);
+    size_t end = machine->stack.count;
+    int result = machine_push(machine, &(struct value){.kind = DICTIONARY});
+    if (result < 0)
+        return result;
+    const uint32_t *stack = machine->stack.elements;
+    number = stack[end];
+    for (size_t i = first; i < end && result == 0; i += 2)
+        result = add_entry(machine, number, stack[i], stack[i + 1]);
+    machine->stack.count = first;
+    return result < 0 ? result : machine_push_again(machine, number);
 }
 
 int machine_set_item(struct machine *machine)

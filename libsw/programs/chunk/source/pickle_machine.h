@@ -36,7 +36,7 @@ struct value {
         const struct known *global;
         struct {
             struct span key;
-            enum sw_dtype dtype;
+            const struct known *type;
             uint64_t elements;
         } storage;
         uint32_t tensor; /* in tensors */
@@ -100,7 +100,13 @@ bool machine_take_line(struct machine *machine, struct span *ret);
 
 int machine_push_integer(struct machine *machine, size_t size, bool is_signed);
 int machine_push_long(struct machine *machine);
-int machine_push_text(struct machine *machine);
+int machine_push_text(struct machine *machine, size_t length_bytes);
+int machine_push_number_line(struct machine *machine);
+int machine_push_text_line(struct machine *machine);
+int machine_push_marked_dictionary(struct machine *machine);
+int machine_put_memo_at(struct machine *machine, uint64_t index);
+int machine_put_memo_line(struct machine *machine);
+int machine_get_memo_line(struct machine *machine);
 int machine_push_marked_tuple(struct machine *machine);
 int machine_push_short_tuple(struct machine *machine, size_t count);
 int machine_put_memo(struct machine *machine, size_t size);

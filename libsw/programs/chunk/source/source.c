@@ -181,14 +181,21 @@ static bool same_shape(const struct source_tensor *a, const struct source_tensor
     return a->rank == b->rank && memcmp(a->shape, b->shape, a->rank * sizeof a->shape[0]) == 0;
 }
 
-/* Nothing reads integers as weights: what source_ops.read widens is narrower than a float. */
+/* Weights are floats. Anything else is a buffer, which nobody misses. */
+static bool is_weight(const struct source_tensor *tensor)
+{
+    return tensor->element == ELEMENT_DTYPE ? tensor->dtype != SW_DTYPE_I64
+                                            : tensor->element != ELEMENT_OTHER;
+}
+
 static int refuse_integers(const struct source *source, const struct source_tensor *tensor,
                            struct swi_error *error)
 {
-    return tensor->dtype == SW_DTYPE_I64
-               ? source_fail(source, tensor, SW_EUNSUPPORTED, error,
-                             " holds integers (I64), not F32, F16 or BF16")
-               : 0;
+    return is_weight(tensor)
+               ? 0
+               : source_fail(source, tensor, SW_EUNSUPPORTED, error,
+                             " holds %s, not F32, F16, BF16, F64 or F8",
+                             tensor->type ? tensor->type : sw_dtype_name(tensor->dtype));
 }
 
 /* 1 when all elements are equal, 0 when not, or a negative code. */
@@ -221,7 +228,8 @@ static int equal(struct source *source, const struct source_tensor *a,
     return result;
 }
 
-/* `copy` may be there as a second copy of `original`: compared, and dropped. */
+/* `copy` may be there as a second copy of `original`, to which it is tied: left out, as Hugging
+ * Face's loader does it, and noted where it differs. */
 static int drop_copy(struct source *source, const char *copy, const char *original,
                      struct swi_error *error)
 {
@@ -233,11 +241,10 @@ static int drop_copy(struct source *source, const char *copy, const char *origin
     if (result < 0)
         return result;
     if (result == 0)
-        return swi_fail(
-            error, SW_EFORMAT,
-            "tensor %s is tied to %s, but differs from it; set \"tie_word_embeddings\" to "
-            "false in " SWI_CONFIG_FILE " if both are meant",
-            copy, original);
+        (void)snprintf(source->note, sizeof source->note,
+                       "tensor %s is tied to %s, but differs from it: %s counts; set "
+                       "\"tie_word_embeddings\" to false in " SWI_CONFIG_FILE " if both are meant",
+                       copy, original, original);
     drop(source, copy);
     return 0;
 }
@@ -339,7 +346,7 @@ static int check_leftover(const struct source *source, const struct plan *plan,
         }
     int result = 0;
     for (size_t i = 0; i < source->count && result == 0; i++)
-        if (!used[i])
+        if (!used[i] && is_weight(&source->tensors[i]))
             result = source_fail(source, &source->tensors[i], SW_EFORMAT, error,
                                  " is no part of the BERT that " SWI_CONFIG_FILE
                                  " describes (%u layers); --drop-extra leaves such tensors out",

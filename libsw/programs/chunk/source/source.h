@@ -10,6 +10,7 @@
 
 #include "core/safetensors.h"
 #include "encoder/description.h"
+#include "programs/chunk/source/pickle.h"
 #include "programs/chunk/write/plan.h"
 
 struct source;
@@ -19,6 +20,8 @@ struct source_tensor {
     const char *
         file; /* where it is, for messages; borrowed from the source; NULL: nowhere in particular */
     enum sw_dtype dtype;
+    enum source_element element;
+    const char *type; /* its name, where dtype has none for it; borrowed from the source */
     uint32_t rank;
     uint64_t shape[SW_RANK_MAX];
     uint64_t shard, offset; /* for the source's own use */
@@ -44,6 +47,7 @@ struct source {
     struct swi_description description;
     struct source *parts[SWI_MODULES_MAX]; /* [part_count]: own some of the tensors; owned */
     size_t part_count;
+    char note[SWI_ERROR_TEXT]; /* what the user should know about the checkpoint; "": nothing */
     struct model_features features; /* by source_settle */
     struct source_tensor *tensors;  /* [count], sorted by name after source_settle */
     size_t count, capacity;

@@ -29,22 +29,67 @@ struct torch_source {
     int weights;              /* the directory of the archives */
     struct archive *archives; /* [archive_count] */
     size_t archive_count;
+    char *strided; /* of the tensor below */
+    const struct pickle_tensor *strided_of;
 };
+
+/* The elements from a strided tensor's first to its last, read whole and kept: they are needed in
+ * another order than they lie in. */
+static int load_strided(struct torch_source *source, const struct source_tensor *tensor,
+                        const struct pickle_tensor *from, struct swi_error *error)
+{
+    if (source->strided_of == from)
+        return 0;
+    uint64_t bytes = from->extent * from->element_bytes;
+    free(source->strided);
+    source->strided_of = NULL;
+    source->strided = bytes <= SIZE_MAX ? malloc((size_t)bytes) : NULL;
+    if (!source->strided)
+        return swi_fail(error, -ENOMEM, "out of memory");
+    int result = torch_archive_read(source->archives[tensor->shard].torch, from, 0, bytes,
+                                    source->strided, error);
+    if (result == 0)
+        source->strided_of = from;
+    return result;
+}
+
+/* Gathers elements first … of a strided tensor, row-major, each element_bytes wide. */
+static void gather(const char *strided, const struct pickle_tensor *from, uint64_t first,
+                   uint64_t count, char *out)
+{
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t rest = first + i, at = 0;
+        for (uint32_t axis = from->rank; axis-- > 0;) {
+            at += rest % from->shape[axis] * from->stride[axis];
+            rest /= from->shape[axis];
+        }
+        memcpy(out + i * from->element_bytes, strided + at * from->element_bytes,
+               from->element_bytes);
+    }
+}
 
 static int torch_read(struct source *base, const struct source_tensor *tensor, uint64_t first,
                       uint64_t count, float *out, struct swi_error *error)
 {
     struct torch_source *source = (struct torch_source *)base;
     struct torch_archive *torch = source->archives[tensor->shard].torch;
-    size_t size = sw_dtype_size(tensor->dtype);
-    struct swi_error inner;
-    int result = torch_archive_read(torch, &torch_archive_tensors(torch)->tensors[tensor->offset],
-                                    first * size, count * size,
-                                    source_narrow_part(out, count, tensor->dtype), &inner);
-    if (result < 0)
-        return source_fail(base, tensor, result, error, ": %s", inner.text);
-    source_widen(out, count, tensor->dtype);
-    return 0;
+    const struct pickle_tensor *from = &torch_archive_tensors(torch)->tensors[tensor->offset];
+    struct swi_error inner = {0};
+    int result = from->strided ? load_strided(source, tensor, from, &inner) : 0;
+    while (count > 0 && result == 0) {
+        char raw[16384];
+        uint64_t most = sizeof raw / from->element_bytes, step = count < most ? count : most;
+        if (from->strided)
+            gather(source->strided, from, first, step, raw);
+        else
+            result = torch_archive_read(torch, from, first * from->element_bytes,
+                                        step * from->element_bytes, raw, &inner);
+        source_convert(out, raw, step, tensor);
+        first += step;
+        count -= step;
+        out += step;
+    }
+    return result < 0 ? source_fail(base, tensor, result, error, ": %s", inner.text) : 0;
 }
 
 static void torch_close(struct source *base)
@@ -55,6 +100,7 @@ static void torch_close(struct source *base)
         free(source->archives[i].file);
     }
     free(source->archives);
+    free(source->strided);
     if (source->weights >= 0)
         (void)close(source->weights);
     source_fini(base);
@@ -84,6 +130,8 @@ static int add_archive(struct torch_source *source, const char *file, const char
         const struct pickle_tensor *from = &pickle->tensors[i];
         struct source_tensor tensor = {.file = archive->file,
                                        .dtype = from->dtype,
+                                       .element = from->element,
+                                       .type = from->element == ELEMENT_OTHER ? "integers" : NULL,
                                        .rank = from->rank,
                                        .shard = source->archive_count - 1,
                                        .offset = i};

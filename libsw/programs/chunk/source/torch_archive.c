@@ -149,8 +149,8 @@ int torch_archive_read(struct torch_archive *archive, const struct pickle_tensor
     uint64_t bytes = 0;
     int result = find_storage(archive, tensor, &index, &bytes, error);
     if (result == 0)
-        result = seek_entry(archive, index, bytes,
-                            tensor->offset * sw_dtype_size(tensor->dtype) + first, error);
+        result = seek_entry(archive, index, bytes, tensor->offset * tensor->element_bytes + first,
+                            error);
     return result == 0 ? read_entry(archive, size, out, error) : result;
 }
 
@@ -168,9 +168,9 @@ static int check_storages(struct torch_archive *archive, struct swi_error *error
         zip_uint64_t index;
         uint64_t bytes = 0, wanted;
         int result = find_storage(archive, tensor, &index, &bytes, error);
-        if (result == 0 && (__builtin_mul_overflow(tensor->storage_elements,
-                                                   sw_dtype_size(tensor->dtype), &wanted) ||
-                            wanted > bytes))
+        if (result == 0 &&
+            (__builtin_mul_overflow(tensor->storage_elements, tensor->element_bytes, &wanted) ||
+             wanted > bytes))
             result =
                 swi_fail(error, SW_EFORMAT, "its storage has %llu bytes, too few for %llu elements",
                          (unsigned long long)bytes, (unsigned long long)tensor->storage_elements);
