@@ -123,7 +123,7 @@ static int acquire_bound(struct sw_model *model, const struct swi_binding *bindi
                 result = -EAGAIN;
             } else if (round == ROUNDS_MAX) {
                 result = swi_fail(error, SW_ELOAD,
-                                  "the broker says that it is loaded, but it is not resident");
+                                  "the broker reported it as loaded, but it is not resident");
             } else {
                 if (!asked)
                     atomic_fetch_add_explicit(&client->misses, 1, memory_order_relaxed);

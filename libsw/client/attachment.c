@@ -22,7 +22,7 @@ static int check_length(int fd, const char *what, uint64_t bytes, bool exactly,
         return swi_fail(error, -errno, "cannot stat the broker's %s: %s", what,
                         sw_strerror(-errno));
     if (!S_ISREG(status.st_mode))
-        return swi_fail(error, SW_EPROTOCOL, "the broker's %s is not memory", what);
+        return swi_fail(error, SW_EPROTOCOL, "the broker's %s is not shared memory", what);
     uint64_t length = (uint64_t)status.st_size;
     if (exactly ? length != bytes : length < bytes)
         return swi_fail(error, SW_EPROTOCOL,
@@ -82,7 +82,7 @@ static int check_contents(const struct swi_attachment *attachment,
                         "programs and library of the same release");
     if (attachment->index->header.arena_bytes != welcome->arena_bytes ||
         attachment->index->header.instance != welcome->instance)
-        return swi_fail(error, SW_EPROTOCOL, "the broker's index describes another arena");
+        return swi_fail(error, SW_EPROTOCOL, "the broker's index belongs to another arena");
     return 0;
 }
 

@@ -133,7 +133,7 @@ static int send_packet(struct swi_connection *connection, const void *packet, si
         result = wait_writable(connection->fd, deadline);
         if (result < 0)
             return swi_fail(error, result,
-                            "the broker takes no requests: %s; it is overloaded or stopped",
+                            "the broker does not accept requests: %s; it is overloaded or stopped",
                             sw_strerror(result));
     }
 }
@@ -145,7 +145,8 @@ int swi_call_send(struct swi_connection *connection, struct swi_call *call,
     assert(size > 0 && "requests are sized to fit");
     int result = swi_condition_init(&call->wake);
     if (result < 0)
-        return swi_fail(error, result, "cannot make a condition variable: %s", sw_strerror(result));
+        return swi_fail(error, result, "cannot create a condition variable: %s",
+                        sw_strerror(result));
     pthread_mutex_lock(connection->lock);
     if (connection->broken.code)
         result = swi_fail(error, connection->broken.code, "%s", connection->broken.text);
@@ -292,7 +293,7 @@ static int done_status(struct swi_call *call, struct swi_error *error)
     if (!swi_wire_get(&call->in, &done, sizeof done))
         return swi_fail(error, SW_EPROTOCOL, "the broker sent a short answer");
     if (done.status > 0)
-        return swi_fail(error, SW_EPROTOCOL, "the broker sent the status %d", done.status);
+        return swi_fail(error, SW_EPROTOCOL, "the broker sent the invalid status %d", done.status);
     if (done.status == 0)
         return 0;
     size_t size;
@@ -312,7 +313,7 @@ int swi_call_wait(struct swi_connection *connection, struct swi_call *call,
     if (result == 0 && call->in.type == SWI_WIRE_DONE)
         result = done_status(call, error);
     if (result == 0 && call->in.type != expected)
-        result = swi_fail(error, SW_EPROTOCOL, "the broker gave an answer of type %d, not %d",
+        result = swi_fail(error, SW_EPROTOCOL, "the broker sent an answer of type %d instead of %d",
                           (int)call->in.type, (int)expected);
     return result;
 }

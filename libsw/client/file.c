@@ -67,7 +67,7 @@ int sw_model_file(sw_model *model, const char *path, void **ret_data, size_t *re
     struct sw_client *client = model->client;
     size_t length = strlen(path);
     if (length == 0 || length > SWI_NAME_MAX)
-        return swi_client_failf(client, SW_ENOCOMPONENT, "a file path has 1 to %u bytes",
+        return swi_client_failf(client, SW_ENOCOMPONENT, "a file path must have 1 to %u bytes",
                                 SWI_NAME_MAX);
     uint64_t deadline = swi_client_deadline(client);
     struct swi_error error = {0};

@@ -133,7 +133,7 @@ int swi_model_ready(struct sw_model *model, uint64_t deadline, const struct swi_
         if (result < 0)
             return result;
         if (swi_over(deadline))
-            return swi_fail(error, SW_EDISCONNECTED, "the broker keeps going away");
+            return swi_fail(error, SW_EDISCONNECTED, "the broker went away repeatedly");
     }
 }
 

@@ -26,7 +26,7 @@ static int ask_open(struct swi_connection *connection, const char *name, uint64_
 {
     size_t length = strlen(name);
     if (length == 0 || length > SWI_NAME_MAX)
-        return swi_fail(error, SW_ENOMODEL, "a model name has 1 to %u bytes", SWI_NAME_MAX);
+        return swi_fail(error, SW_ENOMODEL, "a model name must have 1 to %u bytes", SWI_NAME_MAX);
     struct swi_wire_open open = {0};
     memcpy(open.name, name, length);
     uint8_t packet[sizeof(struct swi_wire_head) + sizeof open];

@@ -83,7 +83,7 @@ static int fill(struct swi_view *view, const struct swi_safetensors *file, struc
         if (from->offset % SWI_TENSOR_ALIGN != 0)
             return swi_fail(error, SW_EFORMAT,
                             "tensor %s starts at byte %" PRIu64
-                            ", which is not a multiple of %u; cut the model again with swchunk",
+                            ", which is not a multiple of %u; import the model again with swchunk",
                             from->name, from->offset, SWI_TENSOR_ALIGN);
         struct swi_view_tensor *to = &view->tensor[i];
         to->offset = from->offset;
@@ -103,7 +103,7 @@ static int build(const struct swi_safetensors *file, const struct swi_strings *k
                  struct swi_error *error)
 {
     if (known && !same_strings(known, file))
-        return swi_fail(error, SW_EFORMAT, "its tensors differ from before, under the same digest");
+        return swi_fail(error, SW_EFORMAT, "its tensors have changed although its digest has not");
     size_t size = sizeof(struct swi_view) + file->count * sizeof(struct swi_view_tensor);
     struct swi_view *view = calloc(1, size);
     const struct swi_strings *strings = known ? known : copy_strings(file);

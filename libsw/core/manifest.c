@@ -36,7 +36,7 @@ static int read_text(const json_t *object, const char *key, char **ret, struct s
 {
     const char *text = json_string_value(json_object_get(object, key));
     if (!text || strlen(text) > SWI_NAME_MAX)
-        return swi_fail(error, SW_EFORMAT, "\"%s\" is missing, no string or too long", key);
+        return swi_fail(error, SW_EFORMAT, "\"%s\" is missing, not a string, or too long", key);
     *ret = strdup(text);
     return *ret ? 0 : swi_fail(error, -ENOMEM, "out of memory");
 }
@@ -47,7 +47,7 @@ static int read_count(const json_t *object, const char *key, uint64_t most, uint
     const json_t *value = json_object_get(object, key);
     if (!json_is_integer(value) || json_integer_value(value) < 0 ||
         (uint64_t)json_integer_value(value) > most)
-        return swi_fail(error, SW_EFORMAT, "\"%s\" is missing or no number from 0 to %llu", key,
+        return swi_fail(error, SW_EFORMAT, "\"%s\" must be a number from 0 to %llu", key,
                         (unsigned long long)most);
     *ret = (uint64_t)json_integer_value(value);
     return 0;
@@ -62,10 +62,10 @@ static int check_version(const json_t *root, struct swi_error *error)
             "no format_version: these are chunks of the older program; convert them with "
             "\"swchunk import\"");
     if (!json_is_integer(version))
-        return swi_fail(error, SW_EFORMAT, "\"format_version\" is missing or no number");
+        return swi_fail(error, SW_EFORMAT, "\"format_version\" is missing or not a number");
     if (json_integer_value(version) != SWI_MANIFEST_VERSION)
         return swi_fail(error, SW_EVERSION,
-                        "format_version %lld, this build reads %d; import the model again",
+                        "format_version is %lld, but this build reads %d; import the model again",
                         (long long)json_integer_value(version), SWI_MANIFEST_VERSION);
     return 0;
 }
@@ -83,7 +83,7 @@ static int read_chunk(const char *name, const json_t *value, struct swi_manifest
     struct swi_manifest_chunk *chunk = &manifest->chunks[ordinal];
     if (chunk->name)
         return swi_fail(error, SW_EFORMAT,
-                        "chunk \"%.64s\": ordinal %llu is also that of \"%.64s\"", name,
+                        "chunk \"%.64s\" has ordinal %llu, and so does \"%.64s\"", name,
                         (unsigned long long)ordinal, chunk->name);
     chunk->name = strdup(name);
     if (!chunk->name)
@@ -121,7 +121,7 @@ static int check_files(const struct swi_manifest *manifest, struct swi_error *er
     int result = 0;
     for (size_t i = 1; i < manifest->count && result == 0; i++)
         if (strcmp(files[i - 1], files[i]) == 0)
-            result = swi_fail(error, SW_EFORMAT, "two chunks are in the file \"%.64s\"", files[i]);
+            result = swi_fail(error, SW_EFORMAT, "two chunks name the file \"%.64s\"", files[i]);
     free(files);
     return result;
 }
@@ -131,7 +131,8 @@ static int read_chunks(const json_t *root, struct swi_manifest *manifest, struct
     json_t *chunks = json_object_get(root, "chunks");
     size_t count = json_object_size(chunks);
     if (count == 0 || count > SWI_MANIFEST_CHUNKS_MAX)
-        return swi_fail(error, SW_EFORMAT, "\"chunks\" is missing, empty or holds over %u chunks",
+        return swi_fail(error, SW_EFORMAT,
+                        "\"chunks\" is missing, empty, or holds more than %u chunks",
                         SWI_MANIFEST_CHUNKS_MAX);
     manifest->chunks = calloc(count, sizeof *manifest->chunks);
     if (!manifest->chunks)
@@ -163,12 +164,12 @@ static int read_root(const json_t *root, struct swi_manifest *manifest, struct s
         result = read_text(root, "layout", &manifest->layout, error);
     if (result == 0 && strcmp(manifest->layout, "rows") != 0 &&
         strcmp(manifest->layout, "panel") != 0)
-        result = swi_fail(error, SW_EFORMAT, "\"layout\" is neither rows nor panel");
+        result = swi_fail(error, SW_EFORMAT, "\"layout\" must be rows or panel");
     if (result == 0)
         result = read_text(root, "dtype", &manifest->dtype, error);
     if (result == 0 && strcmp(manifest->dtype, "F32") != 0 && strcmp(manifest->dtype, "F16") != 0 &&
         strcmp(manifest->dtype, "BF16") != 0)
-        result = swi_fail(error, SW_EFORMAT, "\"dtype\" is none of F32, F16, BF16");
+        result = swi_fail(error, SW_EFORMAT, "\"dtype\" must be F32, F16 or BF16");
     uint64_t layers = 0;
     if (result == 0)
         result = read_count(root, "num_layers", SWI_MANIFEST_LAYERS_MAX, &layers, error);
@@ -187,7 +188,8 @@ int swi_manifest_parse(const void *json, size_t size, struct swi_manifest *ret,
                        struct swi_error *error)
 {
     if (size > SWI_MANIFEST_MAX)
-        return swi_fail(error, SW_EFORMAT, SWI_MANIFEST_FILE ": over %u bytes", SWI_MANIFEST_MAX);
+        return swi_fail(error, SW_EFORMAT, SWI_MANIFEST_FILE ": larger than %u bytes",
+                        SWI_MANIFEST_MAX);
     json_error_t json_error;
     json_t *root = json_loadb(json, size, JSON_REJECT_DUPLICATES, &json_error);
     if (!root)
@@ -291,7 +293,8 @@ int swi_manifest_read(int directory, struct swi_manifest *ret, struct swi_error 
     else if (!S_ISREG(status.st_mode))
         result = swi_fail(error, SW_EFORMAT, SWI_MANIFEST_FILE ": not a regular file");
     else if (status.st_size > (off_t)SWI_MANIFEST_MAX)
-        result = swi_fail(error, SW_EFORMAT, SWI_MANIFEST_FILE ": over %u bytes", SWI_MANIFEST_MAX);
+        result = swi_fail(error, SW_EFORMAT, SWI_MANIFEST_FILE ": larger than %u bytes",
+                          SWI_MANIFEST_MAX);
     else if (!(bytes = malloc((size_t)status.st_size + 1)))
         result = swi_fail(error, -ENOMEM, "out of memory");
     if (result == 0) {

@@ -65,7 +65,7 @@ static int read_shape(const char *name, const json_t *shape, struct swi_tensor *
                       struct swi_error *error)
 {
     if (!json_is_array(shape))
-        return swi_fail(error, SW_EFORMAT, "tensor %s: \"shape\" is missing or no array", name);
+        return swi_fail(error, SW_EFORMAT, "tensor %s: \"shape\" is missing or not an array", name);
     size_t rank = json_array_size(shape);
     if (rank > SW_RANK_MAX)
         return swi_fail(error, SW_EUNSUPPORTED, "tensor %s: rank %zu, at most %d is supported",
@@ -73,9 +73,7 @@ static int read_shape(const char *name, const json_t *shape, struct swi_tensor *
     tensor->rank = (uint32_t)rank;
     for (size_t i = 0; i < rank; i++)
         if (!natural(json_array_get(shape, i), &tensor->shape[i]))
-            return swi_fail(error, SW_EFORMAT,
-                            "tensor %s: \"shape\" holds something other than "
-                            "natural numbers",
+            return swi_fail(error, SW_EFORMAT, "tensor %s: \"shape\" must hold natural numbers",
                             name);
     return 0;
 }
@@ -114,7 +112,7 @@ static int read_claim(const char *name, const json_t *value, uint64_t data_bytes
         return swi_fail(error, SW_EFORMAT, "tensor %s: its entry is not an object", name);
     const char *dtype = json_string_value(json_object_get(value, "dtype"));
     if (!dtype)
-        return swi_fail(error, SW_EFORMAT, "tensor %s: \"dtype\" is missing or no string", name);
+        return swi_fail(error, SW_EFORMAT, "tensor %s: \"dtype\" is missing or not a string", name);
     uint64_t element_bytes = 1;
     claim.filler = is_filler_name(name) && strcmp(dtype, FILLER_DTYPE) == 0;
     if (!claim.filler) {
@@ -139,7 +137,7 @@ static int read_claim(const char *name, const json_t *value, uint64_t data_bytes
     if (element_bytes > 0 &&
         (!bytes_of(&claim.tensor, element_bytes, &expected) || expected != claim.tensor.bytes))
         return swi_fail(error, SW_EFORMAT,
-                        "tensor %s: %llu bytes of data do not make its shape and dtype", name,
+                        "tensor %s: %llu bytes of data do not match its shape and dtype", name,
                         (unsigned long long)claim.tensor.bytes);
     claim.tensor.name = strdup(name);
     if (!claim.tensor.name)
@@ -193,8 +191,8 @@ static int read_metadata(json_t *metadata, struct swi_safetensors *file, struct 
     json_object_foreach(metadata, key, value)
     {
         if (!json_is_string(value))
-            return swi_fail(error, SW_EFORMAT, METADATA_KEY ": the value of \"%.64s\" is no string",
-                            key);
+            return swi_fail(error, SW_EFORMAT,
+                            METADATA_KEY ": the value of \"%.64s\" is not a string", key);
         struct swi_metadata *entry = &file->metadata[file->metadata_count++];
         entry->key = strdup(key);
         entry->value = strdup(json_string_value(value));
@@ -228,7 +226,7 @@ static int read_header(json_t *header, uint64_t data_bytes, struct swi_safetenso
     json_t *metadata = json_object_get(header, METADATA_KEY);
     size_t expected = json_object_size(header) - (metadata ? 1 : 0);
     if (expected > SWI_TENSORS_MAX)
-        return swi_fail(error, SW_EFORMAT, "%zu tensors, at most %u are supported", expected,
+        return swi_fail(error, SW_EFORMAT, "%zu tensors; at most %u are supported", expected,
                         SWI_TENSORS_MAX);
     struct claim *claims = calloc(expected ? expected : 1, sizeof *claims);
     if (!claims)
@@ -277,7 +275,7 @@ static int parse(const void *data, size_t available, uint64_t file_bytes, bool f
     if (header_bytes > SWI_HEADER_MAX)
         return swi_fail(
             error, SW_EFORMAT,
-            "a header of %llu bytes, at most %u are supported; is this a safetensors file?",
+            "a header of %llu bytes; at most %u are supported; is this a safetensors file?",
             (unsigned long long)header_bytes, SWI_HEADER_MAX);
     if (header_bytes > file_bytes - PREFIX_BYTES)
         return swi_fail(
@@ -360,7 +358,7 @@ static int add_entry(json_t *header, const char *name, json_t *value, struct swi
         return swi_fail(error, -ENOMEM, "out of memory");
     if (json_object_get(header, name)) {
         json_decref(value);
-        return swi_fail(error, SW_EFORMAT, "tensor %s is there twice", name);
+        return swi_fail(error, SW_EFORMAT, "tensor %s appears twice", name);
     }
     if (json_object_set_new(header, name, value) < 0)
         return swi_fail(error, SW_EFORMAT, "tensor name %s is not valid UTF-8", name);
@@ -440,7 +438,7 @@ static int pad_header(const json_t *header, char **ret_header, size_t *ret_size,
     if (!bytes) {
         free(text);
         return size - PREFIX_BYTES > SWI_HEADER_MAX
-                   ? swi_fail(error, SW_EFORMAT, "a header of %zu bytes, at most %u are supported",
+                   ? swi_fail(error, SW_EFORMAT, "a header of %zu bytes; at most %u are supported",
                               size, SWI_HEADER_MAX)
                    : swi_fail(error, -ENOMEM, "out of memory");
     }

@@ -17,7 +17,7 @@ int swi_sized_in(void *known, size_t known_size, const void *given, size_t given
     for (size_t i = known_size; i < given_size; i++)
         if (bytes[i])
             return swi_fail(error, SW_EUNSUPPORTED,
-                            "an option is set that this release of the library does not know");
+                            "a field is set that this release of the library does not support");
     memcpy(known, given, given_size < known_size ? given_size : known_size);
     return 0;
 }

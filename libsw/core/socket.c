@@ -74,11 +74,11 @@ int swi_socket_connect(const char *path, int timeout_ms, struct swi_error *error
     struct stat status;
     if (result == -ECONNREFUSED && stat(path, &status) == 0 && !S_ISSOCK(status.st_mode))
         return swi_fail(error, -ENOTSOCK,
-                        "%s is no socket; name the broker's with --socket or $SW_SOCKET", path);
+                        "%s is not a socket; name the broker's with --socket or $SW_SOCKET", path);
     if (result == -EACCES)
         return swi_fail(error, result,
-                        "cannot connect to %s: %s; the members of the socket's group may (ls -l "
-                        "shows which it is)",
+                        "cannot connect to %s: %s; only members of the socket's group may connect "
+                        "(ls -l shows the group)",
                         path, sw_strerror(result));
     if (result == -ENOENT || result == -ECONNREFUSED)
         return swi_fail(error, result,
@@ -98,7 +98,7 @@ static int remove_stale(const struct sockaddr_un *address, struct swi_error *err
     struct stat status;
     if (lstat(address->sun_path, &status) < 0)
         return errno == ENOENT ? 0
-                               : swi_fail(error, -errno, "cannot look at %s: %s", address->sun_path,
+                               : swi_fail(error, -errno, "cannot inspect %s: %s", address->sun_path,
                                           sw_strerror(-errno));
     if (!S_ISSOCK(status.st_mode))
         return swi_fail(error, -EEXIST, "%s exists and is not a socket; choose another --socket",
@@ -127,7 +127,7 @@ int swi_socket_listen(const char *path, mode_t mode, struct swi_error *error)
         return result;
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
-        return swi_fail(error, -errno, "cannot make a socket: %s", sw_strerror(-errno));
+        return swi_fail(error, -errno, "cannot create a socket: %s", sw_strerror(-errno));
     /* The file must never exist with more permissions than requested. */
     mode_t mask = umask(0777 & ~mode);
     result = bind(fd, (struct sockaddr *)&address, sizeof address) < 0 ? -errno : 0;

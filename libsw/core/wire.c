@@ -102,7 +102,7 @@ int swi_wire_parse(const void *packet, size_t length, struct swi_wire_in *ret,
 {
     struct swi_wire_head head;
     if (length < sizeof head)
-        return swi_fail(error, SW_EPROTOCOL, "a message of %zu bytes is shorter than its head",
+        return swi_fail(error, SW_EPROTOCOL, "a message of %zu bytes is shorter than its header",
                         length);
     memcpy(&head, packet, sizeof head);
     if (head.version != SWI_WIRE_VERSION)
@@ -111,8 +111,8 @@ int swi_wire_parse(const void *packet, size_t length, struct swi_wire_in *ret,
                         "same release",
                         head.version, SWI_WIRE_VERSION);
     if (head.size != length - sizeof head)
-        return swi_fail(error, SW_EPROTOCOL, "a message announces %u bytes and brings %zu",
-                        head.size, length - sizeof head);
+        return swi_fail(error, SW_EPROTOCOL, "a message declares %u bytes but has %zu", head.size,
+                        length - sizeof head);
     if (head.type == 0 || head.type >= sizeof shapes / sizeof shapes[0])
         return swi_fail(error, SW_EPROTOCOL, "unknown message type %u", head.type);
     const struct shape *shape = &shapes[head.type];

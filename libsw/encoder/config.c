@@ -118,7 +118,7 @@ static int read_labels(const json_t *root, struct swi_encoder_config *c, struct 
         return swi_json_get_uint(root, SWI_CONFIG_FILE, "num_labels", 0, SWI_CONFIG_DIM_MAX,
                                  &c->labels, error);
     if (json_object_size(names) > SWI_CONFIG_DIM_MAX)
-        return swi_fail(error, SW_EUNSUPPORTED, SWI_CONFIG_FILE ": over %u labels",
+        return swi_fail(error, SW_EUNSUPPORTED, SWI_CONFIG_FILE ": more than %u labels",
                         SWI_CONFIG_DIM_MAX);
     c->labels = (uint32_t)json_object_size(names);
     return 0;

@@ -27,7 +27,7 @@ static int read_config(const struct swi_files *files, struct swi_description *d,
     swi_description_path(d, SWI_CONFIG_FILE, path);
     int result = swi_files_read_object(files, path, &root, error);
     if (result == 0 && !root)
-        result = swi_fail(error, SW_EFORMAT, "%s is not there", path);
+        result = swi_fail(error, SW_EFORMAT, "%s is missing", path);
     if (result == 0)
         result = swi_encoder_config_take(root, &d->config, error);
     if (result == 0)

@@ -162,14 +162,15 @@ static int settle_widths(const sw_encoder *encoder, enum sw_pooling asked, struc
             .kinds = {asked}, .count = 1, .skip_prompt = modules->pooling.skip_prompt};
     if (e->pooling.count == 0)
         return swi_fail(error, SW_EUNSUPPORTED,
-                        SWI_MODULES_FILE " has no Pooling: the model makes no vectors of its own; "
-                                         "name a pooling");
+                        SWI_MODULES_FILE
+                        " has no Pooling, so the model has no default pooling; name one");
     e->pooled_width = e->pooling.count * encoder->config.hidden;
     if (modules->count && modules->after[0].in != e->pooled_width)
-        return swi_fail(error, -EINVAL,
-                        "this pooling makes vectors of %u numbers, but the model's %.40s takes %u; "
-                        "use the model's own pooling",
-                        e->pooled_width, modules->after[0].path, modules->after[0].in);
+        return swi_fail(
+            error, -EINVAL,
+            "this pooling yields vectors of %u numbers, but the model's %.40s takes %u; "
+            "use the model's own pooling",
+            e->pooled_width, modules->after[0].path, modules->after[0].in);
     e->width = modules->count ? modules->after[modules->count - 1].out : e->pooled_width;
     e->size = d->truncated && d->embedding_size < e->width ? d->embedding_size : e->width;
     return 0;
@@ -180,7 +181,7 @@ int sw_encoder_embedding_size(sw_encoder *encoder, enum sw_pooling pooling, uint
     struct embedding e = {0};
     struct swi_error error = {0};
     int r = (unsigned)pooling > SW_POOLING_LAST_TOKEN
-                ? swi_fail(&error, -EINVAL, "%d is not a kind of pooling", (int)pooling)
+                ? swi_fail(&error, -EINVAL, "%d is not a valid pooling", (int)pooling)
                 : settle_widths(encoder, pooling, &e, &error);
     if (r < 0)
         return swi_encoder_fail(encoder, &error);

@@ -412,9 +412,8 @@ int swi_batch_check(const struct sw_encoder_batch *batch, const struct swi_encod
     for (uint32_t s = 0; s < batch->sequences; s++) {
         uint32_t length = batch->lengths[s];
         if (length == 0 || length > config->positions)
-            return swi_fail(error, -EINVAL,
-                            "sequence %u has %u tokens; this model takes from 1 to %u", s, length,
-                            config->positions);
+            return swi_fail(error, -EINVAL, "sequence %u has %u tokens; this model takes 1 to %u",
+                            s, length, config->positions);
         for (uint64_t t = tokens; t < tokens + length; t++) {
             int32_t id = batch->ids[t], type = batch->type_ids ? batch->type_ids[t] : 0;
             if (id < 0 || (uint32_t)id >= config->vocab)

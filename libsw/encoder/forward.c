@@ -56,7 +56,7 @@ int swi_encoder_take_request(const struct sw_encoder_request *given,
     *request = (struct sw_encoder_request){0};
     *batch = (struct sw_encoder_batch){0};
     if (!given)
-        return swi_fail(error, -EINVAL, "there is no request");
+        return swi_fail(error, -EINVAL, "the request is NULL");
     int r = swi_sized_in(request, sizeof *request, given, given->size, error);
     if (r < 0)
         return r;
@@ -67,20 +67,19 @@ int swi_encoder_take_request(const struct sw_encoder_request *given,
         return r;
     request->batch = batch;
     if (request->work < SW_WORK_FORWARD || request->work > SW_WORK_FILL)
-        return swi_fail(error, -EINVAL, "%d is not a kind of work", (int)request->work);
+        return swi_fail(error, -EINVAL, "%d is not a valid kind of work", (int)request->work);
     if (request->timeout_ms < 0)
-        return swi_fail(error, -EINVAL, "a timeout of %d ms", request->timeout_ms);
+        return swi_fail(error, -EINVAL, "a timeout of %d ms is not valid", request->timeout_ms);
     if ((unsigned)request->pooling > SW_POOLING_LAST_TOKEN)
-        return swi_fail(error, -EINVAL, "%d is not a kind of pooling", (int)request->pooling);
+        return swi_fail(error, -EINVAL, "%d is not a valid pooling", (int)request->pooling);
     if ((unsigned)request->normalize > SW_NORMALIZE_NO)
-        return swi_fail(error, -EINVAL, "%d is not a kind of normalisation",
-                        (int)request->normalize);
+        return swi_fail(error, -EINVAL, "%d is not a valid normalisation", (int)request->normalize);
     if (request->work == SW_WORK_EMBED && !request->embeddings)
-        return swi_fail(error, -EINVAL, "the request has no place for its embeddings");
+        return swi_fail(error, -EINVAL, "the request has no buffer for its embeddings");
     if (request->work == SW_WORK_FILL && request->token_count &&
         (!request->tokens || !request->logits))
         return swi_fail(error, -EINVAL,
-                        "the request has no tokens to fill, or no place for logits");
+                        "the request has no tokens to fill, or no buffer for logits");
     return 0;
 }
 

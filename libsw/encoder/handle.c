@@ -63,9 +63,10 @@ static int become_busy(sw_encoder *encoder, const struct swi_limits *limits,
     while (encoder->busy && r == 0) {
         uint64_t now = swi_now(), until = limits->deadline_ns;
         if (is_cancelled(limits))
-            r = swi_fail(error, -ECANCELED, "cancelled while another pass had this handle");
+            r = swi_fail(error, -ECANCELED, "cancelled while another pass was using this handle");
         else if (now >= until)
-            r = swi_fail(error, -ETIMEDOUT, "its time was over while another pass had this handle");
+            r = swi_fail(error, -ETIMEDOUT,
+                         "its deadline passed while another pass was using this handle");
         else if (until == SWI_FOREVER && !limits->cancelled)
             (void)pthread_cond_wait(&encoder->idle, &encoder->notes.mutex);
         else {

@@ -63,8 +63,8 @@ int swi_model_tokenizer(const struct swi_files *files, const struct swi_descript
             result = read_file(files, description, &file[i], error);
     if (result == 0 && !file[VOCAB].data && !file[TOKENIZER].data)
         result = swi_fail(error, SW_ENOCOMPONENT,
-                          "the model has neither vocab.txt nor tokenizer.json: give it ids, or "
-                          "import it again from a directory that has one");
+                          "the model has neither vocab.txt nor tokenizer.json: pass ids, or import "
+                          "it again from a directory that has one");
     if (result == 0)
         result = create(file, description->lower_case, ret, error);
     for (int i = 0; i < FILES; i++)

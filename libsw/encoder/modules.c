@@ -88,7 +88,7 @@ static int read_pooling(const struct swi_files *files, const char *path, bool re
     else if (required)
         result = swi_fail(
             error, SW_EFORMAT,
-            "%s is not there, but " SWI_MODULES_FILE " lists it; download the whole model", file);
+            "%s is missing, but " SWI_MODULES_FILE " lists it; download the whole model", file);
     else
         *ret = (struct swi_pooling){.kinds = {SW_POOLING_MEAN}, .count = 1};
     json_decref(root);
@@ -183,7 +183,7 @@ static int read_module(const struct swi_files *files, struct swi_module *module,
     if (!root && module->kind != SWI_MODULE_NORMALIZE)
         return swi_fail(
             error, SW_EFORMAT,
-            "%s is not there, but " SWI_MODULES_FILE " lists it; download the whole model", file);
+            "%s is missing, but " SWI_MODULES_FILE " lists it; download the whole model", file);
     result = refuse_other_features(file, root, error);
     if (result == 0 && module->kind == SWI_MODULE_DENSE)
         result = read_dense(file, root, module, error);

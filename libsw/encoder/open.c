@@ -47,7 +47,7 @@ static int need_component(sw_encoder *encoder, const char *name, uint32_t *ret)
     int found = sw_model_find(encoder->model, name);
     if (found < 0)
         return swi_fail(&encoder->error, SW_EFORMAT,
-                        "the manifest has no component \"%s\", which config.json asks for", name);
+                        "the manifest has no component \"%s\", which config.json requires", name);
     *ret = (uint32_t)found;
     return 0;
 }
@@ -117,8 +117,9 @@ static int apply_options(sw_encoder *encoder, const struct sw_encoder_options *o
                               : options->prefetch_count ? options->prefetch_count
                                                         : 2;
     if (threads > SWI_THREAD_POOL_MAX)
-        return swi_fail(&encoder->error, -EINVAL, "%u threads asked for; at most %u are possible",
-                        threads, SWI_THREAD_POOL_MAX);
+        return swi_fail(&encoder->error, -EINVAL,
+                        "%u threads were requested; at most %u are possible", threads,
+                        SWI_THREAD_POOL_MAX);
     int r = sw_model_set_cache_size(encoder->model, cache_size);
     if (r == 0 && options->cache_bytes)
         r = sw_model_set_cache_bytes(encoder->model, options->cache_bytes);

@@ -39,10 +39,9 @@ static int check_limits(sw_encoder *encoder, const char *name)
 {
     const struct swi_limits *limits = &encoder->limits;
     if (limits->cancelled && __atomic_load_n(limits->cancelled, __ATOMIC_RELAXED))
-        return swi_fail(&encoder->error, -ECANCELED, "%s: cancelled before it", name);
+        return swi_fail(&encoder->error, -ECANCELED, "cancelled before %s", name);
     if (limits->deadline_ns != SWI_FOREVER && swi_now() >= limits->deadline_ns)
-        return swi_fail(&encoder->error, -ETIMEDOUT, "%s: the call's time was over before it",
-                        name);
+        return swi_fail(&encoder->error, -ETIMEDOUT, "the deadline passed before %s", name);
     return 0;
 }
 
@@ -110,7 +109,7 @@ int swi_encoder_end_turn(sw_encoder *encoder, sw_component *component, int r)
     int released = sw_component_release(component);
     if (released == SW_EREVOKED)
         return swi_fail(&encoder->error, released,
-                        "the broker took a lease away during a pass, twice; see swctl clients for "
+                        "the broker revoked a lease during the pass twice; see swctl clients for "
                         "this client's quota");
     return r < 0 ? r : released;
 }
@@ -129,7 +128,7 @@ static int check_first_row(sw_encoder *encoder, const sw_component *component, u
     if (text && *text && strtoull(text, &end, 10) == want && *end == 0)
         return 0;
     return swi_fail(&encoder->error, SW_EFORMAT,
-                    "a block of word embeddings begins at row %s instead of %u; make the chunks "
+                    "a block of word embeddings begins at row %s instead of %u; import the model "
                     "again with this release's swchunk",
                     text ? text : "(none)", want);
 }
@@ -279,7 +278,7 @@ int swi_encoder_pass(sw_encoder *encoder, const struct sw_encoder_batch *batch,
         return r;
     if (ret_pooled && encoder->pooler < 0)
         return swi_fail(&encoder->error, SW_ENOCOMPONENT,
-                        "this model has no pooler; take cls, mean or max pooling");
+                        "this model has no pooler; use cls, mean or max pooling");
     uint64_t start = swi_now();
     encoder->pass++;
     r = pass_once(encoder, batch, ret_pooled, head);

@@ -13,19 +13,20 @@ static int find(const struct swi_tensor_source *source, const char *name, struct
     memset(tensor, 0, sizeof *tensor);
     tensor->size = sizeof *tensor;
     if (source->find(source->context, name, tensor) < 0)
-        return swi_fail(error, SW_EFORMAT, "%s: tensor %s is missing; make the chunks again",
+        return swi_fail(error, SW_EFORMAT, "%s: tensor %s is missing; import the model again",
                         source->component, name);
     if ((uintptr_t)tensor->data % 64)
-        return swi_fail(error, SW_EFORMAT,
-                        "%s: tensor %s does not start on a 64-byte boundary; make the chunks again",
-                        source->component, name);
+        return swi_fail(
+            error, SW_EFORMAT,
+            "%s: tensor %s does not start on a 64-byte boundary; import the model again",
+            source->component, name);
     return 0;
 }
 
 static int wrong_shape(const struct swi_tensor_source *source, const char *name, const char *want,
                        struct swi_error *error)
 {
-    return swi_fail(error, SW_EFORMAT, "%s: tensor %s is not %s, as config.json has it",
+    return swi_fail(error, SW_EFORMAT, "%s: tensor %s is not %s, which config.json requires",
                     source->component, name, want);
 }
 

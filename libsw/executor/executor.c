@@ -266,7 +266,7 @@ static void run_next(sw_executor *executor)
     task->started_ns = swi_now();
     unlock(executor);
     if (task->started_ns >= task->deadline_ns)
-        (void)swi_fail(&task->error, -ETIMEDOUT, "its time was over before it began");
+        (void)swi_fail(&task->error, -ETIMEDOUT, "its deadline passed before it began");
     else
         task->error.code = task->run(task, &task->error);
     lock(executor);
@@ -415,11 +415,10 @@ int swi_lane_submit(struct swi_lane *lane, struct swi_task *task, uint64_t *ret_
         result = swi_fail(error, -ESHUTDOWN, "the handle's executor has been destroyed");
     } else if (executor->free_count == 0) {
         executor->counts.refused++;
-        result =
-            swi_fail(error, SW_EFULL,
-                     "%u requests are in flight, which is all that the executor takes: collect "
-                     "some, or create it with more",
-                     executor->capacity);
+        result = swi_fail(
+            error, SW_EFULL,
+            "%u requests are in flight, the executor's limit; collect some, or create it with more",
+            executor->capacity);
     } else if (is_free(lane)) {
         result = ensure_thread(executor, error);
     }
@@ -469,7 +468,7 @@ static int create(const struct sw_executor_options *options, sw_executor **ret,
     uint32_t requests = options->requests ? options->requests : 256;
     if (threads > SWI_EXECUTOR_THREADS_MAX || requests > SWI_EXECUTOR_REQUESTS_MAX)
         return swi_fail(error, -EINVAL,
-                        "%u threads and %u requests asked for; at most %u and %u are possible",
+                        "%u threads and %u requests were requested; at most %u and %u are possible",
                         threads, requests, SWI_EXECUTOR_THREADS_MAX, SWI_EXECUTOR_REQUESTS_MAX);
     sw_executor *executor = calloc(1, sizeof *executor);
     if (!executor)

@@ -128,7 +128,7 @@ Test(manifest, file_names_cannot_leave_the_directory, .timeout = 10)
 Test(manifest, ordinals_are_a_permutation, .timeout = 10)
 {
     refuse(MANIFEST(CHUNK("a", "0", "a", "1") "," CHUNK("b", "0", "b", "1"), "2"), SW_EFORMAT,
-           "ordinal 0 is also that of");
+           "has ordinal 0, and so does");
     refuse(MANIFEST(CHUNK("a", "0", "a", "1") "," CHUNK("b", "2", "b", "1"), "2"), SW_EFORMAT,
            "ordinal");
     refuse(MANIFEST(CHUNK("a", "-1", "a", "1"), "1"), SW_EFORMAT, "ordinal");
@@ -138,7 +138,7 @@ Test(manifest, ordinals_are_a_permutation, .timeout = 10)
 Test(manifest, one_file_one_chunk, .timeout = 10)
 {
     refuse(MANIFEST(CHUNK("a", "0", "f", "1") "," CHUNK("b", "1", "f", "1"), "2"), SW_EFORMAT,
-           "two chunks are in the file \"f\"");
+           "two chunks name the file \"f\"");
     refuse(MANIFEST(CHUNK("a", "0", "f", "1") "," CHUNK("a", "1", "g", "1"), "2"), SW_EFORMAT,
            "duplicate");
 }
@@ -166,7 +166,7 @@ Test(manifest, sizes_and_digests_are_checked, .timeout = 10)
 Test(manifest, versions_and_kinds_are_checked, .timeout = 10)
 {
     refuse("{\"chunks\":{}}", SW_EVERSION, "swchunk import");
-    refuse("{\"format_version\":2,\"chunks\":{}}", SW_EVERSION, "format_version 2");
+    refuse("{\"format_version\":2,\"chunks\":{}}", SW_EVERSION, "format_version is 2");
     refuse("{\"format_version\":\"1\",\"chunks\":{}}", SW_EFORMAT, "format_version");
     refuse("{}", SW_EFORMAT, "format_version");
     refuse("[]", SW_EFORMAT, "not a JSON object");
@@ -196,7 +196,7 @@ Test(manifest, counts_are_limited, .timeout = 30)
         at +=
             (size_t)snprintf(json + at, room - at, "%s\"%u\":{\"ordinal\":%u}", i ? "," : "", i, i);
     (void)snprintf(json + at, room - at, "}}");
-    refuse(json, SW_EFORMAT, "over 4096 chunks");
+    refuse(json, SW_EFORMAT, "more than 4096 chunks");
     free(json);
     struct swi_manifest manifest;
     cr_assert_eq(swi_manifest_parse("", SWI_MANIFEST_MAX + 1u, &manifest, &error), SW_EFORMAT,

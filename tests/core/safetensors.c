@@ -82,17 +82,17 @@ Test(safetensors, an_empty_file_has_no_tensors, .timeout = 10)
 
 Test(safetensors, refuses_sizes_that_do_not_add_up, .timeout = 10)
 {
-    refuse(ONE("F32", "[2]", "[0,9]"), 9, SW_EFORMAT, "do not make its shape");
+    refuse(ONE("F32", "[2]", "[0,9]"), 9, SW_EFORMAT, "do not match its shape");
     refuse(ONE("F32", "[2]", "[0,8]"), 7, SW_EFORMAT, "outside the file");
     refuse(ONE("F32", "[2]", "[0,8]"), 12, SW_EFORMAT, "belong to no tensor");
     refuse(ONE("F32", "[2]", "[8,0]"), 8, SW_EFORMAT, "outside the file");
     refuse(ONE("F32", "[2]", "[4,12]"), 12, SW_EFORMAT, "gap");
     refuse(ONE("F32", "[2]", "[0,9223372036854775807]"), 8, SW_EFORMAT, "outside the file");
-    refuse(ONE("F32", "[4611686018427387904]", "[0,0]"), 0, SW_EFORMAT, "do not make its shape");
+    refuse(ONE("F32", "[4611686018427387904]", "[0,0]"), 0, SW_EFORMAT, "do not match its shape");
     refuse(ONE("F32", "[4294967296,4294967296,4]", "[0,0]"), 0, SW_EFORMAT,
-           "do not make its shape");
+           "do not match its shape");
     refuse(ONE("F32", "[9223372036854775807,9223372036854775807]", "[0,4]"), 4, SW_EFORMAT,
-           "do not make its shape");
+           "do not match its shape");
     refuse(ONE("F32", "[99999999999999999999]", "[0,4]"), 4, SW_EFORMAT, "JSON");
     refuse(ONE("F32", "[-1]", "[0,4]"), 4, SW_EFORMAT, "natural numbers");
     refuse(ONE("F32", "[1]", "[-4,0]"), 4, SW_EFORMAT, "natural numbers");
@@ -132,7 +132,7 @@ Test(safetensors, refuses_what_is_no_header, .timeout = 10)
     refuse("{\"t\":{\"dtype\":\"F32\"}}", 0, SW_EFORMAT, "shape");
     refuse("{\"t\":{\"dtype\":\"F32\",\"shape\":[]}}", 0, SW_EFORMAT, "data_offsets");
     refuse("{\"__metadata__\":[]}", 0, SW_EFORMAT, "__metadata__");
-    refuse("{\"__metadata__\":{\"a\":1}}", 0, SW_EFORMAT, "no string");
+    refuse("{\"__metadata__\":{\"a\":1}}", 0, SW_EFORMAT, "not a string");
     refuse("{\"\xff\":1}", 0, SW_EFORMAT, "JSON");
     refuse("{\"a\\u0000b\":1}", 0, SW_EFORMAT, "JSON");
     refuse("{\"t\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},"

@@ -170,7 +170,7 @@ Test(swctl_peers, names_what_is_wrong_with_a_command_line)
     sup_write_text(file, "");
     struct sup_result result = sup_run(SUP_ARGS("swctl", "--socket", file, "ping"));
     cr_assert_eq(result.exit_code, 3);
-    cr_assert_str_eq(result.err, sup_format("swctl: %s is no socket; name the broker's with "
+    cr_assert_str_eq(result.err, sup_format("swctl: %s is not a socket; name the broker's with "
                                             "--socket or $SW_SOCKET\n",
                                             file));
     result = sup_run(SUP_ARGS("swctl", "warm", ""));

@@ -169,9 +169,14 @@ Test(submit, refuses_at_once_what_needs_no_look_at_the_arrays)
     int32_t word = 0;
     uint64_t id = 77;
     struct sw_encoder_request bad[8];
-    static const char *const parts[8] = {
-        "size",         "batch", "work", "-5 ms", "pooling", "embeddings", "sw_executor_cancel",
-        "does not know"};
+    static const char *const parts[8] = {"size",
+                                         "batch",
+                                         "work",
+                                         "-5 ms",
+                                         "pooling",
+                                         "embeddings",
+                                         "sw_executor_cancel",
+                                         "does not support"};
     struct {
         struct sw_encoder_request request;
         int newer;
