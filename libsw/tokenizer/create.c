@@ -24,7 +24,7 @@ static int read_vocab_text(struct swi_vocab *vocab, const struct sw_tokenizer_fi
     if (result == 0)
         result = swi_vocab_add_lines(vocab, data, files->vocab_size, error);
     if (result == 0 && vocab->ids == 0)
-        result = swi_fail(error, SW_EFORMAT, "the file is empty; it must hold one token a line");
+        result = swi_fail(error, SW_EFORMAT, "the file is empty; it must hold one token per line");
     return result < 0 ? swi_fail_within(error, result, "vocab.txt: ") : 0;
 }
 
@@ -62,7 +62,7 @@ static int find_special(const struct sw_tokenizer *tokenizer, const char *text, 
         return 0;
     return swi_fail(error, SW_EFORMAT,
                     "the vocabulary of %u tokens has no \"%.40s\", which every text needs; "
-                    "if the token has another name, \"%s\" in tokenizer_config.json must say it",
+                    "if the token has another name, \"%s\" in tokenizer_config.json must name it",
                     tokenizer->vocab.ids, text, key);
 }
 

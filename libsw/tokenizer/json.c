@@ -25,7 +25,7 @@ static int unsupported(const char *where, const char *type, const char *wanted,
 {
     return swi_fail(error, SW_EUNSUPPORTED,
                     FILE_NAME
-                    ": %s \"%.60s\" is not supported, only %s is; feed ids instead of text",
+                    ": %s \"%.60s\" is not supported, only %s is; pass ids instead of text",
                     where, type, wanted);
 }
 
@@ -171,7 +171,7 @@ static int read_template(json_t *part, const char **ret_first, const char **ret_
     if (!good)
         return swi_fail(error, SW_EUNSUPPORTED,
                         FILE_NAME ": post_processor: the template is not BERT's [CLS] A [SEP] and "
-                                  "[CLS] A [SEP] B [SEP]; feed ids instead of text");
+                                  "[CLS] A [SEP] B [SEP]; pass ids instead of text");
     *ret_first = first;
     *ret_separator = separator;
     return 0;

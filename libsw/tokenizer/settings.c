@@ -136,7 +136,8 @@ static int read_added_decoder(json_t *config, struct swi_tokenizer_settings *set
         errno = 0;
         long id = strtol(key, &end, 10);
         if (*end != '\0' || end == key || errno != 0 || id < 0 || id >= SWI_VOCAB_IDS_MAX)
-            return swi_fail(error, SW_EFORMAT, CONFIG ": added token id \"%.40s\" is not one", key);
+            return swi_fail(error, SW_EFORMAT, CONFIG ": \"%.40s\" is not the id of an added token",
+                            key);
         int result = swi_tokenizer_settings_add(settings, CONFIG " added_tokens_decoder", token, id,
                                                 true, error);
         if (result < 0)
@@ -237,7 +238,7 @@ static int refuse_other_tokenizers(json_t *config, bool has_json, struct swi_err
     if (result == 0 && !fine)
         return swi_fail(error, SW_EUNSUPPORTED,
                         CONFIG ": tokenizer_class %.60s is not supported, only BertTokenizer is; "
-                               "feed ids instead of text",
+                               "pass ids instead of text",
                         class);
     return result;
 }

@@ -167,7 +167,7 @@ int swi_vocab_name(struct swi_vocab *vocab, int64_t id, const char *text, size_t
         return swi_fail(error, SW_EFORMAT, "tokens \"%.*s\" and \"%.*s\" have the same id %lld",
                         SHOWN_MAX, swi_vocab_text(vocab, id, NULL), shown, text, (long long)id);
     if (length >= TEXTS_MAX || vocab->texts_size + length + 1 > TEXTS_MAX)
-        return swi_fail(error, SW_EFORMAT, "the tokens take over %zu bytes", TEXTS_MAX);
+        return swi_fail(error, SW_EFORMAT, "the tokens take more than %zu bytes", TEXTS_MAX);
     if (reserve(vocab, (size_t)id, length) < 0)
         return swi_fail(error, -ENOMEM, "no memory for the vocabulary");
     vocab->tokens[id] = (struct swi_vocab_token){.start = (uint32_t)vocab->texts_size + 1,

@@ -19,7 +19,7 @@ struct scan {
 
 static int malformed(const struct scan *scan, const char *what)
 {
-    return swi_fail(scan->error, SW_EFORMAT, "vocab: %s at byte %zu of it", what,
+    return swi_fail(scan->error, SW_EFORMAT, "vocab: %s at byte %zu of the object", what,
                     (size_t)(scan->at - scan->start));
 }
 
@@ -99,7 +99,7 @@ static int take_escaped(struct scan *scan)
         scan->at++;
         int32_t code = take_escape(scan);
         if (code < 0)
-            return malformed(scan, "a wrong escape");
+            return malformed(scan, "an invalid escape");
         size += swi_utf8_encode(code, scan->buffer + size);
     }
     scan->key = scan->buffer;
@@ -110,7 +110,7 @@ static int take_escaped(struct scan *scan)
 static int take_key(struct scan *scan)
 {
     if (!take(scan, '"'))
-        return malformed(scan, "no string");
+        return malformed(scan, "expected a string");
     const char *at = scan->at;
     bool ascii = true;
     for (; at < scan->end && *at != '"' && *at != '\\' && (uint8_t)*at >= 0x20; at++)
@@ -126,7 +126,7 @@ static int take_key(struct scan *scan)
     }
     scan->at = at;
     if (at == scan->end)
-        return malformed(scan, "a string without an end");
+        return malformed(scan, "an unterminated string");
     scan->at++;
     size_t bad;
     return ascii || swi_utf8_valid(scan->key, scan->key_size, &bad) ? 0
@@ -150,7 +150,7 @@ static int take_id(struct scan *scan, int64_t *ret)
 static int scan_object(struct scan *scan, struct swi_vocab *vocab)
 {
     if (!take(scan, '{'))
-        return malformed(scan, "no object");
+        return malformed(scan, "expected an object");
     if (take(scan, '}'))
         return 0;
     do {
@@ -165,7 +165,7 @@ static int scan_object(struct scan *scan, struct swi_vocab *vocab)
         if (result < 0)
             return result;
     } while (take(scan, ','));
-    return take(scan, '}') ? 0 : malformed(scan, "neither a comma nor the end");
+    return take(scan, '}') ? 0 : malformed(scan, "expected a comma or the end");
 }
 
 int swi_vocab_add_json(struct swi_vocab *vocab, const char *text, size_t size,

@@ -76,7 +76,7 @@ Test(archive, what_is_not_wrong_is_read, .init = begin, .timeout = 60)
     add("archive/data/0", floats, sizeof floats);
     sup_zip_end(&zip);
     sup_write(sup_format("%s/pytorch_model.bin", model), zip.bytes, zip.size);
-    fixture_expect_import_refused(model, NULL, TEXTS("is missing; config.json asks for it"));
+    fixture_expect_import_refused(model, NULL, TEXTS("is missing; config.json requires it"));
 }
 
 Test(archive, compressed_entries_are_not_unpacked, .init = begin, .timeout = 60)
@@ -177,7 +177,7 @@ Test(archive, an_entry_in_another_folder, .init = begin, .timeout = 60)
     add_pickle();
     add("other/data.pkl", SMALL_PICKLE, sizeof SMALL_PICKLE - 1);
     add("archive/data/0", floats, sizeof floats);
-    expect_refused("other/data.pkl lies outside of the folder archive");
+    expect_refused("other/data.pkl is outside the folder archive");
 }
 
 Test(archive, paths_that_lead_elsewhere, .init = begin, .timeout = 100)
@@ -188,17 +188,17 @@ Test(archive, paths_that_lead_elsewhere, .init = begin, .timeout = 100)
         begin_archive();
         add_pickle();
         add(paths[i], floats, sizeof floats);
-        expect_refused("lies outside of the folder archive");
+        expect_refused("is outside the folder archive");
     }
     static const char *const pickles[] = {"../data.pkl", "/data.pkl", "./data.pkl"};
     for (size_t i = 0; i < sizeof pickles / sizeof pickles[0]; i++) {
         begin_archive();
         add(pickles[i], SMALL_PICKLE, sizeof SMALL_PICKLE - 1);
-        expect_refused(i == 1 ? "no data.pkl inside" : "lies outside of the folder");
+        expect_refused(i == 1 ? "no data.pkl inside" : "is outside the folder");
     }
 }
 
 Test(archive, a_zip_with_nothing_in_it, .init = begin, .timeout = 60)
 {
-    expect_refused("no file of torch.save");
+    expect_refused("torch.save did not write this file");
 }

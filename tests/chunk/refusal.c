@@ -97,7 +97,7 @@ Test(refusal, one_tensor_under_two_spellings, .init = load, .timeout = 60)
 {
     static float values[40];
     (void)checkpoint_add(&checkpoint, "bert.embeddings.LayerNorm.beta", 40, 0, values);
-    EXPECT_REFUSED("embeddings.LayerNorm.bias is there twice");
+    EXPECT_REFUSED("embeddings.LayerNorm.bias appears twice");
 }
 
 static void expect_note(const char *text)

@@ -141,7 +141,7 @@ Test(safety, force_never_removes_what_is_no_chunk_directory, .init = make_folder
     sup_mkdir(out);
     sup_write_text(sup_format("%s/thesis.txt", out), "years of work");
     fixture_expect_refusal(1, SUP_ARGS("synth", "bert-tiny", out, "--force"),
-                           TEXTS(out, "no chunk directory"));
+                           TEXTS(out, "not a chunk directory"));
     cr_assert_str_eq(sup_read(sup_format("%s/thesis.txt", out), NULL), "years of work");
     const char *file = sup_format("%s/file", folder), *link = sup_format("%s/link", folder);
     sup_write_text(file, "text");

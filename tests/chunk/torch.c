@@ -268,7 +268,7 @@ Test(torch, older_chunks_are_checked, .init = split_into_components, .timeout = 
     const char *from_chunks = manifest_of(model, "chunks");
     refuse_component("layer_7", "layer_1.pt", TEXTS("layer_1.pt: tensor encoder.layer.7."));
     refuse_component("layer_1", "layer_9.pt", TEXTS("layer_9.pt: No such file"));
-    refuse_component("layer_1", "../layer_1.pt", TEXTS("layer_1", "no plain file name"));
+    refuse_component("layer_1", "../layer_1.pt", TEXTS("layer_1", "not a plain file name"));
     refuse_component("layer_1x", "layer_1.pt", TEXTS("chunk layer_1x is neither"));
     refuse_component("optimizer", "layer_1.pt", TEXTS("chunk optimizer is neither"));
     sup_remove_tree(sup_format("%s/chunk_info.json", model));
@@ -400,9 +400,9 @@ Test(pickle, the_smallest_dictionary, .timeout = 10)
 
 Test(pickle, tensors_stay_inside_their_storage, .timeout = 10)
 {
-    REFUSE(SW_EFORMAT, WITH("K\1", "K\2K\3\x86", "K\3K\1\x86"), "outside its storage");
-    REFUSE(SW_EFORMAT, WITH("K\0", "K\7\x85", "K\1\x85"), "outside its storage");
-    REFUSE(SW_EFORMAT, WITH("J\xff\xff\xff\x7f", "K\1\x85", "K\1\x85"), "outside its storage");
+    REFUSE(SW_EFORMAT, WITH("K\1", "K\2K\3\x86", "K\3K\1\x86"), "beyond its storage");
+    REFUSE(SW_EFORMAT, WITH("K\0", "K\7\x85", "K\1\x85"), "beyond its storage");
+    REFUSE(SW_EFORMAT, WITH("J\xff\xff\xff\x7f", "K\1\x85", "K\1\x85"), "beyond its storage");
     REFUSE(SW_EFORMAT, WITH("J\xff\xff\xff\xff", "K\1\x85", "K\1\x85"), "malformed");
     REFUSE(SW_EFORMAT, WITH("K\0", "J\xff\xff\xff\xff\x85", "K\1\x85"), "malformed");
     REFUSE(SW_EFORMAT,
@@ -435,10 +435,10 @@ Test(pickle, what_is_not_on_the_list_is_named, .timeout = 10)
     REFUSE(SW_EUNSUPPORTED, "\x82\1.", "opcode 0x82");
     REFUSE(SW_EFORMAT, "P1\n.", "malformed");
     REFUSE(SW_EUNSUPPORTED, "K\1.", "no dictionary");
-    REFUSE(SW_EUNSUPPORTED, "}K\1K\1s.", "no name");
-    REFUSE(SW_EUNSUPPORTED, "}X\1\0\0\0aK\1s.", "\"a\" is no tensor");
-    REFUSE(SW_EUNSUPPORTED, "}X\3\0\0\0a\0bK\1s.", "no name");
-    REFUSE(SW_EUNSUPPORTED, "}q\0X\1\0\0\0ah\0s.", "\"a\" is no tensor"); /* contains itself */
+    REFUSE(SW_EUNSUPPORTED, "}K\1K\1s.", "not a string");
+    REFUSE(SW_EUNSUPPORTED, "}X\1\0\0\0aK\1s.", "\"a\" is not a tensor");
+    REFUSE(SW_EUNSUPPORTED, "}X\3\0\0\0a\0bK\1s.", "not a string");
+    REFUSE(SW_EUNSUPPORTED, "}q\0X\1\0\0\0ah\0s.", "\"a\" is not a tensor"); /* contains itself */
 }
 
 Test(pickle, no_opcode_but_those_of_the_list, .timeout = 10)
@@ -470,7 +470,7 @@ Test(pickle, tuples_that_double_cost_what_they_are_long, .timeout = 10)
         PUT(&writer, "h\0h\0\x86q\0");
     PUT(&writer, "ts.");
     cr_assert_eq(parse(writer.bytes, writer.size, &pickle), SW_EUNSUPPORTED, "%s", error.text);
-    cr_assert_not_null(strstr(error.text, "\"a\" is no tensor"), "%s", error.text);
+    cr_assert_not_null(strstr(error.text, "\"a\" is not a tensor"), "%s", error.text);
 }
 
 Test(pickle, a_stack_that_does_not_hold_what_is_asked_for, .timeout = 10)

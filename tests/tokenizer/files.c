@@ -217,11 +217,11 @@ Test(tokenizer_files, an_odd_config_is_refused)
     refuse(SMALL_VOCAB, "{\"additional_special_tokens\": [7]}", NULL, SW_EFORMAT,
            "tokenizer_config.json", "content");
     refuse(SMALL_VOCAB, "{\"added_tokens_decoder\": {\"x\": {\"content\": \"y\"}}}", NULL,
-           SW_EFORMAT, "added token id", "\"x\"");
+           SW_EFORMAT, "is not the id of an added token", "\"x\"");
     refuse(SMALL_VOCAB, "{\"added_tokens_decoder\": {\"3\": {\"content\": \"y\"}}}", NULL,
            SW_EFORMAT, "same id 3", "\"y\"");
     refuse(SMALL_VOCAB, "{\"added_tokens_decoder\": {\"99999999\": {\"content\": \"y\"}}}", NULL,
-           SW_EFORMAT, "added token id", "99999999");
+           SW_EFORMAT, "is not the id of an added token", "99999999");
     refuse(SMALL_VOCAB, "{\"tokenizer_class\": \"BertJapaneseTokenizer\"}", NULL, SW_EUNSUPPORTED,
            "BertJapaneseTokenizer", "ids");
 }

@@ -74,10 +74,10 @@ static int print_result(const struct classify *classify, const char *text, size_
 {
     uint32_t count = classify->classes.count;
     if (first_odd(classify->scores, count) < count)
-        return command_fail("classify",
-                            "the scores of line %llu are not finite: are the weights sound? "
-                            "(swchunk verify)",
-                            (unsigned long long)classify->texts.lines.number);
+        return command_fail(
+            "classify",
+            "the scores of line %llu are not finite: check the weights with swchunk verify",
+            (unsigned long long)classify->texts.lines.number);
     (void)fputs("{\"text\":", stdout);
     bool printed = print_string(text, size) && print_verdict(classify);
     (void)fputs(",\"scores\":{", stdout);

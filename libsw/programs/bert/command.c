@@ -42,7 +42,7 @@ bool command_parse(const struct cli_command *command, int argc, char **argv,
         {"socket", "PATH", "the broker's socket (default: $SW_SOCKET)", .text = &options->socket},
         {"threads", "N", "compute with N threads (default: 1)", .number = &options->threads,
          .least = 1, .most = 64},
-        {"stats", NULL, "print figures to standard error at the end", .flag = &options->stats},
+        {"stats", NULL, "print statistics to standard error at the end", .flag = &options->stats},
         {0},
     };
     struct cli_command whole = *command;

@@ -92,7 +92,7 @@ static int begin(struct embed *embed)
     result = embed->npy_format ? npy_begin(&embed->npy, width) : 0;
     if (result < 0)
         return command_fail("embed",
-                            "cannot make a temporary file for the array: %s; set TMPDIR to a "
+                            "cannot create a temporary file for the array: %s; set TMPDIR to a "
                             "directory with room",
                             sw_strerror(result));
     return EXIT_DONE;
@@ -184,10 +184,9 @@ static int run_batch(struct embed *embed)
         return worker_fail(&embed->worker, result);
     size_t total = texts->count * texts->width, odd = first_odd(texts->vectors, total);
     if (odd < total)
-        return command_fail("embed",
-                            "the vector of line %llu is not finite: are the weights sound? "
-                            "(swchunk verify)",
-                            (unsigned long long)(embed->printed + odd / texts->width + 1));
+        return command_fail(
+            "embed", "the vector of line %llu is not finite: check the weights with swchunk verify",
+            (unsigned long long)(embed->printed + odd / texts->width + 1));
     int status = EXIT_DONE;
     if (!embed->npy_format) {
         status = print_batch(embed);
@@ -245,13 +244,13 @@ int command_embed(int argc, char **argv)
          .place = &embed.pooling, .expected = POOLINGS},
         {"normalize", NULL, "scale vectors to length 1", .flag = &normalize},
         {"no-normalize", NULL, "leave out the model's own normalization", .flag = &no_normalize},
-        {"prompt", "NAME", "put the model's prompt of that name in front of each text",
+        {"prompt", "NAME", "put the model's prompt NAME in front of each text",
          .text = &embed.prompt_name},
-        {"no-prompt", NULL, "put nothing there, even if the model has a default prompt",
+        {"no-prompt", NULL, "use no prompt, even if the model has a default one",
          .flag = &embed.no_prompt},
         {"format", "FORMAT",
-         "jsonl: a line {\"text\":…, \"embedding\":[…]} each (default)\n"
-         "npy: one float32 array of NumPy's at the end",
+         "jsonl: a line {\"text\":…, \"embedding\":[…]} per text (default)\nnpy: one NumPy array "
+         "of float32 at the end",
          .choice = &format, .choices = formats},
         TEXTS_OPTIONS(embed.texts),
         {"batch-size", "N", "compute up to N texts at once (default: 32)",

@@ -42,8 +42,8 @@ static int print_mask(const struct fill *fill, float *logits)
 {
     uint32_t vocab = fill->worker.config.vocab_size;
     if (first_odd(logits, vocab) < vocab)
-        return command_fail("fill", "the scores are not finite: are the weights sound? "
-                                    "(swchunk verify)");
+        return command_fail("fill",
+                            "the scores are not finite: check the weights with swchunk verify");
     double largest = -HUGE_VAL, sum = 0;
     for (uint32_t i = 0; i < vocab; i++)
         largest = fmax(largest, (double)logits[i]);
@@ -108,7 +108,7 @@ static int fail_without_mask(struct fill *fill, const char *text, size_t size)
     if (sw_tokenizer_encode(fill->tokenizer, text, size, NULL, 0, &whole, &fill->encoding) == 0 &&
         count_masks(fill, false) > 0)
         return command_fail("fill",
-                            "line %llu: its %s lies beyond the %u tokens that the model reads; "
+                            "line %llu: its %s is beyond the %u tokens that the model reads; "
                             "shorten the text",
                             line, mask, fill->encode.max_tokens);
     return command_fail("fill", "line %llu has no %s", line, mask);
@@ -169,7 +169,7 @@ int command_fill(int argc, char **argv)
         .about =
             "Print {\"text\":…, \"masks\":[[{\"token\":…, \"id\":…, \"score\":…}…]…]} for each "
             "text on\n"
-            "standard input: for each mask in it the likeliest tokens, with their probabilities. "
+            "standard input: the likeliest tokens for each mask in it, with their probabilities. "
             "The "
             "mask is the\n"
             "tokenizer's own, [MASK] for most models.",

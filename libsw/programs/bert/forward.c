@@ -101,13 +101,13 @@ static int print(const struct sw_encoder_config *config, const struct sequence *
     size_t width = config->hidden_size, total = sequence->ids.count * width;
     size_t odd = first_odd(sequence->hidden, total);
     if (odd < total)
-        return command_fail("forward",
-                            "the hidden state of token %zu is not finite: are the "
-                            "weights sound? (swchunk verify)",
-                            odd / width + 1);
+        return command_fail(
+            "forward",
+            "the hidden state of token %zu is not finite: check the weights with swchunk verify",
+            odd / width + 1);
     if (sequence->pooled && first_odd(sequence->pooled, width) < width)
-        return command_fail("forward", "the pooler's output is not finite: are the weights sound? "
-                                       "(swchunk verify)");
+        return command_fail(
+            "forward", "the pooler's output is not finite: check the weights with swchunk verify");
     (void)fputs("{\"last_hidden_state\":[", stdout);
     for (size_t i = 0; i < sequence->ids.count; i++) {
         if (i > 0)

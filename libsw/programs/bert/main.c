@@ -11,11 +11,11 @@
 #include "programs/bert/command.h"
 
 static const struct cli_entry commands[] = {
-    {"classify", NULL, "turn texts, one a line, into labels and scores", command_classify},
-    {"embed", NULL, "turn texts, one a line, into vectors", command_embed},
-    {"fill", NULL, "find the likeliest words for each [MASK] in texts, one a line", command_fill},
+    {"classify", NULL, "turn texts, one per line, into labels and scores", command_classify},
+    {"embed", NULL, "turn texts, one per line, into vectors", command_embed},
+    {"fill", NULL, "find the likeliest words for each [MASK] in texts, one per line", command_fill},
     {"forward", NULL, "turn token ids into hidden states", command_forward},
-    {"tokenize", NULL, "turn texts, one a line, into token ids", command_tokenize},
+    {"tokenize", NULL, "turn texts, one per line, into token ids", command_tokenize},
 };
 
 static const struct cli_program program = {

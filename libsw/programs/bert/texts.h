@@ -38,7 +38,7 @@ extern const char *const texts_inputs[]; /* "text", "jsonl" */
      "jsonl: a line is a JSON string, or an object with \"text\" and \"pair\"",                    \
      .choice = &(texts).input, .choices = texts_inputs},                                           \
     {                                                                                              \
-        "null", NULL, "texts end in a NUL instead of a line feed", .flag = &(texts).null           \
+        "null", NULL, "texts end with a NUL instead of a line feed", .flag = &(texts).null         \
     }
 
 /* Reads from standard input. Returns EXIT_DONE or, having said why, CLI_USAGE. */

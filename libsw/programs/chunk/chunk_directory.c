@@ -168,7 +168,7 @@ int chunk_directory_plan(struct chunk_directory *chunks, struct swi_error *error
         if (strcmp(has, wants) != 0)
             return swi_fail(error, SW_EFORMAT,
                             SWI_MANIFEST_FILE ": chunk %zu is %s, but " SWI_CONFIG_FILE
-                                              " asks for %s there",
+                                              " requires %s there",
                             i, has, wants);
     }
     return 0;
@@ -185,7 +185,7 @@ static int check_tensor(const struct swi_tensor *has, const struct plan_tensor *
     if (has->rank != wants->rank ||
         memcmp(has->shape, wants->shape, has->rank * sizeof has->shape[0]) != 0)
         return swi_fail(error, SW_EFORMAT,
-                        "tensor %s has another shape than " SWI_CONFIG_FILE " asks for",
+                        "tensor %s has another shape than " SWI_CONFIG_FILE " requires",
                         wants->name);
     if (has->offset % SWI_TENSOR_ALIGN != 0)
         return swi_fail(error, SW_EFORMAT, "tensor %s does not start on a %u-byte boundary",

@@ -35,7 +35,7 @@ struct command_options {
 };
 #define OPTION_LAYOUT(options)                                                                     \
     {                                                                                              \
-        "layout", "rows|panel", "how matrices lie in memory (default: panel)",                     \
+        "layout", "rows|panel", "how matrices are laid out (default: panel)",                      \
             .take = command_take_layout, .place = &(options).format.layout,                        \
             .expected = "rows or panel"                                                            \
     }

@@ -70,7 +70,7 @@ int files_read(int directory, const char *name, size_t most, char **ret_data, si
     char *data = NULL;
     int result = 0;
     if (bytes > most)
-        result = swi_fail(error, SW_EFORMAT, "%s: %llu bytes, at most %zu are supported", name,
+        result = swi_fail(error, SW_EFORMAT, "%s: %llu bytes; at most %zu are supported", name,
                           (unsigned long long)bytes, most);
     else if (!(data = malloc((size_t)bytes + 1)))
         result = swi_fail(error, -ENOMEM, "out of memory");

@@ -9,9 +9,9 @@ int command_import(int argc, char **argv)
     const struct cli_option options[] = {
         OPTION_LAYOUT(given),
         OPTION_DTYPE(given),
-        {"drop-extra", NULL, "leave out tensors that a BERT does not have, instead of refusing",
+        {"drop-extra", NULL, "leave out tensors that a BERT does not have, instead of failing",
          .flag = &drop_extra},
-        OPTION_FORCE(given, "OUT where it is a chunk directory"),
+        OPTION_FORCE(given, "OUT if it is a chunk directory"),
         OPTION_QUIET(given),
         {0},
     };

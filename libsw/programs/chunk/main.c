@@ -16,7 +16,7 @@ static const struct cli_entry commands[] = {
     {"synth", "SHAPE OUT", "make a model with random weights, for tests and benchmarks",
      command_synth},
     {"info", "DIR", "describe a chunk directory", command_info},
-    {"verify", "DIR", "read everything again and compare", command_verify},
+    {"verify", "DIR", "read every chunk and check its digest", command_verify},
     {"export", "DIR OUT.safetensors", "write one file with Hugging Face's names", command_export},
 };
 

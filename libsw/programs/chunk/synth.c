@@ -56,13 +56,13 @@ int command_synth(int argc, char **argv)
     struct swi_encoder_config *config = &synth.config;
     bool no_pooler = false;
     const struct cli_option options[] = {
-        {"seed", "N", "other weights (default: 0)", .large = &synth.seed},
+        {"seed", "N", "seed of the random weights (default: 0)", .large = &synth.seed},
         OPTION_LAYOUT(given),
         OPTION_DTYPE(given),
-        {"layers", "N", "instead of the shape's own", NUMBER(config->layers)},
-        {"hidden", "N", "likewise", NUMBER(config->hidden)},
-        {"heads", "N", "likewise", NUMBER(config->heads)},
-        {"intermediate", "N", "likewise", NUMBER(config->intermediate)},
+        {"layers", "N", "replaces the shape's value", NUMBER(config->layers)},
+        {"hidden", "N", "the same", NUMBER(config->hidden)},
+        {"heads", "N", "the same", NUMBER(config->heads)},
+        {"intermediate", "N", "the same", NUMBER(config->intermediate)},
         {"vocab-size", "N", "rows of the word table (default: 30522)", NUMBER(config->vocab)},
         {"max-positions", "N", "rows of the position table (default: 512)",
          NUMBER(config->positions)},
@@ -70,7 +70,7 @@ int command_synth(int argc, char **argv)
         {"labels", "N", "add a classifier of N labels", NUMBER(synth.features.labels)},
         {"mlm", NULL, "add a masked-language-model head, tied to the word table",
          .flag = &synth.features.mlm},
-        OPTION_FORCE(given, "OUT where it is a chunk directory"),
+        OPTION_FORCE(given, "OUT if it is a chunk directory"),
         OPTION_QUIET(given),
         {0},
     };

@@ -96,7 +96,7 @@ int command_verify(int argc, char **argv)
         .most = 1,
         .about = "Read every chunk of DIR again, compare it with its digest, and check the names, "
                  "shapes and\n"
-                 "types of its tensors against config.json. Name each chunk that is bad.",
+                 "types of its tensors against config.json. Report each bad chunk.",
         .options = options};
     struct cli_operands paths;
     int status;

@@ -44,16 +44,15 @@ static int fail_without_weights(int directory, struct swi_error *error)
     for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
         if (is_dangling_link(directory, ours[i]))
             return swi_fail(error, -ENOENT,
-                            "%s: is a link to a file that is not there; download the model again",
-                            ours[i]);
+                            "%s: is a link to a missing file; download the model again", ours[i]);
     if (is_there(directory, "snapshots"))
         return swi_fail(error, -ENOENT,
-                        "this is a folder of Hugging Face's cache; give it snapshots/REVISION, the "
-                        "folder in it that has " SWI_CONFIG_FILE);
+                        "this is a folder of Hugging Face's cache; give its subfolder "
+                        "snapshots/REVISION that has " SWI_CONFIG_FILE);
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
         if (is_there(directory, others[i]))
             return swi_fail(error, SW_EUNSUPPORTED,
-                            "%s is there, but neither " HF_WEIGHTS_FILE " nor " TORCH_WEIGHTS_FILE
+                            "found %s, but neither " HF_WEIGHTS_FILE " nor " TORCH_WEIGHTS_FILE
                             "; download one of them",
                             others[i]);
     return swi_fail(error, -ENOENT,

@@ -216,12 +216,12 @@ static int open_mapped(struct hf_source *source, const char *name, const char *f
                        struct swi_error *error)
 {
     if (!file || !swi_manifest_name_ok(file))
-        return swi_fail(error, SW_EFORMAT, HF_INDEX_FILE ": tensor %.200s: no plain file name",
+        return swi_fail(error, SW_EFORMAT, HF_INDEX_FILE ": tensor %.200s: not a plain file name",
                         name);
     struct shard *shard = find_shard(source, file);
     if (!shard) {
         if (source->shard_count == SHARDS_MAX)
-            return swi_fail(error, SW_EFORMAT, HF_INDEX_FILE ": over %u shards", SHARDS_MAX);
+            return swi_fail(error, SW_EFORMAT, HF_INDEX_FILE ": more than %u shards", SHARDS_MAX);
         int result = open_shard(source, file, error);
         if (result < 0)
             return result;
@@ -229,8 +229,7 @@ static int open_mapped(struct hf_source *source, const char *name, const char *f
     }
     if (!swi_safetensors_find(&shard->header, name))
         return swi_fail(error, SW_EFORMAT,
-                        "%s: tensor %.200s is missing; " HF_INDEX_FILE " says that it is there",
-                        file, name);
+                        "%s: tensor %.200s is missing; " HF_INDEX_FILE " lists it", file, name);
     return 0;
 }
 

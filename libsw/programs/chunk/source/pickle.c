@@ -44,12 +44,11 @@ static int push_known(struct machine *machine, struct span module, struct span n
             machine_text_is(name, known_globals[i].name))
             return machine_push(machine,
                                 &(struct value){.kind = GLOBAL, .as.global = &known_globals[i]});
-    return swi_fail(
-        machine->error, SW_EUNSUPPORTED,
-        "the pickle asks for %.*s.%.*s, which is no part of a plain model of F32, F16 or "
-        "BF16 tensors; nothing was executed",
-        (int)(module.length < 80 ? module.length : 80), module.bytes,
-        (int)(name.length < 80 ? name.length : 80), name.bytes);
+    return swi_fail(machine->error, SW_EUNSUPPORTED,
+                    "the pickle refers to %.*s.%.*s, which a plain model of F32, F16 or BF16 "
+                    "tensors does not need; nothing was executed",
+                    (int)(module.length < 80 ? module.length : 80), module.bytes,
+                    (int)(name.length < 80 ? name.length : 80), name.bytes);
 }
 
 static int push_global(struct machine *machine)
@@ -357,10 +356,10 @@ static int collect(const struct machine *machine, uint32_t result, struct pickle
         const struct value *value = machine_value_at(machine, entries[i].value);
         if (key->kind != TEXT || !usable(key->as.text))
             return swi_fail(machine->error, SW_EUNSUPPORTED,
-                            "the dictionary has a key that is no name");
+                            "the dictionary has a key that is not a string");
         if (value->kind != TENSOR)
             return swi_fail(machine->error, SW_EUNSUPPORTED,
-                            "\"%.*s\" is no tensor; the file must hold a plain state dictionary",
+                            "\"%.*s\" is not a tensor; the file must hold a plain state dictionary",
                             (int)(key->as.text.length < 200 ? key->as.text.length : 200),
                             key->as.text.bytes);
         struct pickle_tensor *tensor = &pickle->tensors[pickle->count++];
@@ -376,7 +375,7 @@ static int collect(const struct machine *machine, uint32_t result, struct pickle
 int pickle_parse(const void *data, size_t size, struct pickle *ret, struct swi_error *error)
 {
     if (size > PICKLE_BYTES_MAX)
-        return swi_fail(error, SW_EFORMAT, "a pickle of %zu bytes, at most %u are supported", size,
+        return swi_fail(error, SW_EFORMAT, "a pickle of %zu bytes; at most %u are supported", size,
                         PICKLE_BYTES_MAX);
     struct machine machine = {
         .at = data, .end = (const unsigned char *)data + size, .size = size, .error = error};

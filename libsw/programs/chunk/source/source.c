@@ -286,7 +286,7 @@ int source_settle(struct source *source, struct swi_error *error)
     for (size_t i = 1; i < source->count; i++)
         if (strcmp(source->tensors[i - 1].name, source->tensors[i].name) == 0) {
             return source_fail(source, &source->tensors[i], SW_EFORMAT, error,
-                               " is there twice, once under another spelling");
+                               " appears twice, under two spellings");
         }
     struct model_features *features = &source->features;
     features->pooler = source_find(source, "pooler.dense.weight") != NULL;
@@ -316,7 +316,7 @@ static int check_part(const struct source *source, const struct plan_tensor *ten
     if (!found) {
         struct source_tensor missing = {.name = (char *)(uintptr_t)part->name};
         return source_fail(source, &missing, SW_EFORMAT, error,
-                           " is missing; " SWI_CONFIG_FILE " asks for it");
+                           " is missing; " SWI_CONFIG_FILE " requires it");
     }
     uint64_t expected[2] = {rows, tensor->k};
     uint32_t rank = tensor->vector ? 1 : 2;
@@ -325,7 +325,7 @@ static int check_part(const struct source *source, const struct plan_tensor *ten
         format_shape(has, sizeof has, found->shape, found->rank);
         format_shape(wants, sizeof wants, expected, rank);
         return source_fail(source, found, SW_EFORMAT, error,
-                           " has the shape [%s], but " SWI_CONFIG_FILE " asks for [%s]", has,
+                           " has the shape [%s], but " SWI_CONFIG_FILE " requires [%s]", has,
                            wants);
     }
     return refuse_integers(source, found, error);
@@ -348,7 +348,7 @@ static int check_leftover(const struct source *source, const struct plan *plan,
     for (size_t i = 0; i < source->count && result == 0; i++)
         if (!used[i] && is_weight(&source->tensors[i]))
             result = source_fail(source, &source->tensors[i], SW_EFORMAT, error,
-                                 " is no part of the BERT that " SWI_CONFIG_FILE
+                                 " does not belong to the BERT that " SWI_CONFIG_FILE
                                  " describes (%u layers); --drop-extra leaves such tensors out",
                                  source->description.config.layers);
     free(used);
@@ -376,8 +376,7 @@ int source_check(const struct source *source, const struct plan *plan, bool drop
     if (labels && labels != named)
         return source_fail(source, source_find(source, "classifier.weight"), SW_EFORMAT, error,
                            " has %u rows, but " SWI_CONFIG_FILE " has %u labels%s", labels, named,
-                           source->description.config.labels ? ""
-                                                             : ", as one that names none does");
+                           source->description.config.labels ? "" : ", the default");
     return drop_extra ? 0 : check_leftover(source, plan, error);
 }
 

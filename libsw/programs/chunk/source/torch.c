@@ -116,7 +116,7 @@ static int add_archive(struct torch_source *source, const char *file, const char
                        struct swi_error *error)
 {
     if (source->archive_count == ARCHIVES_MAX)
-        return swi_fail(error, SW_EFORMAT, "over %u files", ARCHIVES_MAX);
+        return swi_fail(error, SW_EFORMAT, "more than %u files", ARCHIVES_MAX);
     struct archive *archive = &source->archives[source->archive_count];
     int result = torch_archive_open(source->weights, file, &archive->torch, error);
     if (result < 0)
@@ -167,7 +167,7 @@ static int add_mapped(struct torch_source *source, const json_t *map, struct swi
         files[at] = json_string_value(file);
         if (!files[at] || !swi_manifest_name_ok(files[at])) {
             result = swi_fail(error, SW_EFORMAT,
-                              TORCH_INDEX_FILE ": tensor %.200s: no plain file name", name);
+                              TORCH_INDEX_FILE ": tensor %.200s: not a plain file name", name);
             break;
         }
         at++;
@@ -236,7 +236,7 @@ static int add_component(struct torch_source *source, const char *name, const js
                         SWI_MANIFEST_FILE ": chunk %.64s is neither embeddings, layer_N nor pooler",
                         name);
     if (!file || !swi_manifest_name_ok(file))
-        return swi_fail(error, SW_EFORMAT, SWI_MANIFEST_FILE ": chunk %.64s: no plain file name",
+        return swi_fail(error, SW_EFORMAT, SWI_MANIFEST_FILE ": chunk %.64s: not a plain file name",
                         name);
     return add_archive(source, file, prefix, error);
 }

@@ -198,7 +198,7 @@ static int find_prefix(struct torch_archive *archive, struct swi_error *error)
             return 0;
     }
     return swi_fail(error, SW_EUNSUPPORTED,
-                    "no data.pkl inside; this is a zip archive, but not one of torch.save");
+                    "no data.pkl inside; torch.save did not write this zip archive");
 }
 
 /* Whether a component of the path is ".", ".." or empty. */
@@ -227,10 +227,10 @@ static int check_entries(struct torch_archive *archive, struct swi_error *error)
         const char *name = zip_get_name(archive->zip, (zip_uint64_t)i, 0);
         if (!name || strncmp(name, archive->prefix, length) != 0 || name[length] != '/' ||
             has_odd_component(name))
-            return swi_fail(error, SW_EUNSUPPORTED,
-                            "the entry %.200s lies outside of the folder %s, where torch.save has "
-                            "all entries",
-                            name ? name : "(no name)", archive->prefix);
+            return swi_fail(
+                error, SW_EUNSUPPORTED,
+                "the entry %.200s is outside the folder %s, where torch.save puts all entries",
+                name ? name : "(no name)", archive->prefix);
         if (zip_stat_index(archive->zip, (zip_uint64_t)i, 0, &status) < 0 ||
             !(status.valid & ZIP_STAT_COMP_SIZE) || status.comp_size > archive->file_bytes - stored)
             return swi_fail(error, SW_EFORMAT, "its entries overlap each other");
@@ -271,7 +271,7 @@ static int check_kind(int fd, uint64_t bytes, struct swi_error *error)
             "this is the format of torch before 1.6; load it with a newer torch and save it "
             "again, best as safetensors");
     if (memcmp(start, "PK\003\004", 4) != 0)
-        return swi_fail(error, SW_EFORMAT, "this is no file of torch.save");
+        return swi_fail(error, SW_EFORMAT, "torch.save did not write this file");
     return 0;
 }
 

@@ -85,13 +85,13 @@ static int check_target(const struct staging *staging, bool wants_directory, con
 {
     struct stat status;
     if (fstatat(staging->parent, staging->name, &status, AT_SYMLINK_NOFOLLOW) < 0)
-        return errno == ENOENT ? 0 : fail_errno(error, "cannot look at it", target);
+        return errno == ENOENT ? 0 : fail_errno(error, "cannot inspect it", target);
     if (!staging->replace)
         return swi_fail(error, -EEXIST, "%s: already exists; --force replaces it", target);
     if (!wants_directory)
         return S_ISREG(status.st_mode)
                    ? 0
-                   : swi_fail(error, -EEXIST, "%s: exists and is no regular file", target);
+                   : swi_fail(error, -EEXIST, "%s: exists and is not a regular file", target);
     int old =
         openat(staging->parent, staging->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     bool fine = old >= 0 && (faccessat(old, SWI_MANIFEST_FILE, F_OK, 0) == 0 || is_empty(old));
@@ -99,7 +99,7 @@ static int check_target(const struct staging *staging, bool wants_directory, con
         (void)close(old);
     return fine ? 0
                 : swi_fail(error, -EEXIST,
-                           "%s: exists and is no chunk directory; --force does not remove it",
+                           "%s: exists and is not a chunk directory; --force does not remove it",
                            target);
 }
 
@@ -188,7 +188,8 @@ static int swap_in(struct staging *staging, struct swi_error *error)
         return 0;
     }
     return errno == EEXIST || errno == ENOTEMPTY
-               ? swi_fail(error, -EEXIST, "%s: appeared meanwhile; nothing was replaced", to)
+               ? swi_fail(error, -EEXIST, "%s: was created in the meantime; nothing was replaced",
+                          to)
                : fail_errno(error, "cannot rename it into place", to);
 }
 
