@@ -159,10 +159,10 @@ static int check_header(const struct cache *cache, struct swi_error *error)
     const struct swi_index *index = cache->index.index;
     const struct ledger_header *header = &cache->ledger->header;
     if (!swi_index_compatible(index))
-        return swi_fail(error, SW_EVERSION, "the stored index is of another version");
+        return swi_fail(error, SW_EVERSION, "the stored index has another version");
     if (index->header.instance != header->instance ||
         index->header.arena_bytes != header->arena_bytes)
-        return swi_fail(error, SW_EVERSION, "the stored index and ledger do not belong together");
+        return swi_fail(error, SW_EVERSION, "the stored index and ledger do not match");
     return 0;
 }
 

@@ -19,7 +19,7 @@ static int check_options(const struct cache_options *options, struct swi_error *
                         "a cache of %llu bytes is too small; --cache-size 512 means 512 MiB",
                         (unsigned long long)options->budget_bytes);
     if (options->max_bytes < options->budget_bytes)
-        return swi_fail(error, -EINVAL, "the largest cache size is below the cache size");
+        return swi_fail(error, -EINVAL, "the maximum cache size is smaller than the cache size");
     return 0;
 }
 

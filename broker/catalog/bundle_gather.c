@@ -91,7 +91,7 @@ static int visit(struct gathering *gathering, const char *name, unsigned depth)
     if (S_ISDIR(status.st_mode) && depth < BUNDLE_DEPTH_MAX) {
         result = visit_folder(gathering, name, depth);
     } else if (S_ISREG(status.st_mode) && (uint64_t)status.st_size > gathering->most_bytes) {
-        result = swi_fail(gathering->error, SW_EQUOTA, "%s is over %zu MiB", name,
+        result = swi_fail(gathering->error, SW_EQUOTA, "%s is larger than %zu MiB", name,
                           gathering->most_bytes >> 20);
     } else if (S_ISREG(status.st_mode)) {
         result = read_file(gathering, fd, name, (size_t)status.st_size, &bytes);

@@ -301,9 +301,9 @@ static int open_file(const struct revision *revision, const char *path, uint64_t
         result =
             swi_fail(error, SW_ENOCOMPONENT, "%s: %s is not a regular file", revision->name, path);
     else if (status.st_size > (off_t)REVISION_FILE_MAX_BYTES)
-        result =
-            swi_fail(error, SW_EQUOTA, "%s: %s is over %u MiB; the broker serves only small files",
-                     revision->name, path, REVISION_FILE_MAX_BYTES >> 20);
+        result = swi_fail(error, SW_EQUOTA,
+                          "%s: %s is larger than %u MiB; the broker serves only small files",
+                          revision->name, path, REVISION_FILE_MAX_BYTES >> 20);
     if (result < 0) {
         close(fd);
         return result;

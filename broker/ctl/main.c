@@ -31,11 +31,11 @@ static bool json, quiet;
 static int timeout_ms = -1; /* not given */
 
 static const struct cli_option common[] = {
-    {"socket", "PATH", "the broker's; default $SW_SOCKET, else\n" SWI_DEFAULT_SOCKET,
+    {"socket", "PATH", "socket of the broker; default $SW_SOCKET, else\n" SWI_DEFAULT_SOCKET,
      .text = &socket_path},
     {"json", NULL, "print the broker's answer as JSON", .flag = &json},
     {"timeout", "SECONDS",
-     "wait that long for an answer; default 30, unlimited for\ncommands that load or verify",
+     "how long to wait for an answer; default 30, unlimited for\ncommands that load or verify",
      .take = take_timeout, .place = &timeout_ms, .expected = "seconds from 0.001 to 86400"},
     {"quiet", NULL, "show no progress", .flag = &quiet},
     {0},
@@ -100,7 +100,7 @@ int main(int argc, char **argv)
         .about = "Query and control a running swbrokerd.",
         .more =
             "Commands that change something (warm, pin, unpin, clear, resize, verify, reload,\n"
-            "push) are for root, the broker's own user and the members of its --admin-group.\n"
+            "push) require root, the broker's own user or membership in its --admin-group.\n"
             "Exit status: 0 done; 1 the broker reported a failure; 2 wrong usage; 3 no broker;\n"
             "4 doctor has warnings; 130 cancelled.",
         .common = common,

@@ -69,6 +69,6 @@ static const struct cli_option options[] = {
 
 const struct ctl_verb ctl_verb_models = {.name = "models",
                                          .help =
-                                             "list the catalog, and what is wrong with which model",
+                                             "list the models of the catalog, and their problems",
                                          .options = options,
                                          .show = show};

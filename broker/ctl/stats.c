@@ -133,7 +133,7 @@ static const struct cli_option options[] = {
 
 const struct ctl_verb ctl_verb_stats = {
     .name = "stats",
-    .help = "show what the broker counts: memory, hits, loads, faults",
+    .help = "show the broker's counters: memory, hits, loads, faults",
     .options = options,
     .show = show,
     .run = run};

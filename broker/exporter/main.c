@@ -16,7 +16,7 @@ int main(int argc, char **argv)
         {"allow-remote", NULL,
          "accept an address that other machines can reach: there\nis no password",
          .flag = &allow_remote},
-        {"socket", "PATH", "the broker's; default $SW_SOCKET, else\n" SWI_DEFAULT_SOCKET,
+        {"socket", "PATH", "socket of the broker; default $SW_SOCKET, else\n" SWI_DEFAULT_SOCKET,
          .text = &socket_path},
         {0},
     };

@@ -78,14 +78,14 @@ int ledger_open(int fd, struct ledger_file *ret, struct swi_error *error)
     int seals = fcntl(fd, F_GET_SEALS);
     if (seals < 0 || (seals & SEALS) != SEALS || fstat(fd, &status) < 0 ||
         status.st_size < (off_t)sizeof(struct ledger))
-        return swi_fail(error, SW_EVERSION, "the stored ledger is not of this version");
+        return swi_fail(error, SW_EVERSION, "the stored ledger has another version");
     file.size = (size_t)status.st_size;
     int result = map(&file);
     if (result < 0)
         return swi_fail(error, result, "cannot map the stored ledger: %s", sw_strerror(result));
     if (!is_valid(&file)) {
         (void)munmap(file.ledger, file.size);
-        return swi_fail(error, SW_EVERSION, "the stored ledger is of another version or damaged");
+        return swi_fail(error, SW_EVERSION, "the stored ledger has another version or is damaged");
     }
     *ret = file;
     return 0;

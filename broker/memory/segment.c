@@ -422,7 +422,7 @@ int index_segment_adopt(struct index_segment *segment, int fd, struct swi_error 
     int seals = fcntl(fd, F_GET_SEALS); /* the kernel may have added F_SEAL_EXEC */
     if (seals < 0 || (seals & INDEX_SEALS) != INDEX_SEALS || (seals & unwritable) != 0 ||
         fstat(fd, &status) < 0 || status.st_size != (off_t)sizeof(struct swi_index))
-        return swi_fail(error, SW_EVERSION, "the stored index is not of this version");
+        return swi_fail(error, SW_EVERSION, "the stored index has another version");
     struct index_segment adopted = {.fd = fd, .client_fd = reopen_read_only(fd, error)};
     if (adopted.client_fd < 0)
         return adopted.client_fd;

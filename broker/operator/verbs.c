@@ -49,7 +49,7 @@ static json_t *check_target(const struct control_call *call)
     const struct catalog_model *model = catalog_find(call->control->catalog, call->model);
     if (!model || !model->current) {
         (void)snprintf(text, sizeof text,
-                       "no model %.255s in the catalog; swctl models lists those there are",
+                       "no model %.255s in the catalog; swctl models lists the models",
                        call->model);
         return report_failure(SW_ENOMODEL, text);
     }
@@ -160,9 +160,9 @@ static json_t *unpin(const struct control_call *call)
     struct pins_removed removed = pins_remove(call->control, call->model, call->component);
     if (removed.chunks == 0) {
         char text[600];
-        (void)snprintf(text, sizeof text, "%.255s%s%.255s is not pinned; swctl ls shows what is",
-                       call->model, call->component ? "/" : "",
-                       call->component ? call->component : "");
+        (void)snprintf(text, sizeof text,
+                       "%.255s%s%.255s is not pinned; swctl ls shows pinned chunks", call->model,
+                       call->component ? "/" : "", call->component ? call->component : "");
         return report_failure(-ENOENT, text);
     }
     return json_pack("{s:b, s:i, s:I, s:I}", "ok", 1, "chunks", (int)removed.chunks, "bytes",
@@ -297,7 +297,7 @@ static json_t *check_room(const struct control_call *call, const struct verb *ve
         return NULL;
     char text[100];
     (void)snprintf(text, sizeof text,
-                   "this connection waits for %u answers, the most allowed; wait for one",
+                   "this connection already waits for %u answers, the most allowed; wait for one",
                    SESSION_VERBS);
     return report_failure(SW_EQUOTA, text);
 }
@@ -333,7 +333,7 @@ void verbs_handle(void *context, struct session *session, uint64_t tag, const ch
         run_verb(&call, verb);
     } else if (name) {
         char message[120];
-        (void)snprintf(message, sizeof message, "this broker does not know the verb %.60s", name);
+        (void)snprintf(message, sizeof message, "unknown verb %.60s", name);
         session_reply(session, tag, report_failure(SW_EUNSUPPORTED, message));
     } else {
         session->sessions->counters->protocol_errors++;

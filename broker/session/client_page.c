@@ -58,13 +58,13 @@ int client_page_adopt(int fd, struct swi_page **ret_page, struct swi_error *erro
     int seals = fcntl(fd, F_GET_SEALS);
     if (seals < 0 || (seals & wanted) != wanted || fstat(fd, &status) < 0 ||
         status.st_size != (off_t)sizeof(struct swi_page))
-        return swi_fail(error, SW_EVERSION, "not a client page of this version");
+        return swi_fail(error, SW_EVERSION, "its client page has another version");
     void *page = mmap(NULL, sizeof(struct swi_page), PROT_READ, MAP_SHARED, fd, 0);
     if (page == MAP_FAILED)
         return swi_fail(error, -errno, "cannot map the client page: %s", sw_strerror(-errno));
     if (!swi_page_compatible(page)) {
         (void)munmap(page, sizeof(struct swi_page));
-        return swi_fail(error, SW_EVERSION, "the client page is corrupt");
+        return swi_fail(error, SW_EVERSION, "its client page is corrupt");
     }
     *ret_page = page;
     return 0;

@@ -52,7 +52,7 @@ int listener_open(const char *path, mode_t mode, struct listener *ret, struct sw
     int fd = swi_socket_listen(path, mode, error);
     struct stat status;
     if (fd >= 0 && lstat(path, &status) < 0) {
-        int code = swi_fail(error, -errno, "%s vanished right after it was created: %s", path,
+        int code = swi_fail(error, -errno, "%s disappeared right after it was created: %s", path,
                             sw_strerror(-errno));
         close(fd);
         fd = code;

@@ -134,8 +134,8 @@ static void stall_over(struct loop_timer *timer, uint64_t now_ns)
     struct session *session = LOOP_OWNER(timer, struct session, stall);
     session->sessions->counters->slow_readers++;
     const struct log_about about = session_about(session, LOG_ID_REFUSED);
-    log_peer_about(&about, "%s does not take its answers; closing it", session_describe(session));
-    session_doom(session, "does not take its answers");
+    log_peer_about(&about, "%s does not read its answers; closing it", session_describe(session));
+    session_doom(session, "does not read its answers");
 }
 
 static int watch_process(struct session *session)

@@ -165,7 +165,7 @@ static void sent(struct session *session, int result)
 {
     if (result == -ENOBUFS) {
         session->sessions->counters->slow_readers++;
-        session_doom(session, "does not take its answers");
+        session_doom(session, "does not read its answers");
     } else if (result < 0) {
         session_doom(session, "its socket failed");
     } else {

@@ -59,8 +59,9 @@ static struct cli_command program_with(const struct cli_option *options)
             "Keep one verified copy of model weights in shared memory, for all workers on this\n"
             "machine. Needs --chunks-dir or --models. Runs in the foreground until SIGTERM or\n"
             "SIGINT; SIGHUP reloads the settings and scans DIR again.",
-        .more = "Instead of --NAME VALUE, set $SWBROKERD_NAME, in capitals and with _ for -, or\n"
-                "NAME = VALUE in its section of the file; see swbrokerd.conf(5).",
+        .more =
+            "Instead of --NAME VALUE, set $SWBROKERD_NAME, in capitals, with _ instead of -, or\n"
+            "NAME = VALUE in its section of the file; see swbrokerd.conf(5).",
         .options = options};
 }
 

@@ -59,7 +59,7 @@
         FIGURE(COUNTER, "redis." #way ".closed", "closed by the server", NULL,                     \
                "Connections that the server closed.", NUMBER(redis.way.closed)),                   \
         FIGURE(COUNTER, "redis." #way ".garbage", "protocol errors", NULL,                         \
-               "Connections closed because the answer was not Redis's protocol.",                  \
+               "Connections closed because an answer violated the Redis protocol.",                \
                NUMBER(redis.way.garbage))
 
 const struct stats_figure stats_figures[] = {
@@ -154,7 +154,7 @@ const struct stats_figure stats_figures[] = {
            "Clients revoked because they held a chunk that was damaged in memory.",
            NUMBER(counters.damage_revoked)),
 
-    SECTION(NULL, "client faults", "What clients did wrong, by kind.", STATS_ALWAYS),
+    SECTION(NULL, "client faults", "Client faults, by kind.", STATS_ALWAYS),
     FAULT(protocol_errors, "protocol errors", "Malformed or misplaced messages."),
     FAULT(descriptors_refused, "descriptors refused", "File descriptors that clients sent."),
     FAULT(sessions_refused, "sessions refused", "Clients over the limit, or of another version."),
@@ -162,8 +162,9 @@ const struct stats_figure stats_figures[] = {
           "Requests over the limit of queued requests or open models."),
     FAULT(ids_refused, "foreign ids refused",
           "Requests that named a model or chunk not open to their client."),
-    FAULT(rate_limited, "rate limited", "Times that a client was not read for a while."),
-    FAULT(slow_readers, "slow readers closed", "Clients closed because they did not take answers."),
+    FAULT(rate_limited, "rate limited", "Times that reading from a client was paused."),
+    FAULT(slow_readers, "slow readers closed",
+          "Clients closed because they did not read their answers."),
     FAULT(silent_closed, "silent clients closed", "Clients closed because they sent nothing."),
     FAULT(page_garbage, "pages with garbage", "Clients whose page held invalid values."),
 
@@ -193,7 +194,7 @@ const struct stats_figure stats_figures[] = {
     FIGURE(COUNTER, "redis.wrong", "wrong values", "redis_wrong_total",
            "Chunks whose bytes in the Redis had another length or digest.", NUMBER(redis.wrong)),
     FIGURE(COUNTER, "redis.failures", "failures", "redis_failures_total",
-           "Chunks for which the Redis could not be asked, or answered with an error.",
+           "Chunks for which the Redis could not be queried or returned an error.",
            NUMBER(redis.failures)),
     FIGURE(COUNTER, "redis.fallbacks", "served by files instead", "redis_fallbacks_total",
            "Loads that a file served instead of the Redis.", NUMBER(cache.remote_to_file)),
@@ -251,7 +252,7 @@ const struct stats_figure stats_figures[] = {
     FIGURE(TEXT, "policy", "eviction policy", NULL, "Eviction policy: lru or next-use.",
            TEXT(cache.policy)),
     STATE("isolation", "isolation", "none|uid", "isolated",
-          "Whether no client can write the cache: 1 uid, 0 none.", TEXT(isolation)),
+          "1 if no client can write the cache (uid), else 0 (none).", TEXT(isolation)),
     FIGURE(TEXT, "chunks_dir", "chunks directory", NULL, "Directory of the models.",
            TEXT(chunks_dir)),
     FIGURE(FLAG, "tracing", "recording a trace", NULL, "Whether a trace is being recorded.",

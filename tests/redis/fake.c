@@ -40,26 +40,27 @@ static void expect_harmless(enum fake_manner manner, const char *part, const cha
         expect_harmless(__VA_ARGS__);                                                              \
     }
 
-HARMLESS(no_protocol, FAKE_NO_PROTOCOL, "reads", "garbage", "not Redis's protocol")
-HARMLESS(a_status_for_a_value, FAKE_STATUS, NULL, "failures", "does not answer GET as Redis does")
-HARMLESS(a_number_for_a_value, FAKE_INTEGER, NULL, "failures", "does not answer GET as Redis does")
-HARMLESS(an_array_for_a_value, FAKE_ARRAY, NULL, "failures", "does not answer GET as Redis does")
-HARMLESS(an_array_without_end, FAKE_HUGE_ARRAY, "reads", "garbage", "over 1048576 bytes")
-HARMLESS(a_value_without_end, FAKE_HUGE_VALUE, "reads", "garbage", "over 1048576 bytes")
-HARMLESS(a_negative_length, FAKE_NEGATIVE, "reads", "garbage", "not Redis's protocol")
-HARMLESS(a_line_without_end, FAKE_ENDLESS_LINE, "reads", "garbage", "over 1048576 bytes")
+HARMLESS(no_protocol, FAKE_NO_PROTOCOL, "reads", "garbage", "violates the Redis protocol")
+HARMLESS(a_status_for_a_value, FAKE_STATUS, NULL, "failures", "its answer to GET is invalid")
+HARMLESS(a_number_for_a_value, FAKE_INTEGER, NULL, "failures", "its answer to GET is invalid")
+HARMLESS(an_array_for_a_value, FAKE_ARRAY, NULL, "failures", "its answer to GET is invalid")
+HARMLESS(an_array_without_end, FAKE_HUGE_ARRAY, "reads", "garbage", "larger than 1048576 bytes")
+HARMLESS(a_value_without_end, FAKE_HUGE_VALUE, "reads", "garbage", "larger than 1048576 bytes")
+HARMLESS(a_negative_length, FAKE_NEGATIVE, "reads", "garbage", "violates the Redis protocol")
+HARMLESS(a_line_without_end, FAKE_ENDLESS_LINE, "reads", "garbage", "larger than 1048576 bytes")
 HARMLESS(a_short_value, FAKE_SHORT, NULL, "wrong", "another length")
 HARMLESS(other_bytes, FAKE_WRONG_BYTES, NULL, "wrong", "another length or digest")
 HARMLESS(a_value_cut_in_half, FAKE_CUT, "reads", "closed", "it was closed")
 HARMLESS(a_value_that_drips, FAKE_DRIP, "reads", "timeouts", "no answer within 300 ms")
 HARMLESS(a_hang_up, FAKE_HANG_UP, "reads", "closed", "it was closed")
 HARMLESS(silence, FAKE_SILENT, "reads", "timeouts", "no answer within 300 ms")
-HARMLESS(an_unasked_answer, FAKE_UNASKED, "reads", "garbage", "answer to no question")
+HARMLESS(an_unasked_answer, FAKE_UNASKED, "reads", "garbage", "unexpected answer")
 HARMLESS(a_server_that_is_loading, FAKE_LOADING, NULL, "failures", "LOADING")
 HARMLESS(no_room_for_a_set, FAKE_REFUSE_OOM, NULL, "out_of_memory", "OOM command not allowed")
 HARMLESS(a_server_that_is_loading_when_it_is_written_to, FAKE_REFUSE_LOADING, "writes",
          "breaker_opened", "LOADING")
-HARMLESS(an_odd_answer_to_a_set, FAKE_REFUSE_ODDLY, NULL, "store_failures", "does not answer SET")
+HARMLESS(an_odd_answer_to_a_set, FAKE_REFUSE_ODDLY, NULL, "store_failures",
+         "its answer to SET is invalid")
 
 Test(redis_fake, a_well_behaved_server_gets_every_chunk)
 {

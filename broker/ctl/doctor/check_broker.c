@@ -183,7 +183,7 @@ void ctl_check_chunks(const struct ctl_subject *subject, struct ctl_check *check
                  &finding);
     if (finding.who)
         ctl_check_set(check, finding.everybody ? CTL_CHECK_FAIL : CTL_CHECK_WARN,
-                      "who can write there decides what workers compute: chown root, chmod go-w",
+                      "anyone who can write there controls the weights: chown root, chmod go-w",
                       "%s can write %.170s", finding.who, finding.path);
     else
         ctl_check_set(check, CTL_CHECK_OK, NULL, "only root and the broker's user can write %.160s",
@@ -219,7 +219,7 @@ void ctl_check_direct(const struct ctl_subject *subject, struct ctl_check *check
 {
     int fd = subject->chunks_dir ? open_chunk(AT_FDCWD, subject->chunks_dir, 1) : -2;
     if (fd == -2) {
-        ctl_check_set(check, CTL_CHECK_UNKNOWN, NULL, "there is no chunk file to try it with");
+        ctl_check_set(check, CTL_CHECK_UNKNOWN, NULL, "no chunk file to try it with");
         return;
     }
     void *page = aligned_alloc(4096, 4096);

@@ -110,7 +110,7 @@ static void answered(struct redis_op *op, const struct redis_call *call,
     } else if (reply->type == REDIS_VALUE || reply->type == REDIS_NIL) {
         take_other(fetch, reply);
     } else {
-        redis_op_disappoint(op, "it does not answer GET as Redis does");
+        redis_op_disappoint(op, "its answer to GET is invalid");
         return;
     }
     (void)redis_fetch_turn(fetch->fetches);

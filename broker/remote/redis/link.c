@@ -260,7 +260,7 @@ static void greeted(struct redis_call *call, const struct redis_reply *reply)
         return;
     }
     if (reply->type != REDIS_STATUS) {
-        fail(link, GARBAGE, "it does not answer a greeting as Redis does");
+        fail(link, GARBAGE, "its answer to a greeting is invalid");
         return;
     }
     if (--link->greetings > 0)
@@ -344,7 +344,7 @@ static void connected(struct redis_link *link)
     link->state = SECURING;
     if (redis_tls_create(link->options.tls, link->source.fd, link->address.host, &link->resp.tls) <
         0)
-        fail(link, CANNOT_CONNECT, "no memory for TLS");
+        fail(link, CANNOT_CONNECT, "out of memory for TLS");
     else
         shake_hands(link);
 }
@@ -380,7 +380,7 @@ static void connect_to(struct redis_link *link, const struct sockaddr *address, 
 {
     int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) {
-        fail(link, CANNOT_CONNECT, "cannot make a socket: %s", strerror(errno));
+        fail(link, CANNOT_CONNECT, "cannot create a socket: %s", strerror(errno));
         return;
     }
     if (address->sa_family != AF_UNIX) {

@@ -60,7 +60,7 @@ struct redis_call *redis_op_send(struct redis_op *op, const struct redis_command
 void redis_op_succeed(struct redis_op *op);
 /* Ends it without a verdict on the server. Does nothing if it has ended. */
 void redis_op_abandon(struct redis_op *op);
-/* Ends it with a verdict: "it does not answer SET as Redis does". Calls failed. */
+/* Ends it with a verdict: "its answer to SET is invalid". Calls failed. */
 void redis_op_disappoint(struct redis_op *op, const char *why);
 
 #endif

@@ -285,18 +285,18 @@ static enum resp_end take_replies(struct resp *resp, char why[static RESP_WHY])
         redisReader *reader = resp->reader;
         void *object = NULL;
         if (redisReaderGetReply(reader, &object) != REDIS_OK) {
-            (void)snprintf(why, RESP_WHY, "its answer is not Redis's protocol: %.100s",
+            (void)snprintf(why, RESP_WHY, "its answer violates the Redis protocol: %.100s",
                            reader->errstr);
             return RESP_GARBAGE;
         }
         if (!object && resp->received - resp->answered <= UNFINISHED)
             return RESP_GOES_ON;
         if (!object) {
-            (void)snprintf(why, RESP_WHY, "an answer is over %u bytes", REPLY_BYTES);
+            (void)snprintf(why, RESP_WHY, "an answer is larger than %u bytes", REPLY_BYTES);
             return RESP_GARBAGE;
         }
         if (STAILQ_EMPTY(&resp->calls)) {
-            (void)snprintf(why, RESP_WHY, "it sent an answer to no question");
+            (void)snprintf(why, RESP_WHY, "it sent an unexpected answer");
             return RESP_GARBAGE;
         }
         const struct redis_reply reply = resp->reply;

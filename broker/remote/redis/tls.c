@@ -100,7 +100,7 @@ int redis_tls_context_create(const struct redis_tls_files *files, struct redis_t
         context->ssl = SSL_CTX_new(TLS_client_method());
     if (!context || !context->ssl) {
         free(context);
-        return swi_fail(error, -ENOMEM, "no memory for TLS");
+        return swi_fail(error, -ENOMEM, "out of memory for TLS");
     }
     SSL_CTX *ssl = context->ssl;
     (void)SSL_CTX_set_min_proto_version(ssl, TLS1_2_VERSION);

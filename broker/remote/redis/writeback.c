@@ -194,7 +194,7 @@ static void answered(struct redis_op *op, const struct redis_call *call,
         if (reply->type == REDIS_INTEGER && reply->integer > 0)
             writing->present += (uint64_t)reply->integer;
     } else if (reply->type != REDIS_STATUS) {
-        redis_op_disappoint(op, "it does not answer SET as Redis does");
+        redis_op_disappoint(op, "its answer to SET is invalid");
         return;
     }
     step(writing);
