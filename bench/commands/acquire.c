@@ -57,10 +57,10 @@ static struct settings parse(int argc, char **argv)
     const struct cli_option table[] = {
         {"model", "DIR", "a chunk directory (default: a synthetic minilm-l6)",
          .text = &settings.stage.model},
-        {"component", "NAME", "which chunk (default: layer_0)", .text = &settings.component},
+        {"component", "NAME", "component to lease (default: layer_0)", .text = &settings.component},
         {"socket", "PATH", "a running broker that serves the model (default: start one)",
          .text = &settings.stage.socket},
-        {"rounds", "N", "how many (default: 25)", .number = &settings.rounds, .least = 1,
+        {"rounds", "N", "number of rounds (default: 25)", .number = &settings.rounds, .least = 1,
          .most = 100000},
         {"loop", NULL, "only lease and release, a million times, for strace or perf",
          .flag = &settings.loop},

@@ -37,15 +37,16 @@ static struct settings parse(int argc, char **argv)
     const struct cli_option table[] = {
         {"model", "DIR", "a chunk directory (default: a synthetic bert-base, f16)",
          .text = &settings.stage.model},
-        {"text", "TEXT", "what it embeds (default: a sentence)", .text = &settings.text},
-        {"rounds", "N", "(default: 15)", .number = &settings.rounds, .least = 1, .most = 10000},
+        {"text", "TEXT", "text to embed (default: a sentence)", .text = &settings.text},
+        {"rounds", "N", "number of rounds (default: 15)", .number = &settings.rounds, .least = 1,
+         .most = 10000},
         {0},
     };
     bench_parse(argc, argv, "coldstart",
-                "Measure a new worker's way to its first embedding, the weights being resident.",
+                "Time a new worker from its start to its first embedding, with resident weights.",
                 table, &settings.json);
     if (!*settings.text || strchr(settings.text, '\n'))
-        bench_die("coldstart: --text is one line of text");
+        bench_die("coldstart: --text must be one line of text");
     return settings;
 }
 
@@ -130,7 +131,7 @@ int bench_coldstart(int argc, char **argv)
     struct series first = {0}, warm = {0}, beyond = {0};
     char line[4096];
     if (snprintf(line, sizeof line, "%s\n", settings.text) >= (int)sizeof line)
-        bench_die("coldstart: --text is longer than %zu bytes", sizeof line - 2);
+        bench_die("coldstart: --text must not be longer than %zu bytes", sizeof line - 2);
     (void)signal(SIGPIPE, SIG_IGN);
     stage_open(&stage, &settings.stage);
     load_all(&stage);

@@ -45,10 +45,10 @@ static struct settings parse(int argc, char **argv)
     const struct cli_option table[] = {
         {"model", "DIR", "a chunk directory (default: a synthetic bert-base, f16)",
          .text = &settings.stage.model},
-        {"clients", "N", "that flood (default: 200)", .number = &settings.clients, .least = 1,
-         .most = 240},
-        {"rounds", "N", "of an idle and a flooded phase (default: 8)", .number = &settings.rounds,
-         .least = 1, .most = 1000},
+        {"clients", "N", "clients that flood the broker (default: 200)",
+         .number = &settings.clients, .least = 1, .most = 240},
+        {"rounds", "N", "rounds of an idle and a flooded phase (default: 8)",
+         .number = &settings.rounds, .least = 1, .most = 1000},
         {0},
     };
     bench_parse(argc, argv, "flood",

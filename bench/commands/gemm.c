@@ -47,8 +47,9 @@ static struct settings parse(int argc, char **argv)
          .text = &settings.shape},
         {"dtype", "T", "f32, f16 or bf16 (default: f32 and f16)", .text = &settings.dtype},
         {"layout", "L", "rows or panel (default: panel)", .text = &settings.layout},
-        {"tokens", "A,B,...", "(default: 1,16,128,512)", .text = &settings.tokens},
-        {"rounds", "N", "(default: 5)", .number = &settings.rounds, .least = 1, .most = 10000},
+        {"tokens", "A,B,...", "tokens per batch (default: 1,16,128,512)", .text = &settings.tokens},
+        {"rounds", "N", "number of rounds (default: 5)", .number = &settings.rounds, .least = 1,
+         .most = 10000},
         {0},
     };
     bench_parse(argc, argv, "gemm",

@@ -53,9 +53,10 @@ static struct settings parse(int argc, char **argv)
     const struct cli_option table[] = {
         {"pairs", "N", "measurements of each kind (default: 15)", .number = &settings.pairs,
          .least = 1, .most = 10000},
-        {"size", "MIB", "of the chunk (default: 256)", .number = &settings.mebibytes, .least = 1,
-         .most = 65536},
-        {"directory", "DIR", "on the disk to measure (default: /tmp)", .text = &settings.directory},
+        {"size", "MIB", "size of the chunk (default: 256)", .number = &settings.mebibytes,
+         .least = 1, .most = 65536},
+        {"directory", "DIR", "directory on the disk to measure (default: /tmp)",
+         .text = &settings.directory},
         {"io-engine", "E", "auto, uring or threads (default: auto)", .take = take_engine,
          .place = &settings.engine, .expected = "auto, uring or threads"},
         {0},
@@ -280,7 +281,7 @@ static struct measured measure_fio(const struct file *file)
                      json_number_value(json_object_get(job, "sys_cpu"));
     json_decref(root);
     if (!(rate > 0))
-        bench_die("fio reports no rate");
+        bench_die("fio reported no rate");
     return (struct measured){.gb_per_s = rate, .cpu_s_per_gb = percent / 100 / rate};
 }
 

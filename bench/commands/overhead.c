@@ -42,7 +42,8 @@ static struct settings parse(int argc, char **argv)
     const struct cli_option table[] = {
         {"model", "DIR", "a chunk directory (default: a synthetic model of --shape)",
          .text = &settings.stage.model},
-        {"shape", "NAME", "of swchunk synth (default: minilm-l6)", .text = &settings.stage.shape},
+        {"shape", "NAME", "shape of the synthetic model (default: minilm-l6)",
+         .text = &settings.stage.shape},
         {"cell", "BxL", "batch x length (default: 1x16)", .take = take_cell, .place = &settings,
          .expected = "BATCHxLENGTH, such as 1x16"},
         {"rounds", "N", "pairs of passes (default: 1000)", .number = &settings.rounds, .least = 1,

@@ -37,12 +37,12 @@ static struct settings parse(int argc, char **argv)
     struct settings settings = {.path = NULL};
     const struct cli_option options[] = {
         {"budget", "SIZE",
-         "of the arena, such as 512M or 2G; may be repeated\n"
+         "size of the arena, such as 512M or 2G; may be repeated\n"
          "(default: the recorded one, and 25, 50 and 75 % of the chunks)",
          .take = take_budget, .place = &settings, .expected = "a size such as 512M or 2G"},
         {"from", "N", "leave the first N uses out of the figures (default: 0)",
          .large = &settings.from},
-        {"json", NULL, "print one object instead of a table", .flag = &settings.json},
+        {"json", NULL, "print one JSON object instead of a table", .flag = &settings.json},
         {0},
     };
     const struct cli_command command = {

@@ -31,7 +31,8 @@ static struct settings parse(int argc, char **argv)
     const struct cli_option table[] = {
         {"model", "DIR", "a chunk directory (default: a synthetic bert-base, f16)",
          .text = &settings.stage.model},
-        {"rounds", "N", "(default: 7)", .number = &settings.rounds, .least = 1, .most = 10000},
+        {"rounds", "N", "number of rounds (default: 7)", .number = &settings.rounds, .least = 1,
+         .most = 10000},
         {0},
     };
     bench_parse(argc, argv, "redis",

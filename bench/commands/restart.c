@@ -65,12 +65,13 @@ static struct settings parse(int argc, char **argv)
     const struct cli_option table[] = {
         {"model", "DIR", "a chunk directory (default: a synthetic minilm-l6, f16)",
          .text = &settings.stage.model},
-        {"restarts", "N", "(default: 20)", .number = &settings.restarts, .least = 1, .most = 1000},
-        {"clients", "N", "more clients that hold a lease each (default: 0)",
+        {"restarts", "N", "number of restarts (default: 20)", .number = &settings.restarts,
+         .least = 1, .most = 1000},
+        {"clients", "N", "further clients, each with a lease (default: 0)",
          .number = &settings.clients, .least = 1, .most = CREW_MAX - 1},
-        {"cache-size", "SIZE", "of the arena (default: the model and some room)",
+        {"cache-size", "SIZE", "size of the arena (default: the model and some room)",
          .text = &settings.stage.cache_size},
-        {"kill", NULL, "end the broker with SIGKILL instead of SIGTERM", .flag = &settings.kill},
+        {"kill", NULL, "stop the broker with SIGKILL instead of SIGTERM", .flag = &settings.kill},
         {0},
     };
     bench_parse(

@@ -48,8 +48,8 @@ static struct settings parse(int argc, char **argv)
          .text = &settings.stage.model},
         {"socket", "PATH", "a running broker that serves the model (default: start one)",
          .text = &settings.stage.socket},
-        {"threads", "N", "computing threads (default: 1)", .number = &settings.threads, .least = 1,
-         .most = 1024},
+        {"threads", "N", "threads of the engine (default: 1)", .number = &settings.threads,
+         .least = 1, .most = 1024},
         {0},
     };
     bench_parse(
@@ -172,7 +172,7 @@ static void serve(struct server *server)
         else if (request && strcmp(request, "run") == 0)
             serve_run(server, &rest);
         else
-            answer_error("unknown request; there are batch, run and quit");
+            answer_error("unknown request; use batch, run or quit");
     }
     free(line);
 }

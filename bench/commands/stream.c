@@ -49,12 +49,13 @@ static struct settings parse(int argc, char **argv)
     const struct cli_option table[] = {
         {"model", "DIR", "a chunk directory (default: a synthetic bert-base, f16)",
          .text = &settings.stage.model},
-        {"tokens", "N", "of a pass (default: 128)", .number = &settings.tokens, .least = 1,
+        {"tokens", "N", "tokens per pass (default: 128)", .number = &settings.tokens, .least = 1,
          .most = 4096},
-        {"passes", "N", "of each worker in a round (default: 5)", .number = &settings.passes,
+        {"passes", "N", "passes of each worker per round (default: 5)", .number = &settings.passes,
          .least = 1, .most = 1000},
-        {"rounds", "N", "(default: 3)", .number = &settings.rounds, .least = 1, .most = 100},
-        {"prefetch", "N", "layers asked for ahead (default: the library's own)",
+        {"rounds", "N", "number of rounds (default: 3)", .number = &settings.rounds, .least = 1,
+         .most = 100},
+        {"prefetch", "N", "layers to prefetch (default: the library's own number)",
          .number = &settings.prefetch, .least = 1, .most = 16},
         {0},
     };

@@ -54,19 +54,22 @@ static struct settings parse(int argc, char **argv)
                                 .requests = 100,
                                 .rounds = 5};
     const struct cli_option table[] = {
-        {"model", "DIR", "a chunk directory, of which copies are made (default: a synthetic one)",
+        {"model", "DIR", "a chunk directory to copy (default: a synthetic one)",
          .text = &settings.stage.model},
-        {"shape", "NAME", "of swchunk synth (default: minilm-l6)", .text = &settings.stage.shape},
-        {"models", "N", "(default: 8)", .number = &settings.models, .least = 1, .most = MODELS_MAX},
-        {"threads", "N", "of the executor (default: 1)", .number = &settings.threads, .least = 1,
-         .most = 64},
-        {"depth", "N", "requests in flight of each model (default: 4)", .number = &settings.depth,
+        {"shape", "NAME", "shape of the synthetic model (default: minilm-l6)",
+         .text = &settings.stage.shape},
+        {"models", "N", "number of models (default: 8)", .number = &settings.models, .least = 1,
+         .most = MODELS_MAX},
+        {"threads", "N", "threads of the executor (default: 1)", .number = &settings.threads,
          .least = 1, .most = 64},
-        {"tokens", "N", "of a request (default: 16)", .number = &settings.tokens, .least = 1,
+        {"depth", "N", "requests in flight per model (default: 4)", .number = &settings.depth,
+         .least = 1, .most = 64},
+        {"tokens", "N", "tokens per request (default: 16)", .number = &settings.tokens, .least = 1,
          .most = 512},
-        {"requests", "N", "of each model in a round (default: 100)", .number = &settings.requests,
-         .least = 1, .most = 1000000},
-        {"rounds", "N", "(default: 5)", .number = &settings.rounds, .least = 1, .most = 1000},
+        {"requests", "N", "requests per model and round (default: 100)",
+         .number = &settings.requests, .least = 1, .most = 1000000},
+        {"rounds", "N", "number of rounds (default: 5)", .number = &settings.rounds, .least = 1,
+         .most = 1000},
         {0},
     };
     bench_parse(argc, argv, "submit",
@@ -357,7 +360,7 @@ static void print(struct world *world, double seconds, double steal)
     report_init(&report, "submit");
     report_integer(&report, "models", settings->models, "models");
     report_integer(&report, "threads", settings->threads, "threads of the executor");
-    report_integer(&report, "depth", settings->depth, "requests in flight of each model");
+    report_integer(&report, "depth", settings->depth, "requests in flight per model");
     report_integer(&report, "tokens", settings->tokens, "tokens of a request");
     report_integer(&report, "requests", (int64_t)world->ended, "requests");
     report_integer(&report, "cancelled", (int64_t)world->cancelled, "of them cancelled");

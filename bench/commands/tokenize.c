@@ -39,11 +39,12 @@ static struct settings parse(int argc, char **argv)
         {"vocab", "FILE", "a vocab.txt (default: that of swchunk synth)", .text = &settings.vocab},
         {"config", "FILE", "its tokenizer_config.json (default: uncased)",
          .text = &settings.config},
-        {"text", "FILE", "text, one a line (default: made from the vocabulary)",
+        {"text", "FILE", "texts, one per line (default: generated from the vocabulary)",
          .text = &settings.text},
-        {"megabytes", "N", "how much text to make (default: 4)", .number = &settings.megabytes,
+        {"megabytes", "N", "how much text to generate (default: 4)", .number = &settings.megabytes,
          .least = 1, .most = 1000},
-        {"rounds", "N", "(default: 15)", .number = &settings.rounds, .least = 1, .most = 1000},
+        {"rounds", "N", "number of rounds (default: 15)", .number = &settings.rounds, .least = 1,
+         .most = 1000},
         {0},
     };
     bench_parse(argc, argv, "tokenize", "Measure WordPiece on one thread.", table, &settings.json);
@@ -150,7 +151,7 @@ static uint64_t cpu_ns(void)
 {
     struct timespec now;
     if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now) < 0)
-        bench_die("no clock of processor time: %s", strerror(errno));
+        bench_die("cannot read the processor-time clock: %s", strerror(errno));
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
@@ -218,7 +219,7 @@ static void measure(const sw_tokenizer *tokenizer, struct bytes text, unsigned r
     }
     double rate = series_median(&encode);
     report_integer(report, "text_bytes", (int64_t)text.size, "text, bytes");
-    report_integer(report, "words", (int64_t)words, "words between white space");
+    report_integer(report, "words", (int64_t)words, "words separated by white space");
     report_integer(report, "tokens", (int64_t)tokens, "tokens");
     report_number(report, "tokenize_mb_per_s", rate, 1, "tokenizing, MB/s");
     report_number(report, "tokenize_mb_per_s_p10", series_quantile(&encode, 0.1), 1,

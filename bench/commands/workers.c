@@ -43,7 +43,8 @@ static struct settings parse(int argc, char **argv)
     const struct cli_option table[] = {
         {"model", "DIR", "a chunk directory (default: a synthetic bert-base, f16)",
          .text = &settings.stage.model},
-        {"rounds", "N", "(default: 3)", .number = &settings.rounds, .least = 1, .most = 1000},
+        {"rounds", "N", "number of rounds (default: 3)", .number = &settings.rounds, .least = 1,
+         .most = 1000},
         {0},
     };
     bench_parse(argc, argv, "workers", "Measure the memory of 1, 2, 4 and 8 workers on one model.",
@@ -238,9 +239,9 @@ static void print(const struct settings *settings, const struct stage *stage, in
     double most = series_median(&figures[SIZES - 1].shared);
     double limit = (double)arena_bytes / 1024 + (double)sizes[SIZES - 1] * PRIVATE_KB_A_WORKER;
     report_number(&report, "pss_kb_total", most, 0, "sum of PSS with 8 workers, kB");
-    report_number(&report, "limit_kb", limit, 0, "arena + 8 MB a worker, kB");
+    report_number(&report, "limit_kb", limit, 0, "arena + 8 MB per worker, kB");
     report_number(&report, "pss_kb_a_worker", (most - (double)arena_bytes / 1024) / 8, 0,
-                  "beside the arena, a worker, kB");
+                  "beside the arena, per worker, kB");
     json_object_set_new(report.root, "within_limit", json_boolean(most <= limit));
     report_number(&report, "ratio_private_copies", series_median(&figures[SIZES - 1].copied) / most,
                   2, "times that private copies need");

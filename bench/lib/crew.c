@@ -106,13 +106,13 @@ void crew_tell(struct crew *crew, const void *data, size_t size)
 {
     for (unsigned i = 0; i < crew->count; i++)
         if (!give(crew->member[i].out, data, size))
-            bench_die("worker %u has ended too early", i);
+            bench_die("worker %u ended too early", i);
 }
 
 void crew_hear(struct crew *crew, unsigned member, void *ret, size_t size)
 {
     if (!take(crew->member[member].in, ret, size))
-        bench_die("worker %u has failed", member);
+        bench_die("worker %u failed", member);
 }
 
 void crew_gather(struct crew *crew)
@@ -132,7 +132,7 @@ void crew_end(struct crew *crew)
             ;
         close(crew->member[i].in);
         if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-            bench_die("worker %u has failed", i);
+            bench_die("worker %u failed", i);
     }
     crew->count = 0;
 }

@@ -16,7 +16,7 @@ void bench_parse(int argc, char **argv, const char *name, const char *about,
                  const struct cli_option *table, bool *json)
 {
     const struct cli_option common[] = {
-        {"json", NULL, "print one object instead of a table", .flag = json}, {0}};
+        {"json", NULL, "print one JSON object instead of a table", .flag = json}, {0}};
     const struct cli_command command = {.program = "swbench",
                                         .name = name,
                                         .about = about,

@@ -35,7 +35,7 @@ static void receive_all(int fd, void *data, size_t size)
             continue;
         if (got <= 0)
             bench_die("cannot receive from redis-server: %s",
-                      got < 0 ? strerror(errno) : "it went away");
+                      got < 0 ? strerror(errno) : "it closed the connection");
         bytes += got;
         size -= (size_t)got;
     }

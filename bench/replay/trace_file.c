@@ -104,7 +104,7 @@ static int read_use(struct reader *reader, char *rest, enum trace_event_kind kin
     if (!numbers(&rest, field, 3, true) || field[1] > UINT32_MAX)
         return malformed(reader, "expected: hit or miss TIME SESSION CHUNK");
     if (field[2] >= SWI_CHUNKS || reader->chunk_of[field[2]] == 0)
-        return malformed(reader, "a chunk that no line before has introduced");
+        return malformed(reader, "a chunk that no earlier line describes");
     return add_event(reader, &(struct trace_event){.kind = kind,
                                                    .time_ns = field[0],
                                                    .session = (uint32_t)field[1],
@@ -151,7 +151,7 @@ static int read_line(struct reader *reader, char *text)
 {
     char *rest = strchr(text, ' ');
     if (!rest)
-        return malformed(reader, "a single word is no record");
+        return malformed(reader, "a single word is not a record");
     *rest++ = 0;
     if (strcmp(text, "hit") == 0)
         return read_use(reader, rest, TRACE_HIT);
@@ -220,14 +220,15 @@ static int read_all(struct reader *reader, FILE *file)
         if (whole)
             text[length - 1] = 0;
         if (strlen(text) + (whole ? 1 : 0) != (size_t)length)
-            result = malformed(reader, "it holds a zero byte; this is no trace");
+            result = malformed(reader, "it contains a zero byte, so it is not a trace");
         else if (reader->line > 1)
             result = read_line(reader, text);
         else if (strncmp(text, "surfing-weights-trace ", 22) != 0)
-            result = malformed(reader, "this is no trace of swbrokerd --trace");
+            result = malformed(reader, "this is not a trace of swbrokerd --trace");
         else if (strcmp(text + 22, "1") != 0)
             result = swi_fail(reader->error, SW_EVERSION,
-                              "the trace has version %.20s, this program reads 1", text + 22);
+                              "the trace has version %.20s, but this program reads version 1",
+                              text + 22);
     }
     if (result == 0 && ferror(file))
         result = swi_fail(reader->error, -EIO, "cannot read it: %s", sw_strerror(-errno));

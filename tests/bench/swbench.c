@@ -165,7 +165,7 @@ Test(swbench, bad_input_gets_one_line)
     } bad[] = {
         {{"swbench", "policy", NULL}, "TRACE", 2},
         {{"swbench", "policy", "/nonexistent", NULL}, "/nonexistent", 1},
-        {{"swbench", "policy", "/etc/passwd", NULL}, "no trace", 1},
+        {{"swbench", "policy", "/etc/passwd", NULL}, "not a trace", 1},
         {{"swbench", "policy", "x", "--budget", "many"}, "--budget", 2},
         {{"swbench", "stream", "--rounds", "0", NULL}, "--rounds", 2},
         {{"swbench", "workers", "--model", "/etc", NULL}, "chunk_info.json", 1},
