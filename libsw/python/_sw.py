@@ -308,8 +308,8 @@ def forgotten(close, pointer, process, users, parent, mark):
     if users:
         process.stranded = True
     if not process.stranded and end(close, pointer, parent, mark) == Code.EREVOKED:
-        warnings.warn("libsw: the broker took weights away while they were in use: discard what was "
-                      "computed from them", RuntimeWarning, stacklevel=2)
+        warnings.warn("libsw: the broker revoked a lease that was in use: discard what was computed "
+                      "from it", RuntimeWarning, stacklevel=2)
 
 
 def end(close, pointer, parent, mark):
@@ -350,9 +350,9 @@ class Handle:
 
     def check(self):
         if self._enders or self.closed:
-            raise ValueError("it has been closed or released")
+            raise ValueError("the object has been closed or released")
         if self.process.stranded:
-            raise Error(Code.EFORK, "this client held leases when the process forked, so it is the parent's; "
+            raise Error(Code.EFORK, "this client held leases when the process forked, so it belongs to the parent; "
                                     "open another Client")
 
     def use(self, function, *arguments):
@@ -388,7 +388,7 @@ class Handle:
         for child in list(self._children):
             child.refuse_if_seen()
         if self.exports and self.exports():
-            raise BufferError("arrays on these weights are alive: delete or copy them before the lease ends")
+            raise BufferError("arrays on these weights still exist: delete or copy them before the lease ends")
 
     def close(self):
         """Ends what was made from it, then itself, or nothing at all where that is refused. New calls fail
@@ -398,7 +398,7 @@ class Handle:
         if self.process.stranded:
             self.check()
         if threading.get_ident() in self._users:
-            raise RuntimeError("this very thread is using it")  # a signal's handler came in between
+            raise RuntimeError("this thread is using it")  # a signal's handler came in between
         self._enders.append(None)
         try:
             while self._users:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Surfing Weights from Python: model weights in shared memory, seen where they lie, and BERT on them.
+"""Surfing Weights from Python: model weights in shared memory, read in place, and BERT on them.
 
     import sw
     with sw.Client() as client:
@@ -7,19 +7,19 @@
             print(layer["intermediate.dense.weight"].shape)     # NumPy, read-only, on the arena's bytes
         vectors = sw.Encoder(client, "minilm").embed(["Hello world"], normalize=True)
 
-ctypes only, in two files, this and _sw.py: libsw.so is $SW_LIBRARY, else that of the build or installation
-which they are part of, else the system's. With NumPy tensors are arrays, without it memoryviews.
+Needs only ctypes, in two files, this and _sw.py. libsw.so is $SW_LIBRARY, else that of the build or
+installation that they are part of, else the system's. Tensors are NumPy arrays, or memoryviews without NumPy.
 
 Lifetimes. A tensor is valid while its component is leased, so each array (and each view of it) holds
-the lease. Ending the lease by hand, or by leaving its `with` block, while such arrays are alive raises
-BufferError: delete or copy them first. (When a block is left by an exception the lease ends with the last
-array instead.) Arrays and leases that are merely dropped end by themselves; a RuntimeWarning says so if the
-broker had taken the weights away meanwhile, where release() would have raised Error with EREVOKED.
+the lease. Releasing the lease, or leaving its `with` block, while such arrays exist raises BufferError: delete
+or copy them first. (If an exception ends the block, the lease ends with the last array instead.) Arrays and
+leases that are dropped are closed automatically; if the broker had revoked the lease by then, this issues a
+RuntimeWarning where release() would have raised Error with EREVOKED.
 
-Threads may share everything but a component or lease; closing waits for the calls of others. After
-os.fork() a child may go on with a client, which gets a session of its own; but where leases were held at the
-fork, that client is the parent's alone (Error, EFORK) and its arrays are readable in the child only as long
-as the parent holds them: open another Client there.
+Threads may share everything except a component or lease; closing waits for the calls of other threads. After
+os.fork() the child may keep using a client, which opens a new session. A client that held leases at the fork
+stays the parent's (Error, EFORK), and its arrays are readable in the child only while the parent holds them:
+open another Client there.
 """
 import ctypes
 import os
@@ -48,7 +48,7 @@ _free.restype, _free.argtypes = None, [c_void_p]
 
 
 class _Closing:
-    """What the public classes share: `with`, close, and a handle."""
+    """Shared by the public classes: `with`, close, and a handle."""
 
     def __enter__(self):
         self._handle.check()
@@ -77,10 +77,10 @@ def _record(struct):
 # ---- client and models ---------------------------------------------------------------------------------------
 
 class Client(_Closing):
-    """A session with the broker. timeout: seconds of every wait on it, None for ever.
+    """A session with the broker. timeout: limit of each wait for it in seconds, None waits forever.
 
-    autostart: True starts a private broker where none answers, False never does, None as SW_AUTOSTART says;
-    chunks_dir, cache_size and broker are for that one (sw_client(3)).
+    autostart: True starts a private broker if none answers, False never does, None follows SW_AUTOSTART;
+    chunks_dir, cache_size and broker configure that broker (sw_client(3)).
     """
 
     def __init__(self, socket=None, *, name=None, timeout=30.0, any_server_uid=False, autostart=None,
@@ -107,7 +107,7 @@ class Client(_Closing):
 
     @property
     def socket_path(self):
-        """Of the latest session: a private broker's is not the one that was asked for."""
+        """The path of the current session, which a private broker changes."""
         text = ctypes.create_string_buffer(4096)
         self._handle.call(_sw.sw_client_socket_path, text, len(text))
         return os.fsdecode(text.value)
@@ -119,7 +119,7 @@ class Client(_Closing):
 
 
 class Model(_Closing):
-    """The current revision of a model. Components go by name, or by number in the order of a pass."""
+    """The current revision of a model. Components are given by name, or by number in the order of a pass."""
 
     def __init__(self, client, name):
         def open_model(native):
@@ -156,18 +156,18 @@ class Model(_Closing):
         return numbers, len(numbers)
 
     def info(self, component):
-        """name, bytes, and whether it is resident at the moment."""
+        """name, bytes, and whether it is resident now."""
         info = ComponentInfo()
         number = self._number(component) if hasattr(self, "components") else component
         self._handle.call(_sw.sw_model_component_info, number, byref(info))
         return _record(info)
 
     def component(self, component):
-        """Leases a chunk and gives its tensors; loads it first where it is absent."""
+        """Leases a chunk and returns its tensors; loads it first if it is absent."""
         return Component(self, self._number(component))
 
     def lease(self, component):
-        """Leases a chunk's bytes as they are, a safetensors file."""
+        """Leases the raw bytes of a chunk, a safetensors file."""
         return Lease(self, self._number(component))
 
     def file(self, path):
@@ -180,7 +180,7 @@ class Model(_Closing):
             _free(data)
 
     def prefetch(self, components):
-        """Asks for components to be loaded soon; returns at once."""
+        """Asks the broker to load components soon; returns at once."""
         self._handle.call(_sw.sw_model_prefetch, *self._numbers(components))
 
     def warmup(self, components=None):
@@ -189,7 +189,7 @@ class Model(_Closing):
         self._handle.call(_sw.sw_model_warmup, *self._numbers(names))
 
     def cache_info(self):
-        """Of the cache of parsed components; names: most recently used first."""
+        """The state of the cache of parsed components; names: most recently used first."""
         info = CacheInfo()
         self._handle.call(_sw.sw_model_get_cache_info, byref(info))
         names = (c_char_p * len(self))()
@@ -228,7 +228,7 @@ class Lease(_Closing):
         return self._handle.export(self._lease.data, self._lease.bytes)
 
     def release(self):
-        """Error with EREVOKED: the broker took it away meanwhile, so what was read may be wrong."""
+        """Raises Error with EREVOKED if the broker revoked the lease: what was read may be wrong."""
         self.close()
 
 
@@ -252,7 +252,7 @@ class Component(_Closing):
             self._structs[struct.name.decode()] = struct
 
     def release(self):
-        """Error with EREVOKED: the broker took it away meanwhile, so what was read may be wrong."""
+        """Raises Error with EREVOKED if the broker revoked the lease: what was read may be wrong."""
         self.close()
 
     def tensor(self, name):
@@ -291,10 +291,10 @@ _CASTS = {Dtype.F32: "f", Dtype.F16: "H", Dtype.BF16: "H", Dtype.I64: "q"}
 
 
 class Tensor:
-    """Where a tensor lies and what it is. array: the tensor itself.
+    """The place, type and shape of a tensor. array: the tensor itself.
 
     A matrix W[N][K] in Layout.PANEL has the shape (ceil(N/16), K, 16): panel p holds rows 16p … 16p+15,
-    interleaved by column. bfloat16 comes as its bits, uint16: see widen.
+    interleaved by column. bfloat16 is given as its bits in uint16: see widen.
     """
 
     def __init__(self, component, name, struct):
@@ -306,15 +306,15 @@ class Tensor:
 
     @property
     def array(self):
-        """A read-only array, or without NumPy memoryview, on the arena's bytes."""
+        """A read-only array (without NumPy a memoryview) on the arena's bytes."""
         bytes_ = self._component._handle.export(self._address, self.nbytes)
         if numpy is not None:
             return numpy.frombuffer(bytes_, _NUMPY[self.dtype]).reshape(self.shape)
         return bytes_.cast(_CASTS[self.dtype], self.shape) if self.shape else bytes_.cast(_CASTS[self.dtype])
 
     def rows(self, count=None):
-        """A copy as an ordinary matrix [N, K], for NumPy. count: N, by default the length of the bias
-        beside it."""
+        """A copy as an ordinary matrix [N, K], for NumPy. count: N, by default the length of its
+        bias."""
         if numpy is None:
             raise ImportError("rows() needs NumPy (Debian: python3-numpy)")
         if self.layout != Layout.PANEL:
@@ -323,10 +323,10 @@ class Tensor:
         if count is None:
             bias = self.name.rpartition(".")[0] + ".bias"
             if bias not in self._component:
-                raise ValueError(f"{self.name} has no {bias} beside it: say how many rows it has")
+                raise ValueError(f"{self.name} has no {bias}: pass the number of its rows")
             count = self._component.tensor(bias).shape[0]
         if not 0 <= count <= panels * PANEL_WIDTH:
-            raise ValueError(f"{self.name} has {panels * PANEL_WIDTH} rows at most, not {count}")
+            raise ValueError(f"{self.name} has {panels * PANEL_WIDTH} rows at most, but {count} were requested")
         return self.array.transpose(0, 2, 1).reshape(panels * PANEL_WIDTH, columns)[:count].copy()
 
     def __repr__(self):
@@ -334,7 +334,7 @@ class Tensor:
 
 
 def widen(array):
-    """bfloat16's bits (uint16) as float32, a copy; float16 and float32 as float32 too."""
+    """A float32 copy of bfloat16 bits (uint16), float16 or float32."""
     if numpy is None:
         raise ImportError("widen() needs NumPy (Debian: python3-numpy)")
     if array.dtype == numpy.uint16:
@@ -392,7 +392,7 @@ class Encoder(_Closing):
         self.token_limit = self.config.max_tokens
 
     def tokenize(self, text, pair=None, *, max_tokens=None, special_tokens=True):
-        """ids, type_ids and tokens of a text or a pair, cut to max_tokens (token_limit; 0: not at all)."""
+        """ids, type_ids and tokens of a text or a pair, cut to max_tokens (default token_limit; 0: not cut)."""
         tokenizer, encoding = c_void_p(), Encoding()
         self._handle.call(_sw.sw_encoder_tokenizer, byref(tokenizer))
         options = EncodeOptions(max_tokens=self.token_limit if max_tokens is None else max_tokens,
@@ -425,7 +425,7 @@ class Encoder(_Closing):
             if given is None:
                 continue
             if [len(part) for part in given] != [len(sequence) for sequence in sequences]:
-                raise ValueError(f"{member} must have the lengths of the ids")
+                raise ValueError(f"{member} must have the same lengths as ids")
             setattr(batch, member, ints(kind, [number for part in given for number in part]))
         return batch
 
@@ -441,7 +441,7 @@ class Encoder(_Closing):
     def embed(self, texts, *, pooling="default", normalize=None, prompt=None, max_tokens=None):
         """One vector [config.embedding_size] for a text, [texts, embedding_size] for several.
 
-        What is not given is as the model says. pooling: cls, mean, max, pooler, mean_sqrt_len, weighted_mean,
+        Defaults are the model's settings. pooling: cls, mean, max, pooler, mean_sqrt_len, weighted_mean,
         last_token, default. normalize: True scales vectors to length 1, False leaves the model's Normalize
         out. prompt: the name of one of the model's prompts, False for none."""
         single = isinstance(texts, str)
