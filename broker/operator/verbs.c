@@ -297,7 +297,7 @@ static json_t *check_room(const struct control_call *call, const struct verb *ve
         return NULL;
     char text[100];
     (void)snprintf(text, sizeof text,
-                   "this connection already waits for %u answers, the most allowed; wait for one",
+                   "this connection already waits for %u answers, the maximum; wait for one",
                    SESSION_VERBS);
     return report_failure(SW_EQUOTA, text);
 }

@@ -83,7 +83,7 @@ static uint32_t open_handle(struct session *session, uint64_t tag, const char *n
         char text[80];
         sessions->counters->requests_refused++;
         (void)snprintf(text, sizeof text,
-                       "this session already has %u models open, the most allowed; close one first",
+                       "this session already has %u models open, the maximum; close one first",
                        SESSION_MODELS);
         session_done(session, tag, SW_EQUOTA, text);
         return SESSION_MODELS;
@@ -254,7 +254,7 @@ static void handle_load(struct session *session, uint64_t tag, const struct swi_
         session->sessions->counters->requests_refused++;
         (void)snprintf(
             text, sizeof text,
-            "this session already waits for %u loads, the most allowed; wait for some of them",
+            "this session already waits for %u loads, the maximum; wait for some of them",
             SESSION_LOADS);
         session_done(session, tag, SW_EQUOTA, text);
         return;
