@@ -123,8 +123,8 @@ const struct setting settings_table[] = {
              "in the future"},
     {"cache", "io-engine", .argument = "ENGINE", .parse = parse_choice, INTO(engine),
      .choices = engines, .fallback = "auto",
-     .help = "read files with io_uring or with threads; auto takes io_uring\n"
-             "where the kernel allows it"},
+     .help =
+         "read files with io_uring or with threads; auto uses io_uring\nif the kernel allows it"},
     {"cache", "trace", .argument = "FILE", .parse = parse_text, INTO(trace_path),
      .expected = "a file to write", .otherwise = "none",
      .help = "write every use of a chunk to FILE, for swbench policy"},

@@ -352,9 +352,10 @@ static int run(const struct ctl_call *call)
     return ended && ended != SIGINT ? 128 + ended : CTL_DONE;
 }
 
-const struct ctl_verb ctl_verb_watch = {
-    .name = "watch",
-    .help = "show the arena, rates and clients' passes, refreshed",
-    .more = "q or Ctrl-C quits. The view fits 80x24. While the broker is away, it is tried again.",
-    .options = options,
-    .run = run};
+const struct ctl_verb ctl_verb_watch = {.name = "watch",
+                                        .help =
+                                            "show the arena, rates and clients' passes, refreshed",
+                                        .more = "q or Ctrl-C quits. The view fits 80x24. While the "
+                                                "broker is away, the view keeps reconnecting.",
+                                        .options = options,
+                                        .run = run};

@@ -130,7 +130,7 @@ int command_classify(int argc, char **argv)
         {"pairs", NULL, "read two texts from each line, with a tab between them",
          .flag = &classify.texts.tabs},
         TEXTS_OPTIONS(classify.texts),
-        {"max-tokens", "N", "cut texts to N tokens (default: what the model is made for)",
+        {"max-tokens", "N", "cut texts to N tokens (default: the model's limit)",
          .number = &classify.encode.max_tokens, .least = 3, .most = INT32_MAX},
         {0},
     };

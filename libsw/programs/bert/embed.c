@@ -255,7 +255,7 @@ int command_embed(int argc, char **argv)
         TEXTS_OPTIONS(embed.texts),
         {"batch-size", "N", "compute up to N texts at once (default: 32)",
          .number = &embed.batch_size, .least = 1, .most = 4096},
-        {"max-tokens", "N", "cut texts to N tokens (default: what the model is made for)",
+        {"max-tokens", "N", "cut texts to N tokens (default: the model's limit)",
          .number = &embed.encode.max_tokens, .least = 2, .most = INT32_MAX},
         {0},
     };
