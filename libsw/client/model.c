@@ -78,7 +78,7 @@ int sw_model_open(sw_client *client, const char *name, sw_model **ret_model)
         result = open_once(client, name, deadline, ret_model, &error);
     while (result == 1 && !swi_over(deadline));
     if (result == 1)
-        result = swi_fail(&error, SW_EDISCONNECTED, "the broker keeps going away");
+        result = swi_fail(&error, SW_EDISCONNECTED, "the broker went away repeatedly");
     return result < 0 ? swi_client_fail(client, &error) : 0;
 }
 
