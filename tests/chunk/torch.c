@@ -414,7 +414,7 @@ Test(pickle, tensors_stay_inside_their_storage, .timeout = 10)
     cr_assert_eq(parse(turned, sizeof turned - 1, &strided), 0, "%s", error.text);
     cr_assert(strided.tensors[0].strided && strided.tensors[0].extent == 6);
     pickle_fini(&strided);
-    REFUSE(SW_EFORMAT, WITH("K\0", "K\2K\3\x86", "K\2K\2\x86"), "outside its storage");
+    REFUSE(SW_EFORMAT, WITH("K\0", "K\2K\3\x86", "K\2K\2\x86"), "beyond its storage");
     REFUSE(SW_EUNSUPPORTED, WITH("K\0", "(K\1K\1K\1K\1K\1t", "(K\1K\1K\1K\1K\1t"), "rank 5");
     REFUSE(SW_EFORMAT, WITH("K\0", "K\2K\3\x86", "K\1\x85"), "malformed");
     REFUSE(SW_EFORMAT, WITH("K\0", "K\1", "K\1"), "malformed");

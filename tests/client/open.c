@@ -54,7 +54,7 @@ Test(client_open, opens_a_model_and_tells_what_it_holds)
     sw_model *other = NULL;
     cr_expect_eq(sw_model_open(client, "another", &other), SW_ENOMODEL);
     cr_expect_null(other);
-    expect_message(client, SW_ENOMODEL, "another");
+    expect_message(client, SW_ENOMODEL, "no such model");
     close_all(model, client);
 }
 

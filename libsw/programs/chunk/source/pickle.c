@@ -170,7 +170,7 @@ static int read_shape(const struct machine *machine, const struct value *sizes,
     tensor->strided = tensor->strided && elements > 0;
     if (last == UINT64_MAX || tensor->extent > tensor->storage_elements ||
         tensor->offset > tensor->storage_elements - tensor->extent)
-        return swi_fail(machine->error, SW_EFORMAT, "a tensor lies outside its storage");
+        return swi_fail(machine->error, SW_EFORMAT, "a tensor extends beyond its storage");
     return 0;
 }
 
