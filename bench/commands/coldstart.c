@@ -62,7 +62,7 @@ static struct worker start(const struct stage *stage)
     char program[512];
     int in[2], out[2];
     if (pipe2(in, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0)
-        bench_die("cannot make a pipe: %s", strerror(errno));
+        bench_die("cannot create a pipe: %s", strerror(errno));
     const char *const argv[] = {bench_program("swbert", program, sizeof program),
                                 "embed",
                                 "--model",

@@ -61,8 +61,9 @@ static struct settings parse(int argc, char **argv)
          .place = &settings.engine, .expected = "auto, uring or threads"},
         {0},
     };
-    bench_parse(argc, argv, "load", "Load and verify a cold chunk, beside fio, mmap and read().",
-                table, &settings.json);
+    bench_parse(argc, argv, "load",
+                "Load and verify a cold chunk, and compare with fio, mmap and read().", table,
+                &settings.json);
     return settings;
 }
 
@@ -81,7 +82,7 @@ static void make_file(struct file *file, const struct settings *settings, uint64
     (void)snprintf(name, sizeof name, "%s/swbench-load-XXXXXX", settings->directory);
     file->fd = mkostemp(name, O_CLOEXEC);
     if (file->fd < 0 || unlink(name) < 0)
-        bench_die("cannot make a file in %s: %s", settings->directory, strerror(errno));
+        bench_die("cannot create a file in %s: %s", settings->directory, strerror(errno));
     (void)snprintf(file->path, sizeof file->path, "/proc/%d/fd/%d", (int)getpid(), file->fd);
     file->bytes = settings->mebibytes * PIECE;
     swi_hasher *hasher = swi_hasher_create();

@@ -51,7 +51,7 @@ static struct settings parse(int argc, char **argv)
         {0},
     };
     bench_parse(argc, argv, "overhead",
-                "Time a warm forward through the public functions beside the engine alone.", table,
+                "Compare a warm forward through the public functions with the engine alone.", table,
                 &settings.json);
     return settings;
 }
@@ -145,7 +145,7 @@ static struct bare bare_open(sw_client *client, sw_model *model)
     bare.held = allocate(sw_model_component_count(model), sizeof(sw_component *));
     bare.layers = allocate(bare.config.layers, sizeof *bare.layers);
     if (swi_engine_create(&bare.config, 1, &bare.engine) < 0)
-        bench_die("cannot make an encoder");
+        bench_die("cannot create an encoder");
     if (!lease(&bare, client, model, "embeddings", &source))
         bench_die("the model has no embeddings");
     bind(swi_bind_embeddings(&source, &bare.config, &bare.embeddings, &error), &error);

@@ -172,7 +172,7 @@ int bench_redis(int argc, char **argv)
     if (snprintf(other.directory, sizeof other.directory, "%s/tier", stage.directory) >=
             (int)sizeof other.directory ||
         mkdir(other.directory, 0700) < 0)
-        bench_die("cannot make a directory in %s", stage.directory);
+        bench_die("cannot create a directory in %s", stage.directory);
     fill(&other, &writer);
     stage_start_broker(&stage, &files);
     stage_start_broker(&other, &tier);

@@ -93,7 +93,7 @@ static struct manager_seat start_manager(struct stage *stage, const struct setti
     static char program[PATH_MAX], size[32], log[128];
     int ends[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
-        bench_die("cannot make a socket pair: %s", strerror(errno));
+        bench_die("cannot create a socket pair: %s", strerror(errno));
     (void)snprintf(stage->socket, sizeof stage->socket, "%s/broker.sock", stage->directory);
     (void)snprintf(log, sizeof log, "%s/swbrokerd.log", stage->directory);
     uint64_t bytes = stage_model_bytes(stage);

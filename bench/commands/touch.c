@@ -175,7 +175,7 @@ static int make_small(uint64_t bytes)
 {
     int fd = memfd_create("swbench-small", MFD_CLOEXEC);
     if (fd < 0 || ftruncate(fd, (off_t)bytes) < 0)
-        bench_die("cannot make shared memory: %s", strerror(errno));
+        bench_die("cannot create shared memory: %s", strerror(errno));
     void *data = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (data == MAP_FAILED)
         bench_die("cannot map shared memory: %s", strerror(errno));

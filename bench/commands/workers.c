@@ -77,7 +77,7 @@ static struct worker start_worker(const struct stage *stage)
 {
     int down[2], up[2];
     if (pipe2(down, O_CLOEXEC) < 0 || pipe2(up, O_CLOEXEC) < 0)
-        bench_die("cannot make a pipe: %s", strerror(errno));
+        bench_die("cannot create a pipe: %s", strerror(errno));
     struct worker worker = {.pid = fork(), .in = up[0], .out = down[1]};
     if (worker.pid < 0)
         bench_die("cannot fork: %s", strerror(errno));

@@ -83,7 +83,7 @@ void crew_start(struct crew *crew, const struct stage *stage, unsigned count, cr
     for (unsigned i = 0; i < count; i++) {
         int down[2], up[2];
         if (pipe2(down, O_CLOEXEC) < 0 || pipe2(up, O_CLOEXEC) < 0)
-            bench_die("cannot make a pipe: %s", strerror(errno));
+            bench_die("cannot create a pipe: %s", strerror(errno));
         pid_t pid = fork();
         if (pid < 0)
             bench_die("cannot fork: %s", strerror(errno));

@@ -536,7 +536,7 @@ int manager_serve(const struct manager_options *options, int in, int out)
         (void)setrlimit(RLIMIT_NOFILE, &limit);
     }
     if (open_notify(&manager) < 0 || open_listener(&manager) < 0) {
-        (void)fprintf(stderr, "manager: cannot make its sockets: %s\n", strerror(errno));
+        (void)fprintf(stderr, "manager: cannot create its sockets: %s\n", strerror(errno));
         return 1;
     }
     for (;;) {

@@ -153,10 +153,10 @@ static void make_directory(struct stage *stage)
     if (length < 0 || (size_t)length >= sizeof stage->directory)
         bench_die("$TMPDIR is too long for the path of a socket: %s", parent);
     if (!mkdtemp(stage->directory))
-        bench_die("cannot make a directory under %s: %s", parent, strerror(errno));
+        bench_die("cannot create a directory under %s: %s", parent, strerror(errno));
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) < 0)
-        bench_die("cannot make a pipe: %s", strerror(errno));
+        bench_die("cannot create a pipe: %s", strerror(errno));
     stage->keeper_pid = fork();
     if (stage->keeper_pid < 0)
         bench_die("cannot fork: %s", strerror(errno));

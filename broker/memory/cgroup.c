@@ -92,9 +92,8 @@ int cgroup_check_memory(uint64_t goal_bytes, struct swi_error *error)
         return 0;
     swi_size_format(limit, have_text, sizeof have_text);
     swi_size_format(goal_bytes, goal_text, sizeof goal_text);
-    return swi_fail(
-        error, -ENOMEM,
-        "an arena of %s, and 64M beside it, do not fit the memory limit of %s in %.200s; lower "
-        "--cache-size or raise that limit (systemd: MemoryMax=, MemoryHigh=)",
-        goal_text, have_text, path);
+    return swi_fail(error, -ENOMEM,
+                    "an arena of %s plus 64M do not fit the memory limit of %s in %.200s; lower "
+                    "--cache-size or raise that limit (systemd: MemoryMax=, MemoryHigh=)",
+                    goal_text, have_text, path);
 }

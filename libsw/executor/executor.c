@@ -409,7 +409,7 @@ int swi_lane_submit(struct swi_lane *lane, struct swi_task *task, uint64_t *ret_
     int result = adopt(executor);
     if (result < 0) {
         (void)swi_fail(error, result,
-                       "cannot make the executor's descriptors in this child process: %s",
+                       "cannot create the executor's descriptors in this child process: %s",
                        sw_strerror(result));
     } else if (executor->stopping) {
         result = swi_fail(error, -ESHUTDOWN, "the handle's executor has been destroyed");

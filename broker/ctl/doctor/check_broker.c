@@ -34,7 +34,7 @@ void ctl_check_answer(const struct ctl_subject *subject, struct ctl_check *check
     if (subject->stats)
         ctl_check_set(check, CTL_CHECK_OK, NULL, "pid %d answers", (int)subject->pid);
     else
-        ctl_check_set(check, CTL_CHECK_WARN, "start swbrokerd, or give its socket with --socket",
+        ctl_check_set(check, CTL_CHECK_WARN, "start swbrokerd, or name its socket with --socket",
                       "%s", subject->why);
 }
 
