@@ -351,6 +351,46 @@ static bool root_is_model(const struct catalog *catalog, int root, char **ret_na
     return true;
 }
 
+static uint64_t measure_directory(struct catalog *catalog, int root, const char *directory_name)
+{
+    struct revision *revision;
+    struct swi_error unused = {0}; /* the scan reports it */
+    if (read_directory(catalog, root, directory_name, directory_name, &revision, &unused) != 0)
+        return 0;
+    uint64_t bytes = revision->manifest.total_bytes;
+    revision_destroy(revision);
+    return bytes;
+}
+
+uint64_t catalog_measure(struct catalog *catalog)
+{
+    uint64_t bytes = 0;
+    char *name = NULL;
+    struct swi_error unused = {0};
+    int root = catalog->path ? open_root(catalog, &unused) : -1;
+    if (root < 0)
+        return 0;
+    DIR *folder = NULL;
+    if (root_is_model(catalog, root, &name))
+        bytes = measure_directory(catalog, root, ".");
+    else
+        folder = open_folder(root);
+    for (struct dirent *entry; folder && (entry = readdir(folder));)
+        if (plausible_name(entry->d_name))
+            bytes += measure_directory(catalog, root, entry->d_name);
+    if (folder)
+        closedir(folder);
+    free(name);
+    close(root);
+    return bytes;
+}
+
+static void tell_grown(struct catalog *catalog, const struct catalog_changes *changes)
+{
+    if (catalog->grown && changes->added + changes->replaced > 0)
+        catalog->grown(catalog->grown_context);
+}
+
 static int scan_folder(struct catalog *catalog, int root, struct catalog_changes *changes)
 {
     DIR *folder = open_folder(root);
@@ -425,6 +465,7 @@ int catalog_scan(struct catalog *catalog, struct catalog_changes *ret, struct sw
     if (result < 0)
         return swi_fail(error, result, "cannot scan %s: %s", catalog->path, sw_strerror(result));
     drop_unseen(catalog, &changes);
+    tell_grown(catalog, &changes);
     *ret = changes;
     return 0;
 }
@@ -463,6 +504,7 @@ static void look_up(struct catalog *catalog, const char *name)
         (void)look_at(catalog, root, ".", name, &changes);
     free(own_name);
     close(root);
+    tell_grown(catalog, &changes);
 }
 
 int catalog_acquire(struct catalog *catalog, const char *name, uint64_t now_ns,

@@ -36,6 +36,8 @@ struct catalog {
     uint32_t count;
     uint32_t lookups; /* of unknown names, still allowed */
     uint64_t lookups_since_ns;
+    void (*grown)(void *context); /* a directory was added or replaced; NULL: nobody to tell */
+    void *grown_context;
 };
 
 #define CATALOG_MODELS_MAX 4096u
@@ -54,6 +56,9 @@ struct catalog_changes {
 };
 /* Scans the directory again; on failure the catalog does not change. */
 int catalog_scan(struct catalog *catalog, struct catalog_changes *ret, struct swi_error *error);
+
+/* The bytes of all models in the directory, which is read for it; 0 without one. */
+uint64_t catalog_measure(struct catalog *catalog);
 
 /* Returns the current revision of a model and makes the caller its user. Errors: SW_ENOMODEL, the
  * model's problem, and those of revision_acquire. */

@@ -38,6 +38,8 @@ struct broker {
     bool settled;         /* the arena is this broker's to leave */
     bool left_alone;      /* it could not take over what is there, which its successor may */
     bool short_of_memory; /* less than all of the cache is reserved */
+
+    uint64_t fitted_bytes; /* the cache's size as daemon/fit.h chose it */
 };
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "daemon/fit.h"
 #include "operator/pins.h"
 #include "operator/report.h"
 
@@ -26,9 +27,11 @@ static int apply_nothing(struct broker *broker, const struct broker_options *wan
 static int apply_cache_size(struct broker *broker, const struct broker_options *wanted,
                             struct swi_error *error)
 {
-    int result = pins_check_size(&broker->control, wanted->cache_bytes, error);
+    uint64_t bytes = fit_bytes(broker, wanted);
+    int result = pins_check_size(&broker->control, bytes, error);
     if (result == 0)
-        result = cache_resize(broker->cache, wanted->cache_bytes, error);
+        result = cache_resize(broker->cache, bytes, error);
+    broker->fitted_bytes = cache_budget(broker->cache);
     if (result == SW_EARENAFULL) { /* resized; pinned chunks leave when they are released */
         log_warning("%s", error->text);
         return 0;

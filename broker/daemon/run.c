@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "core/size.h"
+#include "daemon/fit.h"
 #include "daemon/reload.h"
 #include "daemon/takeover.h"
 #include "operator/pins.h"
@@ -170,6 +171,8 @@ void broker_connect(struct broker *broker)
 {
     struct sessions *sessions = &broker->sessions;
     broker->catalog->cache = broker->cache;
+    broker->catalog->grown = fit_grow;
+    broker->catalog->grown_context = broker;
     sessions->loop = broker->loop;
     sessions->cache = broker->cache;
     sessions->catalog = broker->catalog;
@@ -191,7 +194,7 @@ void broker_connect(struct broker *broker)
 static int start_cache(struct broker *broker, struct swi_error *error)
 {
     const struct broker_options *options = &broker->options;
-    const struct cache_options cache_options = {.budget_bytes = options->cache_bytes,
+    const struct cache_options cache_options = {.budget_bytes = fit_bytes(broker, options),
                                                 .max_bytes = options->max_cache_bytes,
                                                 .policy = options->policy,
                                                 .engine = options->engine,
@@ -200,6 +203,7 @@ static int start_cache(struct broker *broker, struct swi_error *error)
     int result = takeover_memory(broker, &cache_options, error);
     if (result < 0)
         return result;
+    broker->fitted_bytes = cache_budget(broker->cache);
     broker_connect(broker);
     broker->cache_source =
         (struct loop_source){.ready = cache_ready, .fd = cache_poll_fd(broker->cache)};

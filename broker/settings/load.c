@@ -178,7 +178,8 @@ static int check_together(struct settings *settings, struct swi_error *error)
                 settings_table[i].name, settings_table[i].name, settings_table[i].section,
                 settings->file ? settings->file : SETTINGS_FILE);
     if (!options->max_cache_bytes)
-        options->max_cache_bytes = default_maximum(options->cache_bytes);
+        options->max_cache_bytes =
+            default_maximum(options->cache_bytes ? options->cache_bytes : OPTIONS_FIT_MAX_BYTES);
     if (options->max_cache_bytes >= options->cache_bytes)
         return 0;
     char most[256], size[256];

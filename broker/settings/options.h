@@ -31,11 +31,15 @@ struct broker_redis_options {
     const char *ca, *cert, *key; /* files for rediss://; NULL: not set */
 };
 
+/* Of a cache whose size is not given. */
+#define OPTIONS_FIT_LEAST_BYTES (UINT64_C(16) << 20)
+#define OPTIONS_FIT_MAX_BYTES   (UINT64_C(1) << 30)
+
 struct broker_options {
     const char *chunks_dir; /* NULL: none, only models from the remote */
     const char *socket_path;
     const char *trace_path; /* NULL: no trace */
-    uint64_t cache_bytes;
+    uint64_t cache_bytes;   /* 0: as the catalog needs, at most OPTIONS_FIT_MAX_BYTES */
     uint64_t max_cache_bytes;
     uint64_t max_pinned_bytes; /* by one client; 0: half of the current cache size */
     enum policy_kind policy;

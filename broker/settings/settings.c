@@ -112,7 +112,7 @@ const struct setting settings_table[] = {
      .help = "serve these models from Redis if DIR does not have them;\n"
              "without DIR, serve only these"},
     {"cache", "cache-size", .argument = "SIZE", .parse = parse_size, INTO(cache_bytes),
-     .least = 1 << 20, .fallback = "1G",
+     .least = 1 << 20, .otherwise = "twice the models' size, from 16M to 1G",
      .help = "memory for weights, in MB or with a unit, such as 512M or 2G"},
     {"cache", "max-cache-size", .argument = "SIZE", .parse = parse_size, INTO(max_cache_bytes),
      .otherwise = "four times the cache size, at most the machine's memory",

@@ -289,6 +289,47 @@ static bool holds(const json_t *list, const char *name)
     return false;
 }
 
+static int64_t model_bytes(const struct sup_broker *broker)
+{
+    json_t *reply = sup_swctl(broker, SUP_ARGS("models"));
+    const json_t *list = json_object_get(reply, "models");
+    int64_t bytes = 0;
+    for (size_t i = 0; i < json_array_size(list); i++)
+        bytes += json_integer_value(json_object_get(json_array_get(list, i), "bytes"));
+    json_decref(reply);
+    return bytes;
+}
+
+/* Twice the models' size, in whole pages. */
+static int64_t fitting(const struct sup_broker *broker)
+{
+    return 2 * model_bytes(broker) / 4096 * 4096;
+}
+
+Test(settings, a_size_that_is_not_given_fits_the_models, .timeout = 60)
+{
+    const char *path = write_config("a.conf", "[log]\nlog-level = info\n");
+    const char *const wide[] = {"--hidden", "256", "--layers", "4", NULL};
+    struct sup_broker broker = start_with(path);
+    cr_expect_eq(sup_stat(&broker, "arena_bytes"), 16 << 20, "the least");
+    cr_expect_eq(sup_stat(&broker, "max_bytes") % (1 << 20), 0);
+    (void)sup_synth(catalog(), "a", wide);
+    (void)sup_run_ok(SUP_ARGS("swctl", "warm", "a")); /* found by its name */
+    cr_expect_gt(model_bytes(&broker), 8 << 20);
+    cr_expect_eq(sup_stat(&broker, "arena_bytes"), fitting(&broker));
+    cr_assert_eq(sup_broker_stop(&broker), 0);
+    broker = start_with(path);
+    cr_expect_eq(sup_stat(&broker, "arena_bytes"), fitting(&broker), "at start");
+    (void)sup_synth(catalog(), "b", wide);
+    (void)sup_run_ok(SUP_ARGS("swctl", "reload"));
+    cr_expect_eq(sup_stat(&broker, "arena_bytes"), fitting(&broker), "after a reload");
+    (void)sup_run_ok(SUP_ARGS("swctl", "resize", "20"));
+    (void)sup_synth(catalog(), "c", wide);
+    (void)sup_run_ok(SUP_ARGS("swctl", "reload"));
+    cr_expect_eq(sup_stat(&broker, "arena_bytes"), 20 << 20, "as the operator said");
+    cr_assert_eq(sup_broker_stop(&broker), 0);
+}
+
 Test(settings, a_reload_applies_what_it_can_and_names_the_rest, .timeout = 60)
 {
     const char *path = write_config("a.conf", config_text("16", ""));

@@ -566,6 +566,21 @@ Test(autostart, finds_the_program_beside_the_caller_and_in_sbin)
     expect_end();
 }
 
+Test(autostart, its_cache_fits_the_models_unless_a_size_is_given)
+{
+    prepare();
+    unsetenv("SW_CACHE_SIZE");
+    (void)sup_run_ok(
+        SUP_ARGS("swchunk", "synth", "bert-tiny", sup_path("models/wide"), "--hidden", "256"));
+    sw_client *client = open_one();
+    json_t *stats = json_loads(sup_run_ok(SUP_ARGS("swctl", "--json", "stats")), 0, NULL);
+    json_int_t bytes = json_integer_value(json_object_get(stats, "arena_bytes"));
+    cr_expect(bytes > 20 << 20 && bytes < 100 << 20, "%lld", (long long)bytes);
+    json_decref(stats);
+    sw_client_close(client);
+    expect_end();
+}
+
 Test(autostart, swctl_finds_the_private_broker)
 {
     prepare();
