@@ -79,7 +79,11 @@ int sw_model_open(sw_client *client, const char *name, sw_model **ret_model)
     while (result == 1 && !swi_over(deadline));
     if (result == 1)
         result = swi_fail(&error, SW_EDISCONNECTED, "the broker went away repeatedly");
-    return result < 0 ? swi_client_fail(client, &error) : 0;
+    if (result == 0)
+        return 0;
+    if (!strstr(error.text, name)) /* the broker's messages name it themselves */
+        (void)swi_fail_within(&error, result, "model %s: ", name);
+    return swi_client_fail(client, &error);
 }
 
 void sw_model_close(sw_model *model)
