@@ -161,7 +161,7 @@ int bench_coldstart(int argc, char **argv)
     report_number(&report, "beyond_warm_ms_p50", series_median(&beyond), 2,
                   "what starting costs beyond it, ms");
     report_number(&report, "beyond_warm_ms_p90", series_quantile(&beyond, 0.9), 2,
-                  "in nine of ten starts at most, ms");
+                  "90th percentile, ms");
     series_fini(&first);
     series_fini(&warm);
     series_fini(&beyond);

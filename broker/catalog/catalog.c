@@ -429,7 +429,7 @@ static void drop_unseen(struct catalog *catalog, struct catalog_changes *changes
         } else if (!model->seen) {
             changes->removed++;
             log_line(LOG_LEVEL_INFO, &(struct log_about){.model = model->name},
-                     "model %s has left the catalog", model->name);
+                     "model %s was removed from the catalog", model->name);
             if (model->current)
                 supersede(catalog, model->current);
             free_model(catalog, model);

@@ -222,7 +222,7 @@ static uint32_t follow(struct control *control, struct pinned *pinned, struct re
     if (wanted) {
         after = move(control, pinned, revision, wanted);
     } else {
-        log_warning("model %s has left the catalog; its %u pins have ended", name, before);
+        log_warning("model %s was removed from the catalog; its %u pins ended", name, before);
         (void)pins_remove(control, name, NULL);
         return before;
     }

@@ -39,8 +39,7 @@
                "Whether the connection for " #way " is up.", FLAG(redis.way.up)),                  \
         STATE("redis." #way ".breaker", "breaker", "closed|half-open|open",                        \
               "redis_breaker_state{connection=\"" #way "\"}",                                      \
-              "Breaker: 0 closed, the Redis is used; 1 half-open, it is tried; 2 open, it is not " \
-              "used.",                                                                             \
+              "Breaker: 0 closed (in use), 1 half-open (being tried), 2 open (not in use).",       \
               TEXT(redis.way.breaker)),                                                            \
         FIGURE(COUNTER, "redis." #way ".breaker_opened", "times the breaker opened",               \
                "redis_breaker_opened_total{connection=\"" #way "\"}",                              \

@@ -55,14 +55,15 @@ static const struct cli_command command = {.program = "prog",
 static struct swi_error error;
 static struct cli_operands operands;
 
-/* getopt permutes what it reads: a copy. */
+/* getopt permutes what it reads: a copy, valid until the next one. */
 static char **copy_words(const char *const *words, int *ret_count)
 {
+    static char room[32][128];
     static char *copies[32];
     int count = 0;
     for (; words[count]; count++) {
-        cr_assert(count < 31);
-        copies[count] = strdup(words[count]);
+        cr_assert(count < 31 && strlen(words[count]) < sizeof room[0]);
+        copies[count] = strcpy(room[count], words[count]);
     }
     copies[count] = NULL;
     *ret_count = count;
