@@ -41,9 +41,9 @@ TEXTS = [
 TOLERANCE = 2e-5
 # choices that ours may refuse although theirs answers, each with the reason
 REFUSABLE = {
-    "after": {"cnn", "custom", "dense-of-tokens", "dense-residual", "dense-softplus"},  # modules and activations
+    "after": {"cnn", "custom", "dense-of-tokens", "dense-softplus", "dropout"},  # modules and activations
     "tokenizer": {"replace", "nfkc", "unigram", "template"},  # steps of a tokenizer
-    "config": {"relative", "decoder", "unknown-act"},  # architectures
+    "config": {"relative", "decoder", "silu", "unknown-act"},  # architectures and activations
     "labels": {"tokens"},  # labels per token are not labels of a text
     "weights": {"missing-layer", "lfs", "html", "empty"},  # theirs makes up what is missing
     "pooling": {"missing"},
@@ -54,9 +54,10 @@ class Refused(Exception):
     """One side will not answer; the text says why."""
 
 
-# choices that ours answers although theirs refuses: transformers 5 refuses this pair of label count and problem
-# type, which many rerankers have; ours gives the sigmoid that CrossEncoder gives
-ANSWERED_ALONE = {"labels": {"1-single"}}
+# Choices that ours answers although theirs refuses. transformers 5 refuses this pair of label count and problem
+# type, which many rerankers have; ours gives the sigmoid that CrossEncoder gives. sentence-transformers refuses
+# keys that it does not know; ours ignores them.
+ANSWERED_ALONE = {"labels": {"1-single"}, "pooling": {"nan"}}
 
 
 def quiet(call):
