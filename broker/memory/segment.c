@@ -59,9 +59,13 @@ static int reopen_read_only(int fd, struct swi_error *error)
 static int require_memory(int fd, struct swi_error *error)
 {
     struct statfs status;
-    if (fstatfs(fd, &status) == 0 && (status.f_type == TMPFS_MAGIC || status.f_type == RAMFS_MAGIC))
+    int result = fstatfs(fd, &status) < 0 ? -errno : 0;
+    if (result == 0 && (status.f_type == TMPFS_MAGIC || status.f_type == RAMFS_MAGIC))
         return fd;
     (void)close(fd);
+    if (result < 0)
+        return swi_fail(error, result, "cannot tell whether /dev/shm is in memory: %s",
+                        sw_strerror(result));
     return swi_fail(
         error, -ENOTSUP,
         "/dev/shm is not in memory (file system type 0x%lx): the arena would be a file on "
